@@ -1,0 +1,11 @@
+//! Tower middleware for API keys and webhooks.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod credential;
+
+mod clock;
+mod config;
+
+pub use self::clock::Clock;
+pub use self::config::ConfigError;
