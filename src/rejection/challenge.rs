@@ -16,7 +16,7 @@ pub(crate) enum ChallengeScheme {
 }
 
 /// The `WWW-Authenticate` values of a layer, made once when the layer is built.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Challenges {
     plain: Vec<HeaderValue>,
     /// The same, after a credential that came by `Bearer` and is not good (RFC 6750, section 3.1).

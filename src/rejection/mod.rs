@@ -92,6 +92,7 @@ pub(crate) use self::respond::Respond;
 pub struct Rejection {
     kind: RejectionKind,
     by_bearer: bool,
+    for_user: bool,
     details: Option<Arc<Details>>,
 }
 
@@ -108,7 +109,7 @@ struct Details {
 
 impl Rejection {
     pub(crate) const fn new(kind: RejectionKind) -> Self {
-        Self { kind, by_bearer: false, details: None }
+        Self { kind, by_bearer: false, for_user: false, details: None }
     }
 
     /// Marks the credential as one that came in `Authorization: Bearer`, which decides whether the
@@ -116,6 +117,16 @@ impl Rejection {
     pub(crate) const fn by_bearer(mut self, by_bearer: bool) -> Self {
         self.by_bearer = by_bearer;
         self
+    }
+
+    /// Marks the refusal as one of a user route, whose challenges are those of the authenticator.
+    pub(crate) const fn for_user(mut self) -> Self {
+        self.for_user = true;
+        self
+    }
+
+    pub(crate) fn with_kind(self, kind: RejectionKind) -> Self {
+        Self { kind, ..self }
     }
 
     pub(crate) fn with_allow(self, allow: HeaderValue) -> Self {

@@ -13,28 +13,29 @@ use super::{Challenges, Rejection, RejectionKind, ResponseBody};
 use crate::trace;
 
 /// Makes responses of rejections: the challenges of a layer, and the closure that replaces the body.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Respond {
-    challenges: Challenges,
+    keys: Challenges,
+    users: Challenges,
     body: Option<Arc<dyn Fn(&Rejection) -> Response<Bytes> + Send + Sync>>,
 }
 
 impl Respond {
-    pub(crate) const fn new(challenges: Challenges) -> Self {
-        Self { challenges, body: None }
+    /// For a stage that asks for no credential.
+    pub(crate) fn new() -> Self {
+        Self::default()
     }
 
-    pub(crate) fn with_challenges(mut self, challenges: Challenges) -> Self {
-        self.challenges = challenges;
-        self
+    pub(crate) fn set_challenges(&mut self, keys: Challenges, users: Challenges) {
+        self.keys = keys;
+        self.users = users;
     }
 
-    pub(crate) fn with_body(
-        mut self,
+    pub(crate) fn set_body(
+        &mut self,
         body: impl Fn(&Rejection) -> Response<Bytes> + Send + Sync + 'static,
-    ) -> Self {
+    ) {
         self.body = Some(Arc::new(body));
-        self
     }
 
     /// The response, as a body type that the inner service's responses fit into as well.
@@ -57,7 +58,8 @@ impl Respond {
         match rejection.kind() {
             kind if kind.is_unauthorized() => {
                 let invalid_token = rejection.by_bearer && kind != RejectionKind::Missing;
-                for challenge in self.challenges.values(invalid_token) {
+                let challenges = if rejection.for_user { &self.users } else { &self.keys };
+                for challenge in challenges.values(invalid_token) {
                     headers.append(WWW_AUTHENTICATE, challenge.clone());
                 }
             }
@@ -86,7 +88,8 @@ impl Respond {
 impl fmt::Debug for Respond {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Respond")
-            .field("challenges", &self.challenges)
+            .field("keys", &self.keys)
+            .field("users", &self.users)
             .field("body", &self.body.as_ref().map(|_| "<fn>"))
             .finish()
     }
@@ -149,7 +152,10 @@ mod tests {
 
     fn respond() -> Respond {
         let schemes = [ChallengeScheme::ApiKey, ChallengeScheme::Bearer];
-        Respond::new(Challenges::new(&schemes, "r").unwrap())
+        let users = Challenges::new(&[ChallengeScheme::Basic], "r").unwrap();
+        let mut respond = Respond::new();
+        respond.set_challenges(Challenges::new(&schemes, "r").unwrap(), users);
+        respond
     }
 
     #[test]
@@ -219,7 +225,8 @@ mod tests {
 
     #[test]
     fn a_closure_replaces_the_body_and_nothing_else() {
-        let respond = respond().with_body(|rejection| {
+        let mut respond = respond();
+        respond.set_body(|rejection| {
             assert_eq!(rejection.kind(), RejectionKind::Expired);
             Response::builder()
                 .status(200)
@@ -237,6 +244,13 @@ mod tests {
         assert_eq!(response.headers()["x-own"], "1");
         assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
         assert_eq!(response.headers()[WWW_AUTHENTICATE], r#"ApiKey realm="r""#);
+    }
+
+    #[test]
+    fn a_user_route_has_the_challenges_of_the_authenticator() {
+        let response = respond().response(&Rejection::new(RejectionKind::Missing).for_user());
+
+        assert_eq!(response.headers()[WWW_AUTHENTICATE], r#"Basic realm="r", charset="UTF-8""#);
     }
 
     #[test]
