@@ -1,15 +1,17 @@
 //! What is logged, in one place (feature `tracing`; without it the functions do nothing).
 //!
-//! One event per refusal, none per accepted request. The field names are part of the public interface:
+//! One event per refusal and one per failed execution, none per accepted request. The field names are part of the public interface:
 //!
 //! | field | value |
 //! |---|---|
-//! | `event` | `authn_login_fail`, `authz_fail`, `input_validation_fail`, `sys_fault` or `request_refused` |
+//! | `event` | `authn_login_fail`, `authz_fail`, `input_validation_fail`, `sys_fault`, `request_refused` or `executor_fail` |
 //! | `auth.reason` | [`RejectionKind::as_str`](crate::rejection::RejectionKind::as_str) |
 //! | `auth.key_id` | the id of the key, if the credential was well formed |
 //! | `auth.owner` | the proven caller, if there is one |
 //! | `auth.required_scope` | the scope that was missing |
 //! | `http.status` | the status of the response |
+//! | `hook.name` | the name of the hook whose execution failed |
+//! | `executor.reason` | [`FailureKind::as_str`](crate::executor::FailureKind::as_str) |
 //! | `error` | the error behind a fault of ours: its own text, not those below it |
 //!
 //! No event has a secret, a digest, a header value, a query or a whole URI.
@@ -58,3 +60,21 @@ pub(crate) fn refused(rejection: &Rejection) {
 
 #[cfg(not(feature = "tracing"))]
 pub(crate) const fn refused(_rejection: &Rejection) {}
+
+/// One event for an execution that did not end well, at the level of its kind. What the executor said is in
+/// `error`; what a panic said is not known.
+#[cfg(feature = "tracing")]
+pub(crate) fn failed(hook: Option<&str>, failure: &crate::executor::Failure) {
+    let error = failure.error().and_then(crate::executor::ExecutorError::source);
+    tracing::error!(
+        target: "tower_webhook",
+        event = "executor_fail",
+        hook.name = hook.map(tracing::field::debug),
+        executor.reason = failure.kind().as_str(),
+        error = error.map(tracing::field::display),
+        "execution failed",
+    );
+}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) const fn failed(_hook: Option<&str>, _failure: &crate::executor::Failure) {}

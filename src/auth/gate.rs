@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use http::header::{CACHE_CONTROL, REFERRER_POLICY};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Method};
 
 use super::authenticator::{Authentication, Authenticator};
 use super::policy::{Access, Policy};
@@ -30,6 +30,8 @@ pub(crate) struct Gate {
     pub(super) stripped: Option<Credentials>,
     pub(super) realm: Box<str>,
     pub(super) conceal: bool,
+    /// The methods under a policy that names none; `None` for all.
+    pub(super) default_methods: Option<&'static [Method]>,
     pub(super) respond: Respond,
 }
 
@@ -81,6 +83,7 @@ impl Gate {
             stripped: None,
             realm: "webhook".into(),
             conceal: false,
+            default_methods: None,
             respond: Respond::new(),
         }
     }
@@ -94,6 +97,10 @@ impl Gate {
         let users = Challenges::new(&users.collect::<Vec<_>>(), &self.realm)?;
         self.respond.set_challenges(keys, users);
         Ok(())
+    }
+
+    pub(crate) fn set_default_methods(&mut self, methods: &'static [Method]) {
+        self.default_methods = Some(methods);
     }
 
     pub(crate) const fn respond(&self) -> &Respond {
@@ -283,17 +290,21 @@ impl Gate {
         };
         policy.authorize(&identity).map_err(refused)?;
         if self.conceal {
-            policy.check_method(head.method())?;
+            policy.check_method(head.method(), self.default_methods)?;
         }
         Ok(Admission { identity: Some(identity) })
     }
 
     /// The method comes before the credential, unless that would tell which hooks exist.
-    fn check_method_first(&self, policy: &Policy, head: RequestHead<'_>) -> Result<(), Rejection> {
+    pub(crate) fn check_method_first(
+        &self,
+        policy: &Policy,
+        head: RequestHead<'_>,
+    ) -> Result<(), Rejection> {
         if self.conceal && policy.access() != Access::Public {
             return Ok(());
         }
-        policy.check_method(head.method())
+        policy.check_method(head.method(), self.default_methods)
     }
 
     /// Takes every credential out of an admitted request, and puts the identity in.

@@ -129,8 +129,13 @@ impl Policy {
         }
     }
 
-    pub(crate) fn check_method(&self, method: &Method) -> Result<(), Rejection> {
-        match self.0.methods.as_deref() {
+    /// Checks the method against those of the policy, or against `default` if it names none.
+    pub(crate) fn check_method(
+        &self,
+        method: &Method,
+        default: Option<&[Method]>,
+    ) -> Result<(), Rejection> {
+        match self.0.methods.as_deref().or(default) {
             Some(methods) if !methods.contains(method) => {
                 Err(Rejection::new(RejectionKind::MethodNotAllowed).with_allow(allow(methods)))
             }
