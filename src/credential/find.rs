@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::placement::{Place, Placement};
 use super::{Candidate, Credentials, FindError, FindErrorKind};
 use crate::body::BufferedBody;
-use crate::content::{self, FieldValue, MediaType};
+use crate::content::{FieldValue, MediaType, find_field, form};
 use crate::head::RequestHead;
 
 impl Credentials {
@@ -68,9 +68,9 @@ impl Credentials {
             }
             Place::Query(name) => {
                 let query = head.uri().query().unwrap_or_default();
-                for piece in content::form_pieces(query.as_bytes(), self.limits.fields())? {
-                    if piece.is_named(name) {
-                        one.add(Presented::Text(piece.value()))?;
+                for pair in form::pairs_up_to(query.as_bytes(), self.limits.fields())? {
+                    if pair.is_named(name) {
+                        one.add(Presented::Text(pair.value()))?;
                     }
                 }
             }
@@ -106,9 +106,9 @@ impl Credentials {
             .ok_or(FindError::new(FindErrorKind::NotBuffered))?
             .bytes();
         let media = MediaType::from_headers(head.headers())?;
-        for value in content::find_field(&media, &body, name, &self.limits)? {
+        for value in find_field(&media, &body, name, &self.limits)? {
             one.add(match value {
-                FieldValue::Text(text) => Presented::Text(text.into_owned().into()),
+                FieldValue::Text(text) => Presented::Text(text.into_owned().into_bytes().into()),
                 FieldValue::NotText => Presented::Unreadable,
             })?;
         }

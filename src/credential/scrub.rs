@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::mem;
 
 use http::header::{AUTHORIZATION, COOKIE};
@@ -8,7 +9,7 @@ use super::find::cookie_value;
 use super::path::with_path_and_query;
 use super::placement::Place;
 use crate::body::{self, BufferedBody};
-use crate::content::{self, MediaType};
+use crate::content::{ContentLimits, MediaType, form, remove_field};
 use crate::head::HeadMut;
 
 impl Credentials {
@@ -29,7 +30,7 @@ impl Credentials {
                 Place::Cookie(name) => remove_cookie(head.headers_mut(), name.as_bytes()),
                 Place::Query(name) => rewrite_targets(head, |uri| without_parameter(uri, name)),
                 Place::Path(template) => rewrite_targets(head, |uri| template.scrub(uri)),
-                Place::Body(name) => scrub_body(head, name),
+                Place::Body(name) => scrub_body(head, name, &self.limits),
                 Place::Custom(custom) => {
                     if let Some(scrub) = &custom.scrub {
                         scrub_custom(head, scrub.as_ref());
@@ -93,8 +94,8 @@ fn rewrite_targets(head: &mut impl HeadMut, scrub: impl Fn(&Uri) -> Option<Uri>)
 
 fn without_parameter(uri: &Uri, name: &str) -> Option<Uri> {
     let query = uri.query()?;
-    let kept = content::remove_form_field(query, name)?;
-    let target = match kept.as_ref() {
+    let Cow::Owned(kept) = form::remove(query, name) else { return None };
+    let target = match kept.as_str() {
         "" => uri.path().to_owned(),
         kept => format!("{}?{kept}", uri.path()),
     };
@@ -113,12 +114,12 @@ fn scrub_custom(head: &mut impl HeadMut, scrub: &dyn Fn(&mut Request<()>)) {
     mem::swap(request.extensions_mut(), head.extensions_mut());
 }
 
-fn scrub_body(head: &mut impl HeadMut, name: &str) {
+fn scrub_body(head: &mut impl HeadMut, name: &str, limits: &ContentLimits) {
     let Some(buffered) = head.extensions_mut().get::<BufferedBody>().cloned() else { return };
     let Ok(media) = MediaType::from_headers(head.headers_mut()) else { return };
     let bytes = buffered.bytes();
-    // A body that cannot be read was refused before this, or holds no field of that name.
-    let Ok(kept) = content::remove_field(&media, &bytes, name) else { return };
+    // A body that cannot be read was refused where it mattered. On a public route it is passed on.
+    let Ok(kept) = remove_field(&media, &bytes, name, limits) else { return };
     if kept.len() != bytes.len() {
         body::rewrite(head.headers_mut(), &buffered, kept);
     }

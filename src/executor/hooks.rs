@@ -195,7 +195,7 @@ impl Shared {
         let mut unread = Some(body);
         let reads_first = self.gate.needs_body(&policy)
             && !matches!(parts.method, Method::GET | Method::HEAD);
-        if let (true, Some(body)) = (reads_first, unread.take_if(|_| reads_first)) {
+        if reads_first && let Some(body) = unread.take() {
             let max_bytes = self.body.max_bytes.min(self.pre_auth_max_bytes);
             let limits = BodyLimits { max_bytes, ..self.body };
             let collected = self.read(&parts, body, limits).await?;
