@@ -32,7 +32,7 @@ fn app(keys: &KeyManager) -> Result<Router, Box<dyn Error>> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let keys = KeyManager::new(MemoryKeyStore::new());
-    let issued = keys.generate(&Owner::new("alice")?, NewKey::new("example")?).await?;
+    let issued = keys.generate(&Owner::new("alice")?, NewKey::new("example")).await?;
 
     let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
     let listener = TcpListener::bind(&address).await?;
@@ -55,7 +55,7 @@ mod tests {
     #[tokio::test]
     async fn the_key_is_asked_for_where_the_layer_is() {
         let keys = KeyManager::new(MemoryKeyStore::new());
-        let issued = keys.generate(&Owner::new("alice").unwrap(), NewKey::new("test").unwrap());
+        let issued = keys.generate(&Owner::new("alice").unwrap(), NewKey::new("test"));
         let issued = issued.await.unwrap();
         let app = app(&keys).unwrap();
 

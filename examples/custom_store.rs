@@ -87,7 +87,7 @@ impl KeyStore for TextStore {
 async fn main() -> Result<(), Box<dyn Error>> {
     let keys = KeyManager::new(TextStore::default());
     let owner = Owner::new("alice")?;
-    let issued = keys.generate(&owner, NewKey::new("example")?).await?;
+    let issued = keys.generate(&owner, NewKey::new("example")).await?;
     let presented = issued.secret().expose_secret().as_bytes();
 
     println!("{}", keys.verifier().verify(presented).await?.owner());
@@ -109,8 +109,8 @@ mod tests {
         let keys = KeyManager::new(TextStore::default());
         let alice = Owner::new("alice").unwrap();
         let bob = Owner::new("bob").unwrap();
-        let first = keys.generate(&alice, NewKey::new("first").unwrap()).await.unwrap();
-        let second = keys.generate(&alice, NewKey::new("second").unwrap()).await.unwrap();
+        let first = keys.generate(&alice, NewKey::new("first")).await.unwrap();
+        let second = keys.generate(&alice, NewKey::new("second")).await.unwrap();
         let ids = [first.record().id().clone(), second.record().id().clone()];
 
         let page = keys.list(&alice, None, 1).await.unwrap();

@@ -82,11 +82,11 @@ async fn app() -> Result<(Router, String, String), Box<dyn Error>> {
     let deploy = Scope::new("deploy")?;
 
     let keys = KeyManager::new(MemoryKeyStore::new());
-    let draft = NewKey::new("example")?.with_scopes(Scopes::from([deploy.clone()]));
+    let draft = NewKey::new("example").with_scopes(Scopes::new([deploy.clone()]));
     let key = keys.generate(&owner, draft).await?;
 
     let logins = KeyManager::new(MemoryKeyStore::new()).with_format(PrefixedFormat::new("login")?);
-    let login = logins.generate(&owner, NewKey::new("example")?).await?;
+    let login = logins.generate(&owner, NewKey::new("example")).await?;
 
     let auth = AuthLayer::per_request(move |head: RequestHead<'_>| resolve(head, &deploy, &owner))
         .with_keys(

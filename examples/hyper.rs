@@ -49,7 +49,7 @@ async fn serve(listener: TcpListener, auth: AuthLayer) -> std::io::Result<()> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let keys = KeyManager::new(MemoryKeyStore::new());
-    let issued = keys.generate(&Owner::new("alice")?, NewKey::new("example")?).await?;
+    let issued = keys.generate(&Owner::new("alice")?, NewKey::new("example")).await?;
     let auth = AuthLayer::token(&keys, [Placement::header("x-api-key")?])?;
 
     let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
@@ -71,7 +71,7 @@ mod tests {
     #[tokio::test]
     async fn a_key_is_asked_for_over_a_real_connection() {
         let keys = KeyManager::new(MemoryKeyStore::new());
-        let issued = keys.generate(&Owner::new("alice").unwrap(), NewKey::new("test").unwrap());
+        let issued = keys.generate(&Owner::new("alice").unwrap(), NewKey::new("test"));
         let issued = issued.await.unwrap();
         let placements = [Placement::header("x-api-key").unwrap()];
         let auth = AuthLayer::token(&keys, placements).unwrap();

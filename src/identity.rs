@@ -47,9 +47,13 @@ struct Public;
 pub struct NotWired;
 
 impl Identity {
-    pub(crate) fn of_key(key: VerifiedKey, placement: PlacementKind) -> Self {
-        let (key_id, owner, scopes) = key.into_parts();
-        Self { owner, scopes, key_id: Some(key_id), placement: Some(placement) }
+    pub(crate) fn of_key(key: &VerifiedKey, placement: PlacementKind) -> Self {
+        Self {
+            owner: key.owner().clone(),
+            scopes: key.scopes().clone(),
+            key_id: Some(key.id().clone()),
+            placement: Some(placement),
+        }
     }
 
     pub(crate) const fn of_user(

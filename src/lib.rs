@@ -35,7 +35,7 @@
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let keys = KeyManager::new(MemoryKeyStore::new());
-//! let issued = keys.generate(&Owner::new("alice")?, NewKey::new("laptop")?).await?;
+//! let issued = keys.generate(&Owner::new("alice")?, NewKey::new("laptop")).await?;
 //! println!("keep this, it is shown once: {}", issued.secret().expose_secret());
 //!
 //! let placements = [Placement::header("x-api-key")?, Placement::bearer()];
@@ -71,8 +71,6 @@ pub mod content;
 pub mod credential;
 
 pub mod body;
-
-pub mod content;
 
 pub mod key;
 

@@ -85,7 +85,7 @@ impl User {
     /// A user who may do everything that their policies do not tie to an owner.
     #[must_use]
     pub const fn new(owner: Owner) -> Self {
-        Self { owner, scopes: Scopes::all() }
+        Self { owner, scopes: Scopes::ALL }
     }
 
     /// A user who may do only this.

@@ -2,6 +2,7 @@
 //! [`Hooks`](crate::executor::Hooks) share.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -269,7 +270,7 @@ impl Gate {
         placement: PlacementKind,
     ) -> Decision {
         match result {
-            Ok(key) => self.authorize(policy, head, Identity::of_key(key, placement)),
+            Ok(key) => self.authorize(policy, head, Identity::of_key(&key, placement)),
             Err(error) => Err(refused_key(error, placement)),
         }
     }
@@ -365,5 +366,22 @@ fn refused_key(error: VerifyError, placement: PlacementKind) -> Rejection {
     match kind {
         RejectionKind::Unavailable => rejection.with_source(error),
         _ => rejection,
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Gate");
+        match &self.source {
+            PolicySource::Fixed(policy) => debug.field("policy", policy),
+            PolicySource::PerRequest(_) => debug.field("policy", &"<resolver>"),
+        };
+        debug
+            .field("keys", &self.keys.as_ref().map(|(_, credentials)| credentials))
+            .field("users", &self.users.as_ref().map(|users| &users.credentials))
+            .field("stripped", &self.stripped)
+            .field("realm", &self.realm)
+            .field("conceal", &self.conceal)
+            .finish_non_exhaustive()
     }
 }

@@ -58,7 +58,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let keys = KeyManager::new(MemoryKeyStore::new());
-//! let issued = keys.generate(&Owner::new("alice")?, NewKey::new("laptop")?).await?;
+//! let issued = keys.generate(&Owner::new("alice")?, NewKey::new("laptop")).await?;
 //!
 //! let placements = [Placement::header("x-api-key")?, Placement::bearer()];
 //! let service = AuthLayer::token(&keys, placements)?.layer(service_fn(greet));

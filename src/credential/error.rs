@@ -2,7 +2,6 @@ use std::error::Error;
 use std::fmt;
 
 use crate::content::ContentError;
-use crate::rejection::{Rejection, RejectionKind};
 
 /// Why no single credential could be read from a request.
 ///
@@ -35,24 +34,15 @@ impl FindError {
     pub const fn kind(&self) -> FindErrorKind {
         self.kind
     }
+
+    pub(crate) const fn content_error(&self) -> Option<&ContentError> {
+        self.source.as_ref()
+    }
 }
 
 impl From<ContentError> for FindError {
     fn from(source: ContentError) -> Self {
         Self { kind: FindErrorKind::Unreadable, source: Some(source) }
-    }
-}
-
-impl From<FindError> for Rejection {
-    fn from(error: FindError) -> Self {
-        match (error.kind, error.source) {
-            (FindErrorKind::Ambiguous, _) => Self::new(RejectionKind::Ambiguous),
-            (FindErrorKind::Unreadable, Some(source)) => source.into(),
-            (FindErrorKind::Unreadable, None) => Self::new(RejectionKind::MalformedBody),
-            (FindErrorKind::NotBuffered, _) => {
-                Self::new(RejectionKind::NotWired).with_source(FindError::new(error.kind))
-            }
-        }
     }
 }
 

@@ -67,6 +67,7 @@
 
 mod body;
 mod challenge;
+mod from;
 mod kind;
 mod problem;
 mod respond;
@@ -218,11 +219,5 @@ impl fmt::Debug for Rejection {
             .field("kind", &self.kind)
             .field("key_id", &self.key_id())
             .finish_non_exhaustive()
-    }
-}
-
-impl From<RejectionKind> for Rejection {
-    fn from(kind: RejectionKind) -> Self {
-        Self::new(kind)
     }
 }

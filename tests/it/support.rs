@@ -123,7 +123,7 @@ impl Keys {
     pub(crate) async fn new() -> Self {
         let store = TestStore::default();
         let manager = KeyManager::new(store.clone()).with_clock(Clock::from_fn(|| NOW));
-        let draft = NewKey::new("test").unwrap().with_scopes(Scopes::from([scope("deploy")]));
+        let draft = NewKey::new("test").with_scopes(Scopes::new([scope("deploy")]));
         let issued = manager.generate(&owner("alice"), draft).await.unwrap();
         let id = issued.record().id().clone();
         let text = issued.secret().expose_secret().to_owned();
