@@ -1,0 +1,142 @@
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Request, Response};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::layer::Shared;
+use super::read::ReadBody;
+use super::{BufferedBody, ReplayBody};
+use crate::rejection::{Rejection, RejectionKind, ResponseBody};
+
+pin_project! {
+    /// The future of [`Buffer`](super::Buffer).
+    pub struct ResponseFuture<S, B>
+    where
+        S: Service<Request<ReplayBody<B>>>,
+    {
+        #[pin]
+        state: State<S, B>,
+        shared: Arc<Shared>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<S, B>
+    where
+        S: Service<Request<ReplayBody<B>>>,
+    {
+        Read { #[pin] read: ReadBody<B>, head: Option<(Parts, S)> },
+        Ready { request: Option<Request<ReplayBody<B>>>, inner: S },
+        Call { #[pin] future: S::Future },
+        Refuse { rejection: Rejection },
+    }
+}
+
+impl<S, B> ResponseFuture<S, B>
+where
+    S: Service<Request<ReplayBody<B>>>,
+{
+    pub(super) const fn read(
+        read: ReadBody<B>,
+        parts: Parts,
+        inner: S,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self {
+            state: State::Read {
+                read,
+                head: Some((parts, inner)),
+            },
+            shared,
+        }
+    }
+
+    pub(super) const fn refuse(rejection: Rejection, shared: Arc<Shared>) -> Self {
+        Self {
+            state: State::Refuse { rejection },
+            shared,
+        }
+    }
+}
+
+impl<S, B, ResBody> Future for ResponseFuture<S, B>
+where
+    S: Service<Request<ReplayBody<B>>, Response = Response<ResBody>>,
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Output = Result<Response<ResponseBody<ResBody>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            let next = match this.state.as_mut().project() {
+                StateProj::Read { read, head } => {
+                    let result = ready!(read.poll(cx));
+                    match (result, head.take()) {
+                        (Ok(collected), Some((mut parts, inner))) => {
+                            let buffered = BufferedBody::new(collected);
+                            parts.extensions.insert(buffered.clone());
+                            let body = ReplayBody::buffered(buffered);
+                            let request = Some(Request::from_parts(parts, body));
+                            State::Ready { request, inner }
+                        }
+                        (Err(error), Some((parts, _))) => State::Refuse {
+                            rejection: error.into_rejection(parts.version),
+                        },
+                        (_, None) => polled_again(),
+                    }
+                }
+                StateProj::Ready { request, inner } => {
+                    if let Err(error) = ready!(inner.poll_ready(cx)) {
+                        this.state.set(polled_again());
+                        return Poll::Ready(Err(error));
+                    }
+                    match request.take() {
+                        Some(request) => State::Call {
+                            future: inner.call(request),
+                        },
+                        None => polled_again(),
+                    }
+                }
+                StateProj::Call { future } => {
+                    let response = ready!(future.poll(cx))?;
+                    return Poll::Ready(Ok(response.map(ResponseBody::service)));
+                }
+                StateProj::Refuse { rejection } => {
+                    return Poll::Ready(Ok(this.shared.respond.refuse(rejection)));
+                }
+            };
+            this.state.set(next);
+        }
+    }
+}
+
+/// What a future is left as that must not be polled again.
+fn polled_again<S, B>() -> State<S, B>
+where
+    S: Service<Request<ReplayBody<B>>>,
+{
+    State::Refuse {
+        rejection: Rejection::new(RejectionKind::Internal),
+    }
+}
+
+impl<S, B> fmt::Debug for ResponseFuture<S, B>
+where
+    S: Service<Request<ReplayBody<B>>>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

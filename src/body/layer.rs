@@ -1,0 +1,135 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+use tower_layer::Layer;
+
+use super::Buffer;
+use super::read::BodyLimits;
+use crate::rejection::{Challenges, Rejection, Respond};
+use crate::timer::{SystemTimer, Timer};
+
+/// Reads the body of each request under limits, and replays it to the service inside.
+///
+/// See the [module docs](super) for the rules and an example.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use bytes::Bytes;
+/// use http::Response;
+/// use tower_webhook::body::BufferLayer;
+///
+/// let layer = BufferLayer::new()
+///     .with_max_bytes(1024 * 1024)
+///     .with_deadline(Duration::from_secs(30))
+///     .with_identity_coding_only()
+///     .with_rejection_response(|rejection| Response::new(Bytes::from_static(rejection.code().as_bytes())));
+/// # let _ = layer;
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct BufferLayer(Shared);
+
+/// What all requests have in common.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) limits: BodyLimits,
+    pub(super) timer: Arc<dyn Timer>,
+    pub(super) respond: Respond,
+    pub(super) identity_coding_only: bool,
+}
+
+impl BufferLayer {
+    /// A layer with a limit of 256 KiB and a deadline of 10 seconds.
+    pub fn new() -> Self {
+        Self(Shared {
+            limits: BodyLimits::default(),
+            timer: Arc::new(SystemTimer::new()),
+            respond: Respond::new(no_challenges()),
+            identity_coding_only: false,
+        })
+    }
+
+    /// The largest body that is read, in bytes, without its trailers and its transfer coding. With 0
+    /// every body but the empty one is refused.
+    ///
+    /// # Security
+    ///
+    /// Each request that is under way can hold twice as much. The number of requests is not limited
+    /// here.
+    pub fn with_max_bytes(mut self, max_bytes: usize) -> Self {
+        self.0.limits.max_bytes = max_bytes;
+        self
+    }
+
+    /// The time in which the whole body must arrive. A body that trickles does not extend it.
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.0.limits.deadline = deadline;
+        self
+    }
+
+    /// The timer that measures the deadline, in place of the built-in one.
+    pub fn with_timer(mut self, timer: impl Timer) -> Self {
+        self.0.timer = Arc::new(timer);
+        self
+    }
+
+    /// Refuses a request whose `Content-Encoding` has anything but `identity`, with 415 and
+    /// `Accept-Encoding: identity` (RFC 9110, sections 8.4 and 15.5.16).
+    ///
+    /// Without this setting the bytes are replayed as they were sent, whatever their coding.
+    pub fn with_identity_coding_only(mut self) -> Self {
+        self.0.identity_coding_only = true;
+        self
+    }
+
+    /// Replaces the body and the further headers of refusals.
+    ///
+    /// The status, and the headers that the [rules of refusals](crate::rejection) ask for, are set
+    /// after the closure has run.
+    pub fn with_rejection_response(
+        mut self,
+        response: impl Fn(&Rejection) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        self.0.respond = self.0.respond.with_body(response);
+        self
+    }
+}
+
+impl<S> Layer<S> for BufferLayer {
+    type Service = Buffer<S>;
+
+    fn layer(&self, inner: S) -> Buffer<S> {
+        Buffer::new(inner, Arc::new(self.0.clone()))
+    }
+}
+
+impl Default for BufferLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("limits", &self.limits)
+            .field("identity_coding_only", &self.identity_coding_only)
+            .field("respond", &self.respond)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The challenges of a layer that never answers 401.
+#[expect(
+    clippy::expect_used,
+    reason = "the realm is a constant that a quoted string can hold"
+)]
+pub(super) fn no_challenges() -> Challenges {
+    Challenges::new(&[], "body").expect("a realm of letters")
+}

@@ -1,0 +1,82 @@
+use std::error::Error;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use super::error::with_unread_body;
+use super::framing::is_identity_coded;
+use super::layer::Shared;
+use super::read::ReadBody;
+use super::{ReplayBody, ResponseFuture};
+use crate::rejection::{Rejection, RejectionKind, ResponseBody};
+
+/// Reads the body of each request under limits, and replays it to the service inside.
+///
+/// Made by [`BufferLayer`](super::BufferLayer). See the [module docs](super) for the rules and an example.
+///
+/// It is always ready: the service inside is asked once the body is there, so an upload that is slow
+/// or refused takes none of its capacity.
+#[derive(Clone, Debug)]
+pub struct Buffer<S> {
+    inner: S,
+    shared: Arc<Shared>,
+}
+
+impl<S> Buffer<S> {
+    pub(super) const fn new(inner: S, shared: Arc<Shared>) -> Self {
+        Self { inner, shared }
+    }
+
+    /// The service inside.
+    #[must_use]
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The service inside.
+    #[must_use]
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Gives the service inside back.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, B, ResBody> Service<Request<B>> for Buffer<S>
+where
+    S: Service<Request<ReplayBody<B>>, Response = Response<ResBody>> + Clone,
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Response = Response<ResponseBody<ResBody>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, B>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> ResponseFuture<S, B> {
+        let shared = Arc::clone(&self.shared);
+        let (parts, body) = request.into_parts();
+        if shared.identity_coding_only && !is_identity_coded(&parts.headers) {
+            let mut rejection = Rejection::new(RejectionKind::UnsupportedContentCoding);
+            if !body.is_end_stream() {
+                rejection = with_unread_body(rejection, parts.version);
+            }
+            return ResponseFuture::refuse(rejection, shared);
+        }
+        let timer = Arc::clone(&shared.timer);
+        let read = ReadBody::new(body, &parts.headers, shared.limits, timer);
+        // No instance was asked for its readiness yet. The future asks the one that it calls.
+        ResponseFuture::read(read, parts, self.inner.clone(), shared)
+    }
+}
