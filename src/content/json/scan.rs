@@ -24,7 +24,7 @@ pub(super) fn scan<'a>(
         kind: JsonErrorKind::InvalidUtf8,
         offset: error.valid_up_to(),
     })?;
-    let scanner = Scanner {
+    let mut scanner = Scanner {
         bytes,
         position: 0,
         nodes_left: limits.nodes,
@@ -36,8 +36,13 @@ pub(super) fn scan<'a>(
             unescaped: String::new(),
         },
     };
-    let kind = scanner.run(text, visit)?;
-    Ok(JsonText { text, kind })
+    match scanner.run(text, visit) {
+        Ok(kind) => Ok(JsonText { text, kind }),
+        Err(kind) => Err(JsonError {
+            kind,
+            offset: scanner.position,
+        }),
+    }
 }
 
 struct Scanner<'a> {
@@ -55,6 +60,8 @@ struct Frame {
     is_object: bool,
     /// Where its own names begin.
     names: Mark,
+    /// One bit for every six bits of a fingerprint: without that bit, a name is new.
+    seen: u64,
 }
 
 /// The name and the start of the member that is being read at the top level.
@@ -67,10 +74,10 @@ struct Pending {
 
 impl<'a> Scanner<'a> {
     fn run(
-        mut self,
+        &mut self,
         text: &'a str,
         visit: &mut impl FnMut(Member<'a>),
-    ) -> Result<JsonKind, JsonError> {
+    ) -> Result<JsonKind, JsonErrorKind> {
         let mut pending = Pending::default();
         loop {
             // A value begins here.
@@ -82,7 +89,7 @@ impl<'a> Scanner<'a> {
             self.nodes_left = self
                 .nodes_left
                 .checked_sub(1)
-                .ok_or(self.error(JsonErrorKind::TooManyNodes))?;
+                .ok_or(JsonErrorKind::TooManyNodes)?;
             let mut kind = match byte {
                 Some(b'"') => {
                     self.position += 1;
@@ -97,7 +104,7 @@ impl<'a> Scanner<'a> {
                             self.name(&mut pending)?;
                             continue;
                         }
-                        _ => return Err(self.error(JsonErrorKind::Syntax)),
+                        _ => return Err(JsonErrorKind::Syntax),
                     }
                 }
                 Some(b'[') => {
@@ -111,7 +118,7 @@ impl<'a> Scanner<'a> {
                 Some(b't') => self.literal(b"true", JsonKind::Boolean)?,
                 Some(b'f') => self.literal(b"false", JsonKind::Boolean)?,
                 Some(b'n') => self.literal(b"null", JsonKind::Null)?,
-                _ => return Err(self.error(JsonErrorKind::Syntax)),
+                _ => return Err(JsonErrorKind::Syntax),
             };
 
             // A value of that kind has ended here, and perhaps the ones around it.
@@ -121,7 +128,7 @@ impl<'a> Scanner<'a> {
                 let Some(frame) = self.open.last() else {
                     return match byte {
                         None => Ok(kind),
-                        Some(_) => Err(self.error(JsonErrorKind::Syntax)),
+                        Some(_) => Err(JsonErrorKind::Syntax),
                     };
                 };
                 let is_object = frame.is_object;
@@ -142,21 +149,21 @@ impl<'a> Scanner<'a> {
                     (Some(b','), true) => {
                         self.position += 1;
                         if self.skip_space() != Some(b'"') {
-                            return Err(self.error(JsonErrorKind::Syntax));
+                            return Err(JsonErrorKind::Syntax);
                         }
                         self.name(&mut pending)?;
                         break;
                     }
                     (Some(b']'), false) | (Some(b'}'), true) => kind = self.close()?,
-                    _ => return Err(self.error(JsonErrorKind::Syntax)),
+                    _ => return Err(JsonErrorKind::Syntax),
                 }
             }
         }
     }
 
-    fn open(&mut self, is_object: bool) -> Result<(), JsonError> {
+    fn open(&mut self, is_object: bool) -> Result<(), JsonErrorKind> {
         if self.open.len() >= self.depth {
-            return Err(self.error(JsonErrorKind::TooDeep));
+            return Err(JsonErrorKind::TooDeep);
         }
         self.position += 1;
         if self.open.capacity() == 0 {
@@ -165,19 +172,21 @@ impl<'a> Scanner<'a> {
         self.open.push(Frame {
             is_object,
             names: self.names.mark(),
+            seen: 0,
         });
         Ok(())
     }
 
-    fn close(&mut self) -> Result<JsonKind, JsonError> {
+    fn close(&mut self) -> Result<JsonKind, JsonErrorKind> {
         self.position += 1;
         match self.open.pop() {
             Some(Frame {
                 is_object: true,
                 names,
+                ..
             }) => {
                 if !self.names.close(names) {
-                    return Err(self.error(JsonErrorKind::DuplicateName));
+                    return Err(JsonErrorKind::DuplicateName);
                 }
                 Ok(JsonKind::Object)
             }
@@ -186,28 +195,28 @@ impl<'a> Scanner<'a> {
     }
 
     /// Reads a member's name, from its opening quote to behind its colon.
-    fn name(&mut self, pending: &mut Pending) -> Result<(), JsonError> {
+    #[inline(always)]
+    fn name(&mut self, pending: &mut Pending) -> Result<(), JsonErrorKind> {
         self.position += 1;
         let start = self.position;
         let has_escapes = self.string()?;
         let name = start..self.position - 1;
 
-        let mark = self
-            .open
-            .last()
-            .map_or_else(Mark::default, |frame| frame.names);
+        let Some(object) = self.open.last_mut() else {
+            return Err(JsonErrorKind::Syntax);
+        };
         if !self
             .names
-            .insert(mark, name.clone(), has_escapes, self.nodes_left)
+            .insert(object, name.clone(), has_escapes, self.nodes_left)
         {
-            return Err(self.error(JsonErrorKind::DuplicateName));
+            return Err(JsonErrorKind::DuplicateName);
         }
         if self.open.len() == 1 {
             pending.name = name;
             pending.name_has_escapes = has_escapes;
         }
         if self.skip_space() != Some(b':') {
-            return Err(self.error(JsonErrorKind::Syntax));
+            return Err(JsonErrorKind::Syntax);
         }
         self.position += 1;
         Ok(())
@@ -215,27 +224,38 @@ impl<'a> Scanner<'a> {
 
     /// Reads a string, from behind its opening quote to behind its closing one. Tells whether it has
     /// escapes.
-    fn string(&mut self) -> Result<bool, JsonError> {
-        let mut has_escapes = false;
+    #[inline(always)]
+    fn string(&mut self) -> Result<bool, JsonErrorKind> {
+        self.position = end_of_plain(self.bytes, self.position);
+        if self.byte() == Some(b'"') {
+            self.position += 1;
+            return Ok(false);
+        }
+        self.string_with_escapes()?;
+        Ok(true)
+    }
+
+    /// Goes on with a string at what is not plain.
+    #[inline(never)]
+    fn string_with_escapes(&mut self) -> Result<(), JsonErrorKind> {
         loop {
-            self.position = end_of_plain(self.bytes, self.position);
             match self.byte() {
                 Some(b'"') => {
                     self.position += 1;
-                    return Ok(has_escapes);
+                    return Ok(());
                 }
                 Some(b'\\') => {
                     self.position += 1;
                     self.escape()?;
-                    has_escapes = true;
                 }
-                _ => return Err(self.error(JsonErrorKind::Syntax)),
+                _ => return Err(JsonErrorKind::Syntax),
             }
+            self.position = end_of_plain(self.bytes, self.position);
         }
     }
 
     /// Reads an escape from behind its backslash.
-    fn escape(&mut self) -> Result<(), JsonError> {
+    fn escape(&mut self) -> Result<(), JsonErrorKind> {
         let byte = self.byte();
         match byte {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
@@ -247,33 +267,33 @@ impl<'a> Scanner<'a> {
                 match self.hex_unit()? {
                     0xd800..=0xdbff => {
                         if self.bytes.get(self.position..self.position + 2) != Some(b"\\u") {
-                            return Err(self.error(JsonErrorKind::Syntax));
+                            return Err(JsonErrorKind::Syntax);
                         }
                         self.position += 2;
                         match self.hex_unit()? {
                             0xdc00..=0xdfff => Ok(()),
-                            _ => Err(self.error(JsonErrorKind::Syntax)),
+                            _ => Err(JsonErrorKind::Syntax),
                         }
                     }
-                    0xdc00..=0xdfff => Err(self.error(JsonErrorKind::Syntax)),
+                    0xdc00..=0xdfff => Err(JsonErrorKind::Syntax),
                     _ => Ok(()),
                 }
             }
-            _ => Err(self.error(JsonErrorKind::Syntax)),
+            _ => Err(JsonErrorKind::Syntax),
         }
     }
 
-    fn hex_unit(&mut self) -> Result<u32, JsonError> {
+    fn hex_unit(&mut self) -> Result<u32, JsonErrorKind> {
         let mut unit = 0;
         for _ in 0..4 {
             let digit = self.byte().and_then(|byte| char::from(byte).to_digit(16));
-            unit = unit * 16 + digit.ok_or(self.error(JsonErrorKind::Syntax))?;
+            unit = unit * 16 + digit.ok_or(JsonErrorKind::Syntax)?;
             self.position += 1;
         }
         Ok(unit)
     }
 
-    fn number(&mut self) -> Result<JsonKind, JsonError> {
+    fn number(&mut self) -> Result<JsonKind, JsonErrorKind> {
         if self.byte() == Some(b'-') {
             self.position += 1;
         }
@@ -297,20 +317,20 @@ impl<'a> Scanner<'a> {
     }
 
     /// One digit or more.
-    fn digits(&mut self) -> Result<(), JsonError> {
+    fn digits(&mut self) -> Result<(), JsonErrorKind> {
         let start = self.position;
         while matches!(self.byte(), Some(b'0'..=b'9')) {
             self.position += 1;
         }
         if self.position == start {
-            return Err(self.error(JsonErrorKind::Syntax));
+            return Err(JsonErrorKind::Syntax);
         }
         Ok(())
     }
 
-    fn literal(&mut self, word: &[u8], kind: JsonKind) -> Result<JsonKind, JsonError> {
+    fn literal(&mut self, word: &[u8], kind: JsonKind) -> Result<JsonKind, JsonErrorKind> {
         if self.bytes.get(self.position..self.position + word.len()) != Some(word) {
-            return Err(self.error(JsonErrorKind::Syntax));
+            return Err(JsonErrorKind::Syntax);
         }
         self.position += word.len();
         Ok(kind)
@@ -329,41 +349,26 @@ impl<'a> Scanner<'a> {
     fn byte(&self) -> Option<u8> {
         self.bytes.get(self.position).copied()
     }
-
-    fn error(&self, kind: JsonErrorKind) -> JsonError {
-        JsonError {
-            kind,
-            offset: self.position,
-        }
-    }
 }
 
 /// The first byte from `position` on that ends a run of plain characters in a string: a quote, a
 /// backslash, a control character, or the end of the text.
+#[inline]
 fn end_of_plain(bytes: &[u8], mut position: usize) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-    const QUOTES: u64 = ONES * 0x22;
-    const BACKSLASHES: u64 = ONES * 0x5c;
-    const SPACES: u64 = ONES * 0x20;
-
-    // Eight bytes at a time. A subtraction borrows only upwards from a byte that was found, so the
-    // lowest mark is exact, and that is the one that counts.
     while let Some(chunk) = bytes
         .get(position..)
-        .and_then(|rest| rest.first_chunk::<8>())
+        .and_then(|rest| rest.first_chunk::<16>())
     {
-        let word = u64::from_le_bytes(*chunk);
-        let quote = word ^ QUOTES;
-        let backslash = word ^ BACKSLASHES;
-        let found = (quote.wrapping_sub(ONES) & !quote)
-            | (backslash.wrapping_sub(ONES) & !backslash)
-            | (word.wrapping_sub(SPACES) & !word);
-        let found = found & HIGHS;
-        if found != 0 {
-            return position + (found.trailing_zeros() / 8) as usize;
+        let pair = u128::from_le_bytes(*chunk);
+        let first = marks(pair as u64);
+        if first != 0 {
+            return position + (first.trailing_zeros() / 8) as usize;
         }
-        position += 8;
+        let second = marks((pair >> 64) as u64);
+        if second != 0 {
+            return position + 8 + (second.trailing_zeros() / 8) as usize;
+        }
+        position += 16;
     }
     while let Some(byte) = bytes.get(position) {
         if matches!(byte, b'"' | b'\\' | 0..=0x1f) {
@@ -372,6 +377,21 @@ fn end_of_plain(bytes: &[u8], mut position: usize) -> usize {
         position += 1;
     }
     position
+}
+
+/// Marks the quotes, backslashes and control characters among eight bytes by their highest bits.
+///
+/// A subtraction borrows only upwards from a byte that is marked, so the lowest mark is exact, and that
+/// is the one that counts.
+#[inline]
+const fn marks(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+    let quotes = (word ^ (ONES * 0x22)).wrapping_sub(ONES);
+    let backslashes = (word ^ (ONES * 0x5c)).wrapping_sub(ONES);
+    let controls = word.wrapping_sub(ONES * 0x20);
+    (quotes | backslashes | controls) & !word & HIGHS
 }
 
 /// The names of all objects that are open, the innermost last.
@@ -405,26 +425,21 @@ impl Names<'_> {
         }
     }
 
-    /// Adds a name to the object that began at the mark. `false` if it is known to be there already.
+    /// Adds a name to the innermost object. `false` if it is known to be there already.
+    #[inline]
     fn insert(
         &mut self,
-        mark: Mark,
+        object: &mut Frame,
         name: Range<usize>,
         has_escapes: bool,
         more_at_most: usize,
     ) -> bool {
         let range = if has_escapes {
-            let start = self.bytes.len() + self.unescaped.len();
-            let raw = self.bytes.get(name).unwrap_or_default();
-            unescape_into(
-                std::str::from_utf8(raw).unwrap_or_default(),
-                &mut self.unescaped,
-            );
-            start..self.bytes.len() + self.unescaped.len()
+            self.unescape(name)
         } else {
             name
         };
-        // The lengths add up to less than `u32::MAX`: see `LONGEST`.
+        // The offsets add up to less than `u32::MAX`: see `LONGEST`.
         let mut name = Name {
             fingerprint: 0,
             start: range.start as u32,
@@ -433,22 +448,40 @@ impl Names<'_> {
         let text = text_of(self.bytes, &self.unescaped, name);
         name.fingerprint = fingerprint(text);
 
-        let siblings = self.entries.get(mark.entries..).unwrap_or_default();
-        if siblings.len() < COMPARED_ONE_BY_ONE
-            && siblings.iter().any(|other| {
-                other.fingerprint == name.fingerprint
-                    && text_of(self.bytes, &self.unescaped, *other) == text
-            })
-        {
-            return false;
+        let bit = 1 << (name.fingerprint >> 26);
+        if object.seen & bit != 0 {
+            let siblings = self.entries.get(object.names.entries..).unwrap_or_default();
+            if siblings.len() < COMPARED_ONE_BY_ONE
+                && siblings.iter().any(|other| {
+                    other.fingerprint == name.fingerprint
+                        && text_of(self.bytes, &self.unescaped, *other) == text
+                })
+            {
+                return false;
+            }
         }
+        object.seen |= bit;
         if self.entries.len() == self.entries.capacity() {
-            // Doubles, but never beyond what the limit on values lets in.
-            let more = self.entries.len().max(64).min(more_at_most.max(1));
-            self.entries.reserve_exact(more);
+            self.grow(more_at_most);
         }
         self.entries.push(name);
         true
+    }
+
+    /// Doubles the room for names, but never beyond what the limit on values lets in.
+    #[cold]
+    fn grow(&mut self, more_at_most: usize) {
+        let more = self.entries.len().max(64).min(more_at_most.max(1));
+        self.entries.reserve_exact(more);
+    }
+
+    #[cold]
+    fn unescape(&mut self, name: Range<usize>) -> Range<usize> {
+        let start = self.bytes.len() + self.unescaped.len();
+        let raw = self.bytes.get(name).unwrap_or_default();
+        let raw = std::str::from_utf8(raw).unwrap_or_default();
+        unescape_into(raw, &mut self.unescaped);
+        start..self.bytes.len() + self.unescaped.len()
     }
 
     /// Ends the object that began at the mark. `false` if one of its names is there twice.
