@@ -6,6 +6,10 @@ pub mod credential;
 
 mod clock;
 mod config;
+mod timer;
 
 pub use self::clock::Clock;
 pub use self::config::ConfigError;
+#[cfg(feature = "tokio")]
+pub use self::timer::TokioTimer;
+pub use self::timer::{SystemTimer, Timer};
