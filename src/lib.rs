@@ -3,6 +3,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod credential;
+pub mod key;
 
 mod clock;
 mod config;
