@@ -16,7 +16,7 @@ use axum::routing::any_service;
 use http::Method;
 use tokio::net::TcpListener;
 use tower_webhook::RequestHead;
-use tower_webhook::auth::{Authentication, Authenticator, AuthLayer, BoxError, Policy, User};
+use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, BoxError, Policy, User};
 use tower_webhook::credential::{Candidate, Placement};
 use tower_webhook::executor::{ExecutorError, Hooks, Invocation, Outcome};
 use tower_webhook::key::{

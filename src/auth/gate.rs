@@ -186,9 +186,9 @@ impl Gate {
                         return Progress::Decided(Err(malformed(placement)));
                     };
                     match verifier.begin(presented) {
-                        Attempt::Ready(result) => Progress::Decided(
-                            self.conclude(policy, head, result, placement),
-                        ),
+                        Attempt::Ready(result) => {
+                            Progress::Decided(self.conclude(policy, head, result, placement))
+                        }
                         Attempt::Pending(verification) => {
                             Progress::Verifying(Verifying { verification, placement })
                         }

@@ -41,10 +41,7 @@ pub trait Resolver: Send + Sync + 'static {
     async fn resolve(&self, head: RequestHead<'_>) -> Result<Option<Policy>, BoxError>;
 
     /// The same without waiting, where that is possible. The default never is.
-    fn resolve_ready(
-        &self,
-        head: RequestHead<'_>,
-    ) -> Option<Result<Option<Policy>, BoxError>> {
+    fn resolve_ready(&self, head: RequestHead<'_>) -> Option<Result<Option<Policy>, BoxError>> {
         let _ = head;
         None
     }
@@ -59,10 +56,7 @@ where
         Ok(self(head))
     }
 
-    fn resolve_ready(
-        &self,
-        head: RequestHead<'_>,
-    ) -> Option<Result<Option<Policy>, BoxError>> {
+    fn resolve_ready(&self, head: RequestHead<'_>) -> Option<Result<Option<Policy>, BoxError>> {
         Some(Ok(self(head)))
     }
 }
@@ -73,10 +67,7 @@ impl<R: Resolver + ?Sized> Resolver for Arc<R> {
         (**self).resolve(head).await
     }
 
-    fn resolve_ready(
-        &self,
-        head: RequestHead<'_>,
-    ) -> Option<Result<Option<Policy>, BoxError>> {
+    fn resolve_ready(&self, head: RequestHead<'_>) -> Option<Result<Option<Policy>, BoxError>> {
         (**self).resolve_ready(head)
     }
 }

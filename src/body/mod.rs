@@ -1,10 +1,10 @@
 //! mods
 mod buffered;
 mod error;
-pub(crate) mod framing;
+mod framing;
 mod future;
 mod layer;
-pub(crate) mod read;
+mod read;
 mod replay;
 #[cfg(test)]
 mod scripted;
@@ -18,3 +18,6 @@ pub use self::future::ResponseFuture;
 pub use self::layer::BufferLayer;
 pub use self::replay::ReplayBody;
 pub use self::service::Buffer;
+
+pub(crate) use self::framing::rewrite;
+pub(crate) use self::read::{BodyLimits, Collected, ReadBody};

@@ -49,10 +49,7 @@ pub fn remove<'a>(raw: &'a str, name: &str) -> Cow<'a, str> {
     }
     let mut rest = String::with_capacity(raw.len());
     let mut is_first = true;
-    for piece in raw
-        .split('&')
-        .filter(|piece| !is_pair_named(piece.as_bytes(), name))
-    {
+    for piece in raw.split('&').filter(|piece| !is_pair_named(piece.as_bytes(), name)) {
         if !is_first {
             rest.push('&');
         }
@@ -68,10 +65,8 @@ pub fn remove_bytes<'a>(raw: &'a [u8], name: &str) -> Cow<'a, [u8]> {
     if !pairs(raw).any(|pair| pair.is_named(name)) {
         return Cow::Borrowed(raw);
     }
-    let kept: Vec<&[u8]> = raw
-        .split(|byte| *byte == b'&')
-        .filter(|piece| !is_pair_named(piece, name))
-        .collect();
+    let kept: Vec<&[u8]> =
+        raw.split(|byte| *byte == b'&').filter(|piece| !is_pair_named(piece, name)).collect();
     Cow::Owned(kept.join(&b'&'))
 }
 
@@ -166,20 +161,14 @@ impl std::fmt::Debug for Pair<'_> {
 /// What stands before the first such byte, and what stands behind it.
 fn split_at_byte(bytes: &[u8], separator: u8) -> (&[u8], &[u8]) {
     let mut halves = bytes.splitn(2, |byte| *byte == separator);
-    (
-        halves.next().unwrap_or_default(),
-        halves.next().unwrap_or_default(),
-    )
+    (halves.next().unwrap_or_default(), halves.next().unwrap_or_default())
 }
 
 fn decode(raw: &[u8]) -> Cow<'_, [u8]> {
     if !raw.contains(&b'+') {
         return percent_decode(raw).into();
     }
-    let spaced: Vec<u8> = raw
-        .iter()
-        .map(|byte| if *byte == b'+' { b' ' } else { *byte })
-        .collect();
+    let spaced: Vec<u8> = raw.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
     Cow::Owned(percent_decode(&spaced).collect())
 }
 
@@ -201,12 +190,7 @@ mod tests {
 
     fn read(raw: &str) -> Vec<(String, String)> {
         pairs(raw.as_bytes())
-            .map(|pair| {
-                (
-                    pair.name_lossy().into_owned(),
-                    pair.value_lossy().into_owned(),
-                )
-            })
+            .map(|pair| (pair.name_lossy().into_owned(), pair.value_lossy().into_owned()))
             .collect()
     }
 
@@ -230,10 +214,8 @@ mod tests {
             ("a=%FF%C3%A9", &[("a", "\u{fffd}é")]),
             ("a[]=1", &[("a[]", "1")]),
         ] {
-            let expected: Vec<_> = expected
-                .iter()
-                .map(|(name, value)| ((*name).into(), (*value).into()))
-                .collect();
+            let expected: Vec<_> =
+                expected.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
             assert_eq!(read(raw), expected, "{raw}");
         }
     }
@@ -302,11 +284,7 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(remove(raw, "k"), rest, "{raw}");
-            assert_eq!(
-                &*remove_bytes(raw.as_bytes(), "k"),
-                rest.as_bytes(),
-                "{raw}"
-            );
+            assert_eq!(&*remove_bytes(raw.as_bytes(), "k"), rest.as_bytes(), "{raw}");
         }
         assert_eq!(remove_bytes(b"a=\xff&k=1", "k"), &b"a=\xff"[..]);
         assert_eq!(remove("a&&=1&b", ""), "a&&b");

@@ -119,9 +119,7 @@ fn read_essence(essence: &str) -> Option<MediaType> {
     } else if mime.essence_str() == mime::APPLICATION_WWW_FORM_URLENCODED {
         MediaType::Form
     } else if mime.essence_str() == mime::MULTIPART_FORM_DATA {
-        MediaType::Multipart {
-            boundary: Box::default(),
-        }
+        MediaType::Multipart { boundary: Box::default() }
     } else {
         MediaType::Other
     })
@@ -140,9 +138,9 @@ fn is_utf8(parameters: &str) -> bool {
 
 fn read_boundary(parameters: &str) -> Result<MediaType, ContentError> {
     match single_parameter(parameters, "boundary") {
-        Ok(Some(boundary)) if is_boundary(&boundary) => Ok(MediaType::Multipart {
-            boundary: boundary.into(),
-        }),
+        Ok(Some(boundary)) if is_boundary(&boundary) => {
+            Ok(MediaType::Multipart { boundary: boundary.into() })
+        }
         _ => Err(ContentError::new(ContentErrorKind::Malformed)),
     }
 }
@@ -232,11 +230,7 @@ fn unquote(quoted: &str) -> Option<(String, &str)> {
         match rest.next()? {
             '"' => return Some((text, rest.as_str())),
             '\\' => {
-                let escaped = rest
-                    .as_str()
-                    .starts_with(['"', '\\'])
-                    .then(|| rest.next())
-                    .flatten();
+                let escaped = rest.as_str().starts_with(['"', '\\']).then(|| rest.next()).flatten();
                 text.push(escaped.unwrap_or('\\'));
             }
             plain => text.push(plain),
@@ -290,9 +284,7 @@ mod tests {
     }
 
     fn multipart(boundary: &str) -> MediaType {
-        MediaType::Multipart {
-            boundary: boundary.into(),
-        }
+        MediaType::Multipart { boundary: boundary.into() }
     }
 
     #[test]
@@ -310,19 +302,10 @@ mod tests {
             ("application/vnd.a+b+JSON", MediaType::Json),
             ("model/gltf+json", MediaType::Json),
             ("application/x-www-form-urlencoded", MediaType::Form),
-            (
-                "Application/X-WWW-Form-Urlencoded; Charset=\"UTF-8\"",
-                MediaType::Form,
-            ),
-            (
-                "application/x-www-form-urlencoded; charset=utf8",
-                MediaType::Form,
-            ),
+            ("Application/X-WWW-Form-Urlencoded; Charset=\"UTF-8\"", MediaType::Form),
+            ("application/x-www-form-urlencoded; charset=utf8", MediaType::Form),
             ("multipart/form-data; boundary=b", multipart("b")),
-            (
-                "Multipart/Form-Data ; charset=x;BOUNDARY=\"a b\" ",
-                multipart("a b"),
-            ),
+            ("Multipart/Form-Data ; charset=x;BOUNDARY=\"a b\" ", multipart("a b")),
             ("text/plain", MediaType::Other),
             ("text/json", MediaType::Other),
             ("application/jsonp", MediaType::Other),
@@ -349,11 +332,7 @@ mod tests {
             &[b"application/json,"],
             &[b"", b""],
         ] {
-            assert_eq!(
-                read(lines),
-                Err(ContentErrorKind::RepeatedContentType),
-                "{lines:?}"
-            );
+            assert_eq!(read(lines), Err(ContentErrorKind::RepeatedContentType), "{lines:?}");
             assert_eq!(read_leniently(lines), Ok(MediaType::Other));
         }
     }
@@ -373,23 +352,16 @@ mod tests {
             b"application/json\xff",
             long.as_bytes(),
         ] {
-            assert_eq!(
-                read(&[line]),
-                Err(ContentErrorKind::UnsupportedMediaType),
-                "{line:?}"
-            );
+            assert_eq!(read(&[line]), Err(ContentErrorKind::UnsupportedMediaType), "{line:?}");
             assert_eq!(read_leniently(&[line]), Ok(MediaType::Other));
         }
     }
 
     #[test]
     fn a_form_in_another_charset_is_refused() {
-        for parameters in [
-            "charset=iso-8859-1",
-            "charset=utf-8;charset=utf-8",
-            "charset=",
-            "charset",
-        ] {
+        for parameters in
+            ["charset=iso-8859-1", "charset=utf-8;charset=utf-8", "charset=", "charset"]
+        {
             let line = format!("application/x-www-form-urlencoded; {parameters}");
             assert_eq!(
                 read(&[line.as_bytes()]),
@@ -424,15 +396,8 @@ mod tests {
             &too_long,
         ] {
             let line = format!("multipart/form-data; {parameters}");
-            assert_eq!(
-                read(&[line.as_bytes()]),
-                Err(ContentErrorKind::Malformed),
-                "{line}"
-            );
-            assert_eq!(
-                read_leniently(&[line.as_bytes()]),
-                Err(ContentErrorKind::Malformed)
-            );
+            assert_eq!(read(&[line.as_bytes()]), Err(ContentErrorKind::Malformed), "{line}");
+            assert_eq!(read_leniently(&[line.as_bytes()]), Err(ContentErrorKind::Malformed));
         }
     }
 

@@ -58,11 +58,7 @@ impl ContentLimits {
     /// The limits of [`JsonLimits::new`], 256 fields and 1,000 parts.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            json: JsonLimits::new(),
-            fields: 256,
-            parts: 1_000,
-        }
+        Self { json: JsonLimits::new(), fields: 256, parts: 1_000 }
     }
 
     /// The limits of JSON texts.
@@ -141,10 +137,7 @@ impl ContentError {
 
 impl From<JsonError> for ContentError {
     fn from(error: JsonError) -> Self {
-        Self {
-            kind: ContentErrorKind::Malformed,
-            json: Some(error),
-        }
+        Self { kind: ContentErrorKind::Malformed, json: Some(error) }
     }
 }
 
@@ -162,9 +155,7 @@ impl fmt::Display for ContentError {
 
 impl Error for ContentError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.json
-            .as_ref()
-            .map(|error| error as &(dyn Error + 'static))
+        self.json.as_ref().map(|error| error as &(dyn Error + 'static))
     }
 }
 

@@ -81,10 +81,7 @@ pub fn remove<'a>(
 ) -> Result<Cow<'a, [u8]>, ContentError> {
     let mut kept = Vec::new();
     let mut position = 0;
-    for part in parts(body, boundary, limit)?
-        .iter()
-        .filter(|part| part.name() == name)
-    {
+    for part in parts(body, boundary, limit)?.iter().filter(|part| part.name() == name) {
         kept.extend_from_slice(body.get(position..part.span.start).unwrap_or_default());
         position = part.span.end;
     }
@@ -108,21 +105,13 @@ pub struct Part<'a> {
 
 impl<'a> Part<'a> {
     fn new(headers: &HeaderMap, passed: Passed<'a>) -> Result<Self, ContentError> {
-        let line = headers
-            .get(header::CONTENT_DISPOSITION)
-            .ok_or_else(malformed)?;
+        let line = headers.get(header::CONTENT_DISPOSITION).ok_or_else(malformed)?;
         let line = String::from_utf8_lossy(line.as_bytes());
         let (name, file_name) = read_disposition(&line).map_err(|_| malformed())?;
         let content_type = headers
             .get(header::CONTENT_TYPE)
             .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        Ok(Self {
-            name,
-            file_name,
-            content_type,
-            span: passed.span,
-            content: passed.content,
-        })
+        Ok(Self { name, file_name, content_type, span: passed.span, content: passed.content })
     }
 
     /// The name of the field. Bytes that are not UTF-8 are U+FFFD.
@@ -161,9 +150,7 @@ impl<'a> Part<'a> {
 
 impl fmt::Debug for Part<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Part")
-            .field("length", &self.content.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Part").field("length", &self.content.len()).finish_non_exhaustive()
     }
 }
 
@@ -173,10 +160,7 @@ fn malformed() -> ContentError {
 
 /// The result of a future of the parser. It never waits, since its whole input is in memory.
 fn ready<T>(future: impl Future<Output = multer::Result<T>>) -> Result<T, ContentError> {
-    future
-        .now_or_never()
-        .and_then(Result::ok)
-        .ok_or_else(malformed)
+    future.now_or_never().and_then(Result::ok).ok_or_else(malformed)
 }
 
 /// The name and the file name in a `Content-Disposition`.
@@ -220,11 +204,7 @@ impl<'a> Cursor<'a> {
     fn new(body: &'a [u8], boundary: &str) -> Result<Self, ContentError> {
         let delimiter = [b"--", boundary.as_bytes()].concat();
         let position = find(body, &delimiter).ok_or_else(malformed)?;
-        Ok(Self {
-            body,
-            delimiter,
-            position,
-        })
+        Ok(Self { body, delimiter, position })
     }
 
     /// Moves over a part with so many bytes of content.
@@ -247,11 +227,7 @@ impl<'a> Cursor<'a> {
         let span = self.position..self.body.len() - next.len();
         self.position = span.end;
         let header_lines = head.windows(2).filter(|pair| pair == b"\r\n").count();
-        Ok(Passed {
-            span,
-            header_lines,
-            content,
-        })
+        Ok(Passed { span, header_lines, content })
     }
 }
 
@@ -270,9 +246,7 @@ fn has_bare_line_end(head: &[u8]) -> bool {
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack
-        .windows(needle.len())
-        .position(|window| window == needle)
+    haystack.windows(needle.len()).position(|window| window == needle)
 }
 
 #[cfg(test)]
@@ -294,14 +268,9 @@ mod tests {
     #[test]
     fn fields_and_files_are_read() {
         let parts = parts(TWO, "b", 2).unwrap();
-        let [field, file] = &parts[..] else {
-            panic!("{parts:?}")
-        };
+        let [field, file] = &parts[..] else { panic!("{parts:?}") };
 
-        assert_eq!(
-            (field.name(), field.file_name(), field.content_type()),
-            ("a", None, None)
-        );
+        assert_eq!((field.name(), field.file_name(), field.content_type()), ("a", None, None));
         assert_eq!((field.content(), field.text()), (&b"1"[..], Some("1")));
         assert_eq!((file.name(), file.file_name()), ("f", Some("../../x")));
         assert_eq!(file.content_type(), Some("Text/Plain; x=1"));
@@ -311,12 +280,7 @@ mod tests {
     #[test]
     fn no_parts_are_no_parts() {
         assert_eq!(parts(b"--b--", "b", 0).unwrap().len(), 0);
-        assert_eq!(
-            parts(b"preamble\r\n--b--\r\nepilogue", "b", 0)
-                .unwrap()
-                .len(),
-            0
-        );
+        assert_eq!(parts(b"preamble\r\n--b--\r\nepilogue", "b", 0).unwrap().len(), 0);
     }
 
     #[test]
@@ -327,35 +291,15 @@ mod tests {
             ("form-data; name=\"a\\\"b\"", "a\"b", None),
             ("form-data; name=\"\"", "", None),
             ("form-data; name=\"ké\"; filename=\"\"", "ké", Some("")),
-            (
-                "form-data; filename=\"x; name=evil\"; name=a",
-                "a",
-                Some("x; name=evil"),
-            ),
-            (
-                "form-data; name=a; filename=\"C:\\dir\\x\"",
-                "a",
-                Some("C:\\dir\\x"),
-            ),
-            (
-                "form-data; name=a; filename*=UTF-8''%C3%A9%20x",
-                "a",
-                Some("é x"),
-            ),
-            (
-                "form-data; name=a; filename=x; filename*=UTF-8''y",
-                "a",
-                Some("x"),
-            ),
+            ("form-data; filename=\"x; name=evil\"; name=a", "a", Some("x; name=evil")),
+            ("form-data; name=a; filename=\"C:\\dir\\x\"", "a", Some("C:\\dir\\x")),
+            ("form-data; name=a; filename*=UTF-8''%C3%A9%20x", "a", Some("é x")),
+            ("form-data; name=a; filename=x; filename*=UTF-8''y", "a", Some("x")),
             ("form-data; name=a; x=1", "a", None),
         ] {
             let body = disposition(line);
             let parts = parts(&body, "b", 1).expect(line);
-            assert_eq!(
-                (parts[0].name(), parts[0].file_name()),
-                (name, file_name),
-                "{line}"
-            );
+            assert_eq!((parts[0].name(), parts[0].file_name()), (name, file_name), "{line}");
         }
     }
 
@@ -373,11 +317,7 @@ mod tests {
             "attachment; name=a",
             "form-data; name=a\r\nContent-Disposition: form-data; name=b",
         ] {
-            assert_eq!(
-                refusal(&disposition(line)),
-                ContentErrorKind::Malformed,
-                "{line}"
-            );
+            assert_eq!(refusal(&disposition(line)), ContentErrorKind::Malformed, "{line}");
         }
     }
 
@@ -409,32 +349,21 @@ mod tests {
             format!("{head}\r\n{}\r\nv\r\n--b--", "X: y\r\n".repeat(1_000)),
             r#"{"a":1}"#.to_owned(),
         ] {
-            assert_eq!(
-                refusal(body.as_bytes()),
-                ContentErrorKind::Malformed,
-                "{body:?}"
-            );
+            assert_eq!(refusal(body.as_bytes()), ContentErrorKind::Malformed, "{body:?}");
         }
     }
 
     #[test]
     fn one_part_more_than_the_limit_is_refused() {
         assert!(parts(TWO, "b", 2).is_ok());
-        assert_eq!(
-            parts(TWO, "b", 1).unwrap_err().kind(),
-            ContentErrorKind::TooManyFields
-        );
+        assert_eq!(parts(TWO, "b", 1).unwrap_err().kind(), ContentErrorKind::TooManyFields);
     }
 
     #[test]
     fn a_body_cut_anywhere_before_its_end_is_refused() {
         let end = TWO.len() - b"\r\n".len();
         for length in 0..end {
-            assert_eq!(
-                refusal(&TWO[..length]),
-                ContentErrorKind::Malformed,
-                "{length}"
-            );
+            assert_eq!(refusal(&TWO[..length]), ContentErrorKind::Malformed, "{length}");
         }
         assert!(parts(&TWO[..end], "b", 2).is_ok());
     }
@@ -446,10 +375,7 @@ mod tests {
         let end = "--b--\r\nepilogue";
 
         for (body, rest) in [
-            (
-                format!("pre\r\n{k}{a}{k}{k}{a}{end}"),
-                format!("pre\r\n{a}{a}{end}"),
-            ),
+            (format!("pre\r\n{k}{a}{k}{k}{a}{end}"), format!("pre\r\n{a}{a}{end}")),
             (format!("{a}{k}{end}"), format!("{a}{end}")),
             (format!("{k}{end}"), end.to_owned()),
         ] {
@@ -457,9 +383,6 @@ mod tests {
             assert_eq!(String::from_utf8_lossy(&removed), rest);
             assert!(matches!(removed, Cow::Owned(_)));
         }
-        assert!(matches!(
-            remove(TWO, "b", "k", 10).unwrap(),
-            Cow::Borrowed(TWO)
-        ));
+        assert!(matches!(remove(TWO, "b", "k", 10).unwrap(), Cow::Borrowed(TWO)));
     }
 }

@@ -150,7 +150,7 @@ impl<'a> One<'a> {
         };
         let text = match text {
             Some(text) if placement.secret_token_uri => Some(without_uri_scheme(text)),
-            text => text,
+            other => other,
         };
         Some(Candidate { text, username, placement: placement.kind() })
     }
@@ -223,11 +223,9 @@ fn basic(encoded: &[u8]) -> Presented<'static> {
 }
 
 /// The values of a cookie. HTTP/2 may split the header into several lines (RFC 9113, section 8.2.3).
-fn cookies<'a>(headers: &'a HeaderMap, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+fn cookies<'a>(headers: &'a HeaderMap, name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
     headers.get_all(COOKIE).iter().flat_map(move |line| {
-        line.as_bytes().split(|byte| *byte == b';').filter_map(move |pair| {
-            cookie_value(pair, name)
-        })
+        line.as_bytes().split(|byte| *byte == b';').filter_map(move |pair| cookie_value(pair, name))
     })
 }
 

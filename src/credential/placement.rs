@@ -4,8 +4,8 @@ use std::sync::Arc;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, Request};
 
-use super::path::PathTemplate;
 use super::Secret;
+use super::path::PathTemplate;
 use crate::config::ConfigError;
 use crate::head::RequestHead;
 use crate::rejection::ChallengeScheme;
@@ -211,19 +211,14 @@ impl Placement {
     ///
     /// What the closure reads stays in the request unless [`with_scrub`](Self::with_scrub) removes it.
     #[must_use]
-    pub fn custom(
-        find: impl Fn(RequestHead<'_>) -> Vec<Secret> + Send + Sync + 'static,
-    ) -> Self {
+    pub fn custom(find: impl Fn(RequestHead<'_>) -> Vec<Secret> + Send + Sync + 'static) -> Self {
         Self::new(Place::Custom(CustomPlace { find: Arc::new(find), scrub: None }))
     }
 
     /// Removes the credential of a [`custom`](Self::custom) placement from the request, which the closure
     /// is given without its body. Without effect on the other placements, which know what to remove.
     #[must_use]
-    pub fn with_scrub(
-        mut self,
-        scrub: impl Fn(&mut Request<()>) + Send + Sync + 'static,
-    ) -> Self {
+    pub fn with_scrub(mut self, scrub: impl Fn(&mut Request<()>) + Send + Sync + 'static) -> Self {
         if let Place::Custom(custom) = &mut self.place {
             custom.scrub = Some(Arc::new(scrub));
         }

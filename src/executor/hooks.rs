@@ -193,8 +193,8 @@ impl Shared {
         self.gate.check_method_first(&policy, (&parts).into())?;
 
         let mut unread = Some(body);
-        let reads_first = self.gate.needs_body(&policy)
-            && !matches!(parts.method, Method::GET | Method::HEAD);
+        let reads_first =
+            self.gate.needs_body(&policy) && !matches!(parts.method, Method::GET | Method::HEAD);
         if reads_first && let Some(body) = unread.take() {
             let max_bytes = self.body.max_bytes.min(self.pre_auth_max_bytes);
             let limits = BodyLimits { max_bytes, ..self.body };
@@ -274,7 +274,8 @@ impl Shared {
 
 /// No coding is undone here: an executor would be given bytes that it cannot read.
 fn check_coding(parts: &Parts) -> Result<(), Rejection> {
-    let is_identity = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    let is_identity =
+        |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
     if parts.headers.get_all(CONTENT_ENCODING).iter().all(is_identity) {
         Ok(())
     } else {

@@ -88,11 +88,7 @@ mod tests {
         for byte in bytes {
             state ^= u32::from(*byte);
             for _ in 0..8 {
-                state = if state & 1 == 1 {
-                    (state >> 1) ^ 0xedb8_8320
-                } else {
-                    state >> 1
-                };
+                state = if state & 1 == 1 { (state >> 1) ^ 0xedb8_8320 } else { state >> 1 };
             }
         }
         !state

@@ -96,11 +96,7 @@ impl KeyDigest {
     /// The algorithm.
     #[must_use]
     pub fn algorithm(&self) -> DigestAlgorithm {
-        if self.pepper.is_empty() {
-            DigestAlgorithm::Sha256
-        } else {
-            DigestAlgorithm::HmacSha256
-        }
+        if self.pepper.is_empty() { DigestAlgorithm::Sha256 } else { DigestAlgorithm::HmacSha256 }
     }
 
     /// The name of the pepper, if one was used.
@@ -174,24 +170,17 @@ impl Pepper {
     pub fn new(name: &str, bytes: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         let bytes = bytes.as_ref();
         if !is_pepper_name(name) {
-            return Err(ConfigError::new(
-                "the name of a pepper is 1 to 32 of a-z, 0-9 and -",
-            ));
+            return Err(ConfigError::new("the name of a pepper is 1 to 32 of a-z, 0-9 and -"));
         }
         if bytes.len() < 32 {
             return Err(ConfigError::new("a pepper has at least 32 bytes"));
         }
         if bytes.iter().all(|byte| Some(byte) == bytes.first()) {
-            return Err(ConfigError::new(
-                "a pepper is random: its bytes are not all equal",
-            ));
+            return Err(ConfigError::new("a pepper is random: its bytes are not all equal"));
         }
         let prepared = Hmac::new_from_slice(bytes)
             .map_err(|_| ConfigError::new("HMAC does not take a pepper of this length"))?;
-        Ok(Self {
-            name: SmolStr::new(name),
-            prepared,
-        })
+        Ok(Self { name: SmolStr::new(name), prepared })
     }
 
     /// The name.
@@ -211,9 +200,7 @@ impl Pepper {
 
 impl fmt::Debug for Pepper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pepper")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("Pepper").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -244,21 +231,13 @@ impl KeyHasher {
     /// SHA-256 without a pepper: the default.
     #[must_use]
     pub fn sha256() -> Self {
-        Self {
-            current: None,
-            previous: Vec::new(),
-            unpeppered: true,
-        }
+        Self { current: None, previous: Vec::new(), unpeppered: true }
     }
 
     /// HMAC-SHA-256 under `pepper`. Records that were made without a pepper are refused.
     #[must_use]
     pub fn peppered(pepper: Pepper) -> Self {
-        Self {
-            current: Some(pepper),
-            previous: Vec::new(),
-            unpeppered: false,
-        }
+        Self { current: Some(pepper), previous: Vec::new(), unpeppered: false }
     }
 
     /// Also accepts digests under `pepper`. New digests are made under the current one.
@@ -288,15 +267,8 @@ impl KeyHasher {
     /// The digest of a key, under the current pepper if there is one.
     #[must_use]
     pub fn digest(&self, key: &ParsedKey<'_>) -> KeyDigest {
-        let pepper = self
-            .current
-            .as_ref()
-            .map(|pepper| pepper.name.clone())
-            .unwrap_or_default();
-        KeyDigest {
-            bytes: hash(self.current.as_ref(), key),
-            pepper,
-        }
+        let pepper = self.current.as_ref().map(|pepper| pepper.name.clone()).unwrap_or_default();
+        KeyDigest { bytes: hash(self.current.as_ref(), key), pepper }
     }
 
     /// Whether `digest` is the digest of `key`, compared in constant time.
@@ -335,10 +307,7 @@ impl KeyHasher {
     }
 
     fn named(&self, name: &str) -> Option<&Pepper> {
-        self.current
-            .iter()
-            .chain(&self.previous)
-            .find(|pepper| pepper.name == name)
+        self.current.iter().chain(&self.previous).find(|pepper| pepper.name == name)
     }
 }
 
@@ -350,15 +319,8 @@ impl Default for KeyHasher {
 
 impl fmt::Debug for KeyHasher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self
-            .current
-            .iter()
-            .chain(&self.previous)
-            .map(Pepper::name)
-            .collect();
-        f.debug_struct("KeyHasher")
-            .field("peppers", &names)
-            .finish_non_exhaustive()
+        let names: Vec<_> = self.current.iter().chain(&self.previous).map(Pepper::name).collect();
+        f.debug_struct("KeyHasher").field("peppers", &names).finish_non_exhaustive()
     }
 }
 
@@ -398,10 +360,7 @@ fn same(left: &[u8; 32], right: &[u8; 32]) -> Choice {
     let (right, _) = right.as_chunks::<8>();
     let mut same = Choice::TRUE;
     for (left, right) in left.iter().zip(right) {
-        same = same.and(Choice::from_u64_eq(
-            u64::from_ne_bytes(*left),
-            u64::from_ne_bytes(*right),
-        ));
+        same = same.and(Choice::from_u64_eq(u64::from_ne_bytes(*left), u64::from_ne_bytes(*right)));
     }
     same
 }
@@ -458,10 +417,7 @@ mod tests {
         let fixed = ParsedKey::fixed(id("0123456789abcdef"), "s");
         let other = ParsedKey::new(id("ab"), "cd");
 
-        assert_eq!(
-            hash(None, &fixed),
-            sha256(&[b"\x01", b"0123456789abcdef", b"s"])
-        );
+        assert_eq!(hash(None, &fixed), sha256(&[b"\x01", b"0123456789abcdef", b"s"]));
         assert_eq!(hash(None, &other), sha256(&[b"\x02\x02abcd"]));
     }
 
@@ -470,21 +426,9 @@ mod tests {
         let hasher = KeyHasher::sha256();
         let digest = hasher.digest(&ParsedKey::new(id("ab"), "cd"));
 
-        assert!(
-            hasher
-                .matches(&digest, &ParsedKey::new(id("ab"), "cd"))
-                .unwrap()
-        );
-        assert!(
-            !hasher
-                .matches(&digest, &ParsedKey::new(id("a"), "bcd"))
-                .unwrap()
-        );
-        assert!(
-            !hasher
-                .matches(&digest, &ParsedKey::fixed(id("ab"), "cd"))
-                .unwrap()
-        );
+        assert!(hasher.matches(&digest, &ParsedKey::new(id("ab"), "cd")).unwrap());
+        assert!(!hasher.matches(&digest, &ParsedKey::new(id("a"), "bcd")).unwrap());
+        assert!(!hasher.matches(&digest, &ParsedKey::fixed(id("ab"), "cd")).unwrap());
     }
 
     #[test]
@@ -506,11 +450,7 @@ mod tests {
         let key = ParsedKey::new(id("a"), "secret");
 
         assert!(!KeyHasher::sha256().compare_decoy(&key).to_bool());
-        assert!(
-            !KeyHasher::peppered(pepper("a", 1))
-                .compare_decoy(&key)
-                .to_bool()
-        );
+        assert!(!KeyHasher::peppered(pepper("a", 1)).compare_decoy(&key).to_bool());
     }
 
     #[test]
@@ -537,13 +477,7 @@ mod tests {
         let peppered = KeyHasher::peppered(pepper("p", 1));
 
         assert!(peppered.matches(&digest, &key).is_err());
-        assert!(
-            peppered
-                .clone()
-                .with_unpeppered_keys()
-                .matches(&digest, &key)
-                .unwrap()
-        );
+        assert!(peppered.clone().with_unpeppered_keys().matches(&digest, &key).unwrap());
         assert!(plain.matches(&peppered.digest(&key), &key).is_err());
     }
 
@@ -554,10 +488,7 @@ mod tests {
         assert!(Pepper::new("p", b"0123456789abcdef0123456789abcde").is_err());
         assert!(Pepper::new("p", b"0123456789abcdef0123456789abcdef").is_ok());
         for name in ["", "P", "a b", "a_b", &"a".repeat(33)] {
-            assert!(
-                Pepper::new(name, b"0123456789abcdef0123456789abcdef").is_err(),
-                "{name:?}"
-            );
+            assert!(Pepper::new(name, b"0123456789abcdef0123456789abcdef").is_err(), "{name:?}");
         }
     }
 
@@ -590,13 +521,7 @@ mod tests {
     fn debug_hides_the_bytes() {
         let digest = KeyDigest::from_parts("sha256", None, &[0xab; 32]).unwrap();
 
-        assert_eq!(
-            format!("{digest:?}"),
-            "KeyDigest { algorithm: Sha256, pepper: None, .. }"
-        );
-        assert_eq!(
-            format!("{:?}", pepper("p", 1)),
-            "Pepper { name: \"p\", .. }"
-        );
+        assert_eq!(format!("{digest:?}"), "KeyDigest { algorithm: Sha256, pepper: None, .. }");
+        assert_eq!(format!("{:?}", pepper("p", 1)), "Pepper { name: \"p\", .. }");
     }
 }

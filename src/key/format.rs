@@ -112,20 +112,12 @@ impl<'a> ParsedKey<'a> {
     /// A key with an id that names its record, and everything of the text that proves possession.
     #[must_use]
     pub fn new(id: KeyId, secret: &'a str) -> Self {
-        Self {
-            id,
-            secret,
-            layout: Layout::Delimited,
-        }
+        Self { id, secret, layout: Layout::Delimited }
     }
 
     /// A key whose id has 16 and whose secret has 38 bytes.
     pub(super) fn fixed(id: KeyId, secret: &'a str) -> Self {
-        Self {
-            id,
-            secret,
-            layout: Layout::Fixed,
-        }
+        Self { id, secret, layout: Layout::Fixed }
     }
 
     pub(super) fn with_layout(id: KeyId, secret: &'a str, layout: Layout) -> Self {
@@ -163,9 +155,7 @@ impl<'a> ParsedKey<'a> {
 
 impl fmt::Debug for ParsedKey<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ParsedKey")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("ParsedKey").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -181,11 +171,7 @@ impl<'a> KeyDraft<'a> {
     /// A draft of a new key.
     #[must_use]
     pub fn new(owner: &'a Owner, now: OffsetDateTime) -> Self {
-        Self {
-            owner,
-            id: None,
-            now,
-        }
+        Self { owner, id: None, now }
     }
 
     /// Asks for a key that keeps this id: a rotation.
@@ -304,11 +290,7 @@ mod tests {
             }
             Ok(())
         };
-        for byte in base62_from(248, &mut source)
-            .unwrap()
-            .expose_secret()
-            .bytes()
-        {
+        for byte in base62_from(248, &mut source).unwrap().expose_secret().bytes() {
             counts[usize::from(byte)] += 1;
         }
 
@@ -321,11 +303,7 @@ mod tests {
         let mut calls = 0;
         let mut source = |_: &mut [u8]| {
             calls += 1;
-            if calls == 2 {
-                Err(GenerateError::new("broken"))
-            } else {
-                Ok(())
-            }
+            if calls == 2 { Err(GenerateError::new("broken")) } else { Ok(()) }
         };
 
         let error = base62_from(100, &mut source).unwrap_err();
@@ -339,11 +317,7 @@ mod tests {
         for len in [0, 1, 43, 63, 64, 65, 200] {
             let text = random_base62(len).unwrap();
             assert_eq!(text.expose_secret().len(), len);
-            assert!(
-                text.expose_secret()
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric())
-            );
+            assert!(text.expose_secret().bytes().all(|byte| byte.is_ascii_alphanumeric()));
         }
     }
 }

@@ -34,19 +34,11 @@ pub enum ManageErrorKind {
 
 impl ManageError {
     pub(super) fn new(kind: ManageErrorKind) -> Self {
-        Self {
-            kind,
-            reason: None,
-            source: None,
-        }
+        Self { kind, reason: None, source: None }
     }
 
     pub(super) fn invalid(reason: &'static str) -> Self {
-        Self {
-            kind: ManageErrorKind::Invalid,
-            reason: Some(reason),
-            source: None,
-        }
+        Self { kind: ManageErrorKind::Invalid, reason: Some(reason), source: None }
     }
 
     /// The reason.
@@ -58,19 +50,13 @@ impl ManageError {
 
 impl From<StoreError> for ManageError {
     fn from(error: StoreError) -> Self {
-        Self {
-            source: Some(error.into()),
-            ..Self::new(ManageErrorKind::Unavailable)
-        }
+        Self { source: Some(error.into()), ..Self::new(ManageErrorKind::Unavailable) }
     }
 }
 
 impl From<GenerateError> for ManageError {
     fn from(error: GenerateError) -> Self {
-        Self {
-            source: Some(error.into()),
-            ..Self::new(ManageErrorKind::Random)
-        }
+        Self { source: Some(error.into()), ..Self::new(ManageErrorKind::Random) }
     }
 }
 
@@ -105,8 +91,6 @@ impl fmt::Display for ManageError {
 
 impl Error for ManageError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source
-            .as_deref()
-            .map(|source| source as &(dyn Error + 'static))
+        self.source.as_deref().map(|source| source as &(dyn Error + 'static))
     }
 }

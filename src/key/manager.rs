@@ -108,12 +108,7 @@ impl KeyManager {
     /// A verifier of these keys: same store, format, digests and clock.
     #[must_use]
     pub fn verifier(&self) -> KeyVerifier {
-        let Parts {
-            store,
-            format,
-            hasher,
-            clock,
-        } = (*self.0).clone();
+        let Parts { store, format, hasher, clock } = (*self.0).clone();
         KeyVerifier::from_parts(store, format, hasher, clock)
     }
 
@@ -126,9 +121,7 @@ impl KeyManager {
     pub async fn generate(&self, owner: &Owner, new: NewKey) -> Result<IssuedKey, ManageError> {
         let now = self.0.clock.now();
         if new.expires.is_some_and(|expiry| expiry.is_over(now)) {
-            return Err(ManageError::invalid(
-                "a new key does not expire before it is made",
-            ));
+            return Err(ManageError::invalid("a new key does not expire before it is made"));
         }
         for _ in 0..MAX_DRAWS {
             let draft = KeyDraft::new(owner, now);
@@ -223,9 +216,7 @@ impl KeyManager {
         interval: Duration,
     ) -> Result<KeyRecord, ManageError> {
         if !interval.is_positive() {
-            return Err(ManageError::invalid(
-                "a key is extended by a positive interval",
-            ));
+            return Err(ManageError::invalid("a key is extended by a positive interval"));
         }
         self.change(owner, id, |record, now| {
             let Some(expires_at) = record.expires_at() else {
@@ -259,18 +250,14 @@ impl KeyManager {
         overlap: Duration,
     ) -> Result<IssuedKey, ManageError> {
         if overlap.is_negative() {
-            return Err(ManageError::invalid(
-                "the overlap of a rotation is not negative",
-            ));
+            return Err(ManageError::invalid("the overlap of a rotation is not negative"));
         }
         for _ in 0..MAX_ATTEMPTS {
             let old = self.get(owner, id).await?;
             let now = self.0.clock.now();
             let version = next_version(&old)?;
             let until = later(now, overlap)?;
-            let until = old
-                .expires_at()
-                .map_or(until, |expires_at| until.min(expires_at));
+            let until = old.expires_at().map_or(until, |expires_at| until.min(expires_at));
             let draft = KeyDraft::new(owner, now).with_id(id);
             let (new_id, digest, secret) = self.draw(&draft)?;
 
@@ -296,10 +283,7 @@ impl KeyManager {
             if self.0.store.insert(record.clone()).await? == Write::Conflict {
                 continue;
             }
-            let ending = old
-                .clone()
-                .with_expires_at(Some(until))
-                .with_version(version);
+            let ending = old.clone().with_expires_at(Some(until)).with_version(version);
             let ended = self.0.store.replace(ending, old.version()).await;
             if matches!(ended, Ok(Write::Done)) {
                 return Ok(IssuedKey { record, secret });
@@ -339,12 +323,7 @@ impl KeyManager {
     /// `NotFound`, `Conflict`, `Unavailable`.
     pub async fn revoke(&self, owner: &Owner, id: &KeyId) -> Result<KeyRecord, ManageError> {
         let revoked = self.change(owner, id, |record, now| {
-            Ok(Some(
-                record
-                    .clone()
-                    .with_revoked_at(Some(now))
-                    .with_previous_digest(None),
-            ))
+            Ok(Some(record.clone().with_revoked_at(Some(now)).with_previous_digest(None)))
         });
         match revoked.await {
             Err(error) if error.kind() == ManageErrorKind::Revoked => self.get(owner, id).await,
@@ -363,8 +342,7 @@ impl KeyManager {
         id: &KeyId,
         update: KeyUpdate,
     ) -> Result<KeyRecord, ManageError> {
-        self.change(owner, id, |record, _| update.apply(record))
-            .await
+        self.change(owner, id, |record, _| update.apply(record)).await
     }
 
     /// Deletes keys: all of them, or none if one is not found. An id that occurs twice counts once.
@@ -373,9 +351,7 @@ impl KeyManager {
     ///
     /// `Invalid` if there are no ids; `NotFound`, `Unavailable`.
     pub async fn delete(&self, owner: &Owner, ids: &[KeyId]) -> Result<(), ManageError> {
-        let ids: Vec<KeyId> = BTreeSet::from_iter(ids.iter().cloned())
-            .into_iter()
-            .collect();
+        let ids: Vec<KeyId> = BTreeSet::from_iter(ids.iter().cloned()).into_iter().collect();
         if ids.is_empty() {
             return Err(ManageError::invalid("there is no key to delete"));
         }
@@ -432,13 +408,7 @@ impl KeyManager {
                 return Ok(record);
             };
             let changed = changed.with_version(version);
-            if self
-                .0
-                .store
-                .replace(changed.clone(), record.version())
-                .await?
-                == Write::Done
-            {
+            if self.0.store.replace(changed.clone(), record.version()).await? == Write::Done {
                 return Ok(changed);
             }
         }
@@ -530,10 +500,7 @@ fn next_version(record: &KeyRecord) -> Result<u64, ManageError> {
     if record.revoked() {
         return Err(ManageError::new(ManageErrorKind::Revoked));
     }
-    record
-        .version()
-        .checked_add(1)
-        .ok_or(ManageError::new(ManageErrorKind::Conflict))
+    record.version().checked_add(1).ok_or(ManageError::new(ManageErrorKind::Conflict))
 }
 
 #[cfg(test)]

@@ -66,10 +66,7 @@ impl KeyStore for MemoryKeyStore {
         if records.contains_key(record.id()) {
             return Ok(Write::Conflict);
         }
-        order
-            .entry(record.owner().clone())
-            .or_default()
-            .insert(place(&record));
+        order.entry(record.owner().clone()).or_default().insert(place(&record));
         records.insert(record.id().clone(), record);
         Ok(Write::Done)
     }
@@ -84,10 +81,7 @@ impl KeyStore for MemoryKeyStore {
             return Ok(Write::Conflict);
         }
         forget(&mut order, stored);
-        order
-            .entry(record.owner().clone())
-            .or_default()
-            .insert(place(&record));
+        order.entry(record.owner().clone()).or_default().insert(place(&record));
         records.insert(record.id().clone(), record);
         Ok(Write::Done)
     }
@@ -95,11 +89,7 @@ impl KeyStore for MemoryKeyStore {
     async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
         let mut order = self.order();
         let records = self.records.pin();
-        let is_owned = |id| {
-            records
-                .get(id)
-                .is_some_and(|record| record.owner() == owner)
-        };
+        let is_owned = |id| records.get(id).is_some_and(|record| record.owner() == owner);
         if !ids.iter().all(is_owned) {
             return Ok(Write::Conflict);
         }
@@ -127,11 +117,7 @@ impl KeyStore for MemoryKeyStore {
             Some(after) => Bound::Excluded((Moment::new(after.created_at()), after.id().clone())),
         };
         let later = places.range((start, Bound::Unbounded));
-        Ok(later
-            .filter_map(|(_, id)| records.get(id))
-            .take(limit)
-            .cloned()
-            .collect())
+        Ok(later.filter_map(|(_, id)| records.get(id)).take(limit).cloned().collect())
     }
 
     fn find_ready(&self, id: &KeyId, visit: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {
@@ -142,9 +128,7 @@ impl KeyStore for MemoryKeyStore {
 
 impl fmt::Debug for MemoryKeyStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryKeyStore")
-            .field("len", &self.len())
-            .finish_non_exhaustive()
+        f.debug_struct("MemoryKeyStore").field("len", &self.len()).finish_non_exhaustive()
     }
 }
 

@@ -30,11 +30,7 @@ impl Moment {
     }
 
     fn pack(seconds: i64, nanosecond: u32) -> Self {
-        Self {
-            high: (seconds >> 32) as i32,
-            low: seconds as u32,
-            nanosecond,
-        }
+        Self { high: (seconds >> 32) as i32, low: seconds as u32, nanosecond }
     }
 
     pub(super) fn time(self) -> OffsetDateTime {
@@ -52,9 +48,7 @@ impl Moment {
     pub(super) fn decode(text: &str) -> Option<Self> {
         let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
         let time = time.checked_to_offset(UtcOffset::UTC)?;
-        (FIRST..=LAST)
-            .contains(&time.unix_timestamp())
-            .then(|| Self::new(time))
+        (FIRST..=LAST).contains(&time.unix_timestamp()).then(|| Self::new(time))
     }
 }
 
@@ -96,13 +90,8 @@ mod tests {
             Moment::decode("2026-01-01T01:00:00.5+01:00"),
             Moment::decode("2026-01-01T00:00:00.500Z")
         );
-        for text in [
-            "",
-            "2026-01-01",
-            "2026-01-01T00:00:00",
-            "2026-13-01T00:00:00Z",
-            "1700000000",
-        ] {
+        for text in ["", "2026-01-01", "2026-01-01T00:00:00", "2026-13-01T00:00:00Z", "1700000000"]
+        {
             assert_eq!(Moment::decode(text), None, "{text}");
         }
     }

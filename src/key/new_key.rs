@@ -105,9 +105,7 @@ impl NewKey {
         if let (Some(not_before), Some(expires_at)) = (self.not_before, expires_at)
             && not_before >= expires_at
         {
-            return Err(ManageError::invalid(
-                "a key starts to work before it expires",
-            ));
+            return Err(ManageError::invalid("a key starts to work before it expires"));
         }
         let record = KeyRecord::new(id, owner.clone(), &self.name, digest, now)?
             .with_scopes(self.scopes.clone())
@@ -221,9 +219,9 @@ impl Expiry {
 
     fn time(self, now: OffsetDateTime) -> Result<OffsetDateTime, ManageError> {
         match self {
-            Self::In(interval) if !interval.is_positive() => Err(ManageError::invalid(
-                "a key expires after a positive interval",
-            )),
+            Self::In(interval) if !interval.is_positive() => {
+                Err(ManageError::invalid("a key expires after a positive interval"))
+            }
             Self::In(interval) => later(now, interval),
             Self::At(expires_at) => later(expires_at, Duration::ZERO),
         }

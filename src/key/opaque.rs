@@ -58,11 +58,7 @@ impl OpaqueFormat {
     /// Texts of 1 to 255 characters. New ones have 43 of `0-9A-Za-z`: 256 random bits.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            pepper: None,
-            max_len: 255,
-            generator: None,
-        }
+        Self { pepper: None, max_len: 255, generator: None }
     }
 
     /// Derives ids under a pepper.
@@ -114,10 +110,7 @@ impl KeyFormat for OpaqueFormat {
         if text.is_empty() || text.len() > self.max_len {
             return None;
         }
-        if !text
-            .bytes()
-            .fold(true, |valid, byte| valid & byte.is_ascii_graphic())
-        {
+        if !text.bytes().fold(true, |valid, byte| valid & byte.is_ascii_graphic()) {
             return None;
         }
         // The byte 3: neither of the layouts that make the digest of the record.
@@ -154,11 +147,7 @@ impl fmt::Debug for OpaqueFormat {
 }
 
 fn hex_digit(value: u8) -> u8 {
-    if value < 10 {
-        b'0' + value
-    } else {
-        b'a' + value - 10
-    }
+    if value < 10 { b'0' + value } else { b'a' + value - 10 }
 }
 
 #[cfg(test)]
@@ -171,10 +160,7 @@ mod tests {
     #[test]
     fn the_id_is_the_documented_one() {
         let hash = sha256(&[b"\x03some-key"]);
-        let expected: String = hash[..12]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let expected: String = hash[..12].iter().map(|byte| format!("{byte:02x}")).collect();
 
         let parsed = OpaqueFormat::new().parse("some-key").unwrap();
 
@@ -217,11 +203,7 @@ mod tests {
         let key = OpaqueFormat::new().generate(&draft).unwrap();
 
         assert_eq!(key.expose_secret().len(), 43);
-        assert!(
-            key.expose_secret()
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric())
-        );
+        assert!(key.expose_secret().bytes().all(|byte| byte.is_ascii_alphanumeric()));
     }
 
     proptest! {

@@ -59,10 +59,7 @@ impl PrefixedFormat {
     pub fn new(prefix: &str) -> Result<Self, ConfigError> {
         let allowed = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
         let well_formed = (2..=24).contains(&prefix.len())
-            && prefix
-                .as_bytes()
-                .first()
-                .is_some_and(u8::is_ascii_lowercase)
+            && prefix.as_bytes().first().is_some_and(u8::is_ascii_lowercase)
             && prefix.as_bytes().iter().all(allowed);
         if !well_formed {
             return Err(ConfigError::new(
@@ -74,10 +71,7 @@ impl PrefixedFormat {
 
     fn checked(prefix: &str) -> Self {
         let check = Crc32::new().update(prefix.as_bytes()).update(b"_");
-        Self {
-            prefix: prefix.into(),
-            check,
-        }
+        Self { prefix: prefix.into(), check }
     }
 
     /// The prefix, without the `_` after it.
@@ -109,9 +103,7 @@ impl PrefixedFormat {
         };
         let secret = base62_from(SECRET_LEN, source)?;
         let body = [id.expose_secret(), "_", secret.expose_secret()];
-        let check = body
-            .iter()
-            .fold(self.check, |check, part| check.update(part.as_bytes()));
+        let check = body.iter().fold(self.check, |check, part| check.update(part.as_bytes()));
         let check = encode_check(check.finish());
 
         // Reserved as a whole, so that growing leaves no copies behind.
@@ -137,12 +129,8 @@ impl KeyFormat for PrefixedFormat {
         if prefix != &*self.prefix || !(is_base62(id) & is_base62(secret)) {
             return None;
         }
-        let expected = self
-            .check
-            .update(id.as_bytes())
-            .update(b"_")
-            .update(secret.as_bytes())
-            .finish();
+        let expected =
+            self.check.update(id.as_bytes()).update(b"_").update(secret.as_bytes()).finish();
         if check.as_bytes() != encode_check(expected) {
             return None;
         }
@@ -158,16 +146,10 @@ impl KeyFormat for PrefixedFormat {
         let mut redacted: Option<String> = None;
         let mut copied = 0;
         let mut searched = 0;
-        while let Some(found) = text
-            .get(searched..)
-            .and_then(|rest| rest.find(&*self.prefix))
-        {
+        while let Some(found) = text.get(searched..).and_then(|rest| rest.find(&*self.prefix)) {
             let start = searched + found;
             let end = start + len;
-            if text
-                .get(start..end)
-                .is_some_and(|candidate| self.parse(candidate).is_some())
-            {
+            if text.get(start..end).is_some_and(|candidate| self.parse(candidate).is_some()) {
                 let output = redacted.get_or_insert_default();
                 output.push_str(text.get(copied..start).unwrap_or_default());
                 output.push_str(&self.prefix);
@@ -194,16 +176,13 @@ impl Default for PrefixedFormat {
 
 impl fmt::Debug for PrefixedFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PrefixedFormat")
-            .field("prefix", &self.prefix)
-            .finish_non_exhaustive()
+        f.debug_struct("PrefixedFormat").field("prefix", &self.prefix).finish_non_exhaustive()
     }
 }
 
 /// Looks at every character, so that the loop needs no branch.
 fn is_base62(text: &str) -> bool {
-    text.bytes()
-        .fold(true, |valid, byte| valid & byte.is_ascii_alphanumeric())
+    text.bytes().fold(true, |valid, byte| valid & byte.is_ascii_alphanumeric())
 }
 
 fn encode_check(mut check: u32) -> [u8; CHECK_LEN] {
@@ -231,11 +210,7 @@ mod tests {
 
     fn new_key(format: &PrefixedFormat) -> String {
         let owner = owner();
-        format
-            .generate(&KeyDraft::new(&owner, NOW))
-            .unwrap()
-            .expose_secret()
-            .to_owned()
+        format.generate(&KeyDraft::new(&owner, NOW)).unwrap().expose_secret().to_owned()
     }
 
     /// A key with a right check, whatever its parts are.
@@ -255,9 +230,7 @@ mod tests {
             key_of(
                 "whk",
                 "0123456789ABCDEF",
-                "ghijklmnopqrstuvwxyz0123456789ABCDEFGHI5j"
-                    .get(..38)
-                    .unwrap()
+                "ghijklmnopqrstuvwxyz0123456789ABCDEFGHI5j".get(..38).unwrap()
             )
         );
         let parsed = format.parse(key).unwrap();
@@ -278,17 +251,7 @@ mod tests {
             let format = PrefixedFormat::new(prefix).unwrap();
             assert!(format.parse(&new_key(&format)).is_some(), "{prefix}");
         }
-        for prefix in [
-            "",
-            "a",
-            "1a",
-            "_a",
-            "Ab",
-            "a-b",
-            "a b",
-            "é1",
-            &"a".repeat(25),
-        ] {
+        for prefix in ["", "a", "1a", "_a", "Ab", "a-b", "a b", "é1", &"a".repeat(25)] {
             assert!(PrefixedFormat::new(prefix).is_err(), "{prefix:?}");
         }
     }
@@ -299,12 +262,7 @@ mod tests {
         let test = PrefixedFormat::new("acme_test").unwrap();
 
         assert!(live.parse(&new_key(&test)).is_none());
-        assert!(
-            PrefixedFormat::new("live")
-                .unwrap()
-                .parse(&new_key(&live))
-                .is_none()
-        );
+        assert!(PrefixedFormat::new("live").unwrap().parse(&new_key(&live)).is_none());
     }
 
     #[test]
@@ -348,16 +306,10 @@ mod tests {
 
         for odd in ["_", "-", "é", " ", "\0", "\u{200b}", "Ａ"] {
             let id = format!("{odd}{}", "a".repeat(16 - odd.len()));
-            assert!(
-                format.parse(&key_of("whk", &id, &secret)).is_none(),
-                "{odd:?}"
-            );
+            assert!(format.parse(&key_of("whk", &id, &secret)).is_none(), "{odd:?}");
             let secret = format!("{}{odd}", "a".repeat(38 - odd.len()));
             let id = "a".repeat(16);
-            assert!(
-                format.parse(&key_of("whk", &id, &secret)).is_none(),
-                "{odd:?}"
-            );
+            assert!(format.parse(&key_of("whk", &id, &secret)).is_none(), "{odd:?}");
         }
     }
 
@@ -369,11 +321,7 @@ mod tests {
             let mut calls = 0;
             let mut source = |_: &mut [u8]| {
                 calls += 1;
-                if calls > good_calls {
-                    Err(GenerateError::new("broken"))
-                } else {
-                    Ok(())
-                }
+                if calls > good_calls { Err(GenerateError::new("broken")) } else { Ok(()) }
             };
             let made = format.generate_from(&KeyDraft::new(&owner, NOW), &mut source);
             assert!(made.is_err(), "{good_calls}");
@@ -384,15 +332,10 @@ mod tests {
     fn a_rotation_keeps_an_id_of_this_format_only() {
         let owner = owner();
         let format = PrefixedFormat::default();
-        for (id, kept) in [
-            ("0123456789abcdef", true),
-            ("0123", false),
-            ("0123456789abcde_", false),
-        ] {
+        for (id, kept) in [("0123456789abcdef", true), ("0123", false), ("0123456789abcde_", false)]
+        {
             let id = KeyId::new(id).unwrap();
-            let key = format
-                .generate(&KeyDraft::new(&owner, NOW).with_id(&id))
-                .unwrap();
+            let key = format.generate(&KeyDraft::new(&owner, NOW).with_id(&id)).unwrap();
             let parsed = format.parse(key.expose_secret()).unwrap();
             assert_eq!(*parsed.id() == id, kept, "{id}");
         }
@@ -407,22 +350,13 @@ mod tests {
             (a.clone(), hidden.to_owned()),
             (format!("{a}{b}"), format!("{hidden}{hidden}")),
             (format!("é{a}é"), format!("é{hidden}é")),
-            (
-                format!("whk_{a}&x={b}&"),
-                format!("whk_{hidden}&x={hidden}&"),
-            ),
+            (format!("whk_{a}&x={b}&"), format!("whk_{hidden}&x={hidden}&")),
             (format!("whk{a}"), format!("whk{hidden}")),
         ];
         for (text, expected) in cases {
             assert_eq!(format.redact(&text).unwrap(), expected);
         }
-        for text in [
-            "",
-            "whk",
-            "whk_whk_whk_",
-            &a[..a.len() - 1],
-            &a.to_lowercase(),
-        ] {
+        for text in ["", "whk", "whk_whk_whk_", &a[..a.len() - 1], &a.to_lowercase()] {
             assert_eq!(format.redact(text), None);
         }
     }

@@ -171,9 +171,7 @@ impl KeyRecord {
     ) -> Result<Self, InvalidRecord> {
         let metadata = metadata.map(Into::into);
         if metadata.as_deref().is_some_and(|text| !is_metadata(text)) {
-            return Err(InvalidRecord(
-                "metadata is a JSON text of at most 65536 bytes",
-            ));
+            return Err(InvalidRecord("metadata is a JSON text of at most 65536 bytes"));
         }
         self.set_rare(|rare| rare.metadata = metadata);
         Ok(self)
@@ -314,9 +312,7 @@ impl KeyRecord {
     }
 
     pub(super) fn revoked(&self) -> bool {
-        self.rare
-            .as_ref()
-            .is_some_and(|rare| rare.revoked_at.is_some())
+        self.rare.as_ref().is_some_and(|rare| rare.revoked_at.is_some())
     }
 
     /// The name, without a copy of a long one.
@@ -500,14 +496,7 @@ impl Stored {
         };
         let not_before = self.not_before.map(moment).transpose()?;
         let revoked_at = self.revoked_at.map(moment).transpose()?;
-        record.set_rare(|rare| {
-            *rare = Rare {
-                previous,
-                not_before,
-                revoked_at,
-                metadata,
-            }
-        });
+        record.set_rare(|rare| *rare = Rare { previous, not_before, revoked_at, metadata });
         Ok(record)
     }
 }
@@ -531,18 +520,14 @@ impl StoredDigest {
 
 fn encode_hex(bytes: &[u8]) -> String {
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits
-        .filter_map(|digit| char::from_digit(digit.into(), 16))
-        .collect()
+    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
 
 fn decode_hex(text: &str) -> Option<Vec<u8>> {
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     let digit = |byte: u8| char::from(byte).to_digit(16);
     let byte = |[high, low]: &[u8; 2]| u8::try_from(digit(*high)? * 16 + digit(*low)?).ok();
-    rest.is_empty()
-        .then(|| pairs.iter().map(byte).collect())
-        .flatten()
+    rest.is_empty().then(|| pairs.iter().map(byte).collect()).flatten()
 }
 
 pub(super) fn checked_name(name: &str) -> Result<SmolStr, InvalidRecord> {
@@ -555,9 +540,7 @@ pub(super) fn checked_name(name: &str) -> Result<SmolStr, InvalidRecord> {
     let too_long =
         name.len() > 4 * KeyRecord::MAX_NAME_LEN || name.chars().count() > KeyRecord::MAX_NAME_LEN;
     if name.is_empty() || too_long || name.chars().any(turns_or_ends_a_line) {
-        return Err(InvalidRecord(
-            "a name is 1 to 128 characters without control characters",
-        ));
+        return Err(InvalidRecord("a name is 1 to 128 characters without control characters"));
     }
     Ok(SmolStr::new(name))
 }
@@ -585,14 +568,7 @@ mod tests {
 
     fn plain() -> KeyRecord {
         let owner = Owner::new("ann").unwrap();
-        KeyRecord::new(
-            KeyId::new("k1").unwrap(),
-            owner,
-            "laptop",
-            digest("a"),
-            at(0),
-        )
-        .unwrap()
+        KeyRecord::new(KeyId::new("k1").unwrap(), owner, "laptop", digest("a"), at(0)).unwrap()
     }
 
     fn full() -> KeyRecord {
@@ -686,11 +662,7 @@ mod tests {
             let mut value = whole.clone();
             value[member] = Value::Null;
             let read = KeyRecord::decode(value.to_string());
-            assert_eq!(
-                read.is_ok(),
-                nullable.contains(&member.as_str()),
-                "{member}"
-            );
+            assert_eq!(read.is_ok(), nullable.contains(&member.as_str()), "{member}");
         }
     }
 
@@ -744,10 +716,7 @@ mod tests {
 
         let text = full().encode();
         for twice in [r#"{"disabled":false,"#, r#"{"schema":1,"#] {
-            assert!(
-                KeyRecord::decode(text.replacen('{', twice, 1)).is_err(),
-                "{twice}"
-            );
+            assert!(KeyRecord::decode(text.replacen('{', twice, 1)).is_err(), "{twice}");
         }
         for cut in 0..text.len() {
             assert!(KeyRecord::decode(&text[..cut]).is_err(), "{cut}");
@@ -761,36 +730,17 @@ mod tests {
         for name in ["a", "Ann's laptop", "é", "日本", &"é".repeat(128)] {
             assert_eq!(plain().with_name(name).unwrap().name(), name);
         }
-        for name in [
-            "",
-            "a\nb",
-            "\u{1b}[0m",
-            "a\u{202e}b",
-            "\u{2028}",
-            "\0",
-            &"a".repeat(129),
-        ] {
+        for name in ["", "a\nb", "\u{1b}[0m", "a\u{202e}b", "\u{2028}", "\0", &"a".repeat(129)] {
             assert!(plain().with_name(name).is_err(), "{name:?}");
         }
     }
 
     #[test]
     fn metadata_is_a_json_text_of_limited_length() {
-        for text in [
-            "{}",
-            "null",
-            " [1] ",
-            &format!("\"{}\"", "a".repeat(65_534)),
-        ] {
+        for text in ["{}", "null", " [1] ", &format!("\"{}\"", "a".repeat(65_534))] {
             assert!(plain().with_metadata(Some(text)).is_ok());
         }
-        for text in [
-            "",
-            "{",
-            "{} {}",
-            "a",
-            &format!("\"{}\"", "a".repeat(65_535)),
-        ] {
+        for text in ["", "{", "{} {}", "a", &format!("\"{}\"", "a".repeat(65_535))] {
             assert!(plain().with_metadata(Some(text)).is_err());
         }
         assert_eq!(full().with_metadata(None::<&str>).unwrap().metadata(), None);

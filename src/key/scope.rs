@@ -122,10 +122,7 @@ impl Scopes {
     ///
     /// Refuses a text that is no [`Scope`].
     pub fn parse<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> Result<Self, InvalidScope> {
-        let scopes = texts
-            .into_iter()
-            .map(Scope::new)
-            .collect::<Result<Vec<_>, _>>()?;
+        let scopes = texts.into_iter().map(Scope::new).collect::<Result<Vec<_>, _>>()?;
         Ok(Self::new(scopes))
     }
 
@@ -180,11 +177,7 @@ impl FromIterator<Scope> for Scopes {
 
 impl fmt::Debug for Scopes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_all() {
-            f.write_str("ALL")
-        } else {
-            f.debug_set().entries(self.iter()).finish()
-        }
+        if self.is_all() { f.write_str("ALL") } else { f.debug_set().entries(self.iter()).finish() }
     }
 }
 
@@ -210,11 +203,7 @@ impl<'de> Deserialize<'de> for Scopes {
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Scopes, E> {
-                if text == "all" {
-                    Ok(Scopes::ALL)
-                } else {
-                    Err(E::custom("no list of scopes"))
-                }
+                if text == "all" { Ok(Scopes::ALL) } else { Err(E::custom("no list of scopes")) }
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Scopes, A::Error> {
@@ -245,17 +234,7 @@ mod tests {
         for text in ["a", "!", "~", "deploy:write", "*", "all", &"a".repeat(128)] {
             assert_eq!(scope(text).as_str(), text);
         }
-        for text in [
-            "",
-            " ",
-            "a b",
-            "a\"",
-            "a\\",
-            "é",
-            "\u{7f}",
-            "a\t",
-            &"a".repeat(129),
-        ] {
+        for text in ["", " ", "a b", "a\"", "a\\", "é", "\u{7f}", "a\t", &"a".repeat(129)] {
             assert!(Scope::new(text).is_err(), "{text:?}");
         }
     }
@@ -275,11 +254,7 @@ mod tests {
         ];
         for (granted, wanted, expected) in cases {
             let scopes = Scopes::parse(*granted).unwrap();
-            assert_eq!(
-                scopes.contains(&scope(wanted)),
-                *expected,
-                "{granted:?} {wanted}"
-            );
+            assert_eq!(scopes.contains(&scope(wanted)), *expected, "{granted:?} {wanted}");
         }
         assert!(Scopes::ALL.contains(&scope("a")));
     }
@@ -303,25 +278,13 @@ mod tests {
         assert_eq!(serde_json::to_string(&Scopes::ALL).unwrap(), r#""all""#);
         let set = Scopes::parse(["b", "a"]).unwrap();
         assert_eq!(serde_json::to_string(&set).unwrap(), r#"["a","b"]"#);
-        assert_eq!(
-            serde_json::from_str::<Scopes>(r#""all""#).unwrap(),
-            Scopes::ALL
-        );
+        assert_eq!(serde_json::from_str::<Scopes>(r#""all""#).unwrap(), Scopes::ALL);
         assert_eq!(serde_json::from_str::<Scopes>(r#"["b","a"]"#).unwrap(), set);
         assert_eq!(
             serde_json::from_str::<Scopes>(r#"["all"]"#).unwrap(),
             Scopes::parse(["all"]).unwrap()
         );
-        for text in [
-            r#""ALL""#,
-            r#""*""#,
-            r#""""#,
-            "null",
-            "true",
-            r#"["a b"]"#,
-            "[1]",
-            "{}",
-        ] {
+        for text in [r#""ALL""#, r#""*""#, r#""""#, "null", "true", r#"["a b"]"#, "[1]", "{}"] {
             assert!(serde_json::from_str::<Scopes>(text).is_err(), "{text}");
         }
     }

@@ -84,9 +84,7 @@ mod tests {
 
     #[test]
     fn deadlines_are_exclusive_to_the_nanosecond() {
-        let record = record()
-            .with_not_before(Some(at(10)))
-            .with_expires_at(Some(at(20)));
+        let record = record().with_not_before(Some(at(10))).with_expires_at(Some(at(20)));
         let nanosecond = Duration::NANOSECOND;
 
         for (now, expected) in [

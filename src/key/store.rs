@@ -249,10 +249,7 @@ impl PageCursor {
     /// The place of this record.
     #[must_use]
     pub fn of(record: &KeyRecord) -> Self {
-        Self {
-            created_at: record.created_at(),
-            id: record.id().clone(),
-        }
+        Self { created_at: record.created_at(), id: record.id().clone() }
     }
 
     /// When the record at this place was made.
@@ -283,10 +280,7 @@ impl FromStr for PageCursor {
         let nanoseconds = nanoseconds.parse().map_err(|_| invalid())?;
         let created_at =
             OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).map_err(|_| invalid())?;
-        Ok(Self {
-            created_at,
-            id: KeyId::new(id).map_err(|_| invalid())?,
-        })
+        Ok(Self { created_at, id: KeyId::new(id).map_err(|_| invalid())? })
     }
 }
 
@@ -362,16 +356,7 @@ mod tests {
 
     #[test]
     fn a_text_that_is_no_cursor_is_refused() {
-        for text in [
-            "",
-            ".",
-            "1",
-            "1.",
-            ".a",
-            "a.a",
-            "1.a b",
-            "9999999999999999999999999999.a",
-        ] {
+        for text in ["", ".", "1", "1.", ".a", "a.a", "1.a b", "9999999999999999999999999999.a"] {
             assert!(text.parse::<PageCursor>().is_err(), "{text}");
         }
     }

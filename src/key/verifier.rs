@@ -210,17 +210,12 @@ impl fmt::Debug for KeyVerifier {
 
 impl Parts {
     fn parse<'a>(&self, presented: &'a [u8]) -> Result<ParsedKey<'a>, VerifyError> {
-        let malformed = VerifyError {
-            kind: VerifyErrorKind::Malformed,
-            id: None,
-            fault: None,
-        };
+        let malformed = VerifyError { kind: VerifyErrorKind::Malformed, id: None, fault: None };
         if presented.len() > MAX_KEY_LEN {
             return Err(malformed);
         }
         let text = std::str::from_utf8(presented).ok();
-        text.and_then(|text| self.format.parse(text))
-            .ok_or(malformed)
+        text.and_then(|text| self.format.parse(text)).ok_or(malformed)
     }
 
     /// Asks the store, for as long as it may take.
@@ -260,13 +255,7 @@ impl Parts {
         let state = record.map(|record| state(record, now));
 
         let fault = |fault| Err(VerifyError::fault(key.id().clone(), fault));
-        let refuse = |kind| {
-            Err(VerifyError {
-                kind,
-                id: Some(key.id().clone()),
-                fault: None,
-            })
-        };
+        let refuse = |kind| Err(VerifyError { kind, id: Some(key.id().clone()), fault: None });
         if !bound {
             return fault(Fault::OtherRecord);
         }
@@ -396,11 +385,7 @@ pub enum VerifyErrorKind {
 impl VerifyError {
     fn fault(id: KeyId, fault: Fault) -> Self {
         let kind = VerifyErrorKind::StoreUnavailable;
-        Self {
-            kind,
-            id: Some(id),
-            fault: Some(Box::new(fault)),
-        }
+        Self { kind, id: Some(id), fault: Some(Box::new(fault)) }
     }
 
     /// The reason.

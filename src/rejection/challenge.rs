@@ -33,9 +33,7 @@ impl Challenges {
         for scheme in distinct(schemes) {
             let (plain, invalid) = match scheme {
                 ChallengeScheme::ApiKey => (format!("ApiKey realm={realm}"), None),
-                ChallengeScheme::Basic => {
-                    (format!("Basic realm={realm}, charset=\"UTF-8\""), None)
-                }
+                ChallengeScheme::Basic => (format!("Basic realm={realm}, charset=\"UTF-8\""), None),
                 ChallengeScheme::Bearer => (
                     format!("Bearer realm={realm}"),
                     Some(format!("Bearer realm={realm}, error=\"invalid_token\"")),

@@ -62,9 +62,7 @@ impl RejectionKind {
                 const { &problem!(413, "content_too_large", "The body is over the limit") }
             }
             Self::UnsupportedMediaType => {
-                const {
-                    &problem!(415, "unsupported_media_type", "The media type is not read here")
-                }
+                const { &problem!(415, "unsupported_media_type", "The media type is not read here") }
             }
             Self::UnsupportedContentCoding => {
                 const {

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt};
 use tower_webhook::RequestHead;
 use tower_webhook::auth::{
-    Authentication, Authenticator, AuthLayer, BoxError, Policy, Resolver, User,
+    AuthLayer, Authentication, Authenticator, BoxError, Policy, Resolver, User,
 };
 use tower_webhook::body::BufferLayer;
 use tower_webhook::credential::{Candidate, Credentials, Placement, PlacementKind};
@@ -123,9 +123,7 @@ async fn scopes_and_owners_are_asked_for() {
 async fn concealed_hooks_look_like_a_wrong_key() {
     let keys = Keys::new().await;
     let layer = AuthLayer::per_request(|head: RequestHead<'_>| match head.uri().path() {
-        "/known" => Some(
-            Policy::token().with_scope(scope("read")).with_methods([Method::POST]),
-        ),
+        "/known" => Some(Policy::token().with_scope(scope("read")).with_methods([Method::POST])),
         _ => None,
     })
     .with_keys(&keys.manager, [Placement::header("x-api-key").unwrap(), Placement::bearer()])
@@ -280,10 +278,8 @@ async fn a_user_is_who_the_authenticator_says() {
 #[tokio::test]
 async fn a_credential_in_the_target_is_taken_out_of_it() {
     let keys = Keys::new().await;
-    let placements = [
-        Placement::query("key").unwrap(),
-        Placement::path("/hook/{id}/{key}").unwrap(),
-    ];
+    let placements =
+        [Placement::query("key").unwrap(), Placement::path("/hook/{id}/{key}").unwrap()];
     let layer = AuthLayer::token(&keys.manager, placements).unwrap();
     let inner = Recorder::default();
     let cases = [
@@ -311,7 +307,11 @@ async fn a_credential_in_the_body_is_taken_out_of_it() {
         .with_buffer(BufferLayer::new());
     let inner = Recorder::default();
     let cases = [
-        ("application/json", format!(r#"{{"a":1.0,"key":"{}","b":[]}}"#, keys.text), r#"{"a":1.0,"b":[]}"#),
+        (
+            "application/json",
+            format!(r#"{{"a":1.0,"key":"{}","b":[]}}"#, keys.text),
+            r#"{"a":1.0,"b":[]}"#,
+        ),
         ("application/x-www-form-urlencoded", format!("a=%31&key={}", keys.text), "a=%31"),
     ];
     for (media, body, expected) in cases {
@@ -351,8 +351,7 @@ async fn a_body_placement_without_a_buffer_is_a_500() {
 #[tokio::test]
 async fn the_body_is_not_polled_before_the_verdict() {
     let keys = Keys::new().await;
-    let layer =
-        AuthLayer::token(&keys.manager, header()).unwrap().with_buffer(BufferLayer::new());
+    let layer = AuthLayer::token(&keys.manager, header()).unwrap().with_buffer(BufferLayer::new());
     let polled = Arc::new(AtomicBool::new(false));
     let body = {
         let polled = Arc::clone(&polled);
@@ -372,17 +371,13 @@ async fn the_body_is_not_polled_before_the_verdict() {
 #[tokio::test]
 async fn the_first_placement_wins_only_where_it_is_asked_for() {
     let keys = Keys::new().await;
-    let placements =
-        || [Placement::header("x-api-key").unwrap(), Placement::query("key").unwrap()];
+    let placements = || [Placement::header("x-api-key").unwrap(), Placement::query("key").unwrap()];
     let strict = AuthLayer::token(&keys.manager, placements()).unwrap();
     let credentials = Credentials::new(placements()).unwrap();
     let first = AuthLayer::public()
         .with_policy(Policy::token())
         .unwrap()
-        .with_keys_and_credentials(
-            &keys.manager,
-            credentials.with_insecure_first_credential_wins(),
-        )
+        .with_keys_and_credentials(&keys.manager, credentials.with_insecure_first_credential_wins())
         .unwrap();
     let with = |headers: &[&str], target: &str| {
         let mut request = Request::post(target);

@@ -47,10 +47,8 @@ async fn the_instance_that_was_ready_is_the_one_that_is_called() {
 #[tokio::test]
 async fn refused_requests_hold_no_permit() {
     let keys = Keys::new().await;
-    let service = ServiceBuilder::new()
-        .layer(layer(&keys))
-        .concurrency_limit(1)
-        .service(Recorder::default());
+    let service =
+        ServiceBuilder::new().layer(layer(&keys)).concurrency_limit(1).service(Recorder::default());
     let mut attacker = service.clone();
 
     for _ in 0..1000 {
@@ -67,10 +65,8 @@ async fn refused_requests_hold_no_permit() {
 #[tokio::test]
 async fn a_look_up_that_hangs_holds_no_permit() {
     let keys = Keys::new().await;
-    let service = ServiceBuilder::new()
-        .layer(layer(&keys))
-        .concurrency_limit(1)
-        .service(Recorder::default());
+    let service =
+        ServiceBuilder::new().layer(layer(&keys)).concurrency_limit(1).service(Recorder::default());
     keys.store.set_mode(Mode::Hang);
     let mut hanging = Box::pin(service.clone().oneshot(request(&keys.text)));
     assert!(futures_util::poll!(&mut hanging).is_pending());
@@ -120,7 +116,9 @@ async fn an_error_of_the_inner_service_is_passed_on() {
 async fn a_refusal_does_not_reach_the_inner_service() {
     let keys = Keys::new().await;
     let (mut service, mut handle) =
-        mock::spawn_with(|mock: mock::Mock<Request<Body>, Response<Body>>| layer(&keys).layer(mock));
+        mock::spawn_with(|mock: mock::Mock<Request<Body>, Response<Body>>| {
+            layer(&keys).layer(mock)
+        });
     handle.allow(10);
 
     assert!(matches!(service.poll_ready(), Poll::Ready(Ok(()))));
@@ -137,12 +135,11 @@ async fn a_refusal_does_not_reach_the_inner_service() {
 #[tokio::test]
 async fn a_future_that_is_dropped_leaks_nothing() {
     let keys = Keys::new().await;
-    let service = ServiceBuilder::new()
-        .layer(layer(&keys))
-        .concurrency_limit(1)
-        .service(service_fn(|_: Request<Body>| async {
+    let service = ServiceBuilder::new().layer(layer(&keys)).concurrency_limit(1).service(
+        service_fn(|_: Request<Body>| async {
             std::future::pending::<Result<Response<Body>, std::convert::Infallible>>().await
-        }));
+        }),
+    );
 
     for mode in [Mode::Ready, Mode::Later, Mode::Hang] {
         keys.store.set_mode(mode);
@@ -171,4 +168,3 @@ async fn it_works_inside_buffer_and_load_shed() {
         assert_eq!(response.status(), StatusCode::OK);
     }
 }
-

@@ -77,11 +77,7 @@ pub fn remove<'a>(
         if let Some(cut) = &mut cut {
             cut.start_of_next.get_or_insert(span.start);
         } else if member.name() == name {
-            cut = Some(Cut {
-                span: span.clone(),
-                end_of_previous,
-                start_of_next: None,
-            });
+            cut = Some(Cut { span: span.clone(), end_of_previous, start_of_next: None });
         }
         end_of_previous = Some(span.end);
     })?
@@ -124,10 +120,7 @@ impl JsonLimits {
     /// A depth of 128 and 20,000 values.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            depth: 128,
-            nodes: 20_000,
-        }
+        Self { depth: 128, nodes: 20_000 }
     }
 
     /// How many arrays and objects may be open inside each other.
@@ -220,11 +213,7 @@ impl<'a> Member<'a> {
     #[must_use]
     pub fn name(&self) -> Cow<'a, str> {
         let raw = self.text.get(self.name.clone()).unwrap_or_default();
-        if self.name_has_escapes {
-            Cow::Owned(unescape(raw))
-        } else {
-            Cow::Borrowed(raw)
-        }
+        if self.name_has_escapes { Cow::Owned(unescape(raw)) } else { Cow::Borrowed(raw) }
     }
 
     /// The type of the value.
@@ -246,11 +235,7 @@ impl<'a> Member<'a> {
             JsonKind::String => self.text.get(self.value.start + 1..self.value.end - 1)?,
             _ => return None,
         };
-        Some(if raw.contains('\\') {
-            Cow::Owned(unescape(raw))
-        } else {
-            Cow::Borrowed(raw)
-        })
+        Some(if raw.contains('\\') { Cow::Owned(unescape(raw)) } else { Cow::Borrowed(raw) })
     }
 
     /// The bytes from the opening quote of the name to the end of the value.
@@ -313,10 +298,7 @@ fn unescape_into(mut raw: &str, text: &mut String) {
 }
 
 fn hex_unit(digits: &str) -> u32 {
-    digits
-        .get(..4)
-        .and_then(|digits| u32::from_str_radix(digits, 16).ok())
-        .unwrap_or_default()
+    digits.get(..4).and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or_default()
 }
 
 /// Why a JSON text was refused.

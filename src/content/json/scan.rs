@@ -15,10 +15,7 @@ pub(super) fn scan<'a>(
     visit: &mut impl FnMut(Member<'a>),
 ) -> Result<JsonText<'a>, JsonError> {
     if bytes.len() >= LONGEST {
-        return Err(JsonError {
-            kind: JsonErrorKind::TooLong,
-            offset: LONGEST,
-        });
+        return Err(JsonError { kind: JsonErrorKind::TooLong, offset: LONGEST });
     }
     let text = std::str::from_utf8(bytes).map_err(|error| JsonError {
         kind: JsonErrorKind::InvalidUtf8,
@@ -30,18 +27,11 @@ pub(super) fn scan<'a>(
         nodes_left: limits.nodes,
         depth: limits.depth,
         open: Vec::new(),
-        names: Names {
-            bytes,
-            entries: Vec::new(),
-            unescaped: String::new(),
-        },
+        names: Names { bytes, entries: Vec::new(), unescaped: String::new() },
     };
     match scanner.run(text, visit) {
         Ok(kind) => Ok(JsonText { text, kind }),
-        Err(kind) => Err(JsonError {
-            kind,
-            offset: scanner.position,
-        }),
+        Err(kind) => Err(JsonError { kind, offset: scanner.position }),
     }
 }
 
@@ -86,10 +76,7 @@ impl<'a> Scanner<'a> {
             if self.open.len() == 1 {
                 pending.value = start;
             }
-            self.nodes_left = self
-                .nodes_left
-                .checked_sub(1)
-                .ok_or(JsonErrorKind::TooManyNodes)?;
+            self.nodes_left = self.nodes_left.checked_sub(1).ok_or(JsonErrorKind::TooManyNodes)?;
             let mut kind = match byte {
                 Some(b'"') => {
                     self.position += 1;
@@ -169,22 +156,14 @@ impl<'a> Scanner<'a> {
         if self.open.capacity() == 0 {
             self.open.reserve(self.depth.min(16));
         }
-        self.open.push(Frame {
-            is_object,
-            names: self.names.mark(),
-            seen: 0,
-        });
+        self.open.push(Frame { is_object, names: self.names.mark(), seen: 0 });
         Ok(())
     }
 
     fn close(&mut self) -> Result<JsonKind, JsonErrorKind> {
         self.position += 1;
         match self.open.pop() {
-            Some(Frame {
-                is_object: true,
-                names,
-                ..
-            }) => {
+            Some(Frame { is_object: true, names, .. }) => {
                 if !self.names.close(names) {
                     return Err(JsonErrorKind::DuplicateName);
                 }
@@ -205,10 +184,7 @@ impl<'a> Scanner<'a> {
         let Some(object) = self.open.last_mut() else {
             return Err(JsonErrorKind::Syntax);
         };
-        if !self
-            .names
-            .insert(object, name.clone(), has_escapes, self.nodes_left)
-        {
+        if !self.names.insert(object, name.clone(), has_escapes, self.nodes_left) {
             return Err(JsonErrorKind::DuplicateName);
         }
         if self.open.len() == 1 {
@@ -355,10 +331,7 @@ impl<'a> Scanner<'a> {
 /// backslash, a control character, or the end of the text.
 #[inline]
 fn end_of_plain(bytes: &[u8], mut position: usize) -> usize {
-    while let Some(chunk) = bytes
-        .get(position..)
-        .and_then(|rest| rest.first_chunk::<16>())
-    {
+    while let Some(chunk) = bytes.get(position..).and_then(|rest| rest.first_chunk::<16>()) {
         let pair = u128::from_le_bytes(*chunk);
         let first = marks(pair as u64);
         if first != 0 {
@@ -419,10 +392,7 @@ struct Mark {
 
 impl Names<'_> {
     fn mark(&self) -> Mark {
-        Mark {
-            entries: self.entries.len(),
-            unescaped: self.unescaped.len(),
-        }
+        Mark { entries: self.entries.len(), unescaped: self.unescaped.len() }
     }
 
     /// Adds a name to the innermost object. `false` if it is known to be there already.
@@ -434,17 +404,10 @@ impl Names<'_> {
         has_escapes: bool,
         more_at_most: usize,
     ) -> bool {
-        let range = if has_escapes {
-            self.unescape(name)
-        } else {
-            name
-        };
+        let range = if has_escapes { self.unescape(name) } else { name };
         // The offsets add up to less than `u32::MAX`: see `LONGEST`.
-        let mut name = Name {
-            fingerprint: 0,
-            start: range.start as u32,
-            length: range.len() as u32,
-        };
+        let mut name =
+            Name { fingerprint: 0, start: range.start as u32, length: range.len() as u32 };
         let text = text_of(self.bytes, &self.unescaped, name);
         name.fingerprint = fingerprint(text);
 
@@ -491,9 +454,7 @@ impl Names<'_> {
         if own.len() > COMPARED_ONE_BY_ONE {
             let text = |name: Name| text_of(self.bytes, &self.unescaped, name);
             own.sort_unstable_by(|a, b| {
-                a.fingerprint
-                    .cmp(&b.fingerprint)
-                    .then_with(|| text(*a).cmp(text(*b)))
+                a.fingerprint.cmp(&b.fingerprint).then_with(|| text(*a).cmp(text(*b)))
             });
             distinct = own.windows(2).all(|pair| match pair {
                 [a, b] => a.fingerprint != b.fingerprint || text(*a) != text(*b),
@@ -520,14 +481,11 @@ fn fingerprint(name: &[u8]) -> u32 {
     let (head, tail) = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
         (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),
         _ => match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
-            (Some(head), Some(tail)) => (
-                u32::from_le_bytes(*head).into(),
-                u32::from_le_bytes(*tail).into(),
-            ),
+            (Some(head), Some(tail)) => {
+                (u32::from_le_bytes(*head).into(), u32::from_le_bytes(*tail).into())
+            }
             _ => {
-                let word = name
-                    .iter()
-                    .fold(0, |word, byte| word << 8 | u64::from(*byte));
+                let word = name.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
                 (word, word)
             }
         },

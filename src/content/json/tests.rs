@@ -264,11 +264,7 @@ fn a_repeated_name_is_found_in_objects_of_every_size() {
     for size in 1..40 {
         for repeated in 0..size {
             let escaped = |name: usize| {
-                if name.is_multiple_of(3) {
-                    "\\u006e"
-                } else {
-                    "n"
-                }
+                if name.is_multiple_of(3) { "\\u006e" } else { "n" }
             };
             let members = |name: usize| format!("\"{}{name}\":{{\"n1\":0}},", escaped(name));
             let body: String = (0..size).map(members).collect();
@@ -293,19 +289,14 @@ fn depth_is_limited() {
 
     let limits = JsonLimits::new().with_depth(1);
     assert!(validate(b"[1]", &limits).is_ok());
-    assert_eq!(
-        validate(b"[[]]", &limits).unwrap_err().kind(),
-        JsonErrorKind::TooDeep
-    );
+    assert_eq!(validate(b"[[]]", &limits).unwrap_err().kind(), JsonErrorKind::TooDeep);
     assert!(validate(b"1", &limits.with_depth(0)).is_ok());
     assert!(validate(b"[]", &limits.with_depth(0)).is_err());
 }
 
 #[test]
 fn deep_nesting_does_not_use_the_call_stack() {
-    let limits = JsonLimits::new()
-        .with_depth(usize::MAX)
-        .with_nodes(usize::MAX);
+    let limits = JsonLimits::new().with_depth(usize::MAX).with_nodes(usize::MAX);
     let text = "[{\"\":".repeat(100_000) + "0" + &"}]".repeat(100_000);
 
     let deep = std::thread::Builder::new()
@@ -372,11 +363,7 @@ fn the_offset_shows_the_place() {
         (b"{\"a\":1,\"a\":2}", 10),
         (b"\xef\xbb\xbf{}", 0),
     ] {
-        assert_eq!(
-            validate(text, &JsonLimits::new()).unwrap_err().offset(),
-            offset,
-            "{text:?}"
-        );
+        assert_eq!(validate(text, &JsonLimits::new()).unwrap_err().offset(), offset, "{text:?}");
     }
 }
 
@@ -385,10 +372,8 @@ fn members_are_shown_with_their_places() {
     let text =
         r#" { "a" : [1, {"x":2}] ,"\u0062":"c\n\u00e9","d":-1e400, "e":null,"f":true,"g":{}} "#;
     let mut members = Vec::new();
-    let checked = visit_members(text.as_bytes(), &JsonLimits::new(), |member| {
-        members.push(member)
-    })
-    .unwrap();
+    let checked =
+        visit_members(text.as_bytes(), &JsonLimits::new(), |member| members.push(member)).unwrap();
 
     assert_eq!(checked.kind(), JsonKind::Object);
     let shown: Vec<_> = members
@@ -403,10 +388,7 @@ fn members_are_shown_with_their_places() {
         ("f", JsonKind::Boolean, "true"),
         ("g", JsonKind::Object, "{}"),
     ];
-    assert_eq!(
-        shown,
-        expected.map(|(name, kind, value)| (name.to_owned(), kind, value))
-    );
+    assert_eq!(shown, expected.map(|(name, kind, value)| (name.to_owned(), kind, value)));
     assert_eq!(members[1].as_text().unwrap(), "c\né");
     assert_eq!(members[0].as_text(), None);
     assert_eq!(&text[members[0].span()], r#""a" : [1, {"x":2}]"#);
@@ -415,18 +397,8 @@ fn members_are_shown_with_their_places() {
 
 #[test]
 fn only_an_object_at_the_top_has_members() {
-    for text in [
-        r#"[{"a":1}]"#,
-        r#""a""#,
-        "1",
-        "null",
-        "{}",
-        r#"[[{"a":1}],{"b":2}]"#,
-    ] {
-        visit_members(text.as_bytes(), &JsonLimits::new(), |member| {
-            panic!("{member:?}")
-        })
-        .unwrap();
+    for text in [r#"[{"a":1}]"#, r#""a""#, "1", "null", "{}", r#"[[{"a":1}],{"b":2}]"#] {
+        visit_members(text.as_bytes(), &JsonLimits::new(), |member| panic!("{member:?}")).unwrap();
     }
 }
 
@@ -447,10 +419,7 @@ fn removal_takes_one_member_and_one_comma() {
         (r#"{ "k" : 1 }"#, "{  }"),
         (r#"{"k":1,"a":2}"#, r#"{"a":2}"#),
         (r#"{ "k":1 , "a":2 }"#, r#"{ "a":2 }"#),
-        (
-            r#"{"a":1.10,"k":[1,{"k":2}],"b":-0}"#,
-            r#"{"a":1.10,"b":-0}"#,
-        ),
+        (r#"{"a":1.10,"k":[1,{"k":2}],"b":-0}"#, r#"{"a":1.10,"b":-0}"#),
         (r#"{"a":1 , "k":2 }"#, r#"{"a":1 }"#),
         (r#"{"a":{"k":1},"\u006b":"x"}"#, r#"{"a":{"k":1}}"#),
     ] {
@@ -458,13 +427,7 @@ fn removal_takes_one_member_and_one_comma() {
         assert_eq!(removed, rest);
         assert!(matches!(removed, Cow::Owned(_)));
     }
-    for text in [
-        "{}",
-        r#"{"a":{"k":1}}"#,
-        r#"[{"k":1}]"#,
-        r#""k""#,
-        r#"{"K":1,"k ":2}"#,
-    ] {
+    for text in ["{}", r#"{"a":{"k":1}}"#, r#"[{"k":1}]"#, r#""k""#, r#"{"K":1,"k ":2}"#] {
         let kept = remove(text.as_bytes(), "k", &JsonLimits::new()).unwrap();
         assert!(matches!(kept, Cow::Borrowed(kept) if kept == text));
     }
@@ -517,18 +480,16 @@ fn texts() -> impl Strategy<Value = String> {
 /// A text with some bytes replaced, so that it is nearly JSON.
 fn damaged_texts() -> impl Strategy<Value = Vec<u8>> {
     let damage = proptest::sample::select(&b"\"\\{}[]:,0-+.eEu \n\xc3\x00"[..]);
-    (
-        texts(),
-        proptest::collection::vec((any::<proptest::sample::Index>(), damage), 0..3),
-    )
-        .prop_map(|(text, damages)| {
+    (texts(), proptest::collection::vec((any::<proptest::sample::Index>(), damage), 0..3)).prop_map(
+        |(text, damages)| {
             let mut bytes = text.into_bytes();
             for (index, byte) in damages {
                 let index = index.index(bytes.len());
                 bytes[index] = byte;
             }
             bytes
-        })
+        },
+    )
 }
 
 /// Keeps the first fault that serde_json does not look for: a name twice.
