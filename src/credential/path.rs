@@ -56,7 +56,10 @@ impl PathTemplate {
     }
 
     fn raw<'p>(&self, path: &'p str) -> Option<&'p str> {
-        self.0.router.at(path).ok()?.params.get(&self.0.parameter).filter(|raw| !raw.is_empty())
+        let params = self.0.router.at(path).ok()?.params;
+        // An empty segment is not the same as a segment.
+        let is_complete = params.iter().all(|(_, value)| !value.is_empty());
+        params.get(&self.0.parameter).filter(|_| is_complete)
     }
 }
 

@@ -80,12 +80,12 @@ mod tests {
         let in_call = Contain::<()>::new(|| -> std::future::Ready<()> { panic!("in call") });
         assert_eq!(in_call.err(), Some(Panicked));
 
-        let in_poll = Contain::new(|| async { panic!("in poll") }).unwrap();
-        assert_eq!((in_poll.await as Result<(), _>).unwrap_err(), Panicked);
+        let in_poll = Contain::<()>::new(|| async { panic!("in poll") }).unwrap();
+        assert_eq!(in_poll.await, Err(Panicked));
 
         let payload = || async { std::panic::panic_any(PanicsOnDrop) };
-        let in_payload = Contain::new(payload).unwrap();
-        assert_eq!((in_payload.await as Result<(), _>).unwrap_err(), Panicked);
+        let in_payload = Contain::<()>::new(payload).unwrap();
+        assert_eq!(in_payload.await, Err(Panicked));
 
         let guard = PanicsOnDrop;
         let in_drop = Contain::new(|| async move {
