@@ -78,7 +78,7 @@ mod tests {
     use super::super::read::Collected;
     use super::*;
 
-    fn headers(name: HeaderName, values: &[&'static str]) -> HeaderMap {
+    fn headers(name: &HeaderName, values: &[&'static str]) -> HeaderMap {
         values
             .iter()
             .map(|value| (name.clone(), HeaderValue::from_static(value)))
@@ -105,7 +105,7 @@ mod tests {
             (&[""], Err(ReadErrorKind::Broken)),
         ] {
             assert_eq!(
-                announced_length(&headers(CONTENT_LENGTH, values)),
+                announced_length(&headers(&CONTENT_LENGTH, values)),
                 expected,
                 "{values:?}"
             );
@@ -128,7 +128,7 @@ mod tests {
             (&["identity2"], false),
         ] {
             assert_eq!(
-                is_identity_coded(&headers(CONTENT_ENCODING, values)),
+                is_identity_coded(&headers(&CONTENT_ENCODING, values)),
                 expected,
                 "{values:?}"
             );
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn a_rewritten_body_has_the_header_fields_of_its_new_bytes() {
         for name in ["content-length", "transfer-encoding"] {
-            let mut map = headers(HeaderName::from_static(name), &["8"]);
+            let mut map = headers(&HeaderName::from_static(name), &["8"]);
             for name in [
                 "content-encoding",
                 "trailer",
