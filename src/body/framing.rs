@@ -71,7 +71,7 @@ mod tests {
     use super::super::read::Collected;
     use super::*;
 
-    fn headers(name: HeaderName, values: &[&'static str]) -> HeaderMap {
+    fn headers(name: &HeaderName, values: &[&'static str]) -> HeaderMap {
         values.iter().map(|value| (name.clone(), HeaderValue::from_static(value))).collect()
     }
 
@@ -94,7 +94,7 @@ mod tests {
             (&["3 "], Err(ReadErrorKind::Broken)),
             (&[""], Err(ReadErrorKind::Broken)),
         ] {
-            assert_eq!(announced_length(&headers(CONTENT_LENGTH, values)), expected, "{values:?}");
+            assert_eq!(announced_length(&headers(&CONTENT_LENGTH, values)), expected, "{values:?}");
         }
     }
 
@@ -114,7 +114,7 @@ mod tests {
             (&["identity2"], false),
         ] {
             assert_eq!(
-                is_identity_coded(&headers(CONTENT_ENCODING, values)),
+                is_identity_coded(&headers(&CONTENT_ENCODING, values)),
                 expected,
                 "{values:?}"
             );
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn a_rewritten_body_has_the_header_fields_of_its_new_bytes() {
         for name in ["content-length", "transfer-encoding"] {
-            let mut map = headers(HeaderName::from_static(name), &["8"]);
+            let mut map = headers(&HeaderName::from_static(name), &["8"]);
             for name in [
                 "content-encoding",
                 "trailer",
