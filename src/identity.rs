@@ -5,7 +5,7 @@ use std::fmt;
 use http::Extensions;
 
 use crate::credential::PlacementKind;
-use crate::key::{KeyId, Owner, Scope, Scopes, VerifiedKey};
+use crate::key::{KeyId, KeyRealm, Owner, Scope, Scopes, VerifiedKey};
 
 /// The proven caller of a request.
 ///
@@ -33,6 +33,8 @@ pub struct Identity {
     scopes: Scopes,
     key_id: Option<KeyId>,
     placement: Option<PlacementKind>,
+    /// The keys among which the key was found.
+    realm: Option<KeyRealm>,
 }
 
 /// What a public route puts into the extensions, so that "public" can be told from "not wired".
@@ -47,12 +49,13 @@ struct Public;
 pub struct NotWired;
 
 impl Identity {
-    pub(crate) fn of_key(key: &VerifiedKey, placement: PlacementKind) -> Self {
+    pub(crate) fn of_key(key: &VerifiedKey, placement: PlacementKind, realm: KeyRealm) -> Self {
         Self {
             owner: key.owner().clone(),
             scopes: key.scopes().clone(),
             key_id: Some(key.id().clone()),
             placement: Some(placement),
+            realm: Some(realm),
         }
     }
 
@@ -61,7 +64,7 @@ impl Identity {
         scopes: Scopes,
         placement: Option<PlacementKind>,
     ) -> Self {
-        Self { owner, scopes, key_id: None, placement }
+        Self { owner, scopes, key_id: None, placement, realm: None }
     }
 
     /// The identity in a request's extensions: `None` on a public route.
@@ -75,6 +78,11 @@ impl Identity {
             None if extensions.get::<Public>().is_some() => Ok(None),
             None => Err(NotWired),
         }
+    }
+
+    /// Whether the identity was proven by one of these keys.
+    pub(crate) fn is_of(&self, realm: KeyRealm) -> bool {
+        self.realm == Some(realm)
     }
 
     /// The owner of the key, or the user.

@@ -178,23 +178,48 @@ impl Gate {
         match policy.access() {
             Access::Public => Progress::Decided(Ok(Admission { identity: None })),
             Access::User => Progress::Authenticating,
-            Access::Token => match self.find_key(head) {
-                Err(rejection) => Progress::Decided(Err(rejection)),
-                Ok((verifier, candidate)) => {
-                    let placement = candidate.placement();
-                    let Some(presented) = candidate.expose_bytes() else {
-                        return Progress::Decided(Err(malformed(placement)));
-                    };
-                    match verifier.begin(presented) {
-                        Attempt::Ready(result) => {
-                            Progress::Decided(self.conclude(policy, head, result, placement))
-                        }
-                        Attempt::Pending(verification) => {
-                            Progress::Verifying(Verifying { verification, placement })
-                        }
-                    }
-                }
-            },
+            Access::Token => self.admit_key(policy, head),
+        }
+    }
+
+    fn admit_key(&self, policy: &Policy, head: RequestHead<'_>) -> Progress {
+        let Some((verifier, credentials)) = &self.keys else {
+            return Progress::Decided(Err(not_wired(
+                "a policy asks for a key, and the layer has no keys",
+            )));
+        };
+        let candidate = match credentials.find(head) {
+            Ok(Some(candidate)) => candidate,
+            Ok(None) => return Progress::Decided(self.admit_again(policy, head, verifier)),
+            Err(error) => return Progress::Decided(Err(error.into())),
+        };
+        let placement = candidate.placement();
+        let Some(presented) = candidate.expose_bytes() else {
+            return Progress::Decided(Err(malformed(placement)));
+        };
+        match verifier.begin(presented) {
+            Attempt::Ready(result) => {
+                Progress::Decided(self.conclude(policy, head, result, placement))
+            }
+            Attempt::Pending(verification) => {
+                Progress::Verifying(Verifying { verification, placement })
+            }
+        }
+    }
+
+    /// A layer around this one, with the same keys, has verified the credential in this very request and
+    /// taken it out. Then it is known who is calling, and what is left is what this layer asks for.
+    fn admit_again(
+        &self,
+        policy: &Policy,
+        head: RequestHead<'_>,
+        verifier: &KeyVerifier,
+    ) -> Decision {
+        match head.extensions().get::<Identity>() {
+            Some(identity) if identity.is_of(verifier.realm()) => {
+                self.authorize(policy, head, identity.clone())
+            }
+            _ => Err(Rejection::new(RejectionKind::Missing)),
         }
     }
 
@@ -249,19 +274,6 @@ impl Gate {
         self.authorize(policy, head, identity).map_err(Rejection::for_user)
     }
 
-    fn find_key<'a>(
-        &self,
-        head: RequestHead<'a>,
-    ) -> Result<(&KeyVerifier, Candidate<'a>), Rejection> {
-        let Some((verifier, credentials)) = &self.keys else {
-            return Err(not_wired("a policy asks for a key, and the layer has no keys"));
-        };
-        match credentials.find(head)? {
-            Some(candidate) => Ok((verifier, candidate)),
-            None => Err(Rejection::new(RejectionKind::Missing)),
-        }
-    }
-
     fn conclude(
         &self,
         policy: &Policy,
@@ -270,7 +282,13 @@ impl Gate {
         placement: PlacementKind,
     ) -> Decision {
         match result {
-            Ok(key) => self.authorize(policy, head, Identity::of_key(&key, placement)),
+            Ok(key) => {
+                let Some((verifier, _)) = &self.keys else {
+                    return Err(Rejection::new(RejectionKind::Internal));
+                };
+                let identity = Identity::of_key(&key, placement, verifier.realm());
+                self.authorize(policy, head, identity)
+            }
             Err(error) => Err(refused_key(error, placement)),
         }
     }

@@ -76,3 +76,5 @@ pub use self::store::{InvalidCursor, KeyStore, PageCursor, StoreError, Write};
 pub use self::verifier::{
     Attempt, KeyVerifier, PendingVerification, VerifiedKey, VerifyError, VerifyErrorKind,
 };
+
+pub(crate) use self::verifier::KeyRealm;

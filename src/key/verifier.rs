@@ -64,6 +64,13 @@ struct Parts {
     timer: Arc<dyn Timer>,
 }
 
+/// Names a set of keys within one process.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct KeyRealm {
+    store: usize,
+    format: usize,
+}
+
 impl KeyVerifier {
     /// A verifier of keys in the [default format](PrefixedFormat::default), with digests by
     /// [SHA-256](KeyHasher::sha256), on the [system's clock](Clock::system).
@@ -156,6 +163,16 @@ impl KeyVerifier {
     #[must_use]
     pub fn redact(&self, text: &str) -> Option<String> {
         self.0.format.redact(text)
+    }
+
+    /// Which keys these are: equal for two verifiers only while both live, and if they share the store
+    /// and the format.
+    pub(crate) fn realm(&self) -> KeyRealm {
+        let parts = &*self.0;
+        KeyRealm {
+            store: Arc::as_ptr(&parts.store).cast::<()>().addr(),
+            format: Arc::as_ptr(&parts.format).cast::<()>().addr(),
+        }
     }
 
     /// A verifier over parts that are shared with a manager.
