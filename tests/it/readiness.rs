@@ -24,6 +24,11 @@ fn request(key: &str) -> Request<Body> {
     Request::post("/").header("x-api-key", key).body(Body::default()).unwrap()
 }
 
+/// `ServiceExt::ready`, for requests with the body of these tests.
+async fn ready<S: Service<Request<Body>>>(service: &mut S) -> Result<&mut S, S::Error> {
+    service.ready().await
+}
+
 #[tokio::test]
 async fn the_instance_that_was_ready_is_the_one_that_is_called() {
     // `ConcurrencyLimit` panics if it is called without having been ready.
@@ -36,9 +41,9 @@ async fn the_instance_that_was_ready_is_the_one_that_is_called() {
             .service(Recorder::default());
 
         for _ in 0..3 {
-            let response = service.ready().await.unwrap().call(request(&keys.text)).await.unwrap();
+            let response = ready(&mut service).await.unwrap().call(request(&keys.text)).await.unwrap();
             assert_eq!(response.status(), StatusCode::OK);
-            let response = service.ready().await.unwrap().call(request("junk")).await.unwrap();
+            let response = ready(&mut service).await.unwrap().call(request("junk")).await.unwrap();
             assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
         }
     }
@@ -52,10 +57,10 @@ async fn refused_requests_hold_no_permit() {
     let mut attacker = service.clone();
 
     for _ in 0..1000 {
-        let response = attacker.ready().await.unwrap().call(request("junk")).await.unwrap();
+        let response = ready(&mut attacker).await.unwrap().call(request("junk")).await.unwrap();
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     }
-    attacker.ready().await.unwrap();
+    ready(&mut attacker).await.unwrap();
 
     let response = service.oneshot(request(&keys.text));
     let response = tokio::time::timeout(Duration::from_secs(2), response).await.unwrap().unwrap();
