@@ -38,22 +38,13 @@ struct Content {
 impl BufferedBody {
     pub(crate) fn new(collected: Collected) -> Self {
         let Collected { bytes, trailers } = collected;
-        Self(Arc::new(Mutex::new(Content {
-            bytes,
-            trailers: trailers.map(Box::new),
-        })))
+        Self(Arc::new(Mutex::new(Content { bytes, trailers: trailers.map(Box::new) })))
     }
 
     /// Changes what the body of the same request yields, unless it was polled already. The trailers
     /// are dropped: they may speak about the bytes that are gone.
     pub(crate) fn replace(&self, bytes: Bytes) {
-        let old = mem::replace(
-            &mut *self.content(),
-            Content {
-                bytes,
-                trailers: None,
-            },
-        );
+        let old = mem::replace(&mut *self.content(), Content { bytes, trailers: None });
         drop(old);
     }
 
@@ -89,9 +80,7 @@ impl BufferedBody {
 /// Shows the length alone: a body may hold a credential.
 impl fmt::Debug for BufferedBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BufferedBody")
-            .field("len", &self.len())
-            .finish_non_exhaustive()
+        f.debug_struct("BufferedBody").field("len", &self.len()).finish_non_exhaustive()
     }
 }
 
@@ -102,10 +91,7 @@ mod tests {
     #[test]
     fn clones_share_one_body() {
         let bytes = Bytes::from_static(b"opensesame");
-        let body = BufferedBody::new(Collected {
-            bytes,
-            trailers: None,
-        });
+        let body = BufferedBody::new(Collected { bytes, trailers: None });
         let clone = body.clone();
 
         body.replace(Bytes::from_static(b"x"));
@@ -116,10 +102,7 @@ mod tests {
     #[test]
     fn debug_hides_the_bytes() {
         let bytes = Bytes::from_static(b"opensesame");
-        let body = BufferedBody::new(Collected {
-            bytes,
-            trailers: None,
-        });
+        let body = BufferedBody::new(Collected { bytes, trailers: None });
 
         assert_eq!(format!("{body:?}"), "BufferedBody { len: 10, .. }");
     }

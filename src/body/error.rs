@@ -34,10 +34,7 @@ impl ReadError {
     }
 
     pub(super) const fn broken(source: Box<dyn Error + Send + Sync>) -> Self {
-        Self {
-            kind: ReadErrorKind::Broken,
-            source: Some(source),
-        }
+        Self { kind: ReadErrorKind::Broken, source: Some(source) }
     }
 
     /// What went wrong.
@@ -61,11 +58,7 @@ impl ReadError {
 /// Closes the connection of HTTP/1, where what is left of a body stands in front of the next request.
 /// Later versions end the stream instead, and forbid the header.
 pub(super) fn with_unread_body(rejection: Rejection, version: Version) -> Rejection {
-    if version < Version::HTTP_2 {
-        rejection.with_close()
-    } else {
-        rejection
-    }
+    if version < Version::HTTP_2 { rejection.with_close() } else { rejection }
 }
 
 impl From<ReadErrorKind> for ReadError {
@@ -76,9 +69,7 @@ impl From<ReadErrorKind> for ReadError {
 
 impl Error for ReadError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source
-            .as_deref()
-            .map(|source| source as &(dyn Error + 'static))
+        self.source.as_deref().map(|source| source as &(dyn Error + 'static))
     }
 }
 
@@ -95,9 +86,7 @@ impl fmt::Display for ReadError {
 
 impl fmt::Debug for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadError")
-            .field("kind", &self.kind)
-            .finish_non_exhaustive()
+        f.debug_struct("ReadError").field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 
@@ -130,11 +119,7 @@ mod tests {
                 let response = respond.refuse::<Bytes>(&rejection);
 
                 assert_eq!(response.status(), status, "{kind:?}");
-                assert_eq!(
-                    response.headers().contains_key(CONNECTION),
-                    closes,
-                    "{version:?}"
-                );
+                assert_eq!(response.headers().contains_key(CONNECTION), closes, "{version:?}");
                 assert!(!response.headers().contains_key(WWW_AUTHENTICATE));
             }
         }
@@ -147,11 +132,7 @@ mod tests {
         assert!(!format!("{error} {error:?}").contains("opensesame"));
 
         let rejection = error.into_rejection(Version::HTTP_11);
-        let error = rejection
-            .source()
-            .unwrap()
-            .downcast_ref::<ReadError>()
-            .unwrap();
+        let error = rejection.source().unwrap().downcast_ref::<ReadError>().unwrap();
         assert_eq!(error.kind(), ReadErrorKind::Broken);
         assert!(error.source().is_some());
     }

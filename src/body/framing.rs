@@ -50,15 +50,9 @@ pub(super) fn is_identity_coded(headers: &HeaderMap) -> bool {
 ///
 /// `Content-Length` becomes the new length. What spoke about the old bytes is removed: their transfer
 /// and content coding, their trailers and their digests.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "called where a credential stands in the body")
-)]
+#[cfg_attr(not(test), expect(dead_code, reason = "called where a credential stands in the body"))]
 pub(crate) fn rewrite(headers: &mut HeaderMap, body: &BufferedBody, bytes: Bytes) {
-    for name in [TRANSFER_ENCODING, TRAILER, CONTENT_ENCODING]
-        .into_iter()
-        .chain(DIGESTS)
-    {
+    for name in [TRANSFER_ENCODING, TRAILER, CONTENT_ENCODING].into_iter().chain(DIGESTS) {
         headers.remove(name);
     }
     headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
@@ -79,10 +73,7 @@ mod tests {
     use super::*;
 
     fn headers(name: &HeaderName, values: &[&'static str]) -> HeaderMap {
-        values
-            .iter()
-            .map(|value| (name.clone(), HeaderValue::from_static(value)))
-            .collect()
+        values.iter().map(|value| (name.clone(), HeaderValue::from_static(value))).collect()
     }
 
     #[test]
@@ -104,11 +95,7 @@ mod tests {
             (&["3 "], Err(ReadErrorKind::Broken)),
             (&[""], Err(ReadErrorKind::Broken)),
         ] {
-            assert_eq!(
-                announced_length(&headers(&CONTENT_LENGTH, values)),
-                expected,
-                "{values:?}"
-            );
+            assert_eq!(announced_length(&headers(&CONTENT_LENGTH, values)), expected, "{values:?}");
         }
     }
 

@@ -52,20 +52,11 @@ where
         inner: S,
         shared: Arc<Shared>,
     ) -> Self {
-        Self {
-            state: State::Read {
-                read,
-                head: Some((parts, inner)),
-            },
-            shared,
-        }
+        Self { state: State::Read { read, head: Some((parts, inner)) }, shared }
     }
 
     pub(super) const fn refuse(rejection: Rejection, shared: Arc<Shared>) -> Self {
-        Self {
-            state: State::Refuse { rejection },
-            shared,
-        }
+        Self { state: State::Refuse { rejection }, shared }
     }
 }
 
@@ -91,9 +82,9 @@ where
                             let request = Some(Request::from_parts(parts, body));
                             State::Ready { request, inner }
                         }
-                        (Err(error), Some((parts, _))) => State::Refuse {
-                            rejection: error.into_rejection(parts.version),
-                        },
+                        (Err(error), Some((parts, _))) => {
+                            State::Refuse { rejection: error.into_rejection(parts.version) }
+                        }
                         (_, None) => polled_again(),
                     }
                 }
@@ -103,9 +94,7 @@ where
                         return Poll::Ready(Err(error));
                     }
                     match request.take() {
-                        Some(request) => State::Call {
-                            future: inner.call(request),
-                        },
+                        Some(request) => State::Call { future: inner.call(request) },
                         None => polled_again(),
                     }
                 }
@@ -127,9 +116,7 @@ fn polled_again<S, B>() -> State<S, B>
 where
     S: Service<Request<ReplayBody<B>>>,
 {
-    State::Refuse {
-        rejection: Rejection::new(RejectionKind::Internal),
-    }
+    State::Refuse { rejection: Rejection::new(RejectionKind::Internal) }
 }
 
 impl<S, B> fmt::Debug for ResponseFuture<S, B>

@@ -126,10 +126,7 @@ impl fmt::Debug for Shared {
 }
 
 /// The challenges of a layer that never answers 401.
-#[expect(
-    clippy::expect_used,
-    reason = "the realm is a constant that a quoted string can hold"
-)]
+#[expect(clippy::expect_used, reason = "the realm is a constant that a quoted string can hold")]
 pub(super) fn no_challenges() -> Challenges {
     Challenges::new(&[], "body").expect("a realm of letters")
 }

@@ -28,10 +28,7 @@ pub(crate) struct BodyLimits {
 
 impl Default for BodyLimits {
     fn default() -> Self {
-        Self {
-            max_bytes: 256 * 1024,
-            deadline: Duration::from_secs(10),
-        }
+        Self { max_bytes: 256 * 1024, deadline: Duration::from_secs(10) }
     }
 }
 
@@ -44,9 +41,7 @@ pub(crate) struct Collected {
 
 impl fmt::Debug for Collected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Collected")
-            .field("len", &self.bytes.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Collected").field("len", &self.bytes.len()).finish_non_exhaustive()
     }
 }
 
@@ -83,10 +78,7 @@ impl<B> ReadBody<B> {
             timer,
             sleep: None,
         };
-        Self {
-            body: Some(body),
-            reading,
-        }
+        Self { body: Some(body), reading }
     }
 }
 
@@ -111,9 +103,7 @@ where
 
 impl<B> fmt::Debug for ReadBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadBody")
-            .field("limits", &self.reading.limits)
-            .finish_non_exhaustive()
+        f.debug_struct("ReadBody").field("limits", &self.reading.limits).finish_non_exhaustive()
     }
 }
 
@@ -197,23 +187,15 @@ impl Reading {
     }
 
     fn finish(&mut self) -> Result<Collected, ReadErrorKind> {
-        if self
-            .expected
-            .is_some_and(|expected| self.data.len() != expected)
-        {
+        if self.expected.is_some_and(|expected| self.data.len() != expected) {
             return Err(ReadErrorKind::Broken);
         }
         let bytes = mem::take(&mut self.data).into_bytes();
-        Ok(Collected {
-            bytes,
-            trailers: self.trailers.take(),
-        })
+        Ok(Collected { bytes, trailers: self.trailers.take() })
     }
 
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Result<Collected, ReadError>> {
-        let sleep = self
-            .sleep
-            .get_or_insert_with(|| self.timer.sleep(self.limits.deadline));
+        let sleep = self.sleep.get_or_insert_with(|| self.timer.sleep(self.limits.deadline));
         ready!(sleep.as_mut().poll(cx));
         Poll::Ready(Err(ReadErrorKind::Timeout.into()))
     }
@@ -241,11 +223,7 @@ impl Data {
         }
         let length = self.len().saturating_add(frame.len());
         let most = expected.unwrap_or(max_bytes);
-        let least = if expected.is_some() {
-            LEAST_CAPACITY_EXPECTED
-        } else {
-            LEAST_CAPACITY
-        };
+        let least = if expected.is_some() { LEAST_CAPACITY_EXPECTED } else { LEAST_CAPACITY };
         // Doubles, but not past what the body can be. An announced length is not believed at once:
         // to announce costs nothing.
         let capacity = length.saturating_mul(2).max(least).min(most).max(length);

@@ -31,21 +31,14 @@ pin_project! {
 
 impl<B> ReplayBody<B> {
     /// A body that is not read beforehand.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "made where a request is not buffered")
-    )]
+    #[cfg_attr(not(test), expect(dead_code, reason = "made where a request is not buffered"))]
     pub(crate) const fn passthrough(body: B) -> Self {
-        Self {
-            inner: Inner::Passthrough { body },
-        }
+        Self { inner: Inner::Passthrough { body } }
     }
 
     /// The body that `buffered` holds when this one is first polled.
     pub(crate) const fn buffered(buffered: BufferedBody) -> Self {
-        Self {
-            inner: Inner::Buffered { buffered },
-        }
+        Self { inner: Inner::Buffered { buffered } }
     }
 }
 
@@ -67,11 +60,9 @@ where
         }
         match inner.project() {
             InnerProj::Passthrough { body } => body.poll_frame(cx),
-            InnerProj::Replay { bytes, trailers } if bytes.is_empty() => Poll::Ready(
-                trailers
-                    .take()
-                    .map(|trailers| Ok(Frame::trailers(trailers))),
-            ),
+            InnerProj::Replay { bytes, trailers } if bytes.is_empty() => {
+                Poll::Ready(trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
+            }
             InnerProj::Replay { bytes, .. } => Poll::Ready(Some(Ok(Frame::data(mem::take(bytes))))),
             InnerProj::Buffered { .. } => Poll::Ready(None),
         }
@@ -116,10 +107,7 @@ mod tests {
     }
 
     fn buffered(bytes: &'static [u8], trailers: Option<HeaderMap>) -> BufferedBody {
-        BufferedBody::new(Collected {
-            bytes: Bytes::from_static(bytes),
-            trailers,
-        })
+        BufferedBody::new(Collected { bytes: Bytes::from_static(bytes), trailers })
     }
 
     #[tokio::test]

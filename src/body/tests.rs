@@ -53,13 +53,7 @@ async fn text<B>(response: Response<B>) -> String
 where
     B: http_body::Body<Data = Bytes>,
 {
-    let bytes = response
-        .into_body()
-        .collect()
-        .await
-        .ok()
-        .unwrap()
-        .to_bytes();
+    let bytes = response.into_body().collect().await.ok().unwrap().to_bytes();
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
@@ -76,12 +70,7 @@ fn too_large() -> Request<Scripted> {
 #[tokio::test]
 async fn the_service_inside_gets_the_bytes_the_trailers_and_the_head() {
     let (mut service, mut handle) = mock(&layer());
-    let steps = [
-        Step::data(b"01"),
-        Step::Yield,
-        Step::data(b"23"),
-        Step::Trailers(trailers()),
-    ];
+    let steps = [Step::data(b"01"), Step::Yield, Step::data(b"23"), Step::Trailers(trailers())];
     let (mut sent, seen) = request(steps);
     *sent.method_mut() = http::Method::PUT;
     *sent.uri_mut() = "/hook?a=1".parse().unwrap();
@@ -106,11 +95,7 @@ async fn each_fault_of_a_body_is_a_response_and_the_service_inside_is_not_called
     timer.fire();
     let layer = layer().with_timer(timer);
     for (steps, status, code) in [
-        (
-            &[Step::data(b"0123456789"), Step::data(b"!")][..],
-            413,
-            "content_too_large",
-        ),
+        (&[Step::data(b"0123456789"), Step::data(b"!")][..], 413, "content_too_large"),
         (&[Step::data(b"01"), Step::Stall], 408, "request_timeout"),
         (&[Step::data(b"01"), Step::Fail], 400, "malformed_body"),
         (&[Step::data(b"01"), Step::Panic], 500, "internal"),
@@ -124,11 +109,7 @@ async fn each_fault_of_a_body_is_a_response_and_the_service_inside_is_not_called
 
             assert_eq!(response.status(), status);
             assert_eq!(response.headers().contains_key(CONNECTION), closes);
-            assert!(
-                text(response)
-                    .await
-                    .contains(&format!(r#""code":"{code}""#))
-            );
+            assert!(text(response).await.contains(&format!(r#""code":"{code}""#)));
             drop(service);
             assert!(handle.next_request().await.is_none());
             assert!(!seen.polled_after_end());
@@ -142,10 +123,7 @@ async fn an_announced_length_over_the_limit_is_refused_before_a_poll() {
     let (mut sent, seen) = request([Step::data(b"0123456789!")]);
     sent.headers_mut().insert(CONTENT_LENGTH, 11.into());
 
-    assert_eq!(
-        service.call(sent).await.unwrap().status(),
-        StatusCode::PAYLOAD_TOO_LARGE
-    );
+    assert_eq!(service.call(sent).await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(seen.polls(), 0);
 }
 
@@ -157,15 +135,10 @@ async fn a_coding_is_passed_through_unless_only_identity_is_read() {
         ("gzip, gzip", true, StatusCode::UNSUPPORTED_MEDIA_TYPE),
         ("identity", true, StatusCode::OK),
     ] {
-        let layer = if only_identity {
-            layer().with_identity_coding_only()
-        } else {
-            layer()
-        };
+        let layer = if only_identity { layer().with_identity_coding_only() } else { layer() };
         let service = layer.layer(tower::service_fn(echo::<Scripted>));
         let (mut sent, seen) = request([Step::data(b"\x1f\x8b")]);
-        sent.headers_mut()
-            .insert(CONTENT_ENCODING, coding.parse().unwrap());
+        sent.headers_mut().insert(CONTENT_ENCODING, coding.parse().unwrap());
 
         let response = service.oneshot(sent).await.unwrap();
 
@@ -182,10 +155,7 @@ async fn a_coding_is_passed_through_unless_only_identity_is_read() {
 async fn a_refused_coding_without_a_body_keeps_the_connection() {
     let layer = layer().with_identity_coding_only();
     let service = layer.layer(tower::service_fn(echo::<Full<Bytes>>));
-    let sent = Request::builder()
-        .header(CONTENT_ENCODING, "br")
-        .body(Full::default())
-        .unwrap();
+    let sent = Request::builder().header(CONTENT_ENCODING, "br").body(Full::default()).unwrap();
 
     let response = service.oneshot(sent).await.unwrap();
 
@@ -196,9 +166,7 @@ async fn a_refused_coding_without_a_body_keeps_the_connection() {
 #[tokio::test]
 async fn a_closure_replaces_the_body_of_refusals_alone() {
     let layer = layer().with_rejection_response(|rejection| {
-        let error = rejection
-            .source()
-            .and_then(|source| source.downcast_ref::<ReadError>());
+        let error = rejection.source().and_then(|source| source.downcast_ref::<ReadError>());
         assert_eq!(error.map(ReadError::kind), Some(ReadErrorKind::Broken));
         Response::new(Bytes::from_static(b"own"))
     });
@@ -236,16 +204,8 @@ async fn an_error_of_the_service_inside_is_passed_on() {
     assert_eq!(error.to_string(), "not ready");
 
     let response = tokio::spawn(service.call(request([]).0));
-    handle
-        .next_request()
-        .await
-        .unwrap()
-        .1
-        .send_error("no answer");
-    assert_eq!(
-        response.await.unwrap().unwrap_err().to_string(),
-        "no answer"
-    );
+    handle.next_request().await.unwrap().1.send_error("no answer");
+    assert_eq!(response.await.unwrap().unwrap_err().to_string(), "no answer");
 }
 
 #[tokio::test]
@@ -253,10 +213,7 @@ async fn a_future_that_is_polled_again_refuses() {
     let (mut service, _handle) = mock(&layer());
     let mut future = std::pin::pin!(service.call(too_large()));
 
-    assert_eq!(
-        future.as_mut().await.unwrap().status(),
-        StatusCode::PAYLOAD_TOO_LARGE
-    );
+    assert_eq!(future.as_mut().await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
     assert!(!future.as_mut().await.unwrap().status().is_success());
 }
 
@@ -274,13 +231,7 @@ async fn refused_and_slow_uploads_take_no_capacity() {
     let mut kept = Vec::new();
     for _ in 0..100 {
         let mut handle = service.clone();
-        let response = handle
-            .ready()
-            .await
-            .unwrap()
-            .call(too_large())
-            .await
-            .unwrap();
+        let response = handle.ready().await.unwrap().call(too_large()).await.unwrap();
         assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
         handle.ready().await.unwrap();
         kept.push(handle);
@@ -331,10 +282,7 @@ async fn two_layers_read_the_wire_once_and_copy_nothing() {
         });
     let (sent, seen) = request([Step::Data(bytes), Step::Trailers(trailers())]);
 
-    assert_eq!(
-        service.oneshot(sent).await.unwrap().status(),
-        StatusCode::OK
-    );
+    assert_eq!(service.oneshot(sent).await.unwrap().status(), StatusCode::OK);
     assert_eq!(seen.polls(), 3);
     assert_eq!(timer.sleeps(), 0);
 }
@@ -347,10 +295,7 @@ async fn a_second_layer_believes_the_body_and_not_the_extension() {
         .layer(layer())
         .service_fn(echo::<Full<Bytes>>);
 
-    let response = service
-        .oneshot(request([Step::data(b"01")]).0)
-        .await
-        .unwrap();
+    let response = service.oneshot(request([Step::data(b"01")]).0).await.unwrap();
 
     assert_eq!(text(response).await, "other");
 }
@@ -391,13 +336,7 @@ fn the_types_cross_threads() {
 
 #[test]
 fn debug_shows_settings() {
-    let shown = format!(
-        "{:?}",
-        layer().with_rejection_response(|_| Response::default())
-    );
+    let shown = format!("{:?}", layer().with_rejection_response(|_| Response::default()));
 
-    assert!(
-        shown.contains("max_bytes: 10") && shown.contains("<fn>"),
-        "{shown}"
-    );
+    assert!(shown.contains("max_bytes: 10") && shown.contains("<fn>"), "{shown}");
 }

@@ -17,10 +17,7 @@ fn reading(body: Scripted, announced: Option<&str>, timer: ManualTimer) -> ReadB
     if let Some(announced) = announced {
         headers.insert(CONTENT_LENGTH, HeaderValue::from_str(announced).unwrap());
     }
-    let limits = BodyLimits {
-        max_bytes: LIMIT,
-        ..BodyLimits::default()
-    };
+    let limits = BodyLimits { max_bytes: LIMIT, ..BodyLimits::default() };
     ReadBody::new(body, &headers, limits, Arc::new(timer))
 }
 
@@ -65,11 +62,7 @@ async fn a_body_that_announces_one_byte_more_is_not_polled() {
 
 #[tokio::test]
 async fn a_chunked_body_is_left_at_the_first_frame_past_the_limit() {
-    let body = Scripted::new([
-        zeros(LIMIT),
-        zeros(1),
-        Step::Forever(Bytes::from_static(b"x")),
-    ]);
+    let body = Scripted::new([zeros(LIMIT), zeros(1), Step::Forever(Bytes::from_static(b"x"))]);
     let (result, seen) = read(body, None).await;
 
     assert_eq!(result.unwrap_err(), ReadErrorKind::TooLarge);
@@ -108,9 +101,7 @@ async fn a_body_is_as_long_as_announced_or_broken() {
 async fn an_error_in_the_middle_is_an_error_at_once() {
     let body = Scripted::new([Step::data(b"ab"), Step::Fail, Step::data(b"cd")]);
     let seen = body.seen();
-    let error = reading(body, None, ManualTimer::default())
-        .await
-        .unwrap_err();
+    let error = reading(body, None, ManualTimer::default()).await.unwrap_err();
 
     assert_eq!(error.kind(), ReadErrorKind::Broken);
     assert_eq!(error.source().unwrap().to_string(), "the peer is gone");
@@ -143,11 +134,7 @@ async fn a_finished_reading_stays_finished() {
 #[tokio::test]
 async fn a_single_frame_is_not_copied() {
     let bytes = Bytes::from(vec![7; 500]);
-    let steps = [
-        Step::Data(Bytes::new()),
-        Step::Data(bytes.clone()),
-        Step::Data(Bytes::new()),
-    ];
+    let steps = [Step::Data(Bytes::new()), Step::Data(bytes.clone()), Step::Data(Bytes::new())];
     let (result, _) = read(Scripted::new(steps), Some("500")).await;
 
     assert_eq!(result.unwrap().bytes.as_ptr(), bytes.as_ptr());
@@ -164,11 +151,7 @@ async fn trailers_are_kept() {
 
 #[tokio::test]
 async fn nothing_follows_the_trailers() {
-    for step in [
-        Step::data(b"cd"),
-        Step::Data(Bytes::new()),
-        Step::Trailers(trailers()),
-    ] {
+    for step in [Step::data(b"cd"), Step::Data(Bytes::new()), Step::Trailers(trailers())] {
         let body = Scripted::new([Step::data(b"ab"), Step::Trailers(trailers()), step]);
         assert_eq!(read(body, None).await.0.unwrap_err(), ReadErrorKind::Broken);
     }
@@ -186,10 +169,7 @@ async fn a_silent_body_is_late() {
 
         timer.fire();
 
-        assert_eq!(
-            reading.await.unwrap().unwrap_err().kind(),
-            ReadErrorKind::Timeout
-        );
+        assert_eq!(reading.await.unwrap().unwrap_err().kind(), ReadErrorKind::Timeout);
         assert_eq!(timer.sleeps(), 1);
         assert!(seen.is_dropped());
     }
@@ -198,13 +178,7 @@ async fn a_silent_body_is_late() {
 #[tokio::test]
 async fn a_body_that_trickles_does_not_extend_the_deadline() {
     let timer = ManualTimer::default();
-    let steps = (0..).map(|number| {
-        if number % 2 == 0 {
-            zeros(1)
-        } else {
-            Step::Yield
-        }
-    });
+    let steps = (0..).map(|number| if number % 2 == 0 { zeros(1) } else { Step::Yield });
     let body = Scripted::new(steps.take(1000));
     let seen = body.seen();
     let reading = tokio::spawn(reading(body, None, timer.clone()));
@@ -214,10 +188,7 @@ async fn a_body_that_trickles_does_not_extend_the_deadline() {
 
     timer.fire();
 
-    assert_eq!(
-        reading.await.unwrap().unwrap_err().kind(),
-        ReadErrorKind::Timeout
-    );
+    assert_eq!(reading.await.unwrap().unwrap_err().kind(), ReadErrorKind::Timeout);
     assert_eq!(timer.sleeps(), 1);
 }
 
@@ -233,10 +204,7 @@ async fn empty_frames_without_end_starve_nobody_and_are_late() {
 
     timer.fire();
 
-    assert_eq!(
-        reading.await.unwrap().unwrap_err().kind(),
-        ReadErrorKind::Timeout
-    );
+    assert_eq!(reading.await.unwrap().unwrap_err().kind(), ReadErrorKind::Timeout);
 }
 
 #[tokio::test]
@@ -244,10 +212,7 @@ async fn a_body_that_is_there_needs_no_timer() {
     let timer = ManualTimer::default();
     let body = Scripted::new([Step::data(b"ab"), Step::data(b"cd")]);
 
-    assert_eq!(
-        reading(body, None, timer.clone()).await.unwrap().bytes,
-        "abcd"
-    );
+    assert_eq!(reading(body, None, timer.clone()).await.unwrap().bytes, "abcd");
     assert_eq!(timer.sleeps(), 0);
 }
 
@@ -265,20 +230,10 @@ fn one_poll_takes_a_bounded_number_of_frames_and_wakes_itself() {
     let seen = body.seen();
     let mut reading = std::pin::pin!(reading(body, None, ManualTimer::default()));
 
-    assert!(
-        reading
-            .as_mut()
-            .poll(&mut Context::from_waker(&waker))
-            .is_pending()
-    );
+    assert!(reading.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     assert_eq!(seen.polls(), FRAMES_PER_POLL);
     assert_eq!(count.0.load(Ordering::SeqCst), 1);
-    assert!(
-        reading
-            .as_mut()
-            .poll(&mut Context::from_waker(&waker))
-            .is_ready()
-    );
+    assert!(reading.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
     assert_eq!(count.0.load(Ordering::SeqCst), 1);
 }
 
@@ -286,15 +241,10 @@ fn one_poll_takes_a_bounded_number_of_frames_and_wakes_itself() {
 async fn a_mebibyte_of_one_byte_frames_is_read() {
     let length = 1024 * 1024;
     let started = Instant::now();
-    let limits = BodyLimits {
-        max_bytes: length,
-        ..BodyLimits::default()
-    };
+    let limits = BodyLimits { max_bytes: length, ..BodyLimits::default() };
     let body = Scripted::new([Step::Crumbs(length)]);
     let timer = Arc::new(SystemTimer::new());
-    let collected = ReadBody::new(body, &HeaderMap::new(), limits, timer)
-        .await
-        .unwrap();
+    let collected = ReadBody::new(body, &HeaderMap::new(), limits, timer).await.unwrap();
 
     assert_eq!(collected.bytes.len(), length);
     assert!(started.elapsed() < limits.deadline);
@@ -332,16 +282,10 @@ fn small_frames_are_not_kept_and_the_buffer_stays_within_the_limit() {
         let mut data = Data::None;
         for _ in 0..100_000 {
             alive.fetch_add(1, Ordering::SeqCst);
-            data.push(
-                Bytes::from_owner(Counted(Arc::clone(&alive))),
-                expected,
-                100_000,
-            );
+            data.push(Bytes::from_owner(Counted(Arc::clone(&alive))), expected, 100_000);
             assert!(alive.load(Ordering::SeqCst) <= 1);
         }
-        let Data::Many(bytes) = data else {
-            panic!("copied together")
-        };
+        let Data::Many(bytes) = data else { panic!("copied together") };
         assert_eq!(bytes.len(), 100_000);
         assert_eq!(bytes.capacity(), 100_000);
     }
@@ -354,9 +298,7 @@ fn an_announced_length_is_not_allocated_at_once() {
         data.push(Bytes::from_static(b"x"), Some(1 << 30), 1 << 30);
     }
 
-    let Data::Many(bytes) = data else {
-        panic!("copied together")
-    };
+    let Data::Many(bytes) = data else { panic!("copied together") };
     assert_eq!(bytes.capacity(), 64 * 1024);
 }
 

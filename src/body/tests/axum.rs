@@ -26,19 +26,14 @@ async fn a_router_takes_the_layer_in_every_place() {
         app().layer(layer()),
         app().route_layer(layer()),
         app().layer(layer()).layer(layer()),
-        Router::new()
-            .merge(app())
-            .layer(ServiceBuilder::new().layer(layer())),
+        Router::new().merge(app()).layer(ServiceBuilder::new().layer(layer())),
         Router::new()
             .nest_service("/in", layer().layer(app()))
             .fallback_service(app().layer(layer())),
     ] {
         for path in ["/bytes", "/extension"] {
             let good = Request::post(path).body(Body::from("0123456789")).unwrap();
-            assert_eq!(
-                ask(app.clone(), good).await,
-                (StatusCode::OK, "0123456789".to_owned())
-            );
+            assert_eq!(ask(app.clone(), good).await, (StatusCode::OK, "0123456789".to_owned()));
             let bad = Request::post(path).body(Body::from("0123456789!")).unwrap();
             assert_eq!(ask(app.clone(), bad).await.0, StatusCode::PAYLOAD_TOO_LARGE);
         }

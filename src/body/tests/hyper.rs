@@ -34,9 +34,7 @@ fn service(
 /// A server for one connection.
 async fn serve(layer: BufferLayer) -> (TcpStream, Calls) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap())
-        .await
-        .unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (server, _) = listener.accept().await.unwrap();
     let (service, calls) = service(&layer);
     tokio::spawn(
@@ -52,13 +50,8 @@ async fn exchange(layer: BufferLayer, sent: &str) -> (String, usize) {
     client.write_all(sent.as_bytes()).await.unwrap();
     let mut received = Vec::new();
     // The server may reset a connection on which bytes are left.
-    let _ = tokio::time::timeout(SECOND * 5, client.read_to_end(&mut received))
-        .await
-        .unwrap();
-    (
-        String::from_utf8(received).unwrap(),
-        calls.load(Ordering::SeqCst),
-    )
+    let _ = tokio::time::timeout(SECOND * 5, client.read_to_end(&mut received)).await.unwrap();
+    (String::from_utf8(received).unwrap(), calls.load(Ordering::SeqCst))
 }
 
 fn post(head: &str, body: &str) -> String {
@@ -69,10 +62,7 @@ fn post(head: &str, body: &str) -> String {
 async fn chunked_and_counted_bodies_give_the_same() {
     for (head, body) in [
         ("content-length: 10", "0123456789"),
-        (
-            "transfer-encoding: chunked",
-            "4\r\n0123\r\n6\r\n456789\r\n0\r\n\r\n",
-        ),
+        ("transfer-encoding: chunked", "4\r\n0123\r\n6\r\n456789\r\n0\r\n\r\n"),
     ] {
         let (received, calls) = exchange(layer(), &post(head, body)).await;
 
@@ -94,18 +84,12 @@ async fn a_request_without_a_body_has_an_empty_one() {
 async fn one_byte_too_many_is_413_however_it_is_sent() {
     for (head, body) in [
         ("content-length: 11", "0123456789!"),
-        (
-            "transfer-encoding: chunked",
-            "4\r\n0123\r\n7\r\n456789!\r\n0\r\n\r\n",
-        ),
+        ("transfer-encoding: chunked", "4\r\n0123\r\n7\r\n456789!\r\n0\r\n\r\n"),
     ] {
         let (received, calls) = exchange(layer(), &post(head, body)).await;
 
         assert!(received.starts_with("HTTP/1.1 413"), "{received}");
-        assert!(
-            received.to_ascii_lowercase().contains("connection: close"),
-            "{received}"
-        );
+        assert!(received.to_ascii_lowercase().contains("connection: close"), "{received}");
         assert_eq!(calls, 0);
     }
 }
@@ -136,11 +120,7 @@ async fn the_body_of_a_refused_request_is_not_the_next_request() {
         "transfer-encoding: chunked".to_owned(),
     ] {
         let chunk = format!("{:x}\r\n{inside}\r\n0\r\n\r\n", inside.len());
-        let body = if head.starts_with("transfer") {
-            &chunk
-        } else {
-            inside
-        };
+        let body = if head.starts_with("transfer") { &chunk } else { inside };
         let sent = format!("POST / HTTP/1.1\r\nhost: a\r\n{head}\r\n\r\n{body}{inside}");
         let (received, calls) = exchange(layer().with_identity_coding_only(), &sent).await;
 
@@ -154,11 +134,8 @@ async fn the_body_of_a_refused_request_is_not_the_next_request() {
 async fn a_connection_is_kept_after_a_body_that_was_read() {
     let one =
         "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n";
-    let (received, calls) = exchange(
-        layer(),
-        &(one.to_owned() + &post("content-length: 2", "cd")),
-    )
-    .await;
+    let (received, calls) =
+        exchange(layer(), &(one.to_owned() + &post("content-length: 2", "cd"))).await;
 
     assert_eq!(received.matches("HTTP/1.1 200 OK").count(), 2, "{received}");
     assert_eq!(calls, 2);
@@ -215,10 +192,7 @@ async fn http_2_is_refused_by_the_stream_and_not_by_the_connection() {
             .unwrap();
     tokio::spawn(connection);
     for (body, status) in [("0123456789!", 413), ("0123456789", 200)] {
-        for steps in [
-            &[body.as_bytes()][..],
-            &[&body.as_bytes()[..4], &body.as_bytes()[4..]],
-        ] {
+        for steps in [&[body.as_bytes()][..], &[&body.as_bytes()[..4], &body.as_bytes()[4..]]] {
             let frames: Vec<_> = steps
                 .iter()
                 .map(|data| {
