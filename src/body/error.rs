@@ -96,13 +96,12 @@ mod tests {
     use http::StatusCode;
     use http::header::{CONNECTION, WWW_AUTHENTICATE};
 
-    use super::super::layer::no_challenges;
     use super::*;
     use crate::rejection::Respond;
 
     #[test]
     fn each_kind_has_its_status_and_closes_only_http_1() {
-        let respond = Respond::new(no_challenges());
+        let respond = Respond::new();
         for (kind, status) in [
             (ReadErrorKind::TooLarge, StatusCode::PAYLOAD_TOO_LARGE),
             (ReadErrorKind::Timeout, StatusCode::REQUEST_TIMEOUT),

@@ -50,7 +50,6 @@ pub(super) fn is_identity_coded(headers: &HeaderMap) -> bool {
 ///
 /// `Content-Length` becomes the new length. What spoke about the old bytes is removed: their transfer
 /// and content coding, their trailers and their digests.
-#[cfg_attr(not(test), expect(dead_code, reason = "called where a credential stands in the body"))]
 pub(crate) fn rewrite(headers: &mut HeaderMap, body: &BufferedBody, bytes: Bytes) {
     for name in [TRANSFER_ENCODING, TRAILER, CONTENT_ENCODING].into_iter().chain(DIGESTS) {
         headers.remove(name);

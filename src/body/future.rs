@@ -55,6 +55,15 @@ where
         Self { state: State::Read { read, head: Some((parts, inner)) }, shared }
     }
 
+    pub(super) const fn pass(
+        request: Request<ReplayBody<B>>,
+        inner: S,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let request = Some(request);
+        Self { state: State::Ready { request, inner }, shared }
+    }
+
     pub(super) const fn refuse(rejection: Rejection, shared: Arc<Shared>) -> Self {
         Self { state: State::Refuse { rejection }, shared }
     }

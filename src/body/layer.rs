@@ -8,7 +8,7 @@ use tower_layer::Layer;
 
 use super::Buffer;
 use super::read::BodyLimits;
-use crate::rejection::{Challenges, Rejection, Respond};
+use crate::rejection::{Rejection, Respond};
 use crate::timer::{SystemTimer, Timer};
 
 /// Reads the body of each request under limits, and replays it to the service inside.
@@ -42,6 +42,8 @@ pub(super) struct Shared {
     pub(super) timer: Arc<dyn Timer>,
     pub(super) respond: Respond,
     pub(super) identity_coding_only: bool,
+    /// Off where a body may be needed later and is not needed now.
+    pub(super) enabled: bool,
 }
 
 impl BufferLayer {
@@ -50,8 +52,9 @@ impl BufferLayer {
         Self(Shared {
             limits: BodyLimits::default(),
             timer: Arc::new(SystemTimer::new()),
-            respond: Respond::new(no_challenges()),
+            respond: Respond::new(),
             identity_coding_only: false,
+            enabled: true,
         })
     }
 
@@ -64,6 +67,16 @@ impl BufferLayer {
     /// here.
     pub fn with_max_bytes(mut self, max_bytes: usize) -> Self {
         self.0.limits.max_bytes = max_bytes;
+        self
+    }
+
+    pub(crate) const fn max_bytes(&self) -> usize {
+        self.0.limits.max_bytes
+    }
+
+    /// A layer that is not enabled passes bodies on unread, in the same type.
+    pub(crate) const fn with_enabled(mut self, enabled: bool) -> Self {
+        self.0.enabled = enabled;
         self
     }
 
@@ -96,7 +109,7 @@ impl BufferLayer {
         mut self,
         response: impl Fn(&Rejection) -> Response<Bytes> + Send + Sync + 'static,
     ) -> Self {
-        self.0.respond = self.0.respond.with_body(response);
+        self.0.respond.set_body(response);
         self
     }
 }
@@ -123,10 +136,4 @@ impl fmt::Debug for Shared {
             .field("respond", &self.respond)
             .finish_non_exhaustive()
     }
-}
-
-/// The challenges of a layer that never answers 401.
-#[expect(clippy::expect_used, reason = "the realm is a constant that a quoted string can hold")]
-pub(super) fn no_challenges() -> Challenges {
-    Challenges::new(&[], "body").expect("a realm of letters")
 }

@@ -82,10 +82,10 @@
 
 mod buffered;
 mod error;
-pub(crate) mod framing;
+mod framing;
 mod future;
 mod layer;
-pub(crate) mod read;
+mod read;
 mod replay;
 #[cfg(test)]
 mod scripted;
@@ -99,3 +99,6 @@ pub use self::future::ResponseFuture;
 pub use self::layer::BufferLayer;
 pub use self::replay::ReplayBody;
 pub use self::service::Buffer;
+
+pub(crate) use self::framing::rewrite;
+pub(crate) use self::read::{BodyLimits, Collected, ReadBody};

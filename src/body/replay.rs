@@ -31,7 +31,6 @@ pin_project! {
 
 impl<B> ReplayBody<B> {
     /// A body that is not read beforehand.
-    #[cfg_attr(not(test), expect(dead_code, reason = "made where a request is not buffered"))]
     pub(crate) const fn passthrough(body: B) -> Self {
         Self { inner: Inner::Passthrough { body } }
     }

@@ -66,6 +66,10 @@ where
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture<S, B> {
         let shared = Arc::clone(&self.shared);
+        if !shared.enabled {
+            let request = request.map(ReplayBody::passthrough);
+            return ResponseFuture::pass(request, self.inner.clone(), shared);
+        }
         let (parts, body) = request.into_parts();
         if shared.identity_coding_only && !is_identity_coded(&parts.headers) {
             let mut rejection = Rejection::new(RejectionKind::UnsupportedContentCoding);

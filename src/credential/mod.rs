@@ -1,5 +1,132 @@
-//! Where a caller's secret is read.
+//! Where a caller's secret is read, and how it is taken out of the request.
+//!
+//! # Guarantees
+//!
+//! 1. [`Credentials`] looks at every configured [`Placement`], in order, and yields one [`Candidate`] or
+//!    none. A place whose value is empty has no credential in it.
+//! 2. More than one credential is [`Ambiguous`](FindErrorKind::Ambiguous), whether two stand in one place
+//!    or in several, and whether they are equal or not (RFC 6750, section 2). Two components that each
+//!    pick another copy would disagree about who is calling.
+//! 3. A credential is compared byte for byte: it is decoded as its place prescribes, once, and neither
+//!    trimmed, nor folded, nor normalised. (HTTP trims the blanks around header values.)
+//! 4. [`Credentials::scrub`] removes whatever stands in a configured place from the request that goes
+//!    further in: from headers, from `uri()` and from the buffered body, on accepted requests and on
+//!    public routes alike. With feature `axum-original-uri`, axum's `OriginalUri` as well.
+//!
+//! # Examples
+//!
+//! ```
+//! use tower_webhook::credential::{Credentials, FindErrorKind, Placement};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let credentials = Credentials::new([Placement::header("x-api-key")?, Placement::query("key")?])?;
+//!
+//! let mut request = http::Request::get("/deploy?key=abc&branch=main").body(())?;
+//! let candidate = credentials.find((&request).into())?.expect("one credential");
+//! assert_eq!(candidate.expose_text(), Some("abc"));
+//!
+//! credentials.scrub(&mut request);
+//! assert_eq!(request.uri(), "/deploy?branch=main");
+//!
+//! let request = http::Request::get("/deploy?key=abc").header("x-api-key", "abc").body(())?;
+//! let error = credentials.find((&request).into()).unwrap_err();
+//! assert_eq!(error.kind(), FindErrorKind::Ambiguous);
+//! # Ok(())
+//! # }
+//! ```
 
+mod candidate;
+mod error;
+mod find;
+mod path;
+mod placement;
+mod scrub;
 mod secret;
 
+use http::HeaderName;
+
+pub use self::candidate::Candidate;
+pub use self::error::{FindError, FindErrorKind};
+pub use self::placement::{Placement, PlacementKind};
 pub use self::secret::Secret;
+
+use self::placement::Place;
+use crate::config::ConfigError;
+use crate::content::ContentLimits;
+use crate::rejection::ChallengeScheme;
+
+/// An ordered list of placements, and the rule for requests that use more than one of them.
+///
+/// See the [module docs](self) for an example.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    placements: Box<[Placement]>,
+    first_wins: bool,
+    limits: ContentLimits,
+}
+
+impl Credentials {
+    /// A list of placements.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the list is empty, or if two placements read the same place.
+    pub fn new(placements: impl IntoIterator<Item = Placement>) -> Result<Self, ConfigError> {
+        let placements: Box<[Placement]> = placements.into_iter().collect();
+        if placements.is_empty() {
+            return Err(ConfigError::new("a list of placements is empty"));
+        }
+        for (index, placement) in placements.iter().enumerate() {
+            if placements.iter().skip(index.saturating_add(1)).any(|p| p.clashes_with(placement)) {
+                return Err(ConfigError::new("two placements read the same place"));
+            }
+        }
+        Ok(Self { placements, first_wins: false, limits: ContentLimits::default() })
+    }
+
+    /// Lets the first placement in the list that has a credential decide alone. Placements after it are
+    /// not examined. A repeat within the deciding placement is still ambiguous.
+    ///
+    /// # Security
+    ///
+    /// A proxy or a log that looks at another placement than this layer takes the request for somebody
+    /// else's. Use this for senders that are known to send two credentials.
+    #[must_use]
+    pub const fn with_insecure_first_credential_wins(mut self) -> Self {
+        self.first_wins = true;
+        self
+    }
+
+    /// The limits on queries and bodies in which a credential is looked for.
+    #[must_use]
+    pub fn with_content_limits(mut self, limits: ContentLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The placements, in order.
+    #[must_use]
+    pub fn placements(&self) -> &[Placement] {
+        &self.placements
+    }
+
+    /// Whether a placement is in the body, so that the body has to be buffered first.
+    pub(crate) fn need_body(&self) -> bool {
+        self.placements.iter().any(|placement| matches!(placement.place, Place::Body(_)))
+    }
+
+    pub(crate) fn challenges(&self) -> impl Iterator<Item = ChallengeScheme> {
+        self.placements.iter().map(Placement::challenge)
+    }
+
+    /// The headers that placements read, for an envelope to leave out.
+    pub(crate) fn header_names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.placements.iter().filter_map(|placement| match &placement.place {
+            Place::Header(name) => Some(name),
+            _ => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

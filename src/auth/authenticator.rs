@@ -1,0 +1,108 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::BoxError;
+use crate::credential::Candidate;
+use crate::head::RequestHead;
+use crate::key::{Owner, Scopes};
+
+/// Tells which user a request speaks for. How is the app's business: a session, a signed token, a
+/// password.
+///
+/// Where placements were given with the authenticator, it is asked about the one credential that was found
+/// in them; a request without one is refused as missing and a repeated one as ambiguous before this. Without
+/// placements it is asked about every request, and looks at the head itself.
+///
+/// # Examples
+///
+/// ```
+/// use async_trait::async_trait;
+/// use tower_webhook::RequestHead;
+/// use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, BoxError, User};
+/// use tower_webhook::credential::{Candidate, Placement};
+/// use tower_webhook::key::Owner;
+///
+/// struct Passwords;
+///
+/// #[async_trait]
+/// impl Authenticator for Passwords {
+///     async fn authenticate(
+///         &self,
+///         _head: RequestHead<'_>,
+///         candidate: Option<&Candidate<'_>>,
+///     ) -> Result<Authentication, BoxError> {
+///         let Some(candidate) = candidate else { return Ok(Authentication::Missing) };
+///         match (candidate.username(), candidate.expose_text()) {
+///             (Some(name), Some(password)) if check(name, password).await? => {
+///                 Ok(Authentication::Accepted(User::new(Owner::new(name)?)))
+///             }
+///             _ => Ok(Authentication::Refused),
+///         }
+///     }
+/// }
+///
+/// # async fn check(_name: &str, _password: &str) -> Result<bool, BoxError> { Ok(false) }
+/// # fn main() -> Result<(), tower_webhook::ConfigError> {
+/// let layer = AuthLayer::user(Passwords, [Placement::basic()])?;
+/// # let _ = layer;
+/// # Ok(())
+/// # }
+/// ```
+#[async_trait]
+pub trait Authenticator: Send + Sync + 'static {
+    /// Decides about one request.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the decision cannot be made now. The request is refused with 503, never 401.
+    async fn authenticate(
+        &self,
+        head: RequestHead<'_>,
+        candidate: Option<&Candidate<'_>>,
+    ) -> Result<Authentication, BoxError>;
+}
+
+/// The decision of an [`Authenticator`].
+#[derive(Clone, Debug)]
+pub enum Authentication {
+    /// The request speaks for this user.
+    Accepted(User),
+    /// A credential was presented and is not good.
+    Refused,
+    /// No credential was presented.
+    Missing,
+}
+
+/// A user, as an [`Authenticator`] names them.
+#[derive(Clone, Debug)]
+pub struct User {
+    pub(super) owner: Owner,
+    pub(super) scopes: Scopes,
+}
+
+impl User {
+    /// A user who may do everything that their policies do not tie to an owner.
+    #[must_use]
+    pub const fn new(owner: Owner) -> Self {
+        Self { owner, scopes: Scopes::ALL }
+    }
+
+    /// A user who may do only this.
+    #[must_use]
+    pub fn with_scopes(mut self, scopes: Scopes) -> Self {
+        self.scopes = scopes;
+        self
+    }
+}
+
+#[async_trait]
+impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
+    async fn authenticate(
+        &self,
+        head: RequestHead<'_>,
+        candidate: Option<&Candidate<'_>>,
+    ) -> Result<Authentication, BoxError> {
+        (**self).authenticate(head, candidate).await
+    }
+}

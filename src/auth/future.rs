@@ -1,0 +1,158 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::request::Parts;
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::gate::{self, Decision, Gate};
+use crate::rejection::ResponseBody;
+
+/// The decision about a request, with its head.
+pub(super) type Deciding = Pin<Box<dyn Future<Output = (Parts, Decision)> + Send>>;
+
+pin_project! {
+    /// Response future of [`Auth`](super::Auth).
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<S, B, ResBody>
+    where
+        S: Service<Request<B>>,
+    {
+        #[pin]
+        state: State<S, B, ResBody>,
+    }
+}
+
+pin_project! {
+    /// What has to wait is boxed, so that the future of a request that does not wait stays small.
+    #[project = StateProj]
+    enum State<S, B, ResBody>
+    where
+        S: Service<Request<B>>,
+    {
+        Inner { #[pin] future: S::Future, by_target: bool },
+        Response { response: Option<Response<ResponseBody<ResBody>>> },
+        Error { error: Option<S::Error> },
+        Waiting { waiting: Box<Waiting<S, B>> },
+    }
+}
+
+/// A request that cannot be passed on yet.
+pub(super) struct Waiting<S, B> {
+    service: S,
+    /// What is still to be decided, and the body that waits for it.
+    undecided: Option<(Arc<Gate>, Deciding, B)>,
+    /// What goes to the service when it is ready.
+    request: Option<Request<B>>,
+    by_target: bool,
+}
+
+impl<S, B> Waiting<S, B> {
+    /// A request about which nothing is decided yet.
+    pub(super) fn new(gate: Arc<Gate>, service: S, decision: Deciding, body: B) -> Box<Self> {
+        let undecided = Some((gate, decision, body));
+        Box::new(Self { service, undecided, request: None, by_target: false })
+    }
+
+    /// A request that waits for the inner service.
+    pub(super) fn ready(service: S, request: Request<B>, by_target: bool) -> Box<Self> {
+        Box::new(Self { service, undecided: None, request: Some(request), by_target })
+    }
+}
+
+impl<S, B, ResBody> ResponseFuture<S, B, ResBody>
+where
+    S: Service<Request<B>>,
+{
+    pub(super) const fn inner(future: S::Future, by_target: bool) -> Self {
+        Self { state: State::Inner { future, by_target } }
+    }
+
+    pub(super) const fn response(response: Response<ResponseBody<ResBody>>) -> Self {
+        Self { state: State::Response { response: Some(response) } }
+    }
+
+    pub(super) const fn error(error: S::Error) -> Self {
+        Self { state: State::Error { error: Some(error) } }
+    }
+
+    pub(super) const fn waiting(waiting: Box<Waiting<S, B>>) -> Self {
+        Self { state: State::Waiting { waiting } }
+    }
+}
+
+impl<S, B, ResBody> Future for ResponseFuture<S, B, ResBody>
+where
+    S: Service<Request<B>, Response = Response<ResBody>>,
+{
+    type Output = Result<Response<ResponseBody<ResBody>>, S::Error>;
+
+    #[expect(clippy::expect_used, reason = "a future must not be polled after completion")]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            let mut this = self.as_mut().project();
+            let next = match this.state.as_mut().project() {
+                StateProj::Inner { future, by_target } => {
+                    let mut response = ready!(future.poll(cx))?;
+                    if *by_target {
+                        gate::protect_target(response.headers_mut());
+                    }
+                    return Poll::Ready(Ok(response.map(ResponseBody::service)));
+                }
+                StateProj::Response { response } => {
+                    return Poll::Ready(Ok(response.take().expect("polled after completion")));
+                }
+                StateProj::Error { error } => {
+                    return Poll::Ready(Err(error.take().expect("polled after completion")));
+                }
+                StateProj::Waiting { waiting } => ready!(waiting.poll(cx)),
+            };
+            this.state.set(next?);
+        }
+    }
+}
+
+impl<S, B> Waiting<S, B> {
+    #[expect(clippy::expect_used, reason = "a future must not be polled after completion")]
+    fn poll<ResBody>(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<State<S, B, ResBody>, S::Error>>
+    where
+        S: Service<Request<B>, Response = Response<ResBody>>,
+    {
+        if let Some((_, decision, _)) = &mut self.undecided {
+            let (mut parts, decision) = ready!(decision.as_mut().poll(cx));
+            if let Some((gate, _, body)) = self.undecided.take() {
+                match decision {
+                    Err(rejection) => {
+                        let response = Some(gate.respond().refuse(&rejection));
+                        return Poll::Ready(Ok(State::Response { response }));
+                    }
+                    Ok(admission) => {
+                        self.by_target = admission.by_target();
+                        gate.enter(&mut parts, admission);
+                        self.request = Some(Request::from_parts(parts, body));
+                    }
+                }
+            }
+        }
+        ready!(self.service.poll_ready(cx))?;
+        let request = self.request.take().expect("polled after completion");
+        let future = self.service.call(request);
+        Poll::Ready(Ok(State::Inner { future, by_target: self.by_target }))
+    }
+}
+
+impl<S, B, ResBody> fmt::Debug for ResponseFuture<S, B, ResBody>
+where
+    S: Service<Request<B>>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

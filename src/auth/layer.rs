@@ -1,0 +1,246 @@
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Response;
+use tower_layer::Layer;
+
+use super::authenticator::Authenticator;
+use super::gate::{Gate, PolicySource, Users};
+use super::policy::Policy;
+use super::resolver::Resolver;
+use super::{Auth, BufferedAuthLayer};
+use crate::body::BufferLayer;
+use crate::config::ConfigError;
+use crate::credential::{Credentials, Placement};
+use crate::key::{KeyVerifier, Owner, Scope};
+use crate::rejection::Rejection;
+
+/// Layer that lets a request through only for a caller who may call.
+///
+/// See the [module docs](super) for an example.
+#[derive(Clone)]
+#[must_use]
+pub struct AuthLayer {
+    gate: Arc<Gate>,
+}
+
+impl AuthLayer {
+    /// Anybody may call. Spelled out, because a service without a layer is not a public one: its extractors
+    /// answer 500.
+    pub fn public() -> Self {
+        Self::fixed(Policy::public())
+    }
+
+    /// A caller needs a key, in one of the placements.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the list is empty, or if two placements read the same place.
+    pub fn token(
+        keys: impl Into<KeyVerifier>,
+        placements: impl IntoIterator<Item = Placement>,
+    ) -> Result<Self, ConfigError> {
+        Self::fixed(Policy::token()).with_keys(keys, placements)
+    }
+
+    /// A caller needs to be a user, as the authenticator tells. With an empty list of placements, the
+    /// authenticator looks at the head of the request itself.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if two placements read the same place.
+    pub fn user(
+        authenticator: impl Authenticator,
+        placements: impl IntoIterator<Item = Placement>,
+    ) -> Result<Self, ConfigError> {
+        Self::fixed(Policy::user()).with_authenticator(authenticator, placements)
+    }
+
+    /// Each request has a policy of its own. Give the layer keys for its token policies
+    /// ([`with_keys`](Self::with_keys)), and an authenticator for its user policies
+    /// ([`with_authenticator`](Self::with_authenticator)); without them, such a request is a 500.
+    pub fn per_request(resolver: impl Resolver) -> Self {
+        Self::new(PolicySource::PerRequest(Arc::new(resolver)))
+    }
+
+    /// One policy for all requests, where the constructors above are not enough.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the policy serves no method.
+    pub fn with_policy(self, policy: Policy) -> Result<Self, ConfigError> {
+        policy.check_config()?;
+        Ok(self.with(|gate| gate.source = PolicySource::Fixed(policy)))
+    }
+
+    /// The keys that open token routes, and where a caller may put one.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the list is empty, or if two placements read the same place.
+    pub fn with_keys(
+        self,
+        keys: impl Into<KeyVerifier>,
+        placements: impl IntoIterator<Item = Placement>,
+    ) -> Result<Self, ConfigError> {
+        self.with_keys_and_credentials(keys, Credentials::new(placements)?)
+    }
+
+    /// The same, with settings of its own for the list of placements.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the realm cannot stand in a challenge.
+    pub fn with_keys_and_credentials(
+        self,
+        keys: impl Into<KeyVerifier>,
+        credentials: Credentials,
+    ) -> Result<Self, ConfigError> {
+        let keys = keys.into();
+        self.try_with(|gate| gate.keys = Some((keys, credentials)))
+    }
+
+    /// Who decides about user routes, and where a caller may put a credential for it.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if two placements read the same place.
+    pub fn with_authenticator(
+        self,
+        authenticator: impl Authenticator,
+        placements: impl IntoIterator<Item = Placement>,
+    ) -> Result<Self, ConfigError> {
+        let mut placements = placements.into_iter().peekable();
+        let credentials = match placements.peek() {
+            Some(_) => Some(Credentials::new(placements)?),
+            None => None,
+        };
+        let authenticator: Arc<dyn Authenticator> = Arc::new(authenticator);
+        self.try_with(|gate| gate.users = Some(Users { authenticator, credentials }))
+    }
+
+    /// Places whose content is removed from requests although this layer reads no credential there: what
+    /// callers of a public route send by habit, or what an inner service must not see.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the list is empty, or if two placements read the same place.
+    pub fn with_stripped(
+        self,
+        placements: impl IntoIterator<Item = Placement>,
+    ) -> Result<Self, ConfigError> {
+        let credentials = Credentials::new(placements)?;
+        Ok(self.with(|gate| gate.stripped = Some(credentials)))
+    }
+
+    /// Asks for a scope, on layers with one policy for all requests. Several calls ask for all of them.
+    pub fn with_scope(self, scope: Scope) -> Self {
+        self.map_policy(|policy| policy.with_scope(scope))
+    }
+
+    /// Asks for an owner, on layers with one policy for all requests.
+    pub fn with_owner(self, owner: Owner) -> Self {
+        self.map_policy(|policy| policy.with_owner(owner))
+    }
+
+    /// The realm in challenges (RFC 9110, section 11.5). The default is `webhook`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the text has characters other than printable ASCII.
+    pub fn with_realm(self, realm: impl Into<Box<str>>) -> Result<Self, ConfigError> {
+        let realm = realm.into();
+        self.try_with(|gate| gate.realm = realm)
+    }
+
+    /// Answers a request for an unknown hook, one with a key of somebody else and one without the needed
+    /// scope alike: with 401, as if the credential were not good. The method is then checked after the
+    /// credential.
+    ///
+    /// Without this, an unknown hook is 404, and a missing scope 403.
+    pub fn with_concealed_hooks(self) -> Self {
+        self.with(|gate| gate.conceal = true)
+    }
+
+    /// Replaces the body of refusals. Status, `WWW-Authenticate`, `Allow`, `Retry-After` and
+    /// `Cache-Control` are set after the closure has run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http::Response;
+    /// use tower_webhook::auth::AuthLayer;
+    ///
+    /// let layer = AuthLayer::public().with_rejection_response(|rejection| {
+    ///     let text = format!("{{\"faultstring\": \"{}\"}}", rejection.code());
+    ///     Response::builder()
+    ///         .header("content-type", "application/json")
+    ///         .body(text.into())
+    ///         .unwrap_or_default()
+    /// });
+    /// # let _ = layer;
+    /// ```
+    pub fn with_rejection_response(
+        self,
+        response: impl Fn(&Rejection) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        self.with(|gate| gate.respond.set_body(response))
+    }
+
+    /// Reads the body of a request under limits, and lets the inner service read it again: after the
+    /// credential has been found good, or before it if a placement is in the body.
+    pub fn with_buffer(self, buffer: BufferLayer) -> BufferedAuthLayer {
+        BufferedAuthLayer::new(self, buffer)
+    }
+
+    pub(crate) fn into_gate(self) -> Arc<Gate> {
+        self.gate
+    }
+
+    pub(super) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    fn fixed(policy: Policy) -> Self {
+        Self::new(PolicySource::Fixed(policy))
+    }
+
+    fn new(source: PolicySource) -> Self {
+        Self { gate: Arc::new(Gate::new(source)) }
+    }
+
+    fn map_policy(self, change: impl FnOnce(Policy) -> Policy) -> Self {
+        self.with(|gate| {
+            if let PolicySource::Fixed(policy) = &mut gate.source {
+                *policy = change(policy.clone());
+            }
+        })
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Gate)) -> Self {
+        change(Arc::make_mut(&mut self.gate));
+        self
+    }
+
+    fn try_with(mut self, change: impl FnOnce(&mut Gate)) -> Result<Self, ConfigError> {
+        let gate = Arc::make_mut(&mut self.gate);
+        change(gate);
+        gate.update_challenges()?;
+        Ok(self)
+    }
+}
+
+impl<S> Layer<S> for AuthLayer {
+    type Service = Auth<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Auth::new(inner, Arc::clone(&self.gate))
+    }
+}
+
+impl fmt::Debug for AuthLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthLayer").field("gate", &self.gate).finish()
+    }
+}

@@ -1,0 +1,95 @@
+//! Authentication as a tower middleware.
+//!
+//! [`AuthLayer`] has three modes, and a fourth that picks one of them for each request:
+//!
+//! | constructor | who may call |
+//! |---|---|
+//! | [`AuthLayer::public`] | anybody |
+//! | [`AuthLayer::token`] | a caller with a key, in one of the configured placements |
+//! | [`AuthLayer::user`] | a user, as an [`Authenticator`] of the app tells |
+//! | [`AuthLayer::per_request`] | as the [`Policy`] says that a [`Resolver`] finds for the request |
+//!
+//! # Guarantees
+//!
+//! 1. The inner service is called for an accepted request only, once, with the
+//!    [`Identity`](crate::identity::Identity) in its extensions and the credential taken out of it.
+//! 2. The inner service is asked for readiness only when the caller is known. A refused request, and one
+//!    whose key is still being looked up, hold none of its permits. The instance that was ready is the
+//!    one that is called.
+//! 3. The error type is that of the inner service: a refusal is a response (see
+//!    [`rejection`](crate::rejection)), so the layer needs no `HandleErrorLayer`.
+//! 4. The body is neither touched nor polled, whatever its type. A placement in the body needs
+//!    [`AuthLayer::with_buffer`].
+//! 5. The order of checks is: the hook (404), its methods (405), the number of credentials (400), the
+//!    credential (401), the owner and the scopes (401 or 403).
+//! 6. A store, resolver or authenticator that fails leads to 503. Nothing is let through, and nobody is
+//!    told that their key is bad.
+//! 7. A response to a request with its credential in the query or path carries `Cache-Control: private,
+//!    no-store` and `Referrer-Policy: no-referrer` (RFC 6750, section 2.3).
+//!
+//! # Where it guards on axum
+//!
+//! | put on | guarded | not guarded |
+//! |---|---|---|
+//! | `Router::route_layer` | the routes added before it | the fallback (404 without authentication) |
+//! | `Router::layer` | the routes added before it, and the fallback | routes added after it |
+//! | around the router (`layer.layer(router)`) | everything; path placements are hidden from routing | |
+//!
+//! # Examples
+//!
+//! ```
+//! use bytes::Bytes;
+//! use http::{Request, Response, StatusCode};
+//! use http_body_util::Full;
+//! use tower::{Layer, ServiceExt, service_fn};
+//! use tower_webhook::auth::AuthLayer;
+//! use tower_webhook::credential::Placement;
+//! use tower_webhook::identity::Identity;
+//! use tower_webhook::key::{KeyManager, MemoryKeyStore, NewKey, Owner};
+//!
+//! async fn greet(request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, std::convert::Infallible> {
+//!     let text = match Identity::of(request.extensions()) {
+//!         Ok(Some(identity)) => format!("hello {}", identity.owner()),
+//!         _ => "hello stranger".to_owned(),
+//!     };
+//!     Ok(Response::new(text.into()))
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let keys = KeyManager::new(MemoryKeyStore::new());
+//! let issued = keys.generate(&Owner::new("alice")?, NewKey::new("laptop")).await?;
+//!
+//! let placements = [Placement::header("x-api-key")?, Placement::bearer()];
+//! let service = AuthLayer::token(&keys, placements)?.layer(service_fn(greet));
+//!
+//! let request = Request::get("/").header("x-api-key", issued.secret().expose_secret());
+//! let response = service.clone().oneshot(request.body(Full::default())?).await?;
+//! assert_eq!(response.status(), StatusCode::OK);
+//!
+//! let request = Request::get("/").header("x-api-key", "guess");
+//! let response = service.oneshot(request.body(Full::default())?).await?;
+//! assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+//! assert_eq!(response.headers()["www-authenticate"], "ApiKey realm=\"webhook\"");
+//! # Ok(())
+//! # }
+//! ```
+
+mod authenticator;
+mod buffered;
+mod future;
+mod gate;
+mod layer;
+mod policy;
+mod resolver;
+mod service;
+
+pub use self::authenticator::{Authentication, Authenticator, User};
+pub use self::buffered::BufferedAuthLayer;
+pub use self::future::ResponseFuture;
+pub use self::layer::AuthLayer;
+pub use self::policy::Policy;
+pub use self::resolver::{BoxError, Resolver};
+pub use self::service::Auth;
+
+pub(crate) use self::gate::{Gate, protect_target};

@@ -1,0 +1,187 @@
+use std::sync::Arc;
+
+use http::{HeaderValue, Method};
+
+use crate::config::ConfigError;
+use crate::identity::Identity;
+use crate::key::{Owner, Scope};
+use crate::rejection::{Rejection, RejectionKind};
+
+/// Who may call, and by which method.
+///
+/// Cheap to clone. A layer has one for all its requests, or a [`Resolver`](super::Resolver) gives one
+/// for each.
+///
+/// # Examples
+///
+/// ```
+/// use http::Method;
+/// use tower_webhook::auth::Policy;
+/// use tower_webhook::key::{Owner, Scope};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let deploy = Policy::token()
+///     .with_methods([Method::POST])
+///     .with_scope(Scope::new("deploy")?)
+///     .with_owner(Owner::new("alice")?);
+/// # let _ = deploy;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Policy(Arc<Inner>);
+
+#[derive(Clone, Debug)]
+struct Inner {
+    access: Access,
+    methods: Option<Box<[Method]>>,
+    scopes: Box<[Scope]>,
+    owner: Option<Owner>,
+    hook: Option<Arc<str>>,
+    nobody: bool,
+}
+
+/// How a caller proves that it may call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Access {
+    Public,
+    Token,
+    User,
+}
+
+impl Policy {
+    /// Anybody may call. No credential is examined; what stands in the configured places is removed.
+    #[must_use]
+    pub fn public() -> Self {
+        Self::new(Access::Public)
+    }
+
+    /// A caller with a key.
+    #[must_use]
+    pub fn token() -> Self {
+        Self::new(Access::Token)
+    }
+
+    /// A caller who is logged in, by the layer's [`Authenticator`](super::Authenticator).
+    #[must_use]
+    pub fn user() -> Self {
+        Self::new(Access::User)
+    }
+
+    /// A policy that lets nobody in, and answers as if the credential were not good.
+    pub(crate) fn nobody() -> Self {
+        Self::token().with(|inner| inner.nobody = true)
+    }
+
+    /// Serves these methods only; all others are refused with 405 and `Allow`, before any credential is
+    /// looked at. Without this call every method is served.
+    ///
+    /// `HEAD` is not implied by `GET`, and `OPTIONS` is a method like any other.
+    #[must_use]
+    pub fn with_methods(self, methods: impl IntoIterator<Item = Method>) -> Self {
+        self.with(|inner| inner.methods = Some(methods.into_iter().collect()))
+    }
+
+    /// Asks for a scope. Several calls ask for all of them. A caller without one is refused with 403.
+    #[must_use]
+    pub fn with_scope(self, scope: Scope) -> Self {
+        self.with(|inner| {
+            inner.scopes = inner.scopes.iter().cloned().chain([scope]).collect();
+        })
+    }
+
+    /// Asks for this owner: the key has to be one of theirs, or the user has to be them. A key of somebody
+    /// else is refused with 401 like an unknown one, another user with 403.
+    #[must_use]
+    pub fn with_owner(self, owner: Owner) -> Self {
+        self.with(|inner| inner.owner = Some(owner))
+    }
+
+    /// Names the hook. [`Hooks`](crate::executor::Hooks) counts executions by this name and tells it to the
+    /// executor.
+    #[must_use]
+    pub fn with_hook(self, name: impl Into<Arc<str>>) -> Self {
+        let name = name.into();
+        self.with(|inner| inner.hook = Some(name))
+    }
+
+    /// The name of the hook.
+    #[must_use]
+    pub fn hook(&self) -> Option<&str> {
+        self.0.hook.as_deref()
+    }
+
+    pub(crate) fn hook_name(&self) -> Option<Arc<str>> {
+        self.0.hook.clone()
+    }
+
+    pub(crate) fn access(&self) -> Access {
+        self.0.access
+    }
+
+    /// # Errors
+    ///
+    /// Returns an error if no method is served at all.
+    pub(crate) fn check_config(&self) -> Result<(), ConfigError> {
+        match self.0.methods.as_deref() {
+            Some([]) => Err(ConfigError::new("a policy serves no method")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks the method against those of the policy, or against `default` if it names none.
+    pub(crate) fn check_method(
+        &self,
+        method: &Method,
+        default: Option<&[Method]>,
+    ) -> Result<(), Rejection> {
+        match self.0.methods.as_deref().or(default) {
+            Some(methods) if !methods.contains(method) => {
+                Err(Rejection::new(RejectionKind::MethodNotAllowed).with_allow(allow(methods)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What a proven caller may do, once the credential itself is good.
+    pub(crate) fn authorize(&self, identity: &Identity) -> Result<(), Rejection> {
+        let inner = &*self.0;
+        let owner_fits = inner.owner.as_ref().is_none_or(|owner| owner == identity.owner());
+        if inner.nobody || (!owner_fits && inner.access == Access::Token) {
+            return Err(Rejection::new(RejectionKind::WrongOwner));
+        }
+        if !owner_fits {
+            return Err(
+                Rejection::new(RejectionKind::Forbidden).with_owner(identity.owner().clone())
+            );
+        }
+        match inner.scopes.iter().find(|scope| !identity.has_scope(scope)) {
+            Some(missing) => Err(Rejection::new(RejectionKind::Forbidden)
+                .with_owner(identity.owner().clone())
+                .with_required_scope(missing.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn new(access: Access) -> Self {
+        Self(Arc::new(Inner {
+            access,
+            methods: None,
+            scopes: Box::default(),
+            owner: None,
+            hook: None,
+            nobody: false,
+        }))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+}
+
+fn allow(methods: &[Method]) -> HeaderValue {
+    let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    // A method is a token, so a list of them is a header value.
+    HeaderValue::try_from(names.join(", ")).unwrap_or(HeaderValue::from_static(""))
+}

@@ -1,0 +1,496 @@
+use std::ops::Range;
+
+use super::{JsonError, JsonErrorKind, JsonKind, JsonLimits, JsonText, Member, unescape_into};
+
+/// Up to so many names of one object are compared one by one; more are sorted when the object ends.
+/// Sorting needs no hash, so chosen names cannot make it slow.
+const COMPARED_ONE_BY_ONE: usize = 16;
+
+/// Offsets are kept in 32 bits, and half of their range belongs to names that were unescaped.
+const LONGEST: usize = (u32::MAX / 2) as usize;
+
+pub(super) fn scan<'a>(
+    bytes: &'a [u8],
+    limits: &JsonLimits,
+    visit: &mut impl FnMut(Member<'a>),
+) -> Result<JsonText<'a>, JsonError> {
+    if bytes.len() >= LONGEST {
+        return Err(JsonError { kind: JsonErrorKind::TooLong, offset: LONGEST });
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| JsonError {
+        kind: JsonErrorKind::InvalidUtf8,
+        offset: error.valid_up_to(),
+    })?;
+    let mut scanner = Scanner {
+        bytes,
+        position: 0,
+        nodes_left: limits.nodes,
+        depth: limits.depth,
+        open: Vec::new(),
+        names: Names { bytes, entries: Vec::new(), unescaped: String::new() },
+    };
+    match scanner.run(text, visit) {
+        Ok(kind) => Ok(JsonText { text, kind }),
+        Err(kind) => Err(JsonError { kind, offset: scanner.position }),
+    }
+}
+
+struct Scanner<'a> {
+    bytes: &'a [u8],
+    position: usize,
+    nodes_left: usize,
+    depth: usize,
+    /// The arrays and objects around the current place, outermost first.
+    open: Vec<Frame>,
+    names: Names<'a>,
+}
+
+/// An array or object that has begun.
+struct Frame {
+    is_object: bool,
+    /// Where its own names begin.
+    names: Mark,
+    /// One bit for every six bits of a fingerprint: without that bit, a name is new.
+    seen: u64,
+}
+
+/// The name and the start of the member that is being read at the top level.
+#[derive(Default)]
+struct Pending {
+    name: Range<usize>,
+    name_has_escapes: bool,
+    value: usize,
+}
+
+impl<'a> Scanner<'a> {
+    fn run(
+        &mut self,
+        text: &'a str,
+        visit: &mut impl FnMut(Member<'a>),
+    ) -> Result<JsonKind, JsonErrorKind> {
+        let mut pending = Pending::default();
+        loop {
+            // A value begins here.
+            let byte = self.skip_space();
+            let start = self.position;
+            if self.open.len() == 1 {
+                pending.value = start;
+            }
+            self.nodes_left = self.nodes_left.checked_sub(1).ok_or(JsonErrorKind::TooManyNodes)?;
+            let mut kind = match byte {
+                Some(b'"') => {
+                    self.position += 1;
+                    self.string()?;
+                    JsonKind::String
+                }
+                Some(b'{') => {
+                    self.open(true)?;
+                    match self.skip_space() {
+                        Some(b'}') => self.close()?,
+                        Some(b'"') => {
+                            self.name(&mut pending)?;
+                            continue;
+                        }
+                        _ => return Err(JsonErrorKind::Syntax),
+                    }
+                }
+                Some(b'[') => {
+                    self.open(false)?;
+                    match self.skip_space() {
+                        Some(b']') => self.close()?,
+                        _ => continue,
+                    }
+                }
+                Some(b'-' | b'0'..=b'9') => self.number()?,
+                Some(b't') => self.literal(b"true", JsonKind::Boolean)?,
+                Some(b'f') => self.literal(b"false", JsonKind::Boolean)?,
+                Some(b'n') => self.literal(b"null", JsonKind::Null)?,
+                _ => return Err(JsonErrorKind::Syntax),
+            };
+
+            // A value of that kind has ended here, and perhaps the ones around it.
+            loop {
+                let end = self.position;
+                let byte = self.skip_space();
+                let Some(frame) = self.open.last() else {
+                    return match byte {
+                        None => Ok(kind),
+                        Some(_) => Err(JsonErrorKind::Syntax),
+                    };
+                };
+                let is_object = frame.is_object;
+                if is_object && self.open.len() == 1 {
+                    visit(Member {
+                        text,
+                        name: pending.name.clone(),
+                        name_has_escapes: pending.name_has_escapes,
+                        value: pending.value..end,
+                        kind,
+                    });
+                }
+                match (byte, is_object) {
+                    (Some(b','), false) => {
+                        self.position += 1;
+                        break;
+                    }
+                    (Some(b','), true) => {
+                        self.position += 1;
+                        if self.skip_space() != Some(b'"') {
+                            return Err(JsonErrorKind::Syntax);
+                        }
+                        self.name(&mut pending)?;
+                        break;
+                    }
+                    (Some(b']'), false) | (Some(b'}'), true) => kind = self.close()?,
+                    _ => return Err(JsonErrorKind::Syntax),
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, is_object: bool) -> Result<(), JsonErrorKind> {
+        if self.open.len() >= self.depth {
+            return Err(JsonErrorKind::TooDeep);
+        }
+        self.position += 1;
+        if self.open.capacity() == 0 {
+            self.open.reserve(self.depth.min(16));
+        }
+        self.open.push(Frame { is_object, names: self.names.mark(), seen: 0 });
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<JsonKind, JsonErrorKind> {
+        self.position += 1;
+        match self.open.pop() {
+            Some(Frame { is_object: true, names, .. }) => {
+                if !self.names.close(names) {
+                    return Err(JsonErrorKind::DuplicateName);
+                }
+                Ok(JsonKind::Object)
+            }
+            _ => Ok(JsonKind::Array),
+        }
+    }
+
+    /// Reads a member's name, from its opening quote to behind its colon.
+    #[inline(always)]
+    fn name(&mut self, pending: &mut Pending) -> Result<(), JsonErrorKind> {
+        self.position += 1;
+        let start = self.position;
+        let has_escapes = self.string()?;
+        let name = start..self.position - 1;
+
+        let Some(object) = self.open.last_mut() else {
+            return Err(JsonErrorKind::Syntax);
+        };
+        if !self.names.insert(object, name.clone(), has_escapes, self.nodes_left) {
+            return Err(JsonErrorKind::DuplicateName);
+        }
+        if self.open.len() == 1 {
+            pending.name = name;
+            pending.name_has_escapes = has_escapes;
+        }
+        if self.skip_space() != Some(b':') {
+            return Err(JsonErrorKind::Syntax);
+        }
+        self.position += 1;
+        Ok(())
+    }
+
+    /// Reads a string, from behind its opening quote to behind its closing one. Tells whether it has
+    /// escapes.
+    #[inline(always)]
+    fn string(&mut self) -> Result<bool, JsonErrorKind> {
+        self.position = end_of_plain(self.bytes, self.position);
+        if self.byte() == Some(b'"') {
+            self.position += 1;
+            return Ok(false);
+        }
+        self.string_with_escapes()?;
+        Ok(true)
+    }
+
+    /// Goes on with a string at what is not plain.
+    #[inline(never)]
+    fn string_with_escapes(&mut self) -> Result<(), JsonErrorKind> {
+        loop {
+            match self.byte() {
+                Some(b'"') => {
+                    self.position += 1;
+                    return Ok(());
+                }
+                Some(b'\\') => {
+                    self.position += 1;
+                    self.escape()?;
+                }
+                _ => return Err(JsonErrorKind::Syntax),
+            }
+            self.position = end_of_plain(self.bytes, self.position);
+        }
+    }
+
+    /// Reads an escape from behind its backslash.
+    fn escape(&mut self) -> Result<(), JsonErrorKind> {
+        let byte = self.byte();
+        match byte {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                self.position += 1;
+                Ok(())
+            }
+            Some(b'u') => {
+                self.position += 1;
+                match self.hex_unit()? {
+                    0xd800..=0xdbff => {
+                        if self.bytes.get(self.position..self.position + 2) != Some(b"\\u") {
+                            return Err(JsonErrorKind::Syntax);
+                        }
+                        self.position += 2;
+                        match self.hex_unit()? {
+                            0xdc00..=0xdfff => Ok(()),
+                            _ => Err(JsonErrorKind::Syntax),
+                        }
+                    }
+                    0xdc00..=0xdfff => Err(JsonErrorKind::Syntax),
+                    _ => Ok(()),
+                }
+            }
+            _ => Err(JsonErrorKind::Syntax),
+        }
+    }
+
+    fn hex_unit(&mut self) -> Result<u32, JsonErrorKind> {
+        let mut unit = 0;
+        for _ in 0..4 {
+            let digit = self.byte().and_then(|byte| char::from(byte).to_digit(16));
+            unit = unit * 16 + digit.ok_or(JsonErrorKind::Syntax)?;
+            self.position += 1;
+        }
+        Ok(unit)
+    }
+
+    fn number(&mut self) -> Result<JsonKind, JsonErrorKind> {
+        if self.byte() == Some(b'-') {
+            self.position += 1;
+        }
+        if self.byte() == Some(b'0') {
+            self.position += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.byte() == Some(b'.') {
+            self.position += 1;
+            self.digits()?;
+        }
+        if matches!(self.byte(), Some(b'e' | b'E')) {
+            self.position += 1;
+            if matches!(self.byte(), Some(b'+' | b'-')) {
+                self.position += 1;
+            }
+            self.digits()?;
+        }
+        Ok(JsonKind::Number)
+    }
+
+    /// One digit or more.
+    fn digits(&mut self) -> Result<(), JsonErrorKind> {
+        let start = self.position;
+        while matches!(self.byte(), Some(b'0'..=b'9')) {
+            self.position += 1;
+        }
+        if self.position == start {
+            return Err(JsonErrorKind::Syntax);
+        }
+        Ok(())
+    }
+
+    fn literal(&mut self, word: &[u8], kind: JsonKind) -> Result<JsonKind, JsonErrorKind> {
+        if self.bytes.get(self.position..self.position + word.len()) != Some(word) {
+            return Err(JsonErrorKind::Syntax);
+        }
+        self.position += word.len();
+        Ok(kind)
+    }
+
+    /// Moves to the next byte that is not white space, and looks at it.
+    fn skip_space(&mut self) -> Option<u8> {
+        loop {
+            match self.byte() {
+                Some(b' ' | b'\n' | b'\r' | b'\t') => self.position += 1,
+                other => return other,
+            }
+        }
+    }
+
+    fn byte(&self) -> Option<u8> {
+        self.bytes.get(self.position).copied()
+    }
+}
+
+/// The first byte from `position` on that ends a run of plain characters in a string: a quote, a
+/// backslash, a control character, or the end of the text.
+#[inline]
+fn end_of_plain(bytes: &[u8], mut position: usize) -> usize {
+    while let Some(chunk) = bytes.get(position..).and_then(|rest| rest.first_chunk::<16>()) {
+        let pair = u128::from_le_bytes(*chunk);
+        let first = marks(pair as u64);
+        if first != 0 {
+            return position + (first.trailing_zeros() / 8) as usize;
+        }
+        let second = marks((pair >> 64) as u64);
+        if second != 0 {
+            return position + 8 + (second.trailing_zeros() / 8) as usize;
+        }
+        position += 16;
+    }
+    while let Some(byte) = bytes.get(position) {
+        if matches!(byte, b'"' | b'\\' | 0..=0x1f) {
+            break;
+        }
+        position += 1;
+    }
+    position
+}
+
+/// Marks the quotes, backslashes and control characters among eight bytes by their highest bits.
+///
+/// A subtraction borrows only upwards from a byte that is marked, so the lowest mark is exact, and that
+/// is the one that counts.
+#[inline]
+const fn marks(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+    let quotes = (word ^ (ONES * 0x22)).wrapping_sub(ONES);
+    let backslashes = (word ^ (ONES * 0x5c)).wrapping_sub(ONES);
+    let controls = word.wrapping_sub(ONES * 0x20);
+    (quotes | backslashes | controls) & !word & HIGHS
+}
+
+/// The names of all objects that are open, the innermost last.
+struct Names<'a> {
+    bytes: &'a [u8],
+    entries: Vec<Name>,
+    /// Names that were written with escapes.
+    unescaped: String,
+}
+
+/// A name: where it stands, in the text or behind it in `Names::unescaped`.
+#[derive(Clone, Copy)]
+struct Name {
+    fingerprint: u32,
+    start: u32,
+    length: u32,
+}
+
+/// A state of [`Names`] to come back to.
+#[derive(Clone, Copy, Default)]
+struct Mark {
+    entries: usize,
+    unescaped: usize,
+}
+
+impl Names<'_> {
+    fn mark(&self) -> Mark {
+        Mark { entries: self.entries.len(), unescaped: self.unescaped.len() }
+    }
+
+    /// Adds a name to the innermost object. `false` if it is known to be there already.
+    #[inline]
+    fn insert(
+        &mut self,
+        object: &mut Frame,
+        name: Range<usize>,
+        has_escapes: bool,
+        more_at_most: usize,
+    ) -> bool {
+        let range = if has_escapes { self.unescape(name) } else { name };
+        // The offsets add up to less than `u32::MAX`: see `LONGEST`.
+        let mut name =
+            Name { fingerprint: 0, start: range.start as u32, length: range.len() as u32 };
+        let text = text_of(self.bytes, &self.unescaped, name);
+        name.fingerprint = fingerprint(text);
+
+        let bit = 1 << (name.fingerprint >> 26);
+        if object.seen & bit != 0 {
+            let siblings = self.entries.get(object.names.entries..).unwrap_or_default();
+            if siblings.len() < COMPARED_ONE_BY_ONE
+                && siblings.iter().any(|other| {
+                    other.fingerprint == name.fingerprint
+                        && text_of(self.bytes, &self.unescaped, *other) == text
+                })
+            {
+                return false;
+            }
+        }
+        object.seen |= bit;
+        if self.entries.len() == self.entries.capacity() {
+            self.grow(more_at_most);
+        }
+        self.entries.push(name);
+        true
+    }
+
+    /// Doubles the room for names, but never beyond what the limit on values lets in.
+    #[cold]
+    fn grow(&mut self, more_at_most: usize) {
+        let more = self.entries.len().max(64).min(more_at_most.max(1));
+        self.entries.reserve_exact(more);
+    }
+
+    #[cold]
+    fn unescape(&mut self, name: Range<usize>) -> Range<usize> {
+        let start = self.bytes.len() + self.unescaped.len();
+        let raw = self.bytes.get(name).unwrap_or_default();
+        let raw = std::str::from_utf8(raw).unwrap_or_default();
+        unescape_into(raw, &mut self.unescaped);
+        start..self.bytes.len() + self.unescaped.len()
+    }
+
+    /// Ends the object that began at the mark. `false` if one of its names is there twice.
+    fn close(&mut self, mark: Mark) -> bool {
+        let own = self.entries.get_mut(mark.entries..).unwrap_or_default();
+        let mut distinct = true;
+        if own.len() > COMPARED_ONE_BY_ONE {
+            let text = |name: Name| text_of(self.bytes, &self.unescaped, name);
+            own.sort_unstable_by(|a, b| {
+                a.fingerprint.cmp(&b.fingerprint).then_with(|| text(*a).cmp(text(*b)))
+            });
+            distinct = own.windows(2).all(|pair| match pair {
+                [a, b] => a.fingerprint != b.fingerprint || text(*a) != text(*b),
+                _ => true,
+            });
+        }
+        self.entries.truncate(mark.entries);
+        self.unescaped.truncate(mark.unescaped);
+        distinct
+    }
+}
+
+fn text_of<'a>(bytes: &'a [u8], unescaped: &'a str, name: Name) -> &'a [u8] {
+    let (start, length) = (name.start as usize, name.length as usize);
+    match start.checked_sub(bytes.len()) {
+        None => bytes.get(start..start + length),
+        Some(start) => unescaped.as_bytes().get(start..start + length),
+    }
+    .unwrap_or_default()
+}
+
+/// Tells most names apart without looking at all of their bytes.
+fn fingerprint(name: &[u8]) -> u32 {
+    let (head, tail) = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+        (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),
+        _ => match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+            (Some(head), Some(tail)) => {
+                (u32::from_le_bytes(*head).into(), u32::from_le_bytes(*tail).into())
+            }
+            _ => {
+                let word = name.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+                (word, word)
+            }
+        },
+    };
+    let mixed = (head ^ tail.rotate_left(29) ^ ((name.len() as u64) << 57))
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 32) as u32
+}

@@ -1,0 +1,66 @@
+use std::error::Error;
+use std::fmt;
+
+use crate::content::ContentError;
+
+/// Why no single credential could be read from a request.
+///
+/// The text is fixed: no part of the request is in it.
+#[derive(Debug)]
+pub struct FindError {
+    kind: FindErrorKind,
+    source: Option<ContentError>,
+}
+
+/// The kind of a [`FindError`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum FindErrorKind {
+    /// More than one credential was presented.
+    Ambiguous,
+    /// The query or the body, in which a placement looks, cannot be read. The source says why.
+    Unreadable,
+    /// A placement is in the body, and no layer has buffered the body.
+    NotBuffered,
+}
+
+impl FindError {
+    pub(super) const fn new(kind: FindErrorKind) -> Self {
+        Self { kind, source: None }
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub const fn kind(&self) -> FindErrorKind {
+        self.kind
+    }
+
+    pub(crate) const fn content_error(&self) -> Option<&ContentError> {
+        self.source.as_ref()
+    }
+}
+
+impl From<ContentError> for FindError {
+    fn from(source: ContentError) -> Self {
+        Self { kind: FindErrorKind::Unreadable, source: Some(source) }
+    }
+}
+
+impl fmt::Display for FindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            FindErrorKind::Ambiguous => "more than one credential was presented",
+            FindErrorKind::Unreadable => "the place of a credential cannot be read",
+            FindErrorKind::NotBuffered => {
+                "a placement is in the body, and the body is not buffered: \
+                 use `AuthLayer::with_buffer` or put a `BufferLayer` outside"
+            }
+        })
+    }
+}
+
+impl Error for FindError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_ref().map(|source| source as _)
+    }
+}

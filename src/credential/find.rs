@@ -1,0 +1,235 @@
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{AUTHORIZATION, COOKIE};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::placement::{Place, Placement};
+use super::{Candidate, Credentials, FindError, FindErrorKind};
+use crate::body::BufferedBody;
+use crate::content::{FieldValue, MediaType, find_field, form};
+use crate::head::RequestHead;
+
+impl Credentials {
+    /// Reads the credential of a request.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if there is more than one, if the query or body in which one may stand is over a
+    /// limit or malformed, or if a body placement finds no buffered body.
+    pub fn find<'a>(&self, head: RequestHead<'a>) -> Result<Option<Candidate<'a>>, FindError> {
+        let mut found = None;
+        for placement in &self.placements {
+            let Some(candidate) = self.find_in(placement, head)? else { continue };
+            if self.first_wins {
+                return Ok(Some(candidate));
+            }
+            if found.replace(candidate).is_some() {
+                return Err(FindError::new(FindErrorKind::Ambiguous));
+            }
+        }
+        Ok(found)
+    }
+
+    fn find_in<'a>(
+        &self,
+        placement: &Placement,
+        head: RequestHead<'a>,
+    ) -> Result<Option<Candidate<'a>>, FindError> {
+        let mut one = One::default();
+        match &placement.place {
+            Place::Header(name) => {
+                for value in values(head.headers(), name) {
+                    one.add(Presented::Text(value.into()))?;
+                }
+            }
+            Place::Bearer => {
+                // Two `Authorization` headers are a repeat, whatever their schemes.
+                for value in values(head.headers(), &AUTHORIZATION) {
+                    one.add(match scheme(value, b"bearer") {
+                        Some(token) => Presented::Text(token.into()),
+                        None => Presented::Foreign,
+                    })?;
+                }
+            }
+            Place::Basic => {
+                for value in values(head.headers(), &AUTHORIZATION) {
+                    one.add(match scheme(value, b"basic") {
+                        Some(encoded) => basic(encoded),
+                        None => Presented::Foreign,
+                    })?;
+                }
+            }
+            Place::Cookie(name) => {
+                for value in cookies(head.headers(), name.as_bytes()) {
+                    one.add(Presented::Text(value.into()))?;
+                }
+            }
+            Place::Query(name) => {
+                let query = head.uri().query().unwrap_or_default();
+                for pair in form::pairs_up_to(query.as_bytes(), self.limits.fields())? {
+                    if pair.is_named(name) {
+                        one.add(Presented::Text(pair.value()))?;
+                    }
+                }
+            }
+            Place::Path(template) => {
+                if let Some(value) = template.find(head.uri().path()) {
+                    one.add(Presented::Text(value))?;
+                }
+            }
+            Place::Body(name) => self.find_in_body(name, head, &mut one)?,
+            Place::Custom(custom) => {
+                for secret in (custom.find)(head) {
+                    let text = secret.expose_secret().as_bytes().to_vec();
+                    one.add(Presented::Text(text.into()))?;
+                }
+            }
+        }
+        Ok(one.into_candidate(placement))
+    }
+
+    fn find_in_body<'a>(
+        &self,
+        name: &str,
+        head: RequestHead<'a>,
+        one: &mut One<'a>,
+    ) -> Result<(), FindError> {
+        // A form that is sent with GET or HEAD is no credential (RFC 6750, section 2.2).
+        if matches!(*head.method(), http::Method::GET | http::Method::HEAD) {
+            return Ok(());
+        }
+        let body = head
+            .extensions()
+            .get::<BufferedBody>()
+            .ok_or(FindError::new(FindErrorKind::NotBuffered))?
+            .bytes();
+        let media = MediaType::from_headers(head.headers())?;
+        for value in find_field(&media, &body, name, &self.limits)? {
+            one.add(match value {
+                FieldValue::Text(text) => Presented::Text(text.into_owned().into_bytes().into()),
+                FieldValue::NotText => Presented::Unreadable,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// What stands in a place.
+enum Presented<'a> {
+    Text(Cow<'a, [u8]>),
+    UserAndText(String, Vec<u8>),
+    /// Something that is no credential of this place, and yet takes the place of one.
+    Foreign,
+    /// Something that was meant as a credential and cannot be read as one.
+    Unreadable,
+}
+
+/// At most one credential: the second that is not empty is one too many.
+#[derive(Default)]
+struct One<'a>(Option<Presented<'a>>);
+
+impl<'a> One<'a> {
+    fn add(&mut self, presented: Presented<'a>) -> Result<(), FindError> {
+        if matches!(&presented, Presented::Text(text) if text.is_empty()) {
+            return Ok(());
+        }
+        if self.0.replace(presented).is_some() {
+            return Err(FindError::new(FindErrorKind::Ambiguous));
+        }
+        Ok(())
+    }
+
+    fn into_candidate(self, placement: &Placement) -> Option<Candidate<'a>> {
+        let (text, username) = match self.0? {
+            Presented::Text(text) => (Some(text), None),
+            Presented::UserAndText(username, text) => (Some(text.into()), Some(username)),
+            Presented::Unreadable => (None, None),
+            Presented::Foreign => return None,
+        };
+        let text = match text {
+            Some(text) if placement.secret_token_uri => Some(without_uri_scheme(text)),
+            other => other,
+        };
+        Some(Candidate { text, username, placement: placement.kind() })
+    }
+}
+
+/// RFC 8959: `secret-token:` before the credential proper.
+fn without_uri_scheme(text: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+    const SCHEME: &[u8] = b"secret-token:";
+    match text {
+        Cow::Borrowed(bytes) => bytes.strip_prefix(SCHEME).unwrap_or(bytes).into(),
+        Cow::Owned(bytes) => match bytes.strip_prefix(SCHEME) {
+            Some(rest) => rest.to_vec().into(),
+            None => bytes.into(),
+        },
+    }
+}
+
+/// The values of a header that are not empty, without the blanks around them (RFC 9110, section 5.5).
+fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    headers.get_all(name).iter().map(trimmed).filter(|value| !value.is_empty())
+}
+
+fn trimmed(value: &HeaderValue) -> &[u8] {
+    trim_blanks(value.as_bytes())
+}
+
+fn trim_blanks(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// What follows an authentication scheme: `1*SP` stands between them (RFC 9110, section 11.4). `None`
+/// means another scheme.
+fn scheme<'a>(value: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let (scheme, rest) = value.split_at_checked(name.len())?;
+    if !scheme.eq_ignore_ascii_case(name) {
+        return None;
+    }
+    match rest {
+        [] => Some(rest),
+        [b' ', ..] => Some(trim_blanks(rest)),
+        _ => None,
+    }
+}
+
+/// RFC 7617, section 2: the user name ends at the first colon.
+fn basic(encoded: &[u8]) -> Presented<'static> {
+    if encoded.is_empty() {
+        return Presented::Text(Cow::Borrowed(&[]));
+    }
+    // A credential longer than any key would be decoded for nothing.
+    const LONGEST: usize = 4096;
+    if encoded.len() > LONGEST {
+        return Presented::Unreadable;
+    }
+    let Ok(decoded) = STANDARD.decode(encoded) else { return Presented::Unreadable };
+    let Ok(text) = String::from_utf8(decoded) else { return Presented::Unreadable };
+    match text.split_once(':') {
+        None => Presented::Unreadable,
+        Some((username, "")) => Presented::Text(username.as_bytes().to_vec().into()),
+        Some((username, password)) => {
+            Presented::UserAndText(username.to_owned(), password.as_bytes().to_vec())
+        }
+    }
+}
+
+/// The values of a cookie. HTTP/2 may split the header into several lines (RFC 9113, section 8.2.3).
+fn cookies<'a>(headers: &'a HeaderMap, name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
+    headers.get_all(COOKIE).iter().flat_map(move |line| {
+        line.as_bytes().split(|byte| *byte == b';').filter_map(move |pair| cookie_value(pair, name))
+    })
+}
+
+/// The value, if the pair is the cookie of that name.
+pub(super) fn cookie_value<'a>(pair: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    trim_blanks(pair).strip_prefix(name)?.strip_prefix(b"=")
+}

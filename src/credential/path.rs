@@ -1,0 +1,147 @@
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use http::Uri;
+use http::uri::PathAndQuery;
+use percent_encoding::percent_decode_str;
+
+use crate::config::ConfigError;
+
+/// What stands in the path in the place of a credential that was read there.
+const REDACTED: &str = "redacted";
+
+/// A path template with one parameter that is a credential.
+#[derive(Clone)]
+pub(super) struct PathTemplate(Arc<Template>);
+
+struct Template {
+    text: Box<str>,
+    parameter: Box<str>,
+    router: matchit::Router<()>,
+}
+
+impl PathTemplate {
+    pub(super) fn new(template: &str) -> Result<Self, ConfigError> {
+        if !template.starts_with('/') {
+            return Err(ConfigError::new("the template of a path placement starts with a slash"));
+        }
+        let parameter = credential_parameter(template)?;
+        let mut router = matchit::Router::new();
+        router
+            .insert(template, ())
+            .map_err(|_| ConfigError::new("the template of a path placement is malformed"))?;
+        Ok(Self(Arc::new(Template { text: template.into(), parameter, router })))
+    }
+
+    /// The credential in a path, percent-decoded once.
+    pub(super) fn find<'p>(&self, path: &'p str) -> Option<Cow<'p, [u8]>> {
+        self.raw(path).map(|raw| percent_decode_str(raw).into())
+    }
+
+    /// The target with the credential replaced; `None` if there is none in it.
+    pub(super) fn scrub(&self, uri: &Uri) -> Option<Uri> {
+        let path = uri.path();
+        let raw = self.raw(path)?;
+        // `raw` is a part of `path`, so its place follows from the two addresses.
+        let start = raw.as_ptr() as usize - path.as_ptr() as usize;
+        let before = path.get(..start)?;
+        let after = path.get(start.checked_add(raw.len())?..)?;
+        let mut target = format!("{before}{REDACTED}{after}");
+        if let Some(query) = uri.query() {
+            target.push('?');
+            target.push_str(query);
+        }
+        with_path_and_query(uri, target)
+    }
+
+    fn raw<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let params = self.0.router.at(path).ok()?.params;
+        // An empty segment is not the same as a segment.
+        let is_complete = params.iter().all(|(_, value)| !value.is_empty());
+        params.get(&self.0.parameter).filter(|_| is_complete)
+    }
+}
+
+impl PartialEq for PathTemplate {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.text == other.0.text
+    }
+}
+
+impl fmt::Debug for PathTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.text.fmt(f)
+    }
+}
+
+/// The same target with another path and query.
+pub(super) fn with_path_and_query(uri: &Uri, target: String) -> Option<Uri> {
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(target).ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+/// The parameter `key`, or the only one.
+fn credential_parameter(template: &str) -> Result<Box<str>, ConfigError> {
+    let names: Vec<&str> = template
+        .split('{')
+        .skip(1)
+        .filter_map(|rest| rest.split_once('}'))
+        .map(|(name, _)| name)
+        .collect();
+    if names.iter().any(|name| name.starts_with('*')) {
+        return Err(ConfigError::new("a path placement has no catch-all parameter"));
+    }
+    match names.as_slice() {
+        [only] => Ok((*only).into()),
+        several if several.contains(&"key") => Ok("key".into()),
+        _ => Err(ConfigError::new(
+            "the template of a path placement has one parameter, or one that is named `key`",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parameter_is_found_and_decoded_once() {
+        let template = PathTemplate::new("/hook/{id}/{key}").unwrap();
+        let cases: [(&str, Option<&[u8]>); 9] = [
+            ("/hook/1/abc", Some(b"abc")),
+            ("/hook/1/%61bc", Some(b"abc")),
+            ("/hook/1/%2561bc", Some(b"%61bc")),
+            ("/hook/1/a%2Fb", Some(b"a/b")),
+            ("/hook/1/%FF", Some(b"\xff")),
+            ("/hook/1/", None),
+            ("/hook/1/abc/", None),
+            ("/hook//abc", None),
+            ("/Hook/1/abc", None),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(template.find(path).as_deref(), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn only_the_credential_is_replaced() {
+        let template = PathTemplate::new("/hook/{key}/run").unwrap();
+        let cases = [
+            ("/hook/abc/run?b=2&a=%31", Some("/hook/redacted/run?b=2&a=%31")),
+            ("http://host:1/hook/abc/run", Some("http://host:1/hook/redacted/run")),
+            ("/other", None),
+        ];
+        for (uri, expected) in cases {
+            let scrubbed = template.scrub(&uri.parse().unwrap());
+            assert_eq!(scrubbed.map(|uri| uri.to_string()).as_deref(), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn the_only_parameter_may_have_any_name() {
+        assert!(PathTemplate::new("/{token}").unwrap().find("/abc").is_some());
+        assert!(PathTemplate::new("/{*rest}").is_err());
+    }
+}

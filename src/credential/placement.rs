@@ -1,0 +1,359 @@
+use std::fmt;
+use std::sync::Arc;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderName, Request};
+
+use super::Secret;
+use super::path::PathTemplate;
+use crate::config::ConfigError;
+use crate::head::RequestHead;
+use crate::rejection::ChallengeScheme;
+
+/// A place in a request where a credential may sit.
+///
+/// An ordered list of placements is configuration: [`AuthLayer::token`](crate::auth::AuthLayer::token)
+/// takes one. The constructors say what each place accepts.
+///
+/// # Examples
+///
+/// ```
+/// use tower_webhook::credential::Placement;
+///
+/// # fn main() -> Result<(), tower_webhook::ConfigError> {
+/// let placements = [Placement::header("x-api-key")?, Placement::bearer()];
+/// # let _ = placements;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Placement {
+    pub(super) place: Place,
+    pub(super) secret_token_uri: bool,
+}
+
+/// The kind of a [`Placement`], without its name: what a log line or a metric needs to know.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum PlacementKind {
+    /// A header of its own.
+    Header,
+    /// `Authorization: Bearer`.
+    Bearer,
+    /// `Authorization: Basic`.
+    Basic,
+    /// A cookie.
+    Cookie,
+    /// A query parameter.
+    Query,
+    /// A path segment.
+    Path,
+    /// A member or field of the body.
+    Body,
+    /// A place that a closure reads.
+    Custom,
+}
+
+#[derive(Clone)]
+pub(super) enum Place {
+    Header(HeaderName),
+    Bearer,
+    Basic,
+    Cookie(Box<str>),
+    Query(Box<str>),
+    Path(PathTemplate),
+    Body(Box<str>),
+    Custom(CustomPlace),
+}
+
+#[derive(Clone)]
+pub(super) struct CustomPlace {
+    pub(super) find: Arc<dyn Fn(RequestHead<'_>) -> Vec<Secret> + Send + Sync>,
+    pub(super) scrub: Option<Arc<dyn Fn(&mut Request<()>) + Send + Sync>>,
+}
+
+impl Placement {
+    /// A header of its own, such as `X-API-Key`. The whole value is the credential; blanks around it are
+    /// not part of it (RFC 9110, section 5.5).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the name is no header name, or that of a header which serves the transport.
+    pub fn header(name: impl TryInto<HeaderName>) -> Result<Self, ConfigError> {
+        let name = name
+            .try_into()
+            .map_err(|_| ConfigError::new("the name of a header placement is no header name"))?;
+        if [CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE]
+            .contains(&name)
+        {
+            return Err(ConfigError::new("a credential cannot sit in a header of the transport"));
+        }
+        Ok(Self::new(Place::Header(name)))
+    }
+
+    /// `Authorization: Bearer <credential>` (RFC 6750, section 2.1). The scheme is read in any case
+    /// (RFC 9110, section 11.1).
+    #[must_use]
+    pub const fn bearer() -> Self {
+        Self::new(Place::Bearer)
+    }
+
+    /// `Authorization: Basic <base64 of user:password>` (RFC 7617). The password is the credential, and
+    /// the user name stands beside it ([`Candidate::username`](super::Candidate::username)). Where the
+    /// password is empty, the user name is the credential, as several providers of API keys have it.
+    #[must_use]
+    pub const fn basic() -> Self {
+        Self::new(Place::Basic)
+    }
+
+    /// A cookie (RFC 6265).
+    ///
+    /// # Security
+    ///
+    /// Browsers send cookies with requests that another site has started. Set `SameSite`, or protect
+    /// the route against cross-site requests.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the name is no token.
+    pub fn cookie(name: impl Into<Box<str>>) -> Result<Self, ConfigError> {
+        let name = name.into();
+        // The grammar of a cookie name is that of a header name, in both cases of letters.
+        if HeaderName::from_bytes(name.as_bytes()).is_err() {
+            return Err(ConfigError::new("the name of a cookie placement is no token"));
+        }
+        Ok(Self::new(Place::Cookie(name)))
+    }
+
+    /// A query parameter, by its exact decoded name. Responses to a credential found here carry
+    /// `Cache-Control: private, no-store` and `Referrer-Policy: no-referrer` (RFC 6750, section 2.3).
+    ///
+    /// # Security
+    ///
+    /// Queries are written to logs and histories on their way. OWASP ASVS 5.0 (14.2.1) does not
+    /// allow keys there: offer this place only to senders that cannot set a header.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the name is empty.
+    pub fn query(name: impl Into<Box<str>>) -> Result<Self, ConfigError> {
+        let name = name.into();
+        if name.is_empty() {
+            return Err(ConfigError::new("the name of a query placement is empty"));
+        }
+        Ok(Self::new(Place::Query(name)))
+    }
+
+    /// A path segment, by a template such as `/hook/{id}/{key}`, in the syntax of axum's routes. The
+    /// credential is the parameter `key`, or the only one if there is one. The segment is
+    /// percent-decoded once. The inner service sees `redacted` in its place.
+    ///
+    /// The template is matched against the path as the layer sees it: inside axum's `nest`, that is
+    /// the path without the prefix. axum captures its own path parameters when it picks a route, so
+    /// put the layer around the `Router` (or the whole nest) rather than on the route: a layer on the
+    /// route authenticates as well, but cannot take the key out of what axum has captured already.
+    ///
+    /// # Security
+    ///
+    /// Paths are written to logs on their way, as queries are.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the template is malformed, or if it does not say which parameter is the
+    /// credential.
+    pub fn path(template: &str) -> Result<Self, ConfigError> {
+        PathTemplate::new(template).map(|template| Self::new(Place::Path(template)))
+    }
+
+    /// A member of a JSON body, or a field of an urlencoded or (feature `multipart`) multipart body, at
+    /// the top level and by its exact decoded name.
+    ///
+    /// The body has to be buffered before the credential can be read:
+    /// [`AuthLayer::with_buffer`](crate::auth::AuthLayer::with_buffer) does both in the right order.
+    /// The media type alone decides how the body is read. Without a buffered body every request is
+    /// refused as [`NotWired`](crate::rejection::RejectionKind::NotWired).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the name is empty.
+    pub fn body(name: impl Into<Box<str>>) -> Result<Self, ConfigError> {
+        let name = name.into();
+        if name.is_empty() {
+            return Err(ConfigError::new("the name of a body placement is empty"));
+        }
+        Ok(Self::new(Place::Body(name)))
+    }
+
+    /// Any other place. The closure returns every credential that stands there, so that a repeat can be
+    /// told from a single one; empty ones are ignored.
+    ///
+    /// # Examples
+    ///
+    /// A key in a WebSocket subprotocol:
+    ///
+    /// ```
+    /// use tower_webhook::credential::{Placement, Secret};
+    ///
+    /// let subprotocol = Placement::custom(|head| {
+    ///     head.headers()
+    ///         .get_all("sec-websocket-protocol")
+    ///         .iter()
+    ///         .filter_map(|value| value.to_str().ok())
+    ///         .flat_map(|value| value.split(','))
+    ///         .filter_map(|protocol| protocol.trim().strip_prefix("key."))
+    ///         .map(Secret::new)
+    ///         .collect()
+    /// });
+    /// # let _ = subprotocol;
+    /// ```
+    ///
+    /// # Security
+    ///
+    /// What the closure reads stays in the request unless [`with_scrub`](Self::with_scrub) removes it.
+    #[must_use]
+    pub fn custom(find: impl Fn(RequestHead<'_>) -> Vec<Secret> + Send + Sync + 'static) -> Self {
+        Self::new(Place::Custom(CustomPlace { find: Arc::new(find), scrub: None }))
+    }
+
+    /// Removes the credential of a [`custom`](Self::custom) placement from the request, which the closure
+    /// is given without its body. Without effect on the other placements, which know what to remove.
+    #[must_use]
+    pub fn with_scrub(mut self, scrub: impl Fn(&mut Request<()>) + Send + Sync + 'static) -> Self {
+        if let Place::Custom(custom) = &mut self.place {
+            custom.scrub = Some(Arc::new(scrub));
+        }
+        self
+    }
+
+    /// Accepts the credential also behind the prefix `secret-token:` (RFC 8959), which some senders add so
+    /// that scanners find leaked credentials.
+    #[must_use]
+    pub const fn with_secret_token_uri(mut self) -> Self {
+        self.secret_token_uri = true;
+        self
+    }
+
+    /// The kind of the place.
+    #[must_use]
+    pub const fn kind(&self) -> PlacementKind {
+        match self.place {
+            Place::Header(_) => PlacementKind::Header,
+            Place::Bearer => PlacementKind::Bearer,
+            Place::Basic => PlacementKind::Basic,
+            Place::Cookie(_) => PlacementKind::Cookie,
+            Place::Query(_) => PlacementKind::Query,
+            Place::Path(_) => PlacementKind::Path,
+            Place::Body(_) => PlacementKind::Body,
+            Place::Custom(_) => PlacementKind::Custom,
+        }
+    }
+
+    const fn new(place: Place) -> Self {
+        Self { place, secret_token_uri: false }
+    }
+
+    pub(super) const fn challenge(&self) -> ChallengeScheme {
+        match self.place {
+            Place::Bearer => ChallengeScheme::Bearer,
+            Place::Basic => ChallengeScheme::Basic,
+            _ => ChallengeScheme::ApiKey,
+        }
+    }
+
+    /// Whether two placements read the same place, so that one credential would count twice.
+    pub(super) fn clashes_with(&self, other: &Self) -> bool {
+        match (&self.place, &other.place) {
+            (Place::Header(a), Place::Header(b)) => a == b,
+            (Place::Header(name), Place::Bearer | Place::Basic)
+            | (Place::Bearer | Place::Basic, Place::Header(name)) => {
+                *name == http::header::AUTHORIZATION
+            }
+            (Place::Header(name), Place::Cookie(_)) | (Place::Cookie(_), Place::Header(name)) => {
+                *name == http::header::COOKIE
+            }
+            (Place::Bearer, Place::Bearer) | (Place::Basic, Place::Basic) => true,
+            (Place::Cookie(a), Place::Cookie(b))
+            | (Place::Query(a), Place::Query(b))
+            | (Place::Body(a), Place::Body(b)) => a == b,
+            (Place::Path(a), Place::Path(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Debug for Placement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::Header(name) => f.debug_tuple("Header").field(name).finish(),
+            Place::Bearer => f.write_str("Bearer"),
+            Place::Basic => f.write_str("Basic"),
+            Place::Cookie(name) => f.debug_tuple("Cookie").field(name).finish(),
+            Place::Query(name) => f.debug_tuple("Query").field(name).finish(),
+            Place::Path(template) => f.debug_tuple("Path").field(template).finish(),
+            Place::Body(name) => f.debug_tuple("Body").field(name).finish(),
+            Place::Custom(_) => f.write_str("Custom(<fn>)"),
+        }
+    }
+}
+
+impl PlacementKind {
+    /// The name of the kind for logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Header => "header",
+            Self::Bearer => "bearer",
+            Self::Basic => "basic",
+            Self::Cookie => "cookie",
+            Self::Query => "query",
+            Self::Path => "path",
+            Self::Body => "body",
+            Self::Custom => "custom",
+        }
+    }
+
+    /// Whether the credential stood in the target of the request, which caches and referrers copy.
+    pub(crate) const fn is_in_target(self) -> bool {
+        matches!(self, Self::Query | Self::Path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_cannot_work_are_refused() {
+        assert!(Placement::header("x api key").is_err());
+        assert!(Placement::header("").is_err());
+        assert!(Placement::header("Host").is_err());
+        assert!(Placement::header("Content-Length").is_err());
+        assert!(Placement::cookie("a=b").is_err());
+        assert!(Placement::cookie("").is_err());
+        assert!(Placement::query("").is_err());
+        assert!(Placement::body("").is_err());
+        assert!(Placement::path("no-slash").is_err());
+        assert!(Placement::path("/hook").is_err());
+        assert!(Placement::path("/{a}/{b}").is_err());
+    }
+
+    #[test]
+    fn placements_that_read_one_place_clash() {
+        let authorization = Placement::header("authorization").unwrap();
+        let cookie = Placement::header("cookie").unwrap();
+        let clashing = [
+            (Placement::bearer(), Placement::bearer()),
+            (authorization.clone(), Placement::bearer()),
+            (Placement::basic(), authorization),
+            (Placement::cookie("a").unwrap(), cookie),
+            (Placement::header("X-A").unwrap(), Placement::header("x-a").unwrap()),
+            (Placement::path("/{key}").unwrap(), Placement::path("/{key}").unwrap()),
+        ];
+        for (a, b) in clashing {
+            assert!(a.clashes_with(&b) && b.clashes_with(&a), "{a:?} {b:?}");
+        }
+        assert!(!Placement::bearer().clashes_with(&Placement::basic()));
+        let query = Placement::query("a").unwrap();
+        assert!(!query.clashes_with(&Placement::body("a").unwrap()));
+    }
+}

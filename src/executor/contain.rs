@@ -1,0 +1,102 @@
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// The work panicked. What the panic said is dropped: it may hold anything.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Panicked;
+
+/// Runs foreign code and contains its panics: in the call that makes the future, in each poll, and when
+/// the future is dropped.
+pub(super) struct Contain<T>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
+
+impl<T> Contain<T> {
+    pub(super) fn new<F>(make: impl FnOnce() -> F) -> Result<Self, Panicked>
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
+        match catch_unwind(AssertUnwindSafe(make)) {
+            Ok(future) => Ok(Self(Some(Box::pin(future)))),
+            Err(payload) => Err(discard(payload)),
+        }
+    }
+}
+
+impl<T> Future for Contain<T> {
+    type Output = Result<T, Panicked>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(future) = &mut self.0 else { return Poll::Pending };
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(value)) => Poll::Ready(self.release().map(|()| value)),
+            Err(payload) => {
+                // A second panic, from the drop of what is left, changes nothing.
+                let _ = self.release();
+                Poll::Ready(Err(discard(payload)))
+            }
+        }
+    }
+}
+
+impl<T> Contain<T> {
+    fn release(&mut self) -> Result<(), Panicked> {
+        let future = self.0.take();
+        catch_unwind(AssertUnwindSafe(|| drop(future))).map_err(discard)
+    }
+}
+
+impl<T> Drop for Contain<T> {
+    fn drop(&mut self) {
+        // Nobody is left to be told.
+        let _ = self.release();
+    }
+}
+
+fn discard(payload: Box<dyn Any + Send>) -> Panicked {
+    // The payload may panic when it is dropped, and nobody could contain that panic's payload.
+    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(second);
+    }
+    Panicked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct PanicsOnDrop;
+
+    impl Drop for PanicsOnDrop {
+        fn drop(&mut self) {
+            panic!("in drop");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_anywhere_is_contained() {
+        let in_call = Contain::<()>::new(|| -> std::future::Ready<()> { panic!("in call") });
+        assert_eq!(in_call.err(), Some(Panicked));
+
+        let in_poll = Contain::<()>::new(|| async { panic!("in poll") }).unwrap();
+        assert_eq!(in_poll.await, Err(Panicked));
+
+        let payload = || async { std::panic::panic_any(PanicsOnDrop) };
+        let in_payload = Contain::<()>::new(payload).unwrap();
+        assert_eq!(in_payload.await, Err(Panicked));
+
+        let guard = PanicsOnDrop;
+        let in_drop = Contain::new(|| async move {
+            let _guard = guard;
+            std::future::pending::<()>().await;
+        });
+        drop(in_drop);
+    }
+
+    #[tokio::test]
+    async fn a_value_is_passed_on() {
+        assert_eq!(Contain::new(|| async { 1 }).unwrap().await, Ok(1));
+    }
+}

@@ -1,0 +1,337 @@
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_ENCODING;
+use http::request::Parts;
+use http::{HeaderName, Method, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use tower_service::Service;
+
+use super::contain::Contain;
+use super::outcome::Outcome;
+use super::shape::{Failure, FailureKind};
+use super::slots::Slots;
+use super::{Executor, Invocation, ResponseShape};
+use crate::auth::{AuthLayer, BoxError, Gate, protect_target};
+use crate::body::{self, BodyLimits, BufferedBody, ReadBody};
+use crate::config::ConfigError;
+use crate::envelope::{Envelope, EnvelopeBuilder, EnvelopeInput};
+use crate::rejection::{Rejection, RejectionKind};
+use crate::timer::{SystemTimer, Timer, within};
+use crate::trace;
+
+/// Leaf service that runs hooks.
+///
+/// See the [module docs](super) for the order of its steps and an example. Cheap to clone.
+#[derive(Clone)]
+pub struct Hooks {
+    shared: Arc<Shared>,
+}
+
+#[derive(Clone)]
+struct Shared {
+    gate: Arc<Gate>,
+    executor: Arc<dyn Executor>,
+    envelope: EnvelopeBuilder,
+    /// Headers in which credentials travel. No executor sees them.
+    left_out: Box<[HeaderName]>,
+    shape: ResponseShape,
+    body: BodyLimits,
+    pre_auth_max_bytes: usize,
+    max_response_bytes: usize,
+    deadline: Duration,
+    slots: Slots,
+    timer: Arc<dyn Timer>,
+}
+
+impl Hooks {
+    /// A service that lets callers through as the layer says, and runs the executor for them.
+    ///
+    /// Which hook a request is for, and who may call it, is the layer's to find out
+    /// ([`AuthLayer::per_request`]); a layer with one policy makes a service with one hook. The layer's
+    /// [`with_rejection_response`](AuthLayer::with_rejection_response) also makes the bodies of the other
+    /// refusals of this service.
+    #[must_use]
+    pub fn new(auth: AuthLayer, executor: impl Executor) -> Self {
+        let mut gate = auth.into_gate();
+        // A policy that names no method serves what a webhook is called by.
+        Arc::make_mut(&mut gate).set_default_methods(&[Method::POST]);
+        let left_out = gate.all_credentials().flat_map(|list| list.header_names().cloned());
+        Self {
+            shared: Arc::new(Shared {
+                left_out: left_out.collect(),
+                gate,
+                executor: Arc::new(executor),
+                envelope: EnvelopeBuilder::new(),
+                shape: ResponseShape::default(),
+                body: BodyLimits::default(),
+                pre_auth_max_bytes: 16 * 1024,
+                max_response_bytes: 1024 * 1024,
+                deadline: Duration::from_secs(15),
+                slots: Slots::new(64),
+                timer: Arc::new(SystemTimer::new()),
+            }),
+        }
+    }
+
+    /// How a request becomes an envelope.
+    #[must_use]
+    pub fn with_envelope(self, envelope: EnvelopeBuilder) -> Self {
+        self.with(|shared| shared.envelope = envelope)
+    }
+
+    /// How the end of an execution becomes a response. The default is
+    /// [`ResponseShape::status_member`].
+    #[must_use]
+    pub fn with_response_shape(self, shape: ResponseShape) -> Self {
+        self.with(|shared| shared.shape = shape)
+    }
+
+    /// The largest body of a request, in bytes. The default is 256 KiB.
+    #[must_use]
+    pub fn with_max_body_bytes(self, max_bytes: usize) -> Self {
+        self.with(|shared| shared.body.max_bytes = max_bytes)
+    }
+
+    /// The time in which a body has to arrive. The default is 10 seconds.
+    #[must_use]
+    pub fn with_body_deadline(self, deadline: Duration) -> Self {
+        self.with(|shared| shared.body.deadline = deadline)
+    }
+
+    /// The largest body that is read before the caller is known, in bytes, where a placement is in the
+    /// body. The default is 16 KiB. The limit of [`with_max_body_bytes`](Self::with_max_body_bytes)
+    /// holds as well.
+    ///
+    /// # Security
+    ///
+    /// Anybody can make the server hold this much for each connection.
+    #[must_use]
+    pub fn with_pre_auth_max_bytes(self, max_bytes: usize) -> Self {
+        self.with(|shared| shared.pre_auth_max_bytes = max_bytes)
+    }
+
+    /// The largest result, in bytes of its JSON text or body. The default is 1 MiB.
+    #[must_use]
+    pub fn with_max_response_bytes(self, max_bytes: usize) -> Self {
+        self.with(|shared| shared.max_response_bytes = max_bytes)
+    }
+
+    /// The time in which an execution has to end. The default is 15 seconds, because senders of webhooks give
+    /// up soon after.
+    #[must_use]
+    pub fn with_deadline(self, deadline: Duration) -> Self {
+        self.with(|shared| shared.deadline = deadline)
+    }
+
+    /// How many executions of one hook may be under way at a time. The default is 64. A request beyond
+    /// that is refused with 503 and `Retry-After`; there is no queue.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the limit is 0.
+    pub fn with_max_executions(self, limit: usize) -> Result<Self, ConfigError> {
+        if limit == 0 {
+            return Err(ConfigError::new("the limit on executions is 0"));
+        }
+        Ok(self.with(|shared| shared.slots = Slots::new(limit)))
+    }
+
+    /// What measures the deadlines.
+    #[must_use]
+    pub fn with_timer(self, timer: impl Timer) -> Self {
+        self.with(|shared| shared.timer = Arc::new(timer))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Shared)) -> Self {
+        change(Arc::make_mut(&mut self.shared));
+        self
+    }
+}
+
+impl<B> Service<Request<B>> for Hooks
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = ResponseFuture;
+
+    /// Always ready: what limits executions is counted for each hook, when it is known.
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> ResponseFuture {
+        let shared = Arc::clone(&self.shared);
+        ResponseFuture(Box::pin(async move {
+            let response = match shared.serve(request).await {
+                Ok(response) => response,
+                Err(rejection) => shared.gate.respond().response(&rejection),
+            };
+            response.map(|bytes| ResponseBody(Some(bytes)))
+        }))
+    }
+}
+
+impl Shared {
+    async fn serve<B>(&self, request: Request<B>) -> Result<Response<Bytes>, Rejection>
+    where
+        B: Body<Data = Bytes> + Send,
+        B::Error: Into<BoxError>,
+    {
+        let (mut parts, body) = request.into_parts();
+        self.gate.mark_sensitive(&mut parts.headers);
+        let policy = self.gate.resolve((&parts).into()).await?;
+        self.gate.check_method_first(&policy, (&parts).into())?;
+
+        let mut unread = Some(body);
+        let reads_first =
+            self.gate.needs_body(&policy) && !matches!(parts.method, Method::GET | Method::HEAD);
+        if reads_first && let Some(body) = unread.take() {
+            let max_bytes = self.body.max_bytes.min(self.pre_auth_max_bytes);
+            let limits = BodyLimits { max_bytes, ..self.body };
+            let collected = self.read(&parts, body, limits).await?;
+            parts.extensions.insert(BufferedBody::new(collected));
+        }
+
+        let admission = self.gate.admit(&policy, (&parts).into()).await?;
+        let by_target = admission.by_target();
+        let identity = admission.identity.clone();
+        self.gate.enter(&mut parts, admission);
+
+        check_coding(&parts)?;
+        let bytes = match (unread, parts.extensions.get::<BufferedBody>()) {
+            (Some(body), _) => self.read(&parts, body, self.body).await?.bytes,
+            (None, Some(buffered)) => buffered.bytes(),
+            (None, None) => Bytes::new(),
+        };
+        let envelope = self.build(&parts, &bytes)?;
+
+        let hook = policy.hook_name();
+        let slot = self.slots.take(hook.clone().unwrap_or_default());
+        let Some(_slot) = slot else { return Err(Rejection::new(RejectionKind::AtCapacity)) };
+        let Parts { method, uri, extensions, .. } = parts;
+        let invocation = Invocation { envelope, identity, hook, method, uri, extensions };
+        let mut response = self.execute(invocation).await?;
+        if by_target {
+            protect_target(response.headers_mut());
+        }
+        Ok(response)
+    }
+
+    async fn read<B>(
+        &self,
+        parts: &Parts,
+        body: B,
+        limits: BodyLimits,
+    ) -> Result<body::Collected, Rejection>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        let read = ReadBody::new(body, &parts.headers, limits, Arc::clone(&self.timer));
+        read.await.map_err(|error| error.into_rejection(parts.version))
+    }
+
+    fn build(&self, parts: &Parts, bytes: &Bytes) -> Result<Envelope, Rejection> {
+        let redact = |text: &str| self.gate.keys()?.redact(text);
+        let input = EnvelopeInput::new(parts, bytes)
+            .with_left_out_headers(&self.left_out)
+            .with_redact(&redact);
+        Ok(self.envelope.build(&input)?)
+    }
+
+    async fn execute(&self, invocation: Invocation) -> Result<Response<Bytes>, Rejection> {
+        let hook = invocation.hook.clone();
+        let executor = Arc::clone(&self.executor);
+        let end = match Contain::new(|| async move { executor.execute(invocation).await }) {
+            Err(panicked) => Some(Err(panicked)),
+            Ok(execution) => within(&*self.timer, self.deadline, execution).await,
+        };
+        let end: Result<Outcome, Failure> = match end {
+            None => Err(Failure::new(FailureKind::Timeout)),
+            Some(Err(_panicked)) => Err(Failure::new(FailureKind::Panicked)),
+            Some(Ok(Err(error))) => Err(error.into()),
+            Some(Ok(Ok(outcome))) if outcome.len() > self.max_response_bytes => {
+                Err(Failure::new(FailureKind::TooLarge))
+            }
+            Some(Ok(Ok(outcome))) => Ok(outcome),
+        };
+        if let Err(failure) = &end {
+            trace::failed(hook.as_deref(), failure);
+        }
+        self.shape.response(end.as_ref())
+    }
+}
+
+/// No coding is undone here: an executor would be given bytes that it cannot read.
+fn check_coding(parts: &Parts) -> Result<(), Rejection> {
+    let is_identity =
+        |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if parts.headers.get_all(CONTENT_ENCODING).iter().all(is_identity) {
+        Ok(())
+    } else {
+        Err(Rejection::new(RejectionKind::UnsupportedContentCoding))
+    }
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hooks")
+            .field("gate", &self.shared.gate)
+            .field("shape", &self.shared.shape)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Response future of [`Hooks`].
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture(Pin<Box<dyn Future<Output = Response<ResponseBody>> + Send>>);
+
+impl Future for ResponseFuture {
+    type Output = Result<Response<ResponseBody>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx).map(Ok)
+    }
+}
+
+impl fmt::Debug for ResponseFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+/// Response body of [`Hooks`].
+#[derive(Clone, Debug, Default)]
+pub struct ResponseBody(Option<Bytes>);
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let bytes = self.0.take().filter(|bytes| !bytes.is_empty());
+        Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(Bytes::is_empty)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let len = self.0.as_ref().map_or(0, Bytes::len);
+        SizeHint::with_exact(u64::try_from(len).unwrap_or(u64::MAX))
+    }
+}

@@ -1,0 +1,198 @@
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+
+use super::ExecutorError;
+use super::outcome::{Content, Outcome};
+use crate::rejection::{Rejection, RejectionKind};
+
+/// How the end of an execution becomes a response.
+///
+/// Refusals (401, 413, 503 and the like) are not shaped: only what an executor has brought about is.
+#[derive(Clone)]
+pub struct ResponseShape(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    StatusMember,
+    Http,
+    Custom(Arc<dyn Fn(Result<&Outcome, &Failure>) -> Response<Bytes> + Send + Sync>),
+}
+
+/// An execution that did not end well.
+#[derive(Debug)]
+pub struct Failure {
+    kind: FailureKind,
+    error: Option<ExecutorError>,
+}
+
+/// The kind of a [`Failure`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// The executor returned an error.
+    Failed,
+    /// The deadline passed.
+    Timeout,
+    /// The executor panicked.
+    Panicked,
+    /// The result is larger than allowed.
+    TooLarge,
+}
+
+impl ResponseShape {
+    /// Always 200: `{"status":0,"result":<value>}`, or `{"status":1,"err":"<text>"}`. The text is that of a
+    /// [public](ExecutorError::public) error, or a fixed one.
+    ///
+    /// This is the default, and what senders of the envelope `GET`, `POST`, `JSON`, `HEADERS` know.
+    #[must_use]
+    pub const fn status_member() -> Self {
+        Self(Kind::StatusMember)
+    }
+
+    /// Plain HTTP: 200 and the value itself, or a problem document with 502 (failed), 504 (deadline) or 500
+    /// (panic, result too large).
+    #[must_use]
+    pub const fn http() -> Self {
+        Self(Kind::Http)
+    }
+
+    /// Any other shape. A `Cache-Control` header that the closure does not set becomes `no-store`.
+    #[must_use]
+    pub fn custom(
+        shape: impl Fn(Result<&Outcome, &Failure>) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Kind::Custom(Arc::new(shape)))
+    }
+
+    /// # Errors
+    ///
+    /// Returns a rejection where the shape reports a failure as one.
+    pub(super) fn response(
+        &self,
+        end: Result<&Outcome, &Failure>,
+    ) -> Result<Response<Bytes>, Rejection> {
+        let mut response = match (&self.0, end) {
+            (Kind::Custom(shape), end) => shape(end),
+            (_, Ok(Outcome { content: Content::Accepted, status, headers })) => {
+                with_headers(Bytes::new(), status.unwrap_or(StatusCode::ACCEPTED), headers)
+            }
+            (_, Ok(Outcome { content: Content::Raw(bytes), status, headers })) => {
+                let mut response =
+                    with_headers(bytes.clone(), status.unwrap_or(StatusCode::OK), headers);
+                response
+                    .headers_mut()
+                    .entry(CONTENT_TYPE)
+                    .or_insert(HeaderValue::from_static("application/octet-stream"));
+                response
+            }
+            (Kind::StatusMember, Ok(Outcome { content: Content::Json(text), status, headers })) => {
+                json(format!(r#"{{"status":0,"result":{text}}}"#), *status, headers)
+            }
+            (Kind::Http, Ok(Outcome { content: Content::Json(text), status, headers })) => {
+                json(text.clone(), *status, headers)
+            }
+            (Kind::StatusMember, Err(failure)) => {
+                // Texts are always JSON.
+                let text = serde_json::to_string(failure.text()).unwrap_or_default();
+                json(format!(r#"{{"status":1,"err":{text}}}"#), None, &HeaderMap::new())
+            }
+            (Kind::Http, Err(failure)) => return Err(failure.rejection()),
+        };
+        response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        Ok(response)
+    }
+}
+
+impl Default for ResponseShape {
+    fn default() -> Self {
+        Self::status_member()
+    }
+}
+
+impl fmt::Debug for ResponseShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Kind::StatusMember => "ResponseShape(status_member)",
+            Kind::Http => "ResponseShape(http)",
+            Kind::Custom(_) => "ResponseShape(<fn>)",
+        })
+    }
+}
+
+impl Failure {
+    pub(super) const fn new(kind: FailureKind) -> Self {
+        Self { kind, error: None }
+    }
+
+    /// What happened.
+    #[must_use]
+    pub const fn kind(&self) -> FailureKind {
+        self.kind
+    }
+
+    /// The error that the executor returned ([`FailureKind::Failed`]).
+    #[must_use]
+    pub const fn error(&self) -> Option<&ExecutorError> {
+        self.error.as_ref()
+    }
+
+    /// A text for the caller: that of a public error, or a fixed one.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self.kind {
+            FailureKind::Failed => {
+                let public = self.error.as_ref().and_then(ExecutorError::public_text);
+                public.unwrap_or("execution failed")
+            }
+            FailureKind::Timeout => "timeout",
+            FailureKind::Panicked | FailureKind::TooLarge => "internal error",
+        }
+    }
+
+    pub(super) const fn rejection(&self) -> Rejection {
+        Rejection::new(match self.kind {
+            FailureKind::Failed => RejectionKind::ExecutorFailed,
+            FailureKind::Timeout => RejectionKind::ExecutorTimeout,
+            FailureKind::Panicked | FailureKind::TooLarge => RejectionKind::Internal,
+        })
+    }
+}
+
+impl FailureKind {
+    /// A short name of the kind for logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Timeout => "timeout",
+            Self::Panicked => "panicked",
+            Self::TooLarge => "too_large",
+        }
+    }
+}
+
+impl From<ExecutorError> for Failure {
+    fn from(error: ExecutorError) -> Self {
+        Self { kind: FailureKind::Failed, error: Some(error) }
+    }
+}
+
+fn json(text: String, status: Option<StatusCode>, headers: &HeaderMap) -> Response<Bytes> {
+    let mut response = with_headers(text.into(), status.unwrap_or(StatusCode::OK), headers);
+    response
+        .headers_mut()
+        .entry(CONTENT_TYPE)
+        .or_insert(HeaderValue::from_static("application/json"));
+    response
+}
+
+fn with_headers(body: Bytes, status: StatusCode, headers: &HeaderMap) -> Response<Bytes> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().extend(headers.clone());
+    response
+}

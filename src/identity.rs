@@ -1,0 +1,142 @@
+//! Who is calling: the one thing that verification adds to a request.
+
+use std::fmt;
+
+use http::Extensions;
+
+use crate::credential::PlacementKind;
+use crate::key::{KeyId, Owner, Scope, Scopes, VerifiedKey};
+
+/// The proven caller of a request.
+///
+/// Only the verification of this crate makes one, so a handler that holds an `Identity` needs no further
+/// check. It is in the request's extensions; with feature `axum` it is an extractor as well.
+///
+/// # Examples
+///
+/// ```
+/// use tower_webhook::identity::{Identity, NotWired};
+///
+/// fn greet<B>(request: &http::Request<B>) -> Result<String, NotWired> {
+///     Ok(match Identity::of(request.extensions())? {
+///         Some(identity) => format!("hello {}", identity.owner()),
+///         None => "hello stranger".to_owned(),
+///     })
+/// }
+///
+/// // No auth layer has seen this request: that is a fault of the app, not an anonymous caller.
+/// assert!(greet(&http::Request::new(())).is_err());
+/// ```
+#[derive(Clone)]
+pub struct Identity {
+    owner: Owner,
+    scopes: Scopes,
+    key_id: Option<KeyId>,
+    placement: Option<PlacementKind>,
+}
+
+/// What a public route puts into the extensions, so that "public" can be told from "not wired".
+#[derive(Clone, Copy, Debug)]
+struct Public;
+
+/// No auth layer has seen the request.
+///
+/// It means that a layer is missing, or that it is inside the code that asks. An extractor answers it
+/// with a 500 and a line in the log, never by treating the caller as anonymous.
+#[derive(Clone, Copy, Debug)]
+pub struct NotWired;
+
+impl Identity {
+    pub(crate) fn of_key(key: &VerifiedKey, placement: PlacementKind) -> Self {
+        Self {
+            owner: key.owner().clone(),
+            scopes: key.scopes().clone(),
+            key_id: Some(key.id().clone()),
+            placement: Some(placement),
+        }
+    }
+
+    pub(crate) const fn of_user(
+        owner: Owner,
+        scopes: Scopes,
+        placement: Option<PlacementKind>,
+    ) -> Self {
+        Self { owner, scopes, key_id: None, placement }
+    }
+
+    /// The identity in a request's extensions: `None` on a public route.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if no auth layer has seen the request.
+    pub fn of(extensions: &Extensions) -> Result<Option<&Self>, NotWired> {
+        match extensions.get::<Self>() {
+            Some(identity) => Ok(Some(identity)),
+            None if extensions.get::<Public>().is_some() => Ok(None),
+            None => Err(NotWired),
+        }
+    }
+
+    /// The owner of the key, or the user.
+    #[must_use]
+    pub const fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    /// The id of the key, if a key was presented.
+    #[must_use]
+    pub const fn key_id(&self) -> Option<&KeyId> {
+        self.key_id.as_ref()
+    }
+
+    /// What the caller may do.
+    #[must_use]
+    pub const fn scopes(&self) -> &Scopes {
+        &self.scopes
+    }
+
+    /// Whether the caller has a scope.
+    #[must_use]
+    pub fn has_scope(&self, scope: &Scope) -> bool {
+        self.scopes.contains(scope)
+    }
+
+    /// Where the credential stood; `None` if an [`Authenticator`](crate::auth::Authenticator) found the user
+    /// by other means.
+    #[must_use]
+    pub const fn placement(&self) -> Option<PlacementKind> {
+        self.placement
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("owner", &self.owner)
+            .field("key_id", &self.key_id)
+            .field("scopes", &self.scopes)
+            .field("placement", &self.placement)
+            .finish()
+    }
+}
+
+impl fmt::Display for NotWired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no `AuthLayer` has seen this request: put one around the service that asks")
+    }
+}
+
+impl std::error::Error for NotWired {}
+
+/// Records the outcome of the auth stage in the extensions.
+pub(crate) fn insert(extensions: &mut Extensions, identity: Option<Identity>) {
+    match identity {
+        Some(identity) => {
+            extensions.insert(identity);
+        }
+        // An identity that an outer layer has proven stays.
+        None => {
+            extensions.insert(Public);
+        }
+    }
+}

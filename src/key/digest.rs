@@ -1,0 +1,527 @@
+use std::error::Error;
+use std::fmt;
+use std::hint::black_box;
+use std::sync::LazyLock;
+
+use ctutils::Choice;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+use smol_str::SmolStr;
+
+use super::format::ParsedKey;
+use crate::ConfigError;
+
+/// How a [`KeyDigest`] was made.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum DigestAlgorithm {
+    /// SHA-256 (FIPS 180-4).
+    Sha256,
+    /// HMAC-SHA-256 (RFC 2104) under a [`Pepper`].
+    HmacSha256,
+}
+
+impl DigestAlgorithm {
+    /// The name that records carry: `sha256` or `hmac-sha256`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha256",
+            Self::HmacSha256 => "hmac-sha256",
+        }
+    }
+}
+
+/// What a store keeps of a key: 32 bytes, the algorithm and the name of the pepper.
+///
+/// Only a [`KeyHasher`] compares digests, in constant time.
+///
+/// # Security
+///
+/// There is no comparison, no ordering, no hash, no `Display` and no serialization, and `Debug`
+/// hides the bytes:
+///
+/// ```compile_fail
+/// fn comparable<T: PartialEq>() {}
+/// comparable::<tower_webhook::key::KeyDigest>();
+/// ```
+///
+/// ```compile_fail
+/// fn hashable<T: std::hash::Hash>() {}
+/// hashable::<tower_webhook::key::KeyDigest>();
+/// ```
+///
+/// ```compile_fail
+/// fn printable<T: std::fmt::Display>() {}
+/// printable::<tower_webhook::key::KeyDigest>();
+/// ```
+///
+/// ```compile_fail
+/// fn serializable<T: serde::Serialize>() {}
+/// serializable::<tower_webhook::key::KeyDigest>();
+/// ```
+///
+/// ```compile_fail
+/// fn readable<T: AsRef<[u8]>>() {}
+/// readable::<tower_webhook::key::KeyDigest>();
+/// ```
+#[derive(Clone)]
+pub struct KeyDigest {
+    bytes: [u8; 32],
+    /// Empty without a pepper.
+    pepper: SmolStr,
+}
+
+impl KeyDigest {
+    /// A digest from the columns of a store.
+    ///
+    /// # Errors
+    ///
+    /// Refuses an unknown algorithm, a length other than 32 bytes, an algorithm with a pepper that
+    /// takes none, and the reverse.
+    pub fn from_parts(
+        algorithm: &str,
+        pepper: Option<&str>,
+        bytes: &[u8],
+    ) -> Result<Self, InvalidDigest> {
+        let pepper = match (algorithm, pepper) {
+            ("sha256", None) => SmolStr::default(),
+            ("hmac-sha256", Some(name)) if is_pepper_name(name) => SmolStr::new(name),
+            _ => return Err(InvalidDigest(())),
+        };
+        let bytes = bytes.try_into().map_err(|_| InvalidDigest(()))?;
+        Ok(Self { bytes, pepper })
+    }
+
+    /// The algorithm.
+    #[must_use]
+    pub fn algorithm(&self) -> DigestAlgorithm {
+        if self.pepper.is_empty() { DigestAlgorithm::Sha256 } else { DigestAlgorithm::HmacSha256 }
+    }
+
+    /// The name of the pepper, if one was used.
+    #[must_use]
+    pub fn pepper(&self) -> Option<&str> {
+        (!self.pepper.is_empty()).then_some(self.pepper.as_str())
+    }
+
+    /// The bytes, for the columns of a store and for nothing else.
+    #[must_use]
+    pub fn expose_bytes(&self) -> &[u8; 32] {
+        &self.bytes
+    }
+}
+
+impl fmt::Debug for KeyDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyDigest")
+            .field("algorithm", &self.algorithm())
+            .field("pepper", &self.pepper())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Parts that make no [`KeyDigest`].
+#[derive(Clone, Debug)]
+pub struct InvalidDigest(());
+
+impl fmt::Display for InvalidDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the parts make no digest: unknown algorithm, wrong length or wrong pepper")
+    }
+}
+
+impl Error for InvalidDigest {}
+
+/// A secret of the application that goes into every digest.
+///
+/// It is kept outside the store, so that a copy of the store cannot be matched against a list of
+/// keys, and whoever can write to the store cannot make a key that works.
+///
+/// # Examples
+///
+/// ```
+/// use tower_webhook::key::{KeyHasher, Pepper};
+///
+/// # let secret_of_2026 = *b"0123456789abcdef0123456789abcdef";
+/// # let secret_of_2025 = *b"fedcba9876543210fedcba9876543210";
+/// let hasher = KeyHasher::peppered(Pepper::new("2026", secret_of_2026)?)
+///     .with_previous_pepper(Pepper::new("2025", secret_of_2025)?)?;
+/// assert_eq!(format!("{hasher:?}"), r#"KeyHasher { peppers: ["2026", "2025"], .. }"#);
+/// # Ok::<(), tower_webhook::ConfigError>(())
+/// ```
+#[derive(Clone)]
+pub struct Pepper {
+    name: SmolStr,
+    /// The key is taken in once, which costs two of the four blocks of a short message.
+    prepared: Hmac<Sha256>,
+}
+
+impl Pepper {
+    /// A pepper with a name that records refer to: 1 to 32 of `a-z`, `0-9` and `-`.
+    ///
+    /// # Errors
+    ///
+    /// Refuses another name, fewer than 32 bytes, and bytes that are all equal.
+    ///
+    /// # Security
+    ///
+    /// The bytes come from a random source. A passphrase is no pepper.
+    pub fn new(name: &str, bytes: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
+        let bytes = bytes.as_ref();
+        if !is_pepper_name(name) {
+            return Err(ConfigError::new("the name of a pepper is 1 to 32 of a-z, 0-9 and -"));
+        }
+        if bytes.len() < 32 {
+            return Err(ConfigError::new("a pepper has at least 32 bytes"));
+        }
+        if bytes.iter().all(|byte| Some(byte) == bytes.first()) {
+            return Err(ConfigError::new("a pepper is random: its bytes are not all equal"));
+        }
+        let prepared = Hmac::new_from_slice(bytes)
+            .map_err(|_| ConfigError::new("HMAC does not take a pepper of this length"))?;
+        Ok(Self { name: SmolStr::new(name), prepared })
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn hmac(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut mac = self.prepared.clone();
+        for part in parts {
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+}
+
+impl fmt::Debug for Pepper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pepper").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Makes the digests of keys and compares them.
+///
+/// The message that is hashed binds the id in, so that a digest moved to another record fits
+/// nothing:
+///
+/// 1. Keys of [`PrefixedFormat`](super::PrefixedFormat): the byte 1, the id (16 bytes), the secret
+///    (38 bytes). 55 bytes are the most that one block of SHA-256 takes.
+/// 2. Keys of every other format: the byte 2, the length of the id (one byte), the id, the secret.
+///
+/// No two keys share a message: the first byte tells the layouts apart, and within a layout the
+/// lengths are fixed or written down.
+///
+/// # Security
+///
+/// A fast hash is right for secrets of 128 random bits and more, and wrong for passwords. Keys that
+/// people choose do not belong here.
+#[derive(Clone)]
+pub struct KeyHasher {
+    current: Option<Pepper>,
+    previous: Vec<Pepper>,
+    unpeppered: bool,
+}
+
+impl KeyHasher {
+    /// SHA-256 without a pepper: the default.
+    #[must_use]
+    pub fn sha256() -> Self {
+        Self { current: None, previous: Vec::new(), unpeppered: true }
+    }
+
+    /// HMAC-SHA-256 under `pepper`. Records that were made without a pepper are refused.
+    #[must_use]
+    pub fn peppered(pepper: Pepper) -> Self {
+        Self { current: Some(pepper), previous: Vec::new(), unpeppered: false }
+    }
+
+    /// Also accepts digests under `pepper`. New digests are made under the current one.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a name that is taken already.
+    pub fn with_previous_pepper(mut self, pepper: Pepper) -> Result<Self, ConfigError> {
+        if self.named(&pepper.name).is_some() {
+            return Err(ConfigError::new("two peppers have the same name"));
+        }
+        self.previous.push(pepper);
+        Ok(self)
+    }
+
+    /// Also accepts digests without a pepper, while existing keys move to one.
+    ///
+    /// # Security
+    ///
+    /// Whoever can write to the store can make a working key as long as this is on.
+    #[must_use]
+    pub fn with_unpeppered_keys(mut self) -> Self {
+        self.unpeppered = true;
+        self
+    }
+
+    /// The digest of a key, under the current pepper if there is one.
+    #[must_use]
+    pub fn digest(&self, key: &ParsedKey<'_>) -> KeyDigest {
+        let pepper = self.current.as_ref().map(|pepper| pepper.name.clone()).unwrap_or_default();
+        KeyDigest { bytes: hash(self.current.as_ref(), key), pepper }
+    }
+
+    /// Whether `digest` is the digest of `key`, compared in constant time.
+    ///
+    /// # Errors
+    ///
+    /// The digest cannot be checked: its pepper is not known here, or it has none and
+    /// [`with_unpeppered_keys`](Self::with_unpeppered_keys) is off. That is a fault of the
+    /// configuration and says nothing about the key.
+    pub fn matches(&self, digest: &KeyDigest, key: &ParsedKey<'_>) -> Result<bool, UnknownPepper> {
+        self.compare(digest, key).map(Choice::to_bool)
+    }
+
+    pub(super) fn compare(
+        &self,
+        digest: &KeyDigest,
+        key: &ParsedKey<'_>,
+    ) -> Result<Choice, UnknownPepper> {
+        let pepper = match digest.pepper() {
+            None if self.unpeppered => None,
+            None => return Err(UnknownPepper(())),
+            Some(name) => Some(self.named(name).ok_or(UnknownPepper(()))?),
+        };
+        Ok(same(&digest.bytes, &hash(pepper, key)))
+    }
+
+    /// The work of [`compare`](Self::compare) for a key without a record. The answer is no.
+    pub(super) fn compare_decoy(&self, key: &ParsedKey<'_>) -> Choice {
+        static DECOY: LazyLock<[u8; 32]> = LazyLock::new(|| {
+            let mut decoy = [0; 32];
+            // The verdict does not rest on these bytes, so a failing generator changes nothing.
+            let _ = getrandom::fill(&mut decoy);
+            decoy
+        });
+        black_box(same(&DECOY, &hash(self.current.as_ref(), key))).and(Choice::FALSE)
+    }
+
+    fn named(&self, name: &str) -> Option<&Pepper> {
+        self.current.iter().chain(&self.previous).find(|pepper| pepper.name == name)
+    }
+}
+
+impl Default for KeyHasher {
+    fn default() -> Self {
+        Self::sha256()
+    }
+}
+
+impl fmt::Debug for KeyHasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.current.iter().chain(&self.previous).map(Pepper::name).collect();
+        f.debug_struct("KeyHasher").field("peppers", &names).finish_non_exhaustive()
+    }
+}
+
+/// A digest that this process cannot check.
+#[derive(Clone, Debug)]
+pub struct UnknownPepper(());
+
+impl fmt::Display for UnknownPepper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the digest was made with a pepper that is not configured, or without one")
+    }
+}
+
+impl Error for UnknownPepper {}
+
+pub(super) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    hasher.finalize().into()
+}
+
+fn hash(pepper: Option<&Pepper>, key: &ParsedKey<'_>) -> [u8; 32] {
+    let (head, head_len) = key.digest_head();
+    let head = head.get(..head_len).unwrap_or(&head);
+    let parts = [head, key.id().as_str().as_bytes(), key.secret().as_bytes()];
+    match pepper {
+        None => sha256(&parts),
+        Some(pepper) => pepper.hmac(&parts),
+    }
+}
+
+/// Four words instead of 32 bytes: a barrier per byte would cost more than the hash.
+fn same(left: &[u8; 32], right: &[u8; 32]) -> Choice {
+    let (left, _) = left.as_chunks::<8>();
+    let (right, _) = right.as_chunks::<8>();
+    let mut same = Choice::TRUE;
+    for (left, right) in left.iter().zip(right) {
+        same = same.and(Choice::from_u64_eq(u64::from_ne_bytes(*left), u64::from_ne_bytes(*right)));
+    }
+    same
+}
+
+fn is_pepper_name(name: &str) -> bool {
+    let allowed = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    (1..=32).contains(&name.len()) && name.as_bytes().iter().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::KeyId;
+
+    fn pepper(name: &str, first: u8) -> Pepper {
+        let mut bytes = [7; 32];
+        bytes[0] = first;
+        Pepper::new(name, bytes).unwrap()
+    }
+
+    fn id(text: &str) -> KeyId {
+        KeyId::new(text).unwrap()
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn the_hash_is_sha_256() {
+        // FIPS 180-4, example "abc".
+        assert_eq!(
+            hex(&sha256(&[b"a", b"bc"])),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+
+    #[test]
+    fn the_keyed_hash_is_hmac_sha_256() {
+        // RFC 4231, test case 6: a key longer than one block, and not all of it equal here, so the
+        // state is made directly.
+        let pepper = Pepper {
+            name: SmolStr::new("rfc"),
+            prepared: Hmac::new_from_slice(&[0xaa; 131]).unwrap(),
+        };
+        assert_eq!(
+            hex(&pepper.hmac(&[b"Test Using Larger Than Block-Size Key - Hash Key First"])),
+            "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"
+        );
+    }
+
+    #[test]
+    fn the_message_is_the_documented_one() {
+        let fixed = ParsedKey::fixed(id("0123456789abcdef"), "s");
+        let other = ParsedKey::new(id("ab"), "cd");
+
+        assert_eq!(hash(None, &fixed), sha256(&[b"\x01", b"0123456789abcdef", b"s"]));
+        assert_eq!(hash(None, &other), sha256(&[b"\x02\x02abcd"]));
+    }
+
+    #[test]
+    fn the_border_between_id_and_secret_counts() {
+        let hasher = KeyHasher::sha256();
+        let digest = hasher.digest(&ParsedKey::new(id("ab"), "cd"));
+
+        assert!(hasher.matches(&digest, &ParsedKey::new(id("ab"), "cd")).unwrap());
+        assert!(!hasher.matches(&digest, &ParsedKey::new(id("a"), "bcd")).unwrap());
+        assert!(!hasher.matches(&digest, &ParsedKey::fixed(id("ab"), "cd")).unwrap());
+    }
+
+    #[test]
+    fn every_bit_of_a_digest_counts() {
+        let hasher = KeyHasher::sha256();
+        let key = ParsedKey::new(id("a"), "secret");
+        let digest = hasher.digest(&key);
+
+        for bit in 0..256 {
+            let mut changed = digest.clone();
+            changed.bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(!hasher.matches(&changed, &key).unwrap(), "{bit}");
+        }
+        assert!(hasher.matches(&digest, &key).unwrap());
+    }
+
+    #[test]
+    fn a_decoy_never_matches() {
+        let key = ParsedKey::new(id("a"), "secret");
+
+        assert!(!KeyHasher::sha256().compare_decoy(&key).to_bool());
+        assert!(!KeyHasher::peppered(pepper("a", 1)).compare_decoy(&key).to_bool());
+    }
+
+    #[test]
+    fn peppers_are_rotated_by_name() {
+        let key = ParsedKey::new(id("a"), "secret");
+        let old = KeyHasher::peppered(pepper("2025", 1));
+        let new = KeyHasher::peppered(pepper("2026", 2));
+        let both = new.clone().with_previous_pepper(pepper("2025", 1)).unwrap();
+        let digest = old.digest(&key);
+
+        assert!(both.matches(&digest, &key).unwrap());
+        assert!(new.matches(&digest, &key).is_err());
+        assert_eq!(both.digest(&key).pepper(), Some("2026"));
+        assert!(both.with_previous_pepper(pepper("2026", 3)).is_err());
+        let impostor = KeyHasher::peppered(pepper("2025", 9));
+        assert!(!impostor.matches(&digest, &key).unwrap());
+    }
+
+    #[test]
+    fn a_digest_without_pepper_is_refused_unless_allowed() {
+        let key = ParsedKey::new(id("a"), "secret");
+        let plain = KeyHasher::sha256();
+        let digest = plain.digest(&key);
+        let peppered = KeyHasher::peppered(pepper("p", 1));
+
+        assert!(peppered.matches(&digest, &key).is_err());
+        assert!(peppered.clone().with_unpeppered_keys().matches(&digest, &key).unwrap());
+        assert!(plain.matches(&peppered.digest(&key), &key).is_err());
+    }
+
+    #[test]
+    fn a_weak_pepper_is_refused() {
+        assert!(Pepper::new("p", [0; 32]).is_err());
+        assert!(Pepper::new("p", [9; 64]).is_err());
+        assert!(Pepper::new("p", b"0123456789abcdef0123456789abcde").is_err());
+        assert!(Pepper::new("p", b"0123456789abcdef0123456789abcdef").is_ok());
+        for name in ["", "P", "a b", "a_b", &"a".repeat(33)] {
+            assert!(Pepper::new(name, b"0123456789abcdef0123456789abcdef").is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn parts_that_do_not_fit_make_no_digest() {
+        let cases: &[(&str, Option<&str>, usize, bool)] = &[
+            ("sha256", None, 32, true),
+            ("hmac-sha256", Some("p"), 32, true),
+            ("sha256", None, 31, false),
+            ("sha256", None, 33, false),
+            ("sha256", None, 0, false),
+            ("sha256", Some("p"), 32, false),
+            ("hmac-sha256", None, 32, false),
+            ("hmac-sha256", Some(""), 32, false),
+            ("SHA256", None, 32, false),
+            ("", None, 32, false),
+            ("argon2id", None, 32, false),
+        ];
+        for (algorithm, pepper, len, expected) in cases {
+            let made = KeyDigest::from_parts(algorithm, *pepper, &vec![1; *len]);
+            assert_eq!(made.is_ok(), *expected, "{algorithm} {pepper:?} {len}");
+            if let Ok(digest) = made {
+                assert_eq!(digest.algorithm().as_str(), *algorithm);
+                assert_eq!(digest.pepper(), *pepper);
+            }
+        }
+    }
+
+    #[test]
+    fn debug_hides_the_bytes() {
+        let digest = KeyDigest::from_parts("sha256", None, &[0xab; 32]).unwrap();
+
+        assert_eq!(format!("{digest:?}"), "KeyDigest { algorithm: Sha256, pepper: None, .. }");
+        assert_eq!(format!("{:?}", pepper("p", 1)), "Pepper { name: \"p\", .. }");
+    }
+}

@@ -1,0 +1,207 @@
+use std::error::Error;
+use std::fmt;
+use std::str::FromStr;
+
+use smol_str::SmolStr;
+
+/// The public name of a key: what logs, lists and limits say in place of the key itself.
+///
+/// 1 to 64 bytes of ASCII letters, digits, `-`, `_`, `.` and `:`. An id is no secret.
+///
+/// # Examples
+///
+/// ```
+/// use tower_webhook::key::KeyId;
+///
+/// let id = KeyId::new("4hQyZ2nB8kLmX0aT")?;
+/// assert_eq!(id.as_str(), "4hQyZ2nB8kLmX0aT");
+/// assert!(KeyId::new("two words").is_err());
+/// # Ok::<(), tower_webhook::key::InvalidId>(())
+/// ```
+#[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct KeyId(SmolStr);
+
+impl KeyId {
+    /// The most bytes of an id.
+    pub const MAX_LEN: usize = 64;
+
+    /// Checks the text and takes a copy of it. Up to 23 bytes are kept without an allocation.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a text that is empty, longer than [`MAX_LEN`](Self::MAX_LEN) or has a character
+    /// outside the set.
+    pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidId> {
+        let text = text.as_ref();
+        let allowed =
+            |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
+        if text.is_empty() || text.len() > Self::MAX_LEN || !text.as_bytes().iter().all(allowed) {
+            return Err(InvalidId(()));
+        }
+        Ok(Self(SmolStr::new(text)))
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Who a key belongs to: an account, a tenant, a user.
+///
+/// 1 to 255 bytes without control characters. The text means nothing to this crate; it is compared
+/// byte for byte.
+///
+/// # Examples
+///
+/// ```
+/// use tower_webhook::key::Owner;
+///
+/// let owner = Owner::new("ann@example.org")?;
+/// assert_eq!(owner.as_str(), "ann@example.org");
+/// assert!(Owner::new("two\nlines").is_err());
+/// # Ok::<(), tower_webhook::key::InvalidId>(())
+/// ```
+#[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Owner(SmolStr);
+
+impl Owner {
+    /// The most bytes of an owner.
+    pub const MAX_LEN: usize = 255;
+
+    /// Checks the text and takes a copy of it. Up to 23 bytes are kept without an allocation.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a text that is empty, longer than [`MAX_LEN`](Self::MAX_LEN) or has a control
+    /// character.
+    pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidId> {
+        let text = text.as_ref();
+        if text.is_empty() || text.len() > Self::MAX_LEN || text.chars().any(char::is_control) {
+            return Err(InvalidId(()));
+        }
+        Ok(Self(SmolStr::new(text)))
+    }
+
+    /// The owner as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A text that is no [`KeyId`] or no [`Owner`].
+#[derive(Clone, Debug)]
+pub struct InvalidId(());
+
+impl fmt::Display for InvalidId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the text is empty, too long or has a character that is not allowed")
+    }
+}
+
+impl Error for InvalidId {}
+
+/// What every checked text has in common.
+macro_rules! checked_text {
+    ($name:ident, $error:ident) => {
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                self.as_str()
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = $error;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<&str> for $name {
+            type Error = $error;
+
+            fn try_from(text: &str) -> Result<Self, Self::Error> {
+                Self::new(text)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(self.as_str(), f)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Visitor;
+
+                impl serde::de::Visitor<'_> for Visitor {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str("a text within the limits of its kind")
+                    }
+
+                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$name, E> {
+                        $name::new(text).map_err(E::custom)
+                    }
+                }
+
+                deserializer.deserialize_str(Visitor)
+            }
+        }
+    };
+}
+
+pub(super) use checked_text;
+
+checked_text!(KeyId, InvalidId);
+checked_text!(Owner, InvalidId);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_1_to_64_bytes_of_its_characters() {
+        for text in ["a", "A-z_0.9:x", &"a".repeat(64)] {
+            assert_eq!(KeyId::new(text).unwrap().as_str(), text);
+        }
+        for text in ["", " ", "a b", "a/b", "é", "a\n", "a\0", "a%41", &"a".repeat(65)] {
+            assert!(KeyId::new(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_owner_is_1_to_255_bytes_without_control_characters() {
+        for text in ["a", "Ann Lee", "ann@example.org", "é", &"a".repeat(255)] {
+            assert_eq!(Owner::new(text).unwrap().as_str(), text);
+        }
+        for text in ["", "a\n", "\u{7f}", "\u{85}", "\0", &"a".repeat(256)] {
+            assert!(Owner::new(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_checked_when_it_is_deserialized() {
+        assert_eq!(serde_json::from_str::<KeyId>(r#""a:b""#).unwrap(), KeyId::new("a:b").unwrap());
+        assert!(serde_json::from_str::<KeyId>(r#""a b""#).is_err());
+        assert!(serde_json::from_str::<Owner>(r#""a\u0000b""#).is_err());
+        assert_eq!(serde_json::to_string(&Owner::new("a\"b").unwrap()).unwrap(), r#""a\"b""#);
+    }
+}

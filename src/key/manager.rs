@@ -1,0 +1,507 @@
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use time::{Duration, OffsetDateTime};
+
+use super::new_key::later;
+use super::{
+    GenerateError, KeyDigest, KeyDraft, KeyFormat, KeyHasher, KeyId, KeyRecord, KeyStore,
+    KeyUpdate, KeyVerifier, ManageError, ManageErrorKind, NewKey, Owner, PageCursor,
+    PrefixedFormat, StoreError, Write,
+};
+use crate::Clock;
+use crate::credential::Secret;
+
+/// Makes keys, shows them and ends them.
+///
+/// 1. Every call names the owner. The id of somebody else's key is
+///    [`NotFound`](ManageErrorKind::NotFound), like one that does not exist.
+/// 2. The text of a key is returned once, by [`generate`](Self::generate) and
+///    [`rotate`](Self::rotate). The store has a digest of it.
+/// 3. Every change compares versions: of two changes at the same time none is lost.
+/// 4. Revocation is final. A revoked key can be read and deleted, and nothing else.
+/// 5. No call waits longer than its store does. Deadlines are the store's or the caller's business.
+///
+/// Clones share everything.
+///
+/// # Examples
+///
+/// ```
+/// use time::Duration;
+/// use tower_webhook::key::{KeyManager, MemoryKeyStore, NewKey, Owner, Scopes};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let keys = KeyManager::new(MemoryKeyStore::new());
+/// let ann = Owner::new("ann")?;
+/// let new = NewKey::new("deploy bot")
+///     .with_scopes(Scopes::parse(["deploy"])?)
+///     .with_expires_in(Duration::days(60));
+///
+/// let issued = keys.generate(&ann, new).await?;
+/// let id = issued.record().id().clone();
+/// println!("shown once: {}", issued.secret().expose_secret());
+///
+/// keys.extend(&ann, &id, Duration::days(30)).await?;
+/// let renewed = keys.rotate(&ann, &id, Duration::HOUR).await?;
+/// let verified = keys.verifier().verify(renewed.secret().expose_secret().as_bytes()).await?;
+/// assert_eq!(verified.id(), &id);
+///
+/// keys.revoke(&ann, &id).await?;
+/// assert!(keys.verifier().verify(renewed.secret().expose_secret().as_bytes()).await.is_err());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct KeyManager(Arc<Parts>);
+
+#[derive(Clone)]
+struct Parts {
+    store: Arc<dyn KeyStore>,
+    format: Arc<dyn KeyFormat>,
+    hasher: KeyHasher,
+    clock: Clock,
+}
+
+/// How often a change is tried again because another one came first. Every failure means that
+/// another change was made, so this many changes at once all succeed.
+const MAX_ATTEMPTS: usize = 256;
+
+/// How often an id that is taken is drawn again.
+const MAX_DRAWS: usize = 8;
+
+impl KeyManager {
+    /// The most keys on one page of [`list`](Self::list).
+    pub const MAX_PAGE_LEN: usize = 1000;
+
+    /// A manager of keys in the [default format](PrefixedFormat::default), with digests by
+    /// [SHA-256](KeyHasher::sha256), on the [system's clock](Clock::system).
+    #[must_use]
+    pub fn new(store: impl KeyStore) -> Self {
+        Self(Arc::new(Parts {
+            store: Arc::new(store),
+            format: Arc::new(PrefixedFormat::default()),
+            hasher: KeyHasher::sha256(),
+            clock: Clock::system(),
+        }))
+    }
+
+    /// Sets how keys are made and read.
+    #[must_use]
+    pub fn with_format(self, format: impl KeyFormat) -> Self {
+        self.with(|parts| parts.format = Arc::new(format))
+    }
+
+    /// Sets how digests are made.
+    #[must_use]
+    pub fn with_hasher(self, hasher: KeyHasher) -> Self {
+        self.with(|parts| parts.hasher = hasher)
+    }
+
+    /// Sets the clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        self.with(|parts| parts.clock = clock)
+    }
+
+    /// A verifier of these keys: same store, format, digests and clock.
+    #[must_use]
+    pub fn verifier(&self) -> KeyVerifier {
+        let Parts { store, format, hasher, clock } = (*self.0).clone();
+        KeyVerifier::from_parts(store, format, hasher, clock)
+    }
+
+    /// Makes a key.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid`, `Random`, `Unavailable`; `Conflict` if one id after the other is taken. Nothing is
+    /// ever overwritten.
+    pub async fn generate(&self, owner: &Owner, new: NewKey) -> Result<IssuedKey, ManageError> {
+        let now = self.0.clock.now();
+        if new.expires.is_some_and(|expiry| expiry.is_over(now)) {
+            return Err(ManageError::invalid("a new key does not expire before it is made"));
+        }
+        for _ in 0..MAX_DRAWS {
+            let draft = KeyDraft::new(owner, now);
+            let (id, digest, secret) = self.draw(&draft)?;
+            let record = new.record(owner, id, digest, now)?;
+            if self.0.store.insert(record.clone()).await? == Write::Done {
+                return Ok(IssuedKey { record, secret });
+            }
+        }
+        Err(ManageError::new(ManageErrorKind::Conflict))
+    }
+
+    /// Takes over a key that was made elsewhere. It may have expired.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the text is no key of the format, too; `Conflict` if the key is known already;
+    /// `Unavailable`.
+    pub async fn import(
+        &self,
+        owner: &Owner,
+        text: Secret,
+        new: NewKey,
+    ) -> Result<KeyRecord, ManageError> {
+        let parsed = self.0.format.parse(text.expose_secret());
+        let parsed = parsed.ok_or(ManageError::invalid("the text is no key of the format"))?;
+        let digest = self.0.hasher.digest(&parsed);
+        let record = new.record(owner, parsed.into_id(), digest, self.0.clock.now())?;
+        match self.0.store.insert(record.clone()).await? {
+            Write::Done => Ok(record),
+            Write::Conflict => Err(ManageError::new(ManageErrorKind::Conflict)),
+        }
+    }
+
+    /// The record of a key.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `Unavailable`.
+    pub async fn get(&self, owner: &Owner, id: &KeyId) -> Result<KeyRecord, ManageError> {
+        let record = self.0.store.find(id).await?;
+        let record = record.ok_or(ManageError::new(ManageErrorKind::NotFound))?;
+        if record.id() != id {
+            return Err(StoreError::new("the key store answered with another record").into());
+        }
+        if record.owner() != owner {
+            return Err(ManageError::new(ManageErrorKind::NotFound));
+        }
+        Ok(record)
+    }
+
+    /// The keys of an owner, oldest first, those that have expired or were revoked included.
+    ///
+    /// At most `limit` keys, and at most [`MAX_PAGE_LEN`](Self::MAX_PAGE_LEN).
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if `limit` is 0; `Unavailable`.
+    pub async fn list(
+        &self,
+        owner: &Owner,
+        after: Option<PageCursor>,
+        limit: usize,
+    ) -> Result<Page, ManageError> {
+        if limit == 0 {
+            return Err(ManageError::invalid("a page has at least one key"));
+        }
+        let limit = limit.min(Self::MAX_PAGE_LEN);
+        // One more than is shown, to know whether there is another page.
+        let mut keys = self.0.store.list(owner, after.as_ref(), limit + 1).await?;
+        if keys.iter().any(|record| record.owner() != owner) {
+            return Err(StoreError::new("the key store listed keys of another owner").into());
+        }
+        let more = keys.len() > limit;
+        keys.truncate(limit);
+        let next = keys.last().filter(|_| more).map(PageCursor::of);
+        Ok(Page { keys, next })
+    }
+
+    /// Extends a key to `max(now, expiry) + interval`. A key that has expired works again.
+    ///
+    /// A key that never expires stays so.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the interval is not positive or leads beyond the year 9999; `NotFound`,
+    /// `Revoked`, `Conflict`, `Unavailable`.
+    pub async fn extend(
+        &self,
+        owner: &Owner,
+        id: &KeyId,
+        interval: Duration,
+    ) -> Result<KeyRecord, ManageError> {
+        if !interval.is_positive() {
+            return Err(ManageError::invalid("a key is extended by a positive interval"));
+        }
+        self.change(owner, id, |record, now| {
+            let Some(expires_at) = record.expires_at() else {
+                return Ok(None);
+            };
+            let expires_at = later(expires_at.max(now), interval)?;
+            Ok(Some(record.clone().with_expires_at(Some(expires_at))))
+        })
+        .await
+    }
+
+    /// Gives a key a new secret. The old one counts for `overlap` more, and not beyond the expiry of
+    /// the key.
+    ///
+    /// The record stays, with a new digest, if the format can keep its id. Otherwise, as with
+    /// [`OpaqueFormat`](super::OpaqueFormat), a second record takes over owner, name, scopes,
+    /// deadlines, metadata and whether the key is disabled, and the old record expires after
+    /// `overlap`, or earlier if it does so anyway.
+    ///
+    /// A second rotation within the overlap ends the older of the two old secrets.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the overlap is negative or leads beyond the year 9999; `NotFound`, `Revoked`,
+    /// `Random`, `Conflict`, `Unavailable`. After `Unavailable` the old record may expire after
+    /// `overlap` although there is no new one; [`extend`](Self::extend) undoes that.
+    pub async fn rotate(
+        &self,
+        owner: &Owner,
+        id: &KeyId,
+        overlap: Duration,
+    ) -> Result<IssuedKey, ManageError> {
+        if overlap.is_negative() {
+            return Err(ManageError::invalid("the overlap of a rotation is not negative"));
+        }
+        for _ in 0..MAX_ATTEMPTS {
+            let old = self.get(owner, id).await?;
+            let now = self.0.clock.now();
+            let version = next_version(&old)?;
+            let until = later(now, overlap)?;
+            let until = old.expires_at().map_or(until, |expires_at| until.min(expires_at));
+            let draft = KeyDraft::new(owner, now).with_id(id);
+            let (new_id, digest, secret) = self.draw(&draft)?;
+
+            if new_id == *id {
+                let previous = (until > now).then(|| (old.digest().clone(), until));
+                let record = old
+                    .clone()
+                    .with_digest(digest)
+                    .with_previous_digest(previous)
+                    .with_version(version);
+                if self.0.store.replace(record.clone(), old.version()).await? == Write::Done {
+                    return Ok(IssuedKey { record, secret });
+                }
+                continue;
+            }
+
+            let record = KeyRecord::new(new_id, owner.clone(), old.name(), digest, now)?
+                .with_scopes(old.scopes().clone())
+                .with_not_before(old.not_before())
+                .with_expires_at(old.expires_at())
+                .with_disabled(old.disabled())
+                .with_metadata(old.metadata())?;
+            if self.0.store.insert(record.clone()).await? == Write::Conflict {
+                continue;
+            }
+            let ending = old.clone().with_expires_at(Some(until)).with_version(version);
+            let ended = self.0.store.replace(ending, old.version()).await;
+            if matches!(ended, Ok(Write::Done)) {
+                return Ok(IssuedKey { record, secret });
+            }
+            // Nobody will ever know this text. Its record must not stay in the list.
+            let removed = self.0.store.remove(owner, &[record.id().clone()]).await;
+            if let Err(error) = ended.and(removed) {
+                return Err(error.into());
+            }
+        }
+        Err(ManageError::new(ManageErrorKind::Conflict))
+    }
+
+    /// Switches a key off, until [`enable`](Self::enable).
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `Revoked`, `Conflict`, `Unavailable`.
+    pub async fn disable(&self, owner: &Owner, id: &KeyId) -> Result<KeyRecord, ManageError> {
+        self.set_disabled(owner, id, true).await
+    }
+
+    /// Switches a key on.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `Revoked`, `Conflict`, `Unavailable`.
+    pub async fn enable(&self, owner: &Owner, id: &KeyId) -> Result<KeyRecord, ManageError> {
+        self.set_disabled(owner, id, false).await
+    }
+
+    /// Takes a key back, for good. The record stays, so that its id is not forgotten. To take a key
+    /// back twice changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `Conflict`, `Unavailable`.
+    pub async fn revoke(&self, owner: &Owner, id: &KeyId) -> Result<KeyRecord, ManageError> {
+        let revoked = self.change(owner, id, |record, now| {
+            Ok(Some(record.clone().with_revoked_at(Some(now)).with_previous_digest(None)))
+        });
+        match revoked.await {
+            Err(error) if error.kind() == ManageErrorKind::Revoked => self.get(owner, id).await,
+            revoked => revoked,
+        }
+    }
+
+    /// Changes name, scopes and metadata.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid`, `NotFound`, `Revoked`, `Conflict`, `Unavailable`.
+    pub async fn update(
+        &self,
+        owner: &Owner,
+        id: &KeyId,
+        update: KeyUpdate,
+    ) -> Result<KeyRecord, ManageError> {
+        self.change(owner, id, |record, _| update.apply(record)).await
+    }
+
+    /// Deletes keys: all of them, or none if one is not found. An id that occurs twice counts once.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if there are no ids; `NotFound`, `Unavailable`.
+    pub async fn delete(&self, owner: &Owner, ids: &[KeyId]) -> Result<(), ManageError> {
+        let ids: Vec<KeyId> = BTreeSet::from_iter(ids.iter().cloned()).into_iter().collect();
+        if ids.is_empty() {
+            return Err(ManageError::invalid("there is no key to delete"));
+        }
+        match self.0.store.remove(owner, &ids).await? {
+            Write::Done => Ok(()),
+            Write::Conflict => Err(ManageError::new(ManageErrorKind::NotFound)),
+        }
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Parts)) -> Self {
+        set(Arc::make_mut(&mut self.0));
+        self
+    }
+
+    /// A new text, and what the store will have of it. The text is read back as it will be when it
+    /// is presented.
+    fn draw(&self, draft: &KeyDraft<'_>) -> Result<(KeyId, KeyDigest, Secret), ManageError> {
+        let secret = self.0.format.generate(draft)?;
+        let parsed = self.0.format.parse(secret.expose_secret());
+        let parsed =
+            parsed.filter(|_| secret.expose_secret().len() <= super::verifier::MAX_KEY_LEN);
+        let parsed =
+            parsed.ok_or_else(|| GenerateError::new("the format does not read its own key"))?;
+        let digest = self.0.hasher.digest(&parsed);
+        let id = parsed.into_id();
+        Ok((id, digest, secret))
+    }
+
+    async fn set_disabled(
+        &self,
+        owner: &Owner,
+        id: &KeyId,
+        disabled: bool,
+    ) -> Result<KeyRecord, ManageError> {
+        self.change(owner, id, |record, _| {
+            let changes = record.disabled() != disabled;
+            Ok(changes.then(|| record.clone().with_disabled(disabled)))
+        })
+        .await
+    }
+
+    /// Reads, edits and writes, until no other change came in between. An edit that gives `None`
+    /// writes nothing.
+    async fn change(
+        &self,
+        owner: &Owner,
+        id: &KeyId,
+        edit: impl Fn(&KeyRecord, OffsetDateTime) -> Result<Option<KeyRecord>, ManageError> + Send,
+    ) -> Result<KeyRecord, ManageError> {
+        for _ in 0..MAX_ATTEMPTS {
+            let record = self.get(owner, id).await?;
+            let version = next_version(&record)?;
+            let Some(changed) = edit(&record, self.0.clock.now())? else {
+                return Ok(record);
+            };
+            let changed = changed.with_version(version);
+            if self.0.store.replace(changed.clone(), record.version()).await? == Write::Done {
+                return Ok(changed);
+            }
+        }
+        Err(ManageError::new(ManageErrorKind::Conflict))
+    }
+}
+
+impl fmt::Debug for KeyManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyManager")
+            .field("hasher", &self.0.hasher)
+            .field("clock", &self.0.clock)
+            .finish_non_exhaustive()
+    }
+}
+
+impl From<&KeyManager> for KeyVerifier {
+    fn from(keys: &KeyManager) -> Self {
+        keys.verifier()
+    }
+}
+
+impl From<KeyManager> for KeyVerifier {
+    fn from(keys: KeyManager) -> Self {
+        keys.verifier()
+    }
+}
+
+/// A key that was made just now, with its text.
+///
+/// # Security
+///
+/// The text is here and nowhere else. Show it to its owner and drop it.
+#[derive(Debug)]
+pub struct IssuedKey {
+    record: KeyRecord,
+    secret: Secret,
+}
+
+impl IssuedKey {
+    /// What is kept.
+    #[must_use]
+    pub fn record(&self) -> &KeyRecord {
+        &self.record
+    }
+
+    /// The text of the key.
+    #[must_use]
+    pub fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    /// Both, taken apart.
+    #[must_use]
+    pub fn into_parts(self) -> (KeyRecord, Secret) {
+        (self.record, self.secret)
+    }
+}
+
+/// A part of the list of an owner's keys.
+#[derive(Clone, Debug)]
+pub struct Page {
+    keys: Vec<KeyRecord>,
+    next: Option<PageCursor>,
+}
+
+impl Page {
+    /// The keys, oldest first.
+    #[must_use]
+    pub fn keys(&self) -> &[KeyRecord] {
+        &self.keys
+    }
+
+    /// The keys, taken out.
+    #[must_use]
+    pub fn into_keys(self) -> Vec<KeyRecord> {
+        self.keys
+    }
+
+    /// Where the next page starts. `None`: this is the last one.
+    #[must_use]
+    pub fn next(&self) -> Option<&PageCursor> {
+        self.next.as_ref()
+    }
+}
+
+/// The version after a change. A revoked key has none: nothing changes it any more.
+fn next_version(record: &KeyRecord) -> Result<u64, ManageError> {
+    if record.revoked() {
+        return Err(ManageError::new(ManageErrorKind::Revoked));
+    }
+    record.version().checked_add(1).ok_or(ManageError::new(ManageErrorKind::Conflict))
+}
+
+#[cfg(test)]
+mod tests;

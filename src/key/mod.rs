@@ -1,0 +1,78 @@
+//! Verification of API keys, and their life from making to revocation.
+//!
+//! 1. A key proves its owner by a secret that only its holder has. What is stored is a digest.
+//! 2. A [`KeyManager`] makes keys, shows their text once, and extends, rotates, disables, revokes and
+//!    deletes them. Every call names the owner.
+//! 3. A [`KeyVerifier`] decides about a presented text: a [`VerifiedKey`], or a [`VerifyError`] that
+//!    tells a refusal apart from a store that cannot answer.
+//! 4. A [`KeyStore`] keeps the records. [`MemoryKeyStore`] is one; a store of your own has five
+//!    methods and no rules.
+//! 5. A [`KeyFormat`] reads and makes the texts: [`PrefixedFormat`] for new systems,
+//!    [`OpaqueFormat`] for keys that another system has handed out.
+//!
+//! Nothing here needs a server. A queue consumer and a command line verify keys in the same way.
+//!
+//! # Examples
+//!
+//! ```
+//! use time::Duration;
+//! use tower_webhook::key::{KeyManager, MemoryKeyStore, NewKey, Owner, Scope, Scopes};
+//! use tower_webhook::key::VerifyErrorKind;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let keys = KeyManager::new(MemoryKeyStore::new());
+//! let ann = Owner::new("ann")?;
+//! let new = NewKey::new("deploy bot")
+//!     .with_scopes(Scopes::parse(["deploy"])?)
+//!     .with_expires_in(Duration::days(60));
+//! let (record, secret) = keys.generate(&ann, new).await?.into_parts();
+//!
+//! // Elsewhere, with a text that somebody presents:
+//! let verifier = keys.verifier();
+//! let verified = verifier.verify(secret.expose_secret().as_bytes()).await?;
+//! assert_eq!(verified.owner(), &ann);
+//! assert!(verified.scopes().contains(&Scope::new("deploy")?));
+//!
+//! keys.revoke(&ann, record.id()).await?;
+//! let refused = verifier.verify(secret.expose_secret().as_bytes()).await;
+//! assert_eq!(refused.map_err(|error| error.kind()).err(), Some(VerifyErrorKind::Revoked));
+//! # Ok(())
+//! # }
+//! ```
+
+mod crc32;
+mod digest;
+mod format;
+mod id;
+mod manage_error;
+mod manager;
+mod memory;
+mod moment;
+mod new_key;
+mod opaque;
+mod prefixed;
+mod record;
+mod scope;
+mod state;
+mod store;
+mod verifier;
+
+pub use self::digest::{
+    DigestAlgorithm, InvalidDigest, KeyDigest, KeyHasher, Pepper, UnknownPepper,
+};
+pub use self::format::{GenerateError, KeyDraft, KeyFormat, ParsedKey, random_base62};
+pub use self::id::{InvalidId, KeyId, Owner};
+pub use self::manage_error::{ManageError, ManageErrorKind};
+pub use self::manager::{IssuedKey, KeyManager, Page};
+pub use self::memory::MemoryKeyStore;
+pub use self::new_key::{KeyUpdate, NewKey};
+pub use self::opaque::OpaqueFormat;
+pub use self::prefixed::PrefixedFormat;
+pub use self::record::{DecodeError, DecodeErrorKind, InvalidRecord, KeyRecord};
+pub use self::scope::{InvalidScope, Scope, Scopes};
+pub use self::state::{KeyState, state};
+pub use self::store::{InvalidCursor, KeyStore, PageCursor, StoreError, Write};
+pub use self::verifier::{
+    Attempt, KeyVerifier, PendingVerification, VerifiedKey, VerifyError, VerifyErrorKind,
+};

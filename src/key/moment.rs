@@ -1,0 +1,98 @@
+use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
+
+/// A point in time of the years 0 to 9999 in 12 bytes, whole nanoseconds included.
+///
+/// `OffsetDateTime` has 16 bytes and can lie outside of what RFC 3339 can write.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct Moment {
+    high: i32,
+    low: u32,
+    nanosecond: u32,
+}
+
+/// 0000-01-01T00:00:00Z.
+const FIRST: i64 = -62_167_219_200;
+/// 9999-12-31T23:59:59Z.
+const LAST: i64 = 253_402_300_799;
+
+impl Moment {
+    /// A time outside the range counts as the nearest one inside.
+    pub(super) fn new(time: OffsetDateTime) -> Self {
+        let seconds = time.unix_timestamp();
+        if seconds < FIRST {
+            return Self::pack(FIRST, 0);
+        }
+        if seconds > LAST {
+            return Self::pack(LAST, 999_999_999);
+        }
+        Self::pack(seconds, time.nanosecond())
+    }
+
+    fn pack(seconds: i64, nanosecond: u32) -> Self {
+        Self { high: (seconds >> 32) as i32, low: seconds as u32, nanosecond }
+    }
+
+    pub(super) fn time(self) -> OffsetDateTime {
+        let seconds = (i64::from(self.high) << 32) | i64::from(self.low);
+        OffsetDateTime::from_unix_timestamp(seconds)
+            .and_then(|time| time.replace_nanosecond(self.nanosecond))
+            .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    }
+
+    /// RFC 3339 in UTC with as many digits of a second as it takes.
+    pub(super) fn encode(self) -> String {
+        self.time().format(&Rfc3339).unwrap_or_default()
+    }
+
+    pub(super) fn decode(text: &str) -> Option<Self> {
+        let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        let time = time.checked_to_offset(UtcOffset::UTC)?;
+        (FIRST..=LAST).contains(&time.unix_timestamp()).then(|| Self::new(time))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_time_is_kept_to_the_nanosecond(seconds in FIRST..=LAST, nanosecond in 0..1_000_000_000_u32) {
+            let time = OffsetDateTime::from_unix_timestamp(seconds).unwrap()
+                .replace_nanosecond(nanosecond).unwrap();
+            let moment = Moment::new(time);
+            prop_assert_eq!(moment.time(), time);
+            prop_assert_eq!(Moment::decode(&moment.encode()), Some(moment));
+        }
+
+        #[test]
+        fn moments_are_ordered_as_times(a in FIRST..=LAST, b in FIRST..=LAST) {
+            let time = |seconds| OffsetDateTime::from_unix_timestamp(seconds).unwrap();
+            prop_assert_eq!(Moment::new(time(a)).cmp(&Moment::new(time(b))), a.cmp(&b));
+        }
+    }
+
+    #[test]
+    fn a_time_outside_the_range_is_moved_into_it() {
+        let early = OffsetDateTime::from_unix_timestamp(FIRST - 1).unwrap();
+
+        assert_eq!(Moment::new(early).encode(), "0000-01-01T00:00:00Z");
+        let last = OffsetDateTime::from_unix_timestamp(LAST).unwrap();
+        assert_eq!(Moment::new(last).encode(), "9999-12-31T23:59:59Z");
+    }
+
+    #[test]
+    fn another_offset_is_the_same_moment() {
+        assert_eq!(
+            Moment::decode("2026-01-01T01:00:00.5+01:00"),
+            Moment::decode("2026-01-01T00:00:00.500Z")
+        );
+        for text in ["", "2026-01-01", "2026-01-01T00:00:00", "2026-13-01T00:00:00Z", "1700000000"]
+        {
+            assert_eq!(Moment::decode(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,240 @@
+use std::fmt;
+
+use time::{Duration, OffsetDateTime, UtcOffset};
+
+use super::{KeyDigest, KeyId, KeyRecord, ManageError, Owner, Scopes};
+
+/// What is asked for when a key is made.
+///
+/// Without more, the key is enabled, works at once, never expires and **grants nothing**: scopes are
+/// written, and so is [`with_all_scopes`](Self::with_all_scopes).
+///
+/// # Examples
+///
+/// ```
+/// use time::Duration;
+/// use tower_webhook::key::{NewKey, Scopes};
+///
+/// let new = NewKey::new("deploy bot")
+///     .with_scopes(Scopes::parse(["deploy"])?)
+///     .with_expires_in(Duration::days(60));
+/// # Ok::<(), tower_webhook::key::InvalidScope>(())
+/// ```
+#[derive(Clone)]
+pub struct NewKey {
+    name: String,
+    scopes: Scopes,
+    pub(super) expires: Option<Expiry>,
+    not_before: Option<OffsetDateTime>,
+    metadata: Option<Box<str>>,
+    disabled: bool,
+}
+
+impl NewKey {
+    /// A key with a name: 1 to 128 characters on one line.
+    ///
+    /// The limits of this and of everything else are checked when the key is made.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            scopes: Scopes::NONE,
+            expires: None,
+            not_before: None,
+            metadata: None,
+            disabled: false,
+        }
+    }
+
+    /// Sets what the key may do.
+    #[must_use]
+    pub fn with_scopes(mut self, scopes: Scopes) -> Self {
+        self.scopes = scopes;
+        self
+    }
+
+    /// Lets the key do everything: [`Scopes::ALL`].
+    #[must_use]
+    pub fn with_all_scopes(self) -> Self {
+        self.with_scopes(Scopes::ALL)
+    }
+
+    /// Lets the key expire this long after it was made. The interval is positive.
+    #[must_use]
+    pub fn with_expires_in(mut self, interval: Duration) -> Self {
+        self.expires = Some(Expiry::In(interval));
+        self
+    }
+
+    /// Lets the key expire at this time.
+    #[must_use]
+    pub fn with_expires_at(mut self, expires_at: OffsetDateTime) -> Self {
+        self.expires = Some(Expiry::At(expires_at));
+        self
+    }
+
+    /// Lets the key work from this time on, which is before its expiry.
+    #[must_use]
+    pub fn with_not_before(mut self, not_before: OffsetDateTime) -> Self {
+        self.not_before = Some(not_before);
+        self
+    }
+
+    /// Adds the application's own data: a JSON text of at most 64 KiB, which is kept byte for byte.
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: impl Into<Box<str>>) -> Self {
+        self.metadata = Some(metadata.into());
+        self
+    }
+
+    /// Makes the key switched off.
+    #[must_use]
+    pub fn with_disabled(mut self, disabled: bool) -> Self {
+        self.disabled = disabled;
+        self
+    }
+
+    pub(super) fn record(
+        &self,
+        owner: &Owner,
+        id: KeyId,
+        digest: KeyDigest,
+        now: OffsetDateTime,
+    ) -> Result<KeyRecord, ManageError> {
+        let expires_at = self.expires.map(|expiry| expiry.time(now)).transpose()?;
+        if let (Some(not_before), Some(expires_at)) = (self.not_before, expires_at)
+            && not_before >= expires_at
+        {
+            return Err(ManageError::invalid("a key starts to work before it expires"));
+        }
+        let record = KeyRecord::new(id, owner.clone(), &self.name, digest, now)?
+            .with_scopes(self.scopes.clone())
+            .with_expires_at(expires_at)
+            .with_not_before(self.not_before)
+            .with_disabled(self.disabled)
+            .with_metadata(self.metadata.clone())?;
+        Ok(record)
+    }
+}
+
+impl fmt::Debug for NewKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewKey")
+            .field("name", &self.name)
+            .field("scopes", &self.scopes)
+            .field("expires", &self.expires)
+            .field("not_before", &self.not_before)
+            .field("disabled", &self.disabled)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A change to a key: what is not set stays.
+///
+/// # Examples
+///
+/// ```
+/// use tower_webhook::key::{KeyUpdate, Scopes};
+///
+/// let update = KeyUpdate::new().with_name("ci").with_scopes(Scopes::parse(["deploy"])?);
+/// # Ok::<(), tower_webhook::key::InvalidScope>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct KeyUpdate {
+    name: Option<String>,
+    scopes: Option<Scopes>,
+    metadata: Option<Option<Box<str>>>,
+}
+
+impl KeyUpdate {
+    /// No change.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Changes the name.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Changes what the key may do.
+    #[must_use]
+    pub fn with_scopes(mut self, scopes: Scopes) -> Self {
+        self.scopes = Some(scopes);
+        self
+    }
+
+    /// Changes the application's own data, as a whole. `None` takes it away.
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: Option<impl Into<Box<str>>>) -> Self {
+        self.metadata = Some(metadata.map(Into::into));
+        self
+    }
+
+    /// `None` if there is nothing to change.
+    pub(super) fn apply(&self, record: &KeyRecord) -> Result<Option<KeyRecord>, ManageError> {
+        if self.name.is_none() && self.scopes.is_none() && self.metadata.is_none() {
+            return Ok(None);
+        }
+        let mut record = record.clone();
+        if let Some(name) = &self.name {
+            record = record.with_name(name)?;
+        }
+        if let Some(scopes) = &self.scopes {
+            record = record.with_scopes(scopes.clone());
+        }
+        if let Some(metadata) = &self.metadata {
+            record = record.with_metadata(metadata.clone())?;
+        }
+        Ok(Some(record))
+    }
+}
+
+impl fmt::Debug for KeyUpdate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyUpdate")
+            .field("name", &self.name)
+            .field("scopes", &self.scopes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// When a new key expires.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Expiry {
+    In(Duration),
+    At(OffsetDateTime),
+}
+
+impl Expiry {
+    pub(super) fn is_over(self, now: OffsetDateTime) -> bool {
+        match self {
+            Self::In(interval) => !interval.is_positive(),
+            Self::At(expires_at) => expires_at <= now,
+        }
+    }
+
+    fn time(self, now: OffsetDateTime) -> Result<OffsetDateTime, ManageError> {
+        match self {
+            Self::In(interval) if !interval.is_positive() => {
+                Err(ManageError::invalid("a key expires after a positive interval"))
+            }
+            Self::In(interval) => later(now, interval),
+            Self::At(expires_at) => later(expires_at, Duration::ZERO),
+        }
+    }
+}
+
+/// `time + interval`, within the years 0 to 9999.
+pub(super) fn later(
+    time: OffsetDateTime,
+    interval: Duration,
+) -> Result<OffsetDateTime, ManageError> {
+    time.checked_add(interval)
+        .and_then(|time| time.checked_to_offset(UtcOffset::UTC))
+        .filter(|time| (0..=9999).contains(&time.year()))
+        .ok_or(ManageError::invalid("the time is beyond the year 9999"))
+}

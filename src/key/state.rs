@@ -1,0 +1,144 @@
+use time::OffsetDateTime;
+
+use super::moment::Moment;
+use super::{KeyDigest, KeyRecord};
+
+/// What a key is good for at one point in time.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum KeyState {
+    /// The key opens what its scopes grant.
+    Active,
+    /// The key works from a later time on.
+    NotYetValid,
+    /// The key's time is over. It can be extended.
+    Expired,
+    /// The key is switched off. It can be switched on again.
+    Disabled,
+    /// The key was taken back, for good.
+    Revoked,
+}
+
+/// The state of a key at the time `now`.
+///
+/// 1. A revoked key is revoked, whatever else is true of it.
+/// 2. A disabled key is disabled.
+/// 3. A key expires at its deadline: it works while `now < expires_at`.
+/// 4. A key works from its start on: while `now >= not_before`.
+///
+/// # Examples
+///
+/// ```
+/// use time::{Duration, OffsetDateTime};
+/// use tower_webhook::key::{KeyFormat, KeyHasher, KeyId, KeyRecord, KeyState, Owner, ParsedKey, state};
+///
+/// let now = OffsetDateTime::UNIX_EPOCH;
+/// let id = KeyId::new("k1")?;
+/// let digest = KeyHasher::sha256().digest(&ParsedKey::new(id.clone(), "secret"));
+/// let record = KeyRecord::new(id, Owner::new("ann")?, "laptop", digest, now)?
+///     .with_expires_at(Some(now + Duration::HOUR));
+///
+/// assert_eq!(state(&record, now + Duration::HOUR - Duration::NANOSECOND), KeyState::Active);
+/// assert_eq!(state(&record, now + Duration::HOUR), KeyState::Expired);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub fn state(record: &KeyRecord, now: OffsetDateTime) -> KeyState {
+    let now = Moment::new(now);
+    if record.revoked() {
+        KeyState::Revoked
+    } else if record.disabled() {
+        KeyState::Disabled
+    } else if record.expiry().is_some_and(|expiry| now >= expiry) {
+        KeyState::Expired
+    } else if record.start().is_some_and(|start| now < start) {
+        KeyState::NotYetValid
+    } else {
+        KeyState::Active
+    }
+}
+
+/// The digest from before a rotation, as long as it still counts: before its own deadline, and while
+/// the key itself is active. The overlap never makes a key live longer.
+pub(super) fn usable_previous(record: &KeyRecord, now: OffsetDateTime) -> Option<&KeyDigest> {
+    let (digest, until) = record.previous()?;
+    (Moment::new(now) < *until && state(record, now) == KeyState::Active).then_some(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use time::Duration;
+
+    use super::*;
+    use crate::key::{KeyHasher, KeyId, Owner, ParsedKey};
+
+    fn at(second: i64) -> OffsetDateTime {
+        OffsetDateTime::UNIX_EPOCH + Duration::seconds(second)
+    }
+
+    fn record() -> KeyRecord {
+        let id = KeyId::new("k1").unwrap();
+        let digest = KeyHasher::sha256().digest(&ParsedKey::new(id.clone(), "secret"));
+        KeyRecord::new(id, Owner::new("ann").unwrap(), "laptop", digest, at(0)).unwrap()
+    }
+
+    #[test]
+    fn deadlines_are_exclusive_to_the_nanosecond() {
+        let record = record().with_not_before(Some(at(10))).with_expires_at(Some(at(20)));
+        let nanosecond = Duration::NANOSECOND;
+
+        for (now, expected) in [
+            (at(10) - nanosecond, KeyState::NotYetValid),
+            (at(10), KeyState::Active),
+            (at(20) - nanosecond, KeyState::Active),
+            (at(20), KeyState::Expired),
+            (at(20) + nanosecond, KeyState::Expired),
+        ] {
+            assert_eq!(state(&record, now), expected, "{now}");
+        }
+    }
+
+    #[test]
+    fn a_key_without_deadlines_is_active_at_any_time() {
+        for second in [-60_000_000_000, -1, 0, 250_000_000_000] {
+            assert_eq!(state(&record(), at(second)), KeyState::Active);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_state_is_that_of_the_model(
+            not_before in proptest::option::of(-3..3_i64),
+            expires_at in proptest::option::of(-3..3_i64),
+            revoked_at in proptest::option::of(-3..3_i64),
+            previous_until in proptest::option::of(-3..3_i64),
+            disabled: bool,
+            now in -4..4_i64,
+        ) {
+            let mut record = record()
+                .with_not_before(not_before.map(at))
+                .with_expires_at(expires_at.map(at))
+                .with_revoked_at(revoked_at.map(at))
+                .with_disabled(disabled);
+            if let Some(until) = previous_until {
+                let digest = record.digest().clone();
+                record = record.with_previous_digest(Some((digest, at(until))));
+            }
+            let holds = [
+                (KeyState::Revoked, revoked_at.is_some()),
+                (KeyState::Disabled, disabled),
+                (KeyState::Expired, expires_at.is_some_and(|end| end <= now)),
+                (KeyState::NotYetValid, not_before.is_some_and(|start| start > now)),
+                (KeyState::Active, true),
+            ];
+            let (expected, _) = holds.into_iter().find(|(_, holds)| *holds).unwrap();
+            prop_assert_eq!(state(&record, at(now)), expected);
+
+            let usable = expected == KeyState::Active && previous_until.is_some_and(|end| end > now);
+            prop_assert_eq!(usable_previous(&record, at(now)).is_some(), usable);
+            if usable {
+                prop_assert!(expires_at.is_none_or(|end| now < end));
+            }
+        }
+    }
+}

@@ -1,0 +1,464 @@
+use std::error::Error;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use smol_str::SmolStr;
+
+use super::state::usable_previous;
+use super::{
+    KeyFormat, KeyHasher, KeyId, KeyRecord, KeyState, KeyStore, Owner, ParsedKey, PrefixedFormat,
+    Scopes, StoreError, state,
+};
+use crate::credential::Secret;
+use crate::{Clock, SystemTimer, Timer};
+
+/// The most bytes of a key, whatever its format.
+pub(super) const MAX_KEY_LEN: usize = 256;
+
+/// Decides whether a presented key is good.
+///
+/// 1. A text that is too long, not UTF-8 or not of the [`KeyFormat`] is refused, and the store is
+///    not asked.
+/// 2. The store is asked for the record of the id. An error, a panic, an answer after the deadline
+///    and the record of another id are faults of the store and say nothing about the key.
+/// 3. The digest of the presented key is computed whether or not there is a record, and compared in
+///    constant time.
+/// 4. The time is read once, after the record has arrived, and decides about every deadline.
+///
+/// Clones share everything.
+///
+/// # Examples
+///
+/// ```
+/// use tower_webhook::key::{KeyManager, MemoryKeyStore, NewKey, Owner, VerifyErrorKind};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let keys = KeyManager::new(MemoryKeyStore::new());
+/// let verifier = keys.verifier();
+/// let issued = keys.generate(&Owner::new("ann")?, NewKey::new("laptop")).await?;
+///
+/// let verified = verifier.verify(issued.secret().expose_secret().as_bytes()).await?;
+/// assert_eq!(verified.owner().as_str(), "ann");
+///
+/// let refused = verifier.verify(b"opensesame").await;
+/// assert_eq!(refused.map_err(|error| error.kind()).err(), Some(VerifyErrorKind::Malformed));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct KeyVerifier(Arc<Parts>);
+
+#[derive(Clone)]
+struct Parts {
+    store: Arc<dyn KeyStore>,
+    format: Arc<dyn KeyFormat>,
+    hasher: KeyHasher,
+    clock: Clock,
+    store_deadline: Duration,
+    timer: Arc<dyn Timer>,
+}
+
+impl KeyVerifier {
+    /// A verifier of keys in the [default format](PrefixedFormat::default), with digests by
+    /// [SHA-256](KeyHasher::sha256), on the [system's clock](Clock::system).
+    #[must_use]
+    pub fn new(store: impl KeyStore) -> Self {
+        Self(Arc::new(Parts {
+            store: Arc::new(store),
+            format: Arc::new(PrefixedFormat::default()),
+            hasher: KeyHasher::sha256(),
+            clock: Clock::system(),
+            store_deadline: Duration::from_secs(1),
+            timer: Arc::new(SystemTimer::new()),
+        }))
+    }
+
+    /// Sets how keys are read.
+    #[must_use]
+    pub fn with_format(self, format: impl KeyFormat) -> Self {
+        self.with(|parts| parts.format = Arc::new(format))
+    }
+
+    /// Sets how keys are compared.
+    #[must_use]
+    pub fn with_hasher(self, hasher: KeyHasher) -> Self {
+        self.with(|parts| parts.hasher = hasher)
+    }
+
+    /// Sets the clock that deadlines of keys are compared with.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        self.with(|parts| parts.clock = clock)
+    }
+
+    /// Sets how long the store may take. The default is one second.
+    ///
+    /// The store's future is dropped at the deadline.
+    #[must_use]
+    pub fn with_store_deadline(self, deadline: Duration) -> Self {
+        self.with(|parts| parts.store_deadline = deadline)
+    }
+
+    /// Sets what measures the store's deadline. The default is [`SystemTimer`].
+    #[must_use]
+    pub fn with_timer(self, timer: impl Timer) -> Self {
+        self.with(|parts| parts.timer = Arc::new(timer))
+    }
+
+    /// Starts to verify a presented key.
+    ///
+    /// The answer is there at once, without an allocation, if the text is refused unread or the
+    /// store answers through [`find_ready`](KeyStore::find_ready).
+    #[must_use]
+    pub fn begin(&self, presented: &[u8]) -> Attempt {
+        let parts = &*self.0;
+        let key = match parts.parse(presented) {
+            Ok(key) => key,
+            Err(error) => return Attempt::Ready(Err(error)),
+        };
+        let mut visits = 0_u32;
+        let mut verdict = None;
+        let mut visit = |record: Option<&KeyRecord>| {
+            visits = visits.saturating_add(1);
+            verdict = Some(parts.judge(&key, record));
+        };
+        // The closure's state is looked at only if nothing panicked.
+        let asked = AssertUnwindSafe(|| parts.store.find_ready(key.id(), &mut visit));
+        match (catch_unwind(asked), verdict) {
+            (Ok(false), _) => Attempt::Pending(self.clone().ask(key)),
+            (Ok(true), Some(verdict)) if visits == 1 => Attempt::Ready(verdict),
+            (Ok(true), _) => {
+                Attempt::Ready(Err(VerifyError::fault(key.into_id(), Fault::NoAnswer)))
+            }
+            (Err(_), _) => Attempt::Ready(Err(VerifyError::fault(key.into_id(), Fault::Panicked))),
+        }
+    }
+
+    /// Verifies a presented key.
+    ///
+    /// # Errors
+    ///
+    /// The key is refused, or the store cannot answer: see [`VerifyErrorKind`].
+    pub async fn verify(&self, presented: &[u8]) -> Result<VerifiedKey, VerifyError> {
+        match self.begin(presented) {
+            Attempt::Ready(verdict) => verdict,
+            Attempt::Pending(verdict) => verdict.await,
+        }
+    }
+
+    /// Takes keys out of a text that has them in the wrong place: see [`KeyFormat::redact`].
+    #[must_use]
+    pub fn redact(&self, text: &str) -> Option<String> {
+        self.0.format.redact(text)
+    }
+
+    /// A verifier over parts that are shared with a manager.
+    pub(super) fn from_parts(
+        store: Arc<dyn KeyStore>,
+        format: Arc<dyn KeyFormat>,
+        hasher: KeyHasher,
+        clock: Clock,
+    ) -> Self {
+        let parts = Parts {
+            store,
+            format,
+            hasher,
+            clock,
+            store_deadline: Duration::from_secs(1),
+            timer: Arc::new(SystemTimer::new()),
+        };
+        Self(Arc::new(parts))
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Parts)) -> Self {
+        set(Arc::make_mut(&mut self.0));
+        self
+    }
+
+    fn ask(self, key: ParsedKey<'_>) -> PendingVerification {
+        let layout = key.layout();
+        let secret = Secret::new(key.secret());
+        let id = key.into_id();
+        Box::pin(async move {
+            let parts = &*self.0;
+            match parts.find(&id).await {
+                Ok(record) => {
+                    let key = ParsedKey::with_layout(id, secret.expose_secret(), layout);
+                    parts.judge(&key, record.as_ref())
+                }
+                Err(fault) => Err(VerifyError::fault(id, fault)),
+            }
+        })
+    }
+}
+
+impl fmt::Debug for KeyVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyVerifier")
+            .field("hasher", &self.0.hasher)
+            .field("clock", &self.0.clock)
+            .field("store_deadline", &self.0.store_deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Parts {
+    fn parse<'a>(&self, presented: &'a [u8]) -> Result<ParsedKey<'a>, VerifyError> {
+        let malformed = VerifyError { kind: VerifyErrorKind::Malformed, id: None, fault: None };
+        if presented.len() > MAX_KEY_LEN {
+            return Err(malformed);
+        }
+        let text = std::str::from_utf8(presented).ok();
+        text.and_then(|text| self.format.parse(text)).ok_or(malformed)
+    }
+
+    /// Asks the store, for as long as it may take.
+    async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, Fault> {
+        // The store is not used again for this request, and neither is its future after a panic.
+        let mut find =
+            catch_unwind(AssertUnwindSafe(|| self.store.find(id))).map_err(|_| Fault::Panicked)?;
+        let mut sleep = None;
+        poll_fn(|context| {
+            match catch_unwind(AssertUnwindSafe(|| find.as_mut().poll(context))) {
+                Ok(Poll::Ready(found)) => return Poll::Ready(found.map_err(Fault::Store)),
+                Ok(Poll::Pending) => {}
+                Err(_) => return Poll::Ready(Err(Fault::Panicked)),
+            }
+            let sleep = sleep.get_or_insert_with(|| self.timer.sleep(self.store_deadline));
+            sleep.as_mut().poll(context).map(|()| Err(Fault::TooSlow))
+        })
+        .await
+    }
+
+    /// The verdict. Everything is computed before anything is decided, and the work is the same with
+    /// and without a record.
+    fn judge(
+        &self,
+        key: &ParsedKey<'_>,
+        record: Option<&KeyRecord>,
+    ) -> Result<VerifiedKey, VerifyError> {
+        let now = self.clock.now();
+        let bound = record.is_none_or(|record| record.id() == key.id());
+        let current = match record {
+            Some(record) => self.hasher.compare(record.digest(), key),
+            None => Ok(self.hasher.compare_decoy(key)),
+        };
+        let previous = record
+            .and_then(|record| usable_previous(record, now))
+            .map(|digest| self.hasher.compare(digest, key));
+        let state = record.map(|record| state(record, now));
+
+        let fault = |fault| Err(VerifyError::fault(key.id().clone(), fault));
+        let refuse = |kind| Err(VerifyError { kind, id: Some(key.id().clone()), fault: None });
+        if !bound {
+            return fault(Fault::OtherRecord);
+        }
+        let Ok(current) = current else {
+            return fault(Fault::UnknownPepper);
+        };
+        let (matches, unchecked) = match previous {
+            None => (current, false),
+            Some(Ok(previous)) => (current.or(previous), false),
+            Some(Err(_)) => (current, true),
+        };
+        match (record, state, matches.to_bool()) {
+            (None, _, _) | (_, None, _) => refuse(VerifyErrorKind::Unknown),
+            (Some(_), _, false) if unchecked => fault(Fault::UnknownPepper),
+            (Some(_), _, false) => refuse(VerifyErrorKind::WrongSecret),
+            (Some(record), Some(KeyState::Active), true) => Ok(VerifiedKey::new(record)),
+            (Some(_), Some(KeyState::NotYetValid), true) => refuse(VerifyErrorKind::NotYetValid),
+            (Some(_), Some(KeyState::Expired), true) => refuse(VerifyErrorKind::Expired),
+            (Some(_), Some(KeyState::Disabled), true) => refuse(VerifyErrorKind::Disabled),
+            (Some(_), Some(KeyState::Revoked), true) => refuse(VerifyErrorKind::Revoked),
+        }
+    }
+}
+
+/// A verification that waits for the store. It keeps what it needs and borrows nothing.
+pub type PendingVerification =
+    Pin<Box<dyn Future<Output = Result<VerifiedKey, VerifyError>> + Send + 'static>>;
+
+/// What [`KeyVerifier::begin`] has for an answer.
+#[must_use]
+pub enum Attempt {
+    /// The verdict.
+    Ready(Result<VerifiedKey, VerifyError>),
+    /// The verdict comes when the store has answered.
+    Pending(PendingVerification),
+}
+
+impl fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready(verdict) => f.debug_tuple("Ready").field(verdict).finish(),
+            Self::Pending(_) => f.write_str("Pending(..)"),
+        }
+    }
+}
+
+/// A key that was presented and is good. Only a [`KeyVerifier`] makes one.
+#[derive(Clone, Debug)]
+pub struct VerifiedKey {
+    id: KeyId,
+    owner: Owner,
+    name: SmolStr,
+    scopes: Scopes,
+}
+
+impl VerifiedKey {
+    fn new(record: &KeyRecord) -> Self {
+        Self {
+            id: record.id().clone(),
+            owner: record.owner().clone(),
+            name: record.shared_name(),
+            scopes: record.scopes().clone(),
+        }
+    }
+
+    /// The id of the key.
+    #[must_use]
+    pub fn id(&self) -> &KeyId {
+        &self.id
+    }
+
+    /// Whom the key belongs to.
+    #[must_use]
+    pub fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    /// What the owner calls the key.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the key may do.
+    #[must_use]
+    pub fn scopes(&self) -> &Scopes {
+        &self.scopes
+    }
+}
+
+/// Why a presented key is not good.
+///
+/// # Security
+///
+/// The kind is for logs. A caller who is told more than "refused" learns which ids exist.
+/// [`NotYetValid`](VerifyErrorKind::NotYetValid), [`Expired`](VerifyErrorKind::Expired),
+/// [`Disabled`](VerifyErrorKind::Disabled) and [`Revoked`](VerifyErrorKind::Revoked) are given only
+/// to whoever presented the right secret.
+pub struct VerifyError {
+    kind: VerifyErrorKind,
+    id: Option<KeyId>,
+    fault: Option<Box<Fault>>,
+}
+
+/// The reasons of a [`VerifyError`].
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum VerifyErrorKind {
+    /// The text is no key of the format. The store was not asked.
+    Malformed,
+    /// There is no key with this id.
+    Unknown,
+    /// The id exists, the secret is another one.
+    WrongSecret,
+    /// The key works from a later time on.
+    NotYetValid,
+    /// The key's time is over.
+    Expired,
+    /// The key is switched off.
+    Disabled,
+    /// The key was taken back.
+    Revoked,
+    /// The store failed or is not set up to check this key. Nothing is known about the key.
+    StoreUnavailable,
+}
+
+impl VerifyError {
+    fn fault(id: KeyId, fault: Fault) -> Self {
+        let kind = VerifyErrorKind::StoreUnavailable;
+        Self { kind, id: Some(id), fault: Some(Box::new(fault)) }
+    }
+
+    /// The reason.
+    #[must_use]
+    pub fn kind(&self) -> VerifyErrorKind {
+        self.kind
+    }
+
+    /// The id that the text named, if it was a key of the format. Whoever presented it need not
+    /// have the key.
+    #[must_use]
+    pub fn key_id(&self) -> Option<&KeyId> {
+        self.id.as_ref()
+    }
+}
+
+impl fmt::Debug for VerifyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("VerifyError");
+        debug.field("kind", &self.kind).field("key_id", &self.id);
+        if let Some(fault) = &self.fault {
+            debug.field("source", fault);
+        }
+        debug.finish()
+    }
+}
+
+impl fmt::Display for VerifyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            VerifyErrorKind::Malformed => "the text is no key",
+            VerifyErrorKind::Unknown => "the key is unknown",
+            VerifyErrorKind::WrongSecret => "the key has another secret",
+            VerifyErrorKind::NotYetValid => "the key is not valid yet",
+            VerifyErrorKind::Expired => "the key has expired",
+            VerifyErrorKind::Disabled => "the key is disabled",
+            VerifyErrorKind::Revoked => "the key was revoked",
+            VerifyErrorKind::StoreUnavailable => "the key could not be checked",
+        })
+    }
+}
+
+impl Error for VerifyError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self.fault.as_deref()? {
+            Fault::Store(error) => Some(error),
+            fault => Some(fault),
+        }
+    }
+}
+
+/// What went wrong between this process and its store.
+#[derive(Debug)]
+enum Fault {
+    Store(StoreError),
+    TooSlow,
+    Panicked,
+    NoAnswer,
+    OtherRecord,
+    UnknownPepper,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Store(_) => "the key store cannot answer",
+            Self::TooSlow => "the key store did not answer within its deadline",
+            Self::Panicked => "the key store panicked",
+            Self::NoAnswer => "the key store said it had answered and had not, or answered twice",
+            Self::OtherRecord => "the key store answered with the record of another key",
+            Self::UnknownPepper => "the pepper of the stored digest is not configured",
+        })
+    }
+}
+
+impl Error for Fault {}

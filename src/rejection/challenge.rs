@@ -1,0 +1,132 @@
+use std::fmt::Write as _;
+
+use http::HeaderValue;
+
+use crate::config::ConfigError;
+
+/// The authentication schemes that a challenge can name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum ChallengeScheme {
+    /// A key in a header of its own, a cookie, the query, the path or the body.
+    ApiKey,
+    /// RFC 7617.
+    Basic,
+    /// RFC 6750.
+    Bearer,
+}
+
+/// The `WWW-Authenticate` values of a layer, made once when the layer is built.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Challenges {
+    plain: Vec<HeaderValue>,
+    /// The same, after a credential that came by `Bearer` and is not good (RFC 6750, section 3.1).
+    invalid_token: Vec<HeaderValue>,
+}
+
+impl Challenges {
+    /// # Errors
+    ///
+    /// Returns an error if the realm has a character that a quoted string of a header cannot hold.
+    pub(crate) fn new(schemes: &[ChallengeScheme], realm: &str) -> Result<Self, ConfigError> {
+        let realm = quote(realm)?;
+        let mut challenges = Self { plain: Vec::new(), invalid_token: Vec::new() };
+        for scheme in distinct(schemes) {
+            let (plain, invalid) = match scheme {
+                ChallengeScheme::ApiKey => (format!("ApiKey realm={realm}"), None),
+                ChallengeScheme::Basic => (format!("Basic realm={realm}, charset=\"UTF-8\""), None),
+                ChallengeScheme::Bearer => (
+                    format!("Bearer realm={realm}"),
+                    Some(format!("Bearer realm={realm}, error=\"invalid_token\"")),
+                ),
+            };
+            let plain = header_value(plain)?;
+            challenges.invalid_token.push(match invalid {
+                Some(invalid) => header_value(invalid)?,
+                None => plain.clone(),
+            });
+            challenges.plain.push(plain);
+        }
+        Ok(challenges)
+    }
+
+    pub(super) fn values(&self, invalid_token: bool) -> &[HeaderValue] {
+        if invalid_token { &self.invalid_token } else { &self.plain }
+    }
+}
+
+/// Each scheme once, in order of first appearance; a key alone where no scheme is known, so that a 401
+/// always has a challenge.
+fn distinct(schemes: &[ChallengeScheme]) -> Vec<ChallengeScheme> {
+    let mut seen = Vec::with_capacity(3);
+    for scheme in schemes {
+        if !seen.contains(scheme) {
+            seen.push(*scheme);
+        }
+    }
+    if seen.is_empty() {
+        seen.push(ChallengeScheme::ApiKey);
+    }
+    seen
+}
+
+/// A quoted string (RFC 9110, section 5.6.4).
+fn quote(text: &str) -> Result<String, ConfigError> {
+    if text.chars().any(|character| !matches!(character, ' '..='~')) {
+        return Err(ConfigError::new("a realm consists of printable ASCII characters"));
+    }
+    let mut quoted = String::with_capacity(text.len().saturating_add(2));
+    quoted.push('"');
+    for character in text.chars() {
+        if matches!(character, '"' | '\\') {
+            quoted.push('\\');
+        }
+        // Writing to a string does not fail.
+        let _ = quoted.write_char(character);
+    }
+    quoted.push('"');
+    Ok(quoted)
+}
+
+fn header_value(text: String) -> Result<HeaderValue, ConfigError> {
+    HeaderValue::try_from(text).map_err(|_| ConfigError::new("a challenge is not a header value"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_realm_is_quoted() {
+        let challenges = Challenges::new(&[ChallengeScheme::Bearer], r#"a "b" \c"#).unwrap();
+
+        assert_eq!(challenges.values(false), [r#"Bearer realm="a \"b\" \\c""#]);
+        assert_eq!(
+            challenges.values(true),
+            [r#"Bearer realm="a \"b\" \\c", error="invalid_token""#]
+        );
+    }
+
+    #[test]
+    fn a_realm_that_no_header_can_hold_is_refused() {
+        for realm in ["a\nb", "ä", "\u{7f}"] {
+            assert!(Challenges::new(&[], realm).is_err(), "{realm:?}");
+        }
+    }
+
+    #[test]
+    fn each_scheme_is_offered_once() {
+        use ChallengeScheme::{ApiKey, Basic, Bearer};
+
+        let challenges = Challenges::new(&[ApiKey, Bearer, ApiKey, Basic], "r").unwrap();
+
+        assert_eq!(
+            challenges.values(false),
+            [r#"ApiKey realm="r""#, r#"Bearer realm="r""#, r#"Basic realm="r", charset="UTF-8""#]
+        );
+    }
+
+    #[test]
+    fn there_is_always_a_challenge() {
+        assert_eq!(Challenges::new(&[], "r").unwrap().values(true), [r#"ApiKey realm="r""#]);
+    }
+}

@@ -1,0 +1,34 @@
+//! How the error of each stage becomes a rejection. The errors of [`body`](crate::body) and
+//! [`key`](crate::key) need more than themselves for it (the version of the request, the placement) and
+//! are turned into one where that is known.
+
+use super::{Rejection, RejectionKind};
+use crate::content::{ContentError, ContentErrorKind};
+use crate::credential::{FindError, FindErrorKind};
+
+impl From<FindError> for Rejection {
+    fn from(error: FindError) -> Self {
+        match (error.kind(), error.content_error()) {
+            (FindErrorKind::Ambiguous, _) => Self::new(RejectionKind::Ambiguous),
+            (FindErrorKind::Unreadable, Some(source)) => source.into(),
+            (FindErrorKind::Unreadable, None) => Self::new(RejectionKind::MalformedBody),
+            (FindErrorKind::NotBuffered, _) => {
+                Self::new(RejectionKind::NotWired).with_source(error)
+            }
+        }
+    }
+}
+
+impl From<&ContentError> for Rejection {
+    fn from(error: &ContentError) -> Self {
+        Self::new(match error.kind() {
+            ContentErrorKind::RepeatedContentType | ContentErrorKind::Malformed => {
+                RejectionKind::MalformedBody
+            }
+            ContentErrorKind::UnsupportedMediaType | ContentErrorKind::UnsupportedCharset => {
+                RejectionKind::UnsupportedMediaType
+            }
+            ContentErrorKind::TooManyFields => RejectionKind::TooManyFields,
+        })
+    }
+}

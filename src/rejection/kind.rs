@@ -1,0 +1,133 @@
+use http::StatusCode;
+
+/// The fault that led to a [`Rejection`](super::Rejection).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum RejectionKind {
+    /// No credential stood in any of the configured places.
+    Missing,
+    /// More than one credential was presented (RFC 6750, section 2).
+    Ambiguous,
+    /// The credential does not have the form of one. The store was not asked.
+    Malformed,
+    /// No such key, or no such user.
+    Unknown,
+    /// The key exists, and its secret is another one.
+    WrongSecret,
+    /// The key is good from a later time on.
+    NotYetValid,
+    /// The deadline of the key has passed.
+    Expired,
+    /// The key is switched off.
+    Disabled,
+    /// The key was revoked, which is final.
+    Revoked,
+    /// The key is good and belongs to another owner than the one who may call here.
+    WrongOwner,
+    /// The caller is known and lacks a permission.
+    Forbidden,
+    /// No such hook, or one that is not offered.
+    NotFound,
+    /// The hook exists and is not served by this method.
+    MethodNotAllowed,
+    /// The body is larger than the limit, as announced or as read.
+    BodyTooLarge,
+    /// The body did not arrive in time.
+    BodyTimeout,
+    /// The body ended with an error, or does not follow the syntax of its media type.
+    MalformedBody,
+    /// The query or the body has too many fields.
+    TooManyFields,
+    /// The media type of the body is not one that is read here.
+    UnsupportedMediaType,
+    /// The body has a `Content-Encoding` that is not decoded here.
+    UnsupportedContentCoding,
+    /// The key store, the authenticator or the resolver failed or did not answer in time.
+    Unavailable,
+    /// As many executions are under way as are allowed.
+    AtCapacity,
+    /// The executor failed.
+    ExecutorFailed,
+    /// The executor did not finish in time.
+    ExecutorTimeout,
+    /// A fault inside the service.
+    Internal,
+    /// A part that this request needs was not configured: a layer without keys for a token hook, a body
+    /// placement without a buffered body, an extractor without a layer.
+    NotWired,
+}
+
+impl RejectionKind {
+    /// The status of the response.
+    #[must_use]
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::Missing
+            | Self::Malformed
+            | Self::Unknown
+            | Self::WrongSecret
+            | Self::NotYetValid
+            | Self::Expired
+            | Self::Disabled
+            | Self::Revoked
+            | Self::WrongOwner => StatusCode::UNAUTHORIZED,
+            Self::Ambiguous | Self::MalformedBody | Self::TooManyFields => StatusCode::BAD_REQUEST,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType | Self::UnsupportedContentCoding => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
+            Self::Unavailable | Self::AtCapacity => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ExecutorFailed => StatusCode::BAD_GATEWAY,
+            Self::ExecutorTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Internal | Self::NotWired => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The `code` member of the problem document. All kinds with the status 401 share one.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        self.problem().code
+    }
+
+    /// A short name of the fault for logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Ambiguous => "ambiguous",
+            Self::Malformed => "malformed",
+            Self::Unknown => "unknown",
+            Self::WrongSecret => "wrong_secret",
+            Self::NotYetValid => "not_yet_valid",
+            Self::Expired => "expired",
+            Self::Disabled => "disabled",
+            Self::Revoked => "revoked",
+            Self::WrongOwner => "wrong_owner",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::BodyTooLarge => "body_too_large",
+            Self::BodyTimeout => "body_timeout",
+            Self::MalformedBody => "malformed_body",
+            Self::TooManyFields => "too_many_fields",
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::UnsupportedContentCoding => "unsupported_content_coding",
+            Self::Unavailable => "unavailable",
+            Self::AtCapacity => "at_capacity",
+            Self::ExecutorFailed => "executor_failed",
+            Self::ExecutorTimeout => "executor_timeout",
+            Self::Internal => "internal",
+            Self::NotWired => "not_wired",
+        }
+    }
+
+    /// Whether the response says that the credential is missing or not good.
+    #[must_use]
+    pub const fn is_unauthorized(self) -> bool {
+        matches!(self.status(), StatusCode::UNAUTHORIZED)
+    }
+}

@@ -1,0 +1,223 @@
+//! The side exit of every stage: one value becomes one response.
+//!
+//! Each stage has its own small error. All of them meet here, as a [`Rejection`], and leave through
+//! one match from [`RejectionKind`] to status, so status, challenge, body and log line agree by
+//! construction.
+//!
+//! # Guarantees
+//!
+//! 1. A response has the status 401 if and only if it carries `WWW-Authenticate`
+//!    ([RFC 9110, section 15.5.2]). Each challenge is a field line of its own.
+//! 2. Every credential that was presented and is not good gets the same bytes: the reason is for the
+//!    log ([`Rejection::kind`]), not for the caller.
+//! 3. A fault of ours (a store that does not answer, a layer that is not wired) is a 5xx, never a 401.
+//! 4. Every refusal carries `Cache-Control: no-store` and `X-Content-Type-Options: nosniff`.
+//! 5. No refusal repeats anything that the request contained.
+//!
+//! The body is a problem document ([RFC 9457]) with the members `type`, `title`, `status` and `code`.
+//! A closure may replace it ([`AuthLayer::with_rejection_response`]); the status and the headers above
+//! are set after the closure has run.
+//!
+//! | kind | status | `code` | further headers |
+//! |---|---|---|---|
+//! | [`Missing`], [`Malformed`], [`Unknown`], [`WrongSecret`], [`NotYetValid`], [`Expired`], [`Disabled`], [`Revoked`], [`WrongOwner`] | 401 | `unauthorized` | `WWW-Authenticate` |
+//! | [`Ambiguous`] | 400 | `invalid_request` | |
+//! | [`MalformedBody`] | 400 | `malformed_body` | |
+//! | [`TooManyFields`] | 400 | `too_many_fields` | |
+//! | [`Forbidden`] | 403 | `forbidden` | |
+//! | [`NotFound`] | 404 | `not_found` | |
+//! | [`MethodNotAllowed`] | 405 | `method_not_allowed` | `Allow` |
+//! | [`BodyTimeout`] | 408 | `request_timeout` | `Connection: close` on HTTP/1 |
+//! | [`BodyTooLarge`] | 413 | `content_too_large` | `Connection: close` on HTTP/1 |
+//! | [`UnsupportedMediaType`] | 415 | `unsupported_media_type` | `Accept` |
+//! | [`UnsupportedContentCoding`] | 415 | `unsupported_content_encoding` | `Accept-Encoding: identity` |
+//! | [`ExecutorFailed`] | 502 | `executor_failed` | |
+//! | [`ExecutorTimeout`] | 504 | `executor_timeout` | |
+//! | [`AtCapacity`], [`Unavailable`] | 503 | `temporarily_unavailable` | `Retry-After` |
+//! | [`Internal`], [`NotWired`] | 500 | `internal` | |
+//!
+//! [RFC 9110, section 15.5.2]: https://www.rfc-editor.org/rfc/rfc9110#section-15.5.2
+//! [RFC 9457]: https://www.rfc-editor.org/rfc/rfc9457
+//! [`AuthLayer::with_rejection_response`]: crate::auth::AuthLayer::with_rejection_response
+//! [`Missing`]: RejectionKind::Missing
+//! [`Malformed`]: RejectionKind::Malformed
+//! [`Unknown`]: RejectionKind::Unknown
+//! [`WrongSecret`]: RejectionKind::WrongSecret
+//! [`NotYetValid`]: RejectionKind::NotYetValid
+//! [`Expired`]: RejectionKind::Expired
+//! [`Disabled`]: RejectionKind::Disabled
+//! [`Revoked`]: RejectionKind::Revoked
+//! [`WrongOwner`]: RejectionKind::WrongOwner
+//! [`Ambiguous`]: RejectionKind::Ambiguous
+//! [`MalformedBody`]: RejectionKind::MalformedBody
+//! [`TooManyFields`]: RejectionKind::TooManyFields
+//! [`Forbidden`]: RejectionKind::Forbidden
+//! [`NotFound`]: RejectionKind::NotFound
+//! [`MethodNotAllowed`]: RejectionKind::MethodNotAllowed
+//! [`BodyTimeout`]: RejectionKind::BodyTimeout
+//! [`BodyTooLarge`]: RejectionKind::BodyTooLarge
+//! [`UnsupportedMediaType`]: RejectionKind::UnsupportedMediaType
+//! [`UnsupportedContentCoding`]: RejectionKind::UnsupportedContentCoding
+//! [`ExecutorFailed`]: RejectionKind::ExecutorFailed
+//! [`ExecutorTimeout`]: RejectionKind::ExecutorTimeout
+//! [`AtCapacity`]: RejectionKind::AtCapacity
+//! [`Unavailable`]: RejectionKind::Unavailable
+//! [`Internal`]: RejectionKind::Internal
+//! [`NotWired`]: RejectionKind::NotWired
+
+mod body;
+mod challenge;
+mod from;
+mod kind;
+mod problem;
+mod respond;
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use http::{HeaderValue, StatusCode};
+
+use crate::key::{KeyId, Owner, Scope};
+
+pub use self::body::ResponseBody;
+pub(crate) use self::challenge::{ChallengeScheme, Challenges};
+pub use self::kind::RejectionKind;
+pub(crate) use self::respond::Respond;
+
+/// Why a request is refused.
+///
+/// Made by the stages of this crate only. A closure that replaces the body of refusals reads it; see
+/// the [module docs](self) for the response that it becomes.
+#[derive(Clone)]
+pub struct Rejection {
+    kind: RejectionKind,
+    by_bearer: bool,
+    for_user: bool,
+    details: Option<Arc<Details>>,
+}
+
+/// What only some rejections have, apart so that the common ones stay small.
+#[derive(Clone, Default)]
+struct Details {
+    allow: Option<HeaderValue>,
+    key_id: Option<KeyId>,
+    owner: Option<Owner>,
+    required_scope: Option<Scope>,
+    close: bool,
+    source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+impl Rejection {
+    pub(crate) const fn new(kind: RejectionKind) -> Self {
+        Self { kind, by_bearer: false, for_user: false, details: None }
+    }
+
+    /// Marks the credential as one that came in `Authorization: Bearer`, which decides whether the
+    /// challenge has an error code (RFC 6750, section 3.1).
+    pub(crate) const fn by_bearer(mut self, by_bearer: bool) -> Self {
+        self.by_bearer = by_bearer;
+        self
+    }
+
+    /// Marks the refusal as one of a user route, whose challenges are those of the authenticator.
+    pub(crate) const fn for_user(mut self) -> Self {
+        self.for_user = true;
+        self
+    }
+
+    pub(crate) fn with_kind(self, kind: RejectionKind) -> Self {
+        Self { kind, ..self }
+    }
+
+    pub(crate) fn with_allow(self, allow: HeaderValue) -> Self {
+        self.with(|details| details.allow = Some(allow))
+    }
+
+    pub(crate) fn with_key_id(self, key_id: KeyId) -> Self {
+        self.with(|details| details.key_id = Some(key_id))
+    }
+
+    pub(crate) fn with_owner(self, owner: Owner) -> Self {
+        self.with(|details| details.owner = Some(owner))
+    }
+
+    pub(crate) fn with_required_scope(self, scope: Scope) -> Self {
+        self.with(|details| details.required_scope = Some(scope))
+    }
+
+    /// Asks for the end of the connection, because unread bytes of the body are still on it.
+    pub(crate) fn with_close(self) -> Self {
+        self.with(|details| details.close = true)
+    }
+
+    pub(crate) fn with_source(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        let source = Arc::from(source.into());
+        self.with(|details| details.source = Some(source))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Details)) -> Self {
+        change(Arc::make_mut(self.details.get_or_insert_default()));
+        self
+    }
+
+    /// What exactly went wrong. For logs and metrics: to tell the caller would be to help a guesser.
+    #[must_use]
+    pub const fn kind(&self) -> RejectionKind {
+        self.kind
+    }
+
+    /// The status of the response.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        self.kind.status()
+    }
+
+    /// The `code` member of the problem document.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        self.kind.code()
+    }
+
+    /// The id of the key that was presented, if its text was well formed. An id is not a secret.
+    #[must_use]
+    pub fn key_id(&self) -> Option<&KeyId> {
+        self.details.as_ref()?.key_id.as_ref()
+    }
+
+    /// The proven caller, where the credential was good and the permission was not
+    /// ([`RejectionKind::Forbidden`]).
+    #[must_use]
+    pub fn owner(&self) -> Option<&Owner> {
+        self.details.as_ref()?.owner.as_ref()
+    }
+
+    /// The scope that was missing ([`RejectionKind::Forbidden`]).
+    #[must_use]
+    pub fn required_scope(&self) -> Option<&Scope> {
+        self.details.as_ref()?.required_scope.as_ref()
+    }
+
+    /// The error behind a fault of ours. Its text is for the log and must not reach the caller.
+    #[must_use]
+    pub fn source(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
+        self.details.as_ref()?.source.as_deref()
+    }
+
+    fn allow(&self) -> Option<&HeaderValue> {
+        self.details.as_ref()?.allow.as_ref()
+    }
+
+    fn close(&self) -> bool {
+        self.details.as_ref().is_some_and(|details| details.close)
+    }
+}
+
+impl fmt::Debug for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejection")
+            .field("kind", &self.kind)
+            .field("key_id", &self.key_id())
+            .finish_non_exhaustive()
+    }
+}

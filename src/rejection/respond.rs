@@ -1,0 +1,263 @@
+use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderValue, Response};
+
+use super::{Challenges, Rejection, RejectionKind, ResponseBody};
+use crate::trace;
+
+/// Makes responses of rejections: the challenges of a layer, and the closure that replaces the body.
+#[derive(Clone, Default)]
+pub(crate) struct Respond {
+    keys: Challenges,
+    users: Challenges,
+    body: Option<Arc<dyn Fn(&Rejection) -> Response<Bytes> + Send + Sync>>,
+}
+
+impl Respond {
+    /// For a stage that asks for no credential.
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn set_challenges(&mut self, keys: Challenges, users: Challenges) {
+        self.keys = keys;
+        self.users = users;
+    }
+
+    pub(crate) fn set_body(
+        &mut self,
+        body: impl Fn(&Rejection) -> Response<Bytes> + Send + Sync + 'static,
+    ) {
+        self.body = Some(Arc::new(body));
+    }
+
+    /// The response, as a body type that the inner service's responses fit into as well.
+    pub(crate) fn refuse<B>(&self, rejection: &Rejection) -> Response<ResponseBody<B>> {
+        self.response(rejection).map(ResponseBody::refusal)
+    }
+
+    /// The one way out. What protects the caller is set last, so that no closure can drop it.
+    pub(crate) fn response(&self, rejection: &Rejection) -> Response<Bytes> {
+        trace::refused(rejection);
+        let mut response = match &self.body {
+            Some(body) => body(rejection),
+            None => default_response(rejection),
+        };
+        *response.status_mut() = rejection.status();
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.remove(WWW_AUTHENTICATE);
+        match rejection.kind() {
+            kind if kind.is_unauthorized() => {
+                let invalid_token = rejection.by_bearer && kind != RejectionKind::Missing;
+                let challenges = if rejection.for_user { &self.users } else { &self.keys };
+                for challenge in challenges.values(invalid_token) {
+                    headers.append(WWW_AUTHENTICATE, challenge.clone());
+                }
+            }
+            RejectionKind::MethodNotAllowed => {
+                let allow = rejection.allow().cloned();
+                headers.insert(ALLOW, allow.unwrap_or(HeaderValue::from_static("")));
+            }
+            RejectionKind::Unavailable | RejectionKind::AtCapacity => {
+                headers.insert(RETRY_AFTER, retry_after());
+            }
+            RejectionKind::UnsupportedMediaType => {
+                headers.insert(ACCEPT, HeaderValue::from_static(READ_MEDIA_TYPES));
+            }
+            RejectionKind::UnsupportedContentCoding => {
+                headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            }
+            _ => {}
+        }
+        if rejection.close() {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+impl fmt::Debug for Respond {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Respond")
+            .field("keys", &self.keys)
+            .field("users", &self.users)
+            .field("body", &self.body.as_ref().map(|_| "<fn>"))
+            .finish()
+    }
+}
+
+#[cfg(feature = "multipart")]
+const READ_MEDIA_TYPES: &str =
+    "application/json, application/x-www-form-urlencoded, multipart/form-data";
+#[cfg(not(feature = "multipart"))]
+const READ_MEDIA_TYPES: &str = "application/json, application/x-www-form-urlencoded";
+
+fn default_response(rejection: &Rejection) -> Response<Bytes> {
+    let document = rejection.kind().problem().document;
+    let mut response = Response::new(Bytes::from_static(document.as_bytes()));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response
+}
+
+/// 1 to 5 seconds at random, so that callers who were refused together do not come back together.
+fn retry_after() -> HeaderValue {
+    HeaderValue::from(RandomState::new().build_hasher().finish() % 5 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::super::ChallengeScheme;
+    use super::*;
+
+    const KINDS: [RejectionKind; 25] = [
+        RejectionKind::Missing,
+        RejectionKind::Ambiguous,
+        RejectionKind::Malformed,
+        RejectionKind::Unknown,
+        RejectionKind::WrongSecret,
+        RejectionKind::NotYetValid,
+        RejectionKind::Expired,
+        RejectionKind::Disabled,
+        RejectionKind::Revoked,
+        RejectionKind::WrongOwner,
+        RejectionKind::Forbidden,
+        RejectionKind::NotFound,
+        RejectionKind::MethodNotAllowed,
+        RejectionKind::BodyTooLarge,
+        RejectionKind::BodyTimeout,
+        RejectionKind::MalformedBody,
+        RejectionKind::TooManyFields,
+        RejectionKind::UnsupportedMediaType,
+        RejectionKind::UnsupportedContentCoding,
+        RejectionKind::Unavailable,
+        RejectionKind::AtCapacity,
+        RejectionKind::ExecutorFailed,
+        RejectionKind::ExecutorTimeout,
+        RejectionKind::Internal,
+        RejectionKind::NotWired,
+    ];
+
+    fn respond() -> Respond {
+        let schemes = [ChallengeScheme::ApiKey, ChallengeScheme::Bearer];
+        let users = Challenges::new(&[ChallengeScheme::Basic], "r").unwrap();
+        let mut respond = Respond::new();
+        respond.set_challenges(Challenges::new(&schemes, "r").unwrap(), users);
+        respond
+    }
+
+    #[test]
+    fn every_kind_keeps_the_rules_of_the_table() {
+        for kind in KINDS {
+            let response = respond().response(&Rejection::new(kind));
+            let headers = response.headers();
+            let document: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+
+            assert_eq!(response.status(), kind.status(), "{kind:?}");
+            assert!(!response.status().is_success(), "{kind:?}");
+            assert_eq!(document["status"], kind.status().as_u16(), "{kind:?}");
+            assert_eq!(document["code"], kind.code(), "{kind:?}");
+            assert_eq!(headers[CACHE_CONTROL], "no-store", "{kind:?}");
+            assert_eq!(headers[X_CONTENT_TYPE_OPTIONS], "nosniff", "{kind:?}");
+            assert_eq!(headers[CONTENT_TYPE], "application/problem+json", "{kind:?}");
+            assert_eq!(
+                headers.contains_key(WWW_AUTHENTICATE),
+                response.status() == StatusCode::UNAUTHORIZED,
+                "{kind:?}"
+            );
+            assert_eq!(
+                headers.contains_key(ALLOW),
+                response.status() == StatusCode::METHOD_NOT_ALLOWED,
+                "{kind:?}"
+            );
+            assert_eq!(
+                headers.contains_key(RETRY_AFTER),
+                response.status() == StatusCode::SERVICE_UNAVAILABLE,
+                "{kind:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn all_kinds_of_a_bad_credential_look_the_same() {
+        let bodies: Vec<_> = KINDS
+            .into_iter()
+            .filter(|kind| kind.is_unauthorized() && *kind != RejectionKind::Missing)
+            .map(|kind| {
+                let response = respond().response(&Rejection::new(kind));
+                (response.headers().clone(), response.into_body())
+            })
+            .collect();
+
+        assert!(bodies.len() > 7);
+        assert!(bodies.windows(2).all(|pair| pair[0] == pair[1]));
+    }
+
+    #[test]
+    fn a_bearer_error_code_needs_a_bearer_credential() {
+        let cases = [
+            (Rejection::new(RejectionKind::Missing).by_bearer(true), r#"Bearer realm="r""#),
+            (Rejection::new(RejectionKind::Unknown), r#"Bearer realm="r""#),
+            (
+                Rejection::new(RejectionKind::Unknown).by_bearer(true),
+                r#"Bearer realm="r", error="invalid_token""#,
+            ),
+        ];
+        for (rejection, expected) in cases {
+            let response = respond().response(&rejection);
+            let challenges: Vec<_> = response.headers().get_all(WWW_AUTHENTICATE).iter().collect();
+
+            assert_eq!(challenges, [r#"ApiKey realm="r""#, expected]);
+        }
+    }
+
+    #[test]
+    fn a_closure_replaces_the_body_and_nothing_else() {
+        let mut respond = respond();
+        respond.set_body(|rejection| {
+            assert_eq!(rejection.kind(), RejectionKind::Expired);
+            Response::builder()
+                .status(200)
+                .header(CACHE_CONTROL, "public")
+                .header(WWW_AUTHENTICATE, "None")
+                .header("x-own", "1")
+                .body(Bytes::from_static(b"own"))
+                .unwrap()
+        });
+
+        let response = respond.response(&Rejection::new(RejectionKind::Expired));
+
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(response.body(), "own");
+        assert_eq!(response.headers()["x-own"], "1");
+        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+        assert_eq!(response.headers()[WWW_AUTHENTICATE], r#"ApiKey realm="r""#);
+    }
+
+    #[test]
+    fn a_user_route_has_the_challenges_of_the_authenticator() {
+        let response = respond().response(&Rejection::new(RejectionKind::Missing).for_user());
+
+        assert_eq!(response.headers()[WWW_AUTHENTICATE], r#"Basic realm="r", charset="UTF-8""#);
+    }
+
+    #[test]
+    fn retry_after_is_one_to_five_seconds() {
+        for _ in 0..100 {
+            let seconds: u64 = retry_after().to_str().unwrap().parse().unwrap();
+            assert!((1..=5).contains(&seconds));
+        }
+    }
+}

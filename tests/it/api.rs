@@ -1,0 +1,107 @@
+//! The public interface itself: auto traits, and names that do not get in the way.
+
+use std::fmt::Debug;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use tower_webhook::auth::{Auth, AuthLayer, BufferedAuthLayer, Policy, User};
+use tower_webhook::body::{Buffer, BufferLayer, BufferedBody, ReadError, ReplayBody};
+use tower_webhook::content::{ContentError, ContentLimits, MediaType};
+use tower_webhook::credential::{Candidate, Credentials, FindError, Placement, Secret};
+use tower_webhook::envelope::{BuildError, Envelope, EnvelopeBuilder};
+use tower_webhook::executor::{ExecutorError, Failure, Hooks, Invocation, Outcome, ResponseShape};
+use tower_webhook::identity::{Identity, NotWired};
+use tower_webhook::key::{
+    KeyDigest, KeyHasher, KeyManager, KeyRecord, KeyVerifier, ManageError, MemoryKeyStore,
+    StoreError, VerifiedKey, VerifyError,
+};
+use tower_webhook::rejection::{Rejection, ResponseBody};
+use tower_webhook::{Clock, ConfigError, RequestHead};
+
+use crate::support::Recorder;
+
+#[test]
+fn public_types_cross_threads_and_can_be_printed() {
+    fn check<T: Debug + Send + Sync>() {}
+
+    check::<Auth<()>>();
+    check::<AuthLayer>();
+    check::<Buffer<()>>();
+    check::<BufferLayer>();
+    check::<BufferedAuthLayer>();
+    check::<BufferedBody>();
+    check::<BuildError>();
+    check::<Candidate<'_>>();
+    check::<Clock>();
+    check::<ConfigError>();
+    check::<ContentError>();
+    check::<ContentLimits>();
+    check::<Credentials>();
+    check::<Envelope>();
+    check::<EnvelopeBuilder>();
+    check::<ExecutorError>();
+    check::<Failure>();
+    check::<FindError>();
+    check::<Hooks>();
+    check::<Identity>();
+    check::<Invocation>();
+    check::<KeyDigest>();
+    check::<KeyHasher>();
+    check::<KeyManager>();
+    check::<KeyRecord>();
+    check::<KeyVerifier>();
+    check::<ManageError>();
+    check::<MediaType>();
+    check::<MemoryKeyStore>();
+    check::<NotWired>();
+    check::<Outcome>();
+    check::<Placement>();
+    check::<Policy>();
+    check::<ReadError>();
+    check::<Rejection>();
+    check::<ReplayBody<Full<Bytes>>>();
+    check::<RequestHead<'_>>();
+    check::<ResponseBody<Full<Bytes>>>();
+    check::<ResponseShape>();
+    check::<Secret>();
+    check::<StoreError>();
+    check::<User>();
+    check::<VerifiedKey>();
+    check::<VerifyError>();
+}
+
+#[test]
+fn response_futures_cross_threads() {
+    fn check<S: tower::Service<Request<Full<Bytes>>>>(_: &S)
+    where
+        S::Future: Send,
+    {
+    }
+
+    use tower::Layer as _;
+    check(&AuthLayer::public().layer(Recorder::default()));
+    check(&BufferLayer::new().layer(Recorder::default()));
+    check(&AuthLayer::public().with_buffer(BufferLayer::new()).layer(Recorder::default()));
+}
+
+/// Everything at once, next to the crates that users glob-import as well: no name is ambiguous.
+mod glob_import {
+    #![allow(unused_imports)]
+
+    use axum::*;
+    use http::*;
+    use tower::*;
+    use tower_webhook::*;
+
+    #[test]
+    fn names_do_not_collide() {
+        let _: fn() -> Clock = Clock::system;
+        let _: fn(http::Request<()>) -> Router = |_| Router::new();
+        let _ = body_is_axums as fn() -> axum::body::Body;
+    }
+
+    fn body_is_axums() -> axum::body::Body {
+        axum::body::Body::empty()
+    }
+}

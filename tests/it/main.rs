@@ -1,0 +1,7 @@
+//! The crate from outside: what its services do, on every stack that they run on.
+
+mod support;
+
+mod api;
+mod auth;
+mod readiness;

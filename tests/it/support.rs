@@ -1,0 +1,173 @@
+//! Stores that count, wait or fail, services that record, and a clock that stands still.
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use time::OffsetDateTime;
+use time::macros::datetime;
+use tower_service::Service;
+use tower_webhook::Clock;
+use tower_webhook::key::{
+    KeyId, KeyManager, KeyRecord, KeyStore, MemoryKeyStore, NewKey, Owner, PageCursor, Scope,
+    Scopes, StoreError, Write,
+};
+
+/// The time of all tests with a clock of their own.
+pub(crate) const NOW: OffsetDateTime = datetime!(2026-11-24 12:00 UTC);
+
+pub(crate) fn owner(name: &str) -> Owner {
+    Owner::new(name).unwrap()
+}
+
+pub(crate) fn scope(name: &str) -> Scope {
+    Scope::new(name).unwrap()
+}
+
+/// What a [`TestStore`] does when it is asked.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Mode {
+    /// Answers at once, through the fast path.
+    #[default]
+    Ready,
+    /// Answers after having been pending once.
+    Later,
+    /// Fails.
+    Error,
+    /// Never answers.
+    Hang,
+    /// Panics.
+    Panic,
+}
+
+/// A memory store that counts look-ups and misbehaves on demand.
+#[derive(Clone, Default)]
+pub(crate) struct TestStore {
+    inner: Arc<MemoryKeyStore>,
+    pub(crate) finds: Arc<AtomicUsize>,
+    mode: Arc<Mutex<Mode>>,
+}
+
+impl TestStore {
+    pub(crate) fn set_mode(&self, mode: Mode) {
+        *self.mode.lock().unwrap() = mode;
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        *self.mode.lock().unwrap()
+    }
+
+    /// How often a record was asked for since the last call.
+    pub(crate) fn take_finds(&self) -> usize {
+        self.finds.swap(0, Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl KeyStore for TestStore {
+    async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        self.finds.fetch_add(1, Ordering::SeqCst);
+        match self.mode() {
+            Mode::Ready => {}
+            Mode::Later => tokio::task::yield_now().await,
+            Mode::Error => return Err(StoreError::new("connection to 10.0.0.1 refused")),
+            Mode::Hang => std::future::pending().await,
+            Mode::Panic => panic!("the store panicked"),
+        }
+        self.inner.find(id).await
+    }
+
+    fn find_ready(&self, id: &KeyId, visit: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {
+        if self.mode() != Mode::Ready {
+            return false;
+        }
+        self.finds.fetch_add(1, Ordering::SeqCst);
+        self.inner.find_ready(id, visit)
+    }
+
+    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+        self.inner.insert(record).await
+    }
+
+    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<Write, StoreError> {
+        self.inner.replace(record, expected).await
+    }
+
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+        self.inner.remove(owner, ids).await
+    }
+
+    async fn list(
+        &self,
+        owner: &Owner,
+        after: Option<&PageCursor>,
+        limit: usize,
+    ) -> Result<Vec<KeyRecord>, StoreError> {
+        self.inner.list(owner, after, limit).await
+    }
+}
+
+/// A manager over a [`TestStore`] at [`NOW`], and a key of alice with the scope `deploy`.
+pub(crate) struct Keys {
+    pub(crate) store: TestStore,
+    pub(crate) manager: KeyManager,
+    pub(crate) id: KeyId,
+    pub(crate) text: String,
+}
+
+impl Keys {
+    pub(crate) async fn new() -> Self {
+        let store = TestStore::default();
+        let manager = KeyManager::new(store.clone()).with_clock(Clock::from_fn(|| NOW));
+        let draft = NewKey::new("test").with_scopes(Scopes::new([scope("deploy")]));
+        let issued = manager.generate(&owner("alice"), draft).await.unwrap();
+        let id = issued.record().id().clone();
+        let text = issued.secret().expose_secret().to_owned();
+        store.take_finds();
+        Self { store, manager, id, text }
+    }
+}
+
+/// A service that keeps the requests it is given, and answers `ok`.
+#[derive(Clone, Default)]
+pub(crate) struct Recorder {
+    pub(crate) requests: Arc<Mutex<Vec<Request<Bytes>>>>,
+}
+
+impl Recorder {
+    pub(crate) fn take(&self) -> Vec<Request<Bytes>> {
+        std::mem::take(&mut self.requests.lock().unwrap())
+    }
+}
+
+impl<B> Service<Request<B>> for Recorder
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: std::fmt::Debug,
+{
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future =
+        std::pin::Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send>>;
+
+    fn poll_ready(
+        &mut self,
+        _cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Infallible>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let requests = Arc::clone(&self.requests);
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            let bytes = body.collect().await.unwrap().to_bytes();
+            requests.lock().unwrap().push(Request::from_parts(parts, bytes));
+            Ok(Response::new(Full::from("ok")))
+        })
+    }
+}
