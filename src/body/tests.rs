@@ -265,6 +265,28 @@ async fn a_request_that_is_dropped_midway_never_reaches_the_service_inside() {
 }
 
 #[tokio::test]
+async fn a_layer_that_is_not_enabled_passes_the_body_on_unread() {
+    let layer = layer().with_identity_coding_only().with_enabled(false);
+    let (mut service, mut handle) = mock(&layer);
+    handle.allow(0);
+    let mut sent = too_large();
+    sent.headers_mut().insert(CONTENT_ENCODING, "gzip".parse().unwrap());
+    let seen = sent.body().seen();
+    let response = tokio::spawn(service.call(sent));
+    yield_now().await;
+    assert!(!response.is_finished());
+
+    handle.allow(1);
+    let (received, respond) = handle.next_request().await.unwrap();
+    assert!(received.extensions().get::<BufferedBody>().is_none());
+    assert_eq!(seen.polls(), 0);
+    assert_eq!(received.into_body().collect().await.unwrap().to_bytes(), "0123456789!");
+    respond.send_response(Response::default());
+
+    assert_eq!(response.await.unwrap().unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn two_layers_read_the_wire_once_and_copy_nothing() {
     let timer = ManualTimer::default();
     let bytes = Bytes::from(vec![7; 5]);
