@@ -55,8 +55,8 @@ mod tests {
     #[tokio::test]
     async fn the_key_is_asked_for_where_the_layer_is() {
         let keys = KeyManager::new(MemoryKeyStore::new());
-        let issued = keys.generate(&Owner::new("alice").unwrap(), NewKey::new("test"));
-        let issued = issued.await.unwrap();
+        let alice = Owner::new("alice").unwrap();
+        let issued = keys.generate(&alice, NewKey::new("test")).await.unwrap();
         let app = app(&keys).unwrap();
 
         let request = Request::post("/deploy").header("x-api-key", issued.secret().expose_secret());

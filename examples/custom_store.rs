@@ -76,7 +76,9 @@ impl KeyStore for TextStore {
     ) -> Result<Vec<KeyRecord>, StoreError> {
         let all: Result<Vec<_>, _> = self.with(|records| records.values().map(decode).collect());
         let mut page = all?;
-        page.retain(|record| record.owner() == owner && after.is_none_or(|a| a.is_before(record)));
+        page.retain(|record| {
+            record.owner() == owner && after.is_none_or(|after| PageCursor::of(record) > *after)
+        });
         page.sort_by_key(PageCursor::of);
         page.truncate(limit);
         Ok(page)
@@ -115,7 +117,7 @@ mod tests {
 
         let page = keys.list(&alice, None, 1).await.unwrap();
         assert_eq!(page.keys().len(), 1);
-        let rest = keys.list(&alice, page.next(), 10).await.unwrap();
+        let rest = keys.list(&alice, page.next().cloned(), 10).await.unwrap();
         assert_eq!(rest.keys().len(), 1);
         assert_ne!(page.keys()[0].id(), rest.keys()[0].id());
 

@@ -21,6 +21,7 @@ use tower_webhook::credential::{Candidate, Placement};
 use tower_webhook::executor::{ExecutorError, Hooks, Invocation, Outcome};
 use tower_webhook::key::{
     KeyManager, KeyVerifier, MemoryKeyStore, NewKey, Owner, PrefixedFormat, Scope, Scopes,
+    VerifyErrorKind,
 };
 
 /// Which hook is it, who may call it, and by which method?
@@ -70,8 +71,8 @@ impl Authenticator for Logins {
                 Ok(Authentication::Accepted(User::new(key.owner().clone())))
             }
             Ok(_) => Ok(Authentication::Refused),
-            Err(error) if error.is_refusal() => Ok(Authentication::Refused),
-            Err(error) => Err(error.into()),
+            Err(error) if error.kind() == VerifyErrorKind::StoreUnavailable => Err(error.into()),
+            Err(_) => Ok(Authentication::Refused),
         }
     }
 }

@@ -71,8 +71,8 @@ mod tests {
     #[tokio::test]
     async fn a_key_is_asked_for_over_a_real_connection() {
         let keys = KeyManager::new(MemoryKeyStore::new());
-        let issued = keys.generate(&Owner::new("alice").unwrap(), NewKey::new("test"));
-        let issued = issued.await.unwrap();
+        let alice = Owner::new("alice").unwrap();
+        let issued = keys.generate(&alice, NewKey::new("test")).await.unwrap();
         let placements = [Placement::header("x-api-key").unwrap()];
         let auth = AuthLayer::token(&keys, placements).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
