@@ -4,6 +4,7 @@
 
 pub mod content;
 pub mod credential;
+pub mod envelope;
 
 mod clock;
 mod config;
