@@ -69,6 +69,7 @@
 
 pub mod content;
 pub mod credential;
+pub mod envelope;
 
 pub mod body;
 

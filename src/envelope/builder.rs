@@ -1,0 +1,447 @@
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use http::HeaderName;
+
+use super::fields::{Field, FieldValue, push_fields};
+use super::headers::HeaderOptions;
+use super::input::Redact;
+use super::text::{ObjectWriter, push_bytes};
+use super::{
+    BuildError, Envelope, EnvelopeInput, EnvelopePart, HeaderCase, HeaderRepeats, Inner, NonUtf8,
+    Repeats,
+};
+use crate::config::ConfigError;
+#[cfg(not(feature = "multipart"))]
+use crate::content::ContentErrorKind;
+use crate::content::json::{self, JsonKind, JsonLimits};
+#[cfg(feature = "multipart")]
+use crate::content::multipart;
+use crate::content::{ContentError, ContentLimits, MediaType, form};
+
+/// Decides the shape of envelopes, and builds them.
+///
+/// # Examples
+///
+/// ```
+/// use http::Request;
+/// use tower_webhook::envelope::{AbsentJson, EnvelopeBuilder, EnvelopeInput, EnvelopePart};
+///
+/// let builder = EnvelopeBuilder::new()
+///     .with_part(EnvelopePart::Get, "query")?
+///     .with_part(EnvelopePart::Body, "body")?
+///     .with_absent_json(AbsentJson::Null)
+///     .without_part(EnvelopePart::Post)
+///     .without_part(EnvelopePart::Headers);
+///
+/// let (head, body) = Request::post("/?a=1").body(b"plain")?.into_parts();
+/// let envelope = builder.build(&EnvelopeInput::new(&head, body).with_member("identity", "null"))?;
+/// assert_eq!(
+///     envelope.as_str(),
+///     r#"{"query":{"a":"1"},"JSON":null,"body":"plain","identity":null}"#
+/// );
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct EnvelopeBuilder {
+    names: [Option<Cow<'static, str>>; EnvelopePart::COUNT],
+    repeats: Repeats,
+    headers: HeaderOptions,
+    json_values: JsonValues,
+    absent_json: AbsentJson,
+    left_out_query: Vec<String>,
+    lenient_media_types: bool,
+    limits: ContentLimits,
+}
+
+impl EnvelopeBuilder {
+    /// The default shape: see the [module](super).
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            names: [
+                Some("GET"),
+                Some("POST"),
+                Some("JSON"),
+                Some("HEADERS"),
+                None,
+            ]
+            .map(|name| name.map(Cow::Borrowed)),
+            repeats: Repeats::default(),
+            headers: HeaderOptions::default(),
+            json_values: JsonValues::default(),
+            absent_json: AbsentJson::default(),
+            left_out_query: Vec::new(),
+            lenient_media_types: false,
+            limits: ContentLimits::new(),
+        }
+    }
+
+    /// Writes a part under that name, also one that is off by default.
+    ///
+    /// # Errors
+    ///
+    /// Another part has the name.
+    pub fn with_part(
+        mut self,
+        part: EnvelopePart,
+        name: impl Into<Cow<'static, str>>,
+    ) -> Result<Self, ConfigError> {
+        let name = name.into();
+        let is_taken = |(index, other): (usize, &Option<Cow<'_, str>>)| {
+            index != part.index() && other.as_ref() == Some(&name)
+        };
+        if self.names.iter().enumerate().any(is_taken) {
+            return Err(ConfigError::new("two parts of the envelope have one name"));
+        }
+        if let Some(slot) = self.names.get_mut(part.index()) {
+            *slot = Some(name);
+        }
+        Ok(self)
+    }
+
+    /// Leaves a part out. What only that part would show is not read, and so not refused either.
+    #[must_use]
+    pub fn without_part(mut self, part: EnvelopePart) -> Self {
+        if let Some(slot) = self.names.get_mut(part.index()) {
+            *slot = None;
+        }
+        self
+    }
+
+    /// How fields of one name are written in `GET` and `POST`.
+    #[must_use]
+    pub const fn with_repeats(mut self, repeats: Repeats) -> Self {
+        self.repeats = repeats;
+        self
+    }
+
+    /// How headers of one name are written.
+    #[must_use]
+    pub const fn with_header_repeats(mut self, repeats: HeaderRepeats) -> Self {
+        self.headers.repeats = repeats;
+        self
+    }
+
+    /// How the names of headers are written.
+    #[must_use]
+    pub const fn with_header_case(mut self, case: HeaderCase) -> Self {
+        self.headers.case = case;
+        self
+    }
+
+    /// How values of headers that are not UTF-8 are written.
+    #[must_use]
+    pub const fn with_header_bytes(mut self, non_utf8: NonUtf8) -> Self {
+        self.headers.non_utf8 = non_utf8;
+        self
+    }
+
+    /// Leaves out more headers than `authorization`, `proxy-authorization` and `cookie`, which are never
+    /// written. `_` and `-` are the same: with `x-api-key` goes `X_Api_Key`.
+    #[must_use]
+    pub fn with_left_out_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.headers.left_out.extend(names);
+        self
+    }
+
+    /// Writes the headers that serve the transport too: `connection`, `content-length`, `expect`,
+    /// `keep-alive`, `proxy-connection`, `te`, `trailer`, `transfer-encoding`, `upgrade`.
+    ///
+    /// They are left out by default, since they say how a request travelled and not what it says: a
+    /// chunked body would give another envelope than the same body with its length.
+    #[must_use]
+    pub const fn with_transport_headers(mut self) -> Self {
+        self.headers.with_transport = true;
+        self
+    }
+
+    /// Leaves out the fields of the query with these decoded names.
+    #[must_use]
+    pub fn with_left_out_query(
+        mut self,
+        names: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        self.left_out_query
+            .extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Which JSON bodies are shown.
+    #[must_use]
+    pub const fn with_json_values(mut self, values: JsonValues) -> Self {
+        self.json_values = values;
+        self
+    }
+
+    /// What stands for a JSON body where there is none.
+    #[must_use]
+    pub const fn with_absent_json(mut self, absent: AbsentJson) -> Self {
+        self.absent_json = absent;
+        self
+    }
+
+    /// Takes a body with an unreadable or repeated `Content-Type` for an opaque one instead of refusing
+    /// it, and reads every urlencoded form as UTF-8: see [`MediaType::from_headers_lenient`].
+    #[must_use]
+    pub const fn with_lenient_media_types(mut self) -> Self {
+        self.lenient_media_types = true;
+        self
+    }
+
+    /// How much the query and the body may hold.
+    #[must_use]
+    pub const fn with_limits(mut self, limits: ContentLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Builds the envelope of a request.
+    ///
+    /// # Errors
+    ///
+    /// * The query has more fields than the limits allow;
+    /// * the body does not follow its media type or breaks a limit, or its media type is refused by
+    ///   [`MediaType::from_headers`]; multipart without the feature `multipart` is unsupported;
+    /// * an added member is not JSON, or its name is taken.
+    pub fn build(&self, input: &EnvelopeInput<'_>) -> Result<Envelope, BuildError> {
+        // Everything is read before anything is written.
+        self.check_members(input)?;
+        let query = self.read_query(input)?;
+        let body = self.read_body(input)?;
+
+        let mut text = String::with_capacity(estimate(input));
+        let mut parts = [const { None }; EnvelopePart::COUNT];
+        let mut object = ObjectWriter::new(&mut text);
+        let mut push = |part: EnvelopePart, write: &dyn Fn(&mut String)| {
+            if let (Some(name), Some(span)) = (self.name(part), parts.get_mut(part.index())) {
+                *span = Some(object.member(name, |out| write(out)));
+            }
+        };
+        push(EnvelopePart::Get, &|out| {
+            push_fields(out, &query, self.repeats)
+        });
+        push(EnvelopePart::Post, &|out| {
+            push_fields(out, body.fields(), self.repeats)
+        });
+        push(EnvelopePart::Json, &|out| {
+            out.push_str(self.json_text(&body))
+        });
+        push(EnvelopePart::Headers, &|out| {
+            self.headers.push(
+                out,
+                &input.head.headers,
+                input.left_out_headers,
+                input.redact,
+            );
+        });
+        push(EnvelopePart::Body, &|out| match body {
+            Body::Opaque(bytes) => push_bytes(out, bytes),
+            _ => out.push_str("null"),
+        });
+        let members = input
+            .members
+            .iter()
+            .map(|(name, json)| {
+                (
+                    (*name).to_owned(),
+                    object.member(name, |out| out.push_str(json)),
+                )
+            })
+            .collect();
+        object.finish();
+        Ok(Envelope(Arc::new(Inner {
+            text,
+            parts,
+            members,
+        })))
+    }
+
+    fn name(&self, part: EnvelopePart) -> Option<&str> {
+        self.names.get(part.index())?.as_deref()
+    }
+
+    fn check_members(&self, input: &EnvelopeInput<'_>) -> Result<(), BuildError> {
+        let limits = JsonLimits::new().with_nodes(usize::MAX);
+        for (index, (name, json)) in input.members.iter().enumerate() {
+            let is_taken = self.names.iter().flatten().any(|other| other == name)
+                || input
+                    .members
+                    .iter()
+                    .take(index)
+                    .any(|(other, _)| other == name);
+            if is_taken || json::validate(json.as_bytes(), &limits).is_err() {
+                return Err(BuildError::member());
+            }
+        }
+        Ok(())
+    }
+
+    fn read_query<'a>(&self, input: &EnvelopeInput<'a>) -> Result<Vec<Field<'a>>, ContentError> {
+        let query = input.head.uri.query().unwrap_or_default();
+        if self.name(EnvelopePart::Get).is_none() {
+            return Ok(Vec::new());
+        }
+        let is_shown = |pair: &form::Pair<'_>| {
+            let mut left_out = self.left_out_query.iter().chain(input.left_out_query);
+            !left_out.any(|name| pair.is_named(name))
+        };
+        Ok(form::pairs_up_to(query.as_bytes(), self.limits.fields())?
+            .filter(is_shown)
+            .map(|pair| Field {
+                name: redacted(pair.name_lossy(), input.redact),
+                value: FieldValue::Text(redacted(pair.value_lossy(), input.redact)),
+            })
+            .collect())
+    }
+
+    fn read_body<'a>(&self, input: &EnvelopeInput<'a>) -> Result<Body<'a>, ContentError> {
+        if input.body.is_empty() {
+            return Ok(Body::Unread);
+        }
+        let headers = &input.head.headers;
+        let media = if self.lenient_media_types {
+            MediaType::from_headers_lenient(headers)?
+        } else {
+            MediaType::from_headers(headers)?
+        };
+        let is_on = |part| self.name(part).is_some();
+        match media {
+            MediaType::Json if is_on(EnvelopePart::Json) => {
+                let text = json::validate(input.body, self.limits.json())?;
+                Ok(Body::Json(text.as_str(), text.kind()))
+            }
+            MediaType::Form if is_on(EnvelopePart::Post) => {
+                Ok(Body::Form(read_form(input.body, &self.limits)?))
+            }
+            MediaType::Multipart { boundary } if is_on(EnvelopePart::Post) => Ok(Body::Form(
+                read_multipart(input.body, &boundary, &self.limits)?,
+            )),
+            MediaType::Other | MediaType::Absent => Ok(Body::Opaque(input.body)),
+            _ => Ok(Body::Unread),
+        }
+    }
+
+    fn json_text<'a>(&self, body: &Body<'a>) -> &'a str {
+        match (body, self.json_values, self.absent_json) {
+            (Body::Json(text, _), JsonValues::Any, _)
+            | (Body::Json(text, JsonKind::Object), JsonValues::ObjectsOnly, _) => text,
+            (_, _, AbsentJson::EmptyObject) => "{}",
+            (_, _, AbsentJson::Null) => "null",
+        }
+    }
+}
+
+impl Default for EnvelopeBuilder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Which JSON bodies an envelope shows.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum JsonValues {
+    /// Every value.
+    #[default]
+    Any,
+    /// Objects. Any other value counts as no JSON, but must be well-formed.
+    ObjectsOnly,
+}
+
+/// What stands for a JSON body where there is none.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum AbsentJson {
+    /// `{}`
+    #[default]
+    EmptyObject,
+    /// `null`
+    Null,
+}
+
+/// A body as its media type says.
+enum Body<'a> {
+    Json(&'a str, JsonKind),
+    Form(Vec<Field<'a>>),
+    Opaque(&'a [u8]),
+    /// There is none, or the part that would show it is off.
+    Unread,
+}
+
+impl<'a> Body<'a> {
+    fn fields(&self) -> &[Field<'a>] {
+        match self {
+            Self::Form(fields) => fields,
+            _ => &[],
+        }
+    }
+}
+
+fn read_form<'a>(body: &'a [u8], limits: &ContentLimits) -> Result<Vec<Field<'a>>, ContentError> {
+    Ok(form::pairs_up_to(body, limits.fields())?
+        .map(|pair| Field {
+            name: pair.name_lossy(),
+            value: FieldValue::Text(pair.value_lossy()),
+        })
+        .collect())
+}
+
+#[cfg(feature = "multipart")]
+fn read_multipart<'a>(
+    body: &'a [u8],
+    boundary: &str,
+    limits: &ContentLimits,
+) -> Result<Vec<Field<'a>>, ContentError> {
+    let parts = multipart::parts(body, boundary, limits.parts())?;
+    Ok(parts
+        .into_iter()
+        .map(|part| Field {
+            name: Cow::Owned(part.name().to_owned()),
+            value: match part.file_name() {
+                None => FieldValue::Text(String::from_utf8_lossy(part.content())),
+                Some(file_name) => FieldValue::File {
+                    file_name: file_name.to_owned(),
+                    content_type: part.content_type().map(str::to_owned),
+                    size: part.content().len(),
+                },
+            },
+        })
+        .collect())
+}
+
+#[cfg(not(feature = "multipart"))]
+fn read_multipart<'a>(
+    _body: &'a [u8],
+    _boundary: &str,
+    _limits: &ContentLimits,
+) -> Result<Vec<Field<'a>>, ContentError> {
+    Err(ContentError::new(ContentErrorKind::UnsupportedMediaType))
+}
+
+fn redacted<'a>(text: Cow<'a, str>, redact: Option<Redact<'_>>) -> Cow<'a, str> {
+    match redact.and_then(|redact| redact(&text)) {
+        Some(redacted) => Cow::Owned(redacted),
+        None => text,
+    }
+}
+
+/// Room for an envelope that needs few escapes.
+fn estimate(input: &EnvelopeInput<'_>) -> usize {
+    let head = &input.head;
+    let query = head
+        .uri
+        .query()
+        .map_or(0, |query| query.len() + query.len() / 2);
+    let headers: usize = head
+        .headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 8)
+        .sum();
+    let members: usize = input
+        .members
+        .iter()
+        .map(|(name, json)| name.len() + json.len() + 4)
+        .sum();
+    128 + query + headers + members + input.body.len()
+}

@@ -1,0 +1,314 @@
+//! A request becomes one JSON text.
+//!
+//! The default shape, in this order:
+//!
+//! ```json
+//! {"GET":{},"POST":{},"JSON":{},"HEADERS":{}}
+//! ```
+//!
+//! | part | holds | written as |
+//! |---|---|---|
+//! | `GET` | the query, decoded | an object: a name sent once has a string, a repeated one an array in order |
+//! | `POST` | the fields of a urlencoded or multipart form | as `GET`; a file is `{"filename":..,"content_type":..,"size":..}` |
+//! | `JSON` | a JSON body | the text that was sent, checked and untouched; `{}` if there is none |
+//! | `HEADERS` | the headers | as `GET`, names in lower case and in alphabetical order |
+//!
+//! 1. The envelope is valid JSON for every request, whatever bytes are in it, and has no member name
+//!    twice.
+//! 2. The body is read by its [media type](crate::content::MediaType) alone. A body that says it is
+//!    JSON and is not, is refused; a body that says nothing of the kind is never refused for its
+//!    content. Without a body nothing is refused.
+//! 3. Numbers, white space and order of a JSON body stay as they were sent.
+//! 4. Equal requests have equal envelopes: the order of headers of different names does not matter,
+//!    nor how the body travelled.
+//! 5. `authorization`, `proxy-authorization` and `cookie` never appear, and neither do the credentials
+//!    that [`EnvelopeInput`] names. `_` and `-` are the same in a header's name for this purpose.
+//! 6. Bytes of headers and bodies that are not UTF-8 are kept without loss as `{"base64":".."}`. Those
+//!    of queries and forms are U+FFFD (WHATWG URL standard, section 5.1).
+//!
+//! # Examples
+//!
+//! ```
+//! use http::Request;
+//! use tower_webhook::envelope::{EnvelopeBuilder, EnvelopeInput};
+//!
+//! let (head, body) = Request::post("/hook/7?tag=a&tag=b&dry")
+//!     .header("content-type", "application/json")
+//!     .header("authorization", "Bearer k1")
+//!     .body(br#"{"amount": 1.10}"#)?
+//!     .into_parts();
+//!
+//! let envelope = EnvelopeBuilder::new().build(&EnvelopeInput::new(&head, body))?;
+//! assert_eq!(
+//!     envelope.as_str(),
+//!     concat!(
+//!         r#"{"GET":{"tag":["a","b"],"dry":""},"POST":{},"JSON":{"amount": 1.10},"#,
+//!         r#""HEADERS":{"content-type":"application/json"}}"#,
+//!     )
+//! );
+//!
+//! let refused = EnvelopeBuilder::new().build(&EnvelopeInput::new(&head, b"{amount: 1.10}"));
+//! assert!(refused.is_err());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::error::Error;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use crate::content::{ContentError, ContentErrorKind};
+
+mod builder;
+mod fields;
+mod headers;
+mod input;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use self::builder::{AbsentJson, EnvelopeBuilder, JsonValues};
+pub use self::fields::Repeats;
+pub use self::headers::{HeaderCase, HeaderRepeats, NonUtf8};
+pub use self::input::EnvelopeInput;
+
+/// What an executor is given: a request as one JSON text.
+///
+/// Made by [`EnvelopeBuilder`] only. Clones share the text. `Debug` shows its length, since payloads
+/// may hold secrets.
+#[derive(Clone)]
+pub struct Envelope(Arc<Inner>);
+
+struct Inner {
+    text: String,
+    parts: [Option<Range<usize>>; EnvelopePart::COUNT],
+    members: Vec<(String, Range<usize>)>,
+}
+
+impl Envelope {
+    /// The whole text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0.text
+    }
+
+    /// The whole text. Copies it only if there are other clones.
+    #[must_use]
+    pub fn into_string(self) -> String {
+        match Arc::try_unwrap(self.0) {
+            Ok(inner) => inner.text,
+            Err(shared) => shared.text.clone(),
+        }
+    }
+
+    /// Reads the envelope into a type.
+    ///
+    /// # Errors
+    ///
+    /// The envelope does not fit the type, or is nested deeper than `serde_json` follows, which is 128
+    /// levels.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_webhook::envelope::{EnvelopeBuilder, EnvelopeInput};
+    /// #[derive(serde::Deserialize)]
+    /// struct Hook {
+    ///     #[serde(rename = "GET")]
+    ///     query: Query,
+    /// }
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Query {
+    ///     id: String,
+    /// }
+    ///
+    /// let (head, ()) = http::Request::get("/?id=7").body(())?.into_parts();
+    /// let envelope = EnvelopeBuilder::new().build(&EnvelopeInput::new(&head, b""))?;
+    /// assert_eq!(envelope.parse::<Hook>()?.query.id, "7");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ParseError> {
+        serde_json::from_str(&self.0.text).map_err(|error| ParseError {
+            line: error.line(),
+            column: error.column(),
+        })
+    }
+
+    /// The JSON text of a part. `None` if the part is turned off.
+    #[must_use]
+    pub fn part(&self, part: EnvelopePart) -> Option<&str> {
+        let span = self.0.parts.get(part.index())?.clone()?;
+        self.0.text.get(span)
+    }
+
+    /// The query: [`EnvelopePart::Get`].
+    #[must_use]
+    pub fn get(&self) -> Option<&str> {
+        self.part(EnvelopePart::Get)
+    }
+
+    /// The fields of a form: [`EnvelopePart::Post`].
+    #[must_use]
+    pub fn post(&self) -> Option<&str> {
+        self.part(EnvelopePart::Post)
+    }
+
+    /// The JSON body, with the white space around it: [`EnvelopePart::Json`].
+    #[must_use]
+    pub fn json(&self) -> Option<&str> {
+        self.part(EnvelopePart::Json)
+    }
+
+    /// The headers: [`EnvelopePart::Headers`].
+    #[must_use]
+    pub fn headers(&self) -> Option<&str> {
+        self.part(EnvelopePart::Headers)
+    }
+
+    /// An opaque body: [`EnvelopePart::Body`].
+    #[must_use]
+    pub fn body(&self) -> Option<&str> {
+        self.part(EnvelopePart::Body)
+    }
+
+    /// The JSON text of a member that [`EnvelopeInput::with_member`] added.
+    #[must_use]
+    pub fn member(&self, name: &str) -> Option<&str> {
+        let (_, span) = self.0.members.iter().find(|(other, _)| other == name)?;
+        self.0.text.get(span.clone())
+    }
+}
+
+impl fmt::Debug for Envelope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Envelope")
+            .field("length", &self.0.text.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A part of the envelope that comes from the request.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum EnvelopePart {
+    /// The query, by default `GET`.
+    Get,
+    /// The fields of a form, by default `POST`.
+    Post,
+    /// A JSON body, by default `JSON`.
+    Json,
+    /// The headers, by default `HEADERS`.
+    Headers,
+    /// A body that is neither JSON nor a form: a string if it is UTF-8, `{"base64":".."}` otherwise, and
+    /// `null` if there is none. Off by default.
+    Body,
+}
+
+impl EnvelopePart {
+    const COUNT: usize = 5;
+
+    const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Why no envelope was built.
+///
+/// The text is fixed by the [kind](Self::kind) and never shows the request.
+#[derive(Debug)]
+pub struct BuildError {
+    kind: BuildErrorKind,
+    source: Option<ContentError>,
+}
+
+impl BuildError {
+    pub(crate) const fn member() -> Self {
+        Self {
+            kind: BuildErrorKind::Member,
+            source: None,
+        }
+    }
+
+    /// The fault.
+    #[must_use]
+    pub const fn kind(&self) -> BuildErrorKind {
+        self.kind
+    }
+
+    /// What is wrong with the request's content, if that is the fault.
+    #[must_use]
+    pub const fn content(&self) -> Option<&ContentError> {
+        self.source.as_ref()
+    }
+}
+
+impl From<ContentError> for BuildError {
+    fn from(error: ContentError) -> Self {
+        Self {
+            kind: BuildErrorKind::Content(error.kind()),
+            source: Some(error),
+        }
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            BuildErrorKind::Content(_) => "the request's content was refused",
+            BuildErrorKind::Member => {
+                "an added member of the envelope is not JSON or has a taken name"
+            }
+        })
+    }
+}
+
+impl Error for BuildError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source
+            .as_ref()
+            .map(|error| error as &(dyn Error + 'static))
+    }
+}
+
+/// The fault that kept an envelope from being built.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum BuildErrorKind {
+    /// The query or the body was refused: the sender's fault.
+    Content(ContentErrorKind),
+    /// A member that was added with [`EnvelopeInput::with_member`] is not JSON, or its name is taken: a
+    /// fault of the program.
+    Member,
+}
+
+/// An envelope did not fit a type. Tells the place and never the content.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ParseError {
+    line: usize,
+    column: usize,
+}
+
+impl ParseError {
+    /// The line of the envelope's text, from 1.
+    #[must_use]
+    pub const fn line(&self) -> usize {
+        self.line
+    }
+
+    /// The column in that line, from 1.
+    #[must_use]
+    pub const fn column(&self) -> usize {
+        self.column
+    }
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the envelope does not fit the expected type")
+    }
+}
+
+impl Error for ParseError {}
