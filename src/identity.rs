@@ -3,6 +3,7 @@
 use std::fmt;
 
 use http::Extensions;
+use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use crate::credential::PlacementKind;
 use crate::key::{KeyId, KeyRealm, Owner, Scope, Scopes, VerifiedKey};
@@ -114,6 +115,18 @@ impl Identity {
     #[must_use]
     pub const fn placement(&self) -> Option<PlacementKind> {
         self.placement
+    }
+}
+
+/// `{"owner":..,"key_id":..,"scopes":..,"placement":..}`: what an executor outside the process needs.
+impl Serialize for Identity {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_struct("Identity", 4)?;
+        object.serialize_field("owner", &self.owner)?;
+        object.serialize_field("key_id", &self.key_id)?;
+        object.serialize_field("scopes", &self.scopes)?;
+        object.serialize_field("placement", &self.placement.map(PlacementKind::as_str))?;
+        object.end()
     }
 }
 

@@ -79,8 +79,6 @@ pub mod auth;
 
 pub mod identity;
 
-pub mod envelope;
-
 pub mod executor;
 
 pub mod rejection;

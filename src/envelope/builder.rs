@@ -59,14 +59,8 @@ impl EnvelopeBuilder {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            names: [
-                Some("GET"),
-                Some("POST"),
-                Some("JSON"),
-                Some("HEADERS"),
-                None,
-            ]
-            .map(|name| name.map(Cow::Borrowed)),
+            names: [Some("GET"), Some("POST"), Some("JSON"), Some("HEADERS"), None]
+                .map(|name| name.map(Cow::Borrowed)),
             repeats: Repeats::default(),
             headers: HeaderOptions::default(),
             json_values: JsonValues::default(),
@@ -162,8 +156,7 @@ impl EnvelopeBuilder {
         mut self,
         names: impl IntoIterator<Item = impl Into<String>>,
     ) -> Self {
-        self.left_out_query
-            .extend(names.into_iter().map(Into::into));
+        self.left_out_query.extend(names.into_iter().map(Into::into));
         self
     }
 
@@ -218,22 +211,11 @@ impl EnvelopeBuilder {
                 *span = Some(object.member(name, |out| write(out)));
             }
         };
-        push(EnvelopePart::Get, &|out| {
-            push_fields(out, &query, self.repeats)
-        });
-        push(EnvelopePart::Post, &|out| {
-            push_fields(out, body.fields(), self.repeats)
-        });
-        push(EnvelopePart::Json, &|out| {
-            out.push_str(self.json_text(&body))
-        });
+        push(EnvelopePart::Get, &|out| push_fields(out, &query, self.repeats));
+        push(EnvelopePart::Post, &|out| push_fields(out, body.fields(), self.repeats));
+        push(EnvelopePart::Json, &|out| out.push_str(self.json_text(&body)));
         push(EnvelopePart::Headers, &|out| {
-            self.headers.push(
-                out,
-                &input.head.headers,
-                input.left_out_headers,
-                input.redact,
-            );
+            self.headers.push(out, &input.head.headers, input.left_out_headers, input.redact);
         });
         push(EnvelopePart::Body, &|out| match body {
             Body::Opaque(bytes) => push_bytes(out, bytes),
@@ -242,19 +224,10 @@ impl EnvelopeBuilder {
         let members = input
             .members
             .iter()
-            .map(|(name, json)| {
-                (
-                    (*name).to_owned(),
-                    object.member(name, |out| out.push_str(json)),
-                )
-            })
+            .map(|(name, json)| ((*name).to_owned(), object.member(name, |out| out.push_str(json))))
             .collect();
         object.finish();
-        Ok(Envelope(Arc::new(Inner {
-            text,
-            parts,
-            members,
-        })))
+        Ok(Envelope(Arc::new(Inner { text, parts, members })))
     }
 
     fn name(&self, part: EnvelopePart) -> Option<&str> {
@@ -265,11 +238,7 @@ impl EnvelopeBuilder {
         let limits = JsonLimits::new().with_nodes(usize::MAX);
         for (index, (name, json)) in input.members.iter().enumerate() {
             let is_taken = self.names.iter().flatten().any(|other| other == name)
-                || input
-                    .members
-                    .iter()
-                    .take(index)
-                    .any(|(other, _)| other == name);
+                || input.members.iter().take(index).any(|(other, _)| other == name);
             if is_taken || json::validate(json.as_bytes(), &limits).is_err() {
                 return Err(BuildError::member());
             }
@@ -314,9 +283,9 @@ impl EnvelopeBuilder {
             MediaType::Form if is_on(EnvelopePart::Post) => {
                 Ok(Body::Form(read_form(input.body, &self.limits)?))
             }
-            MediaType::Multipart { boundary } if is_on(EnvelopePart::Post) => Ok(Body::Form(
-                read_multipart(input.body, &boundary, &self.limits)?,
-            )),
+            MediaType::Multipart { boundary } if is_on(EnvelopePart::Post) => {
+                Ok(Body::Form(read_multipart(input.body, &boundary, &self.limits)?))
+            }
             MediaType::Other | MediaType::Absent => Ok(Body::Opaque(input.body)),
             _ => Ok(Body::Unread),
         }
@@ -380,10 +349,7 @@ impl<'a> Body<'a> {
 
 fn read_form<'a>(body: &'a [u8], limits: &ContentLimits) -> Result<Vec<Field<'a>>, ContentError> {
     Ok(form::pairs_up_to(body, limits.fields())?
-        .map(|pair| Field {
-            name: pair.name_lossy(),
-            value: FieldValue::Text(pair.value_lossy()),
-        })
+        .map(|pair| Field { name: pair.name_lossy(), value: FieldValue::Text(pair.value_lossy()) })
         .collect())
 }
 
@@ -429,19 +395,9 @@ fn redacted<'a>(text: Cow<'a, str>, redact: Option<Redact<'_>>) -> Cow<'a, str> 
 /// Room for an envelope that needs few escapes.
 fn estimate(input: &EnvelopeInput<'_>) -> usize {
     let head = &input.head;
-    let query = head
-        .uri
-        .query()
-        .map_or(0, |query| query.len() + query.len() / 2);
-    let headers: usize = head
-        .headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 8)
-        .sum();
-    let members: usize = input
-        .members
-        .iter()
-        .map(|(name, json)| name.len() + json.len() + 4)
-        .sum();
+    let query = head.uri.query().map_or(0, |query| query.len() + query.len() / 2);
+    let headers: usize =
+        head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 8).sum();
+    let members: usize = input.members.iter().map(|(name, json)| name.len() + json.len() + 4).sum();
     128 + query + headers + members + input.body.len()
 }

@@ -49,9 +49,7 @@ pub(super) fn push_fields(out: &mut String, fields: &[Field<'_>], repeats: Repea
             if group.len() == 1 && repeats == Repeats::AsNeeded {
                 push_value(out, &first.value);
             } else {
-                push_array(out, group.iter(), |out, (_, field)| {
-                    push_value(out, &field.value)
-                });
+                push_array(out, group.iter(), |out, (_, field)| push_value(out, &field.value));
             }
         });
     }
@@ -62,14 +60,8 @@ fn push_value(out: &mut String, value: &FieldValue<'_>) {
     match value {
         FieldValue::Text(text) => push_string(out, text),
         #[cfg(feature = "multipart")]
-        FieldValue::File {
-            file_name,
-            content_type,
-            size,
-        } => {
-            let content_type = content_type
-                .as_deref()
-                .unwrap_or("application/octet-stream");
+        FieldValue::File { file_name, content_type, size } => {
+            let content_type = content_type.as_deref().unwrap_or("application/octet-stream");
             let mut object = ObjectWriter::new(out);
             object.member("filename", |out| push_string(out, file_name));
             object.member("content_type", |out| push_string(out, content_type));

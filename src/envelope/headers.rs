@@ -44,11 +44,8 @@ pub enum NonUtf8 {
 }
 
 /// Headers that hold credentials, whatever the configuration is.
-const CREDENTIALS: [HeaderName; 3] = [
-    header::AUTHORIZATION,
-    header::PROXY_AUTHORIZATION,
-    header::COOKIE,
-];
+const CREDENTIALS: [HeaderName; 3] =
+    [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE];
 
 /// Headers about one connection or about how the body travels on it (RFC 9110 sections 7.6.1, 8.6 and
 /// 10.1.1, RFC 9112 section 6).
@@ -92,10 +89,8 @@ impl HeaderOptions {
         let mut object = ObjectWriter::new(out);
         for name in names {
             let is_repeated = headers.get_all(name).iter().nth(1).is_some();
-            let mut values = headers
-                .get_all(name)
-                .iter()
-                .map(|value| self.text(value.as_bytes(), redact));
+            let mut values =
+                headers.get_all(name).iter().map(|value| self.text(value.as_bytes(), redact));
             let Some(first) = values.next() else { continue };
             object.member(&self.name(name), |out| match self.repeats {
                 HeaderRepeats::AsNeeded | HeaderRepeats::Joined if !is_repeated => {
@@ -131,11 +126,7 @@ impl HeaderOptions {
                 let mut starts_word = true;
                 let title = name.as_str().chars().map(|letter| {
                     let upper = std::mem::replace(&mut starts_word, letter == '-');
-                    if upper {
-                        letter.to_ascii_uppercase()
-                    } else {
-                        letter
-                    }
+                    if upper { letter.to_ascii_uppercase() } else { letter }
                 });
                 Cow::Owned(title.collect())
             }
@@ -150,23 +141,16 @@ impl HeaderOptions {
         }
         match (text, self.non_utf8) {
             (Cow::Borrowed(_), _) | (_, NonUtf8::Base64) => Cow::Borrowed(value),
-            (Cow::Owned(_), NonUtf8::Latin1) => Cow::Owned(
-                value
-                    .iter()
-                    .copied()
-                    .map(char::from)
-                    .collect::<String>()
-                    .into_bytes(),
-            ),
+            (Cow::Owned(_), NonUtf8::Latin1) => {
+                Cow::Owned(value.iter().copied().map(char::from).collect::<String>().into_bytes())
+            }
             (Cow::Owned(text), NonUtf8::Replacement) => Cow::Owned(text.into_bytes()),
         }
     }
 }
 
 fn contains(names: &[HeaderName], name: &HeaderName) -> bool {
-    names
-        .iter()
-        .any(|other| is_same(other.as_str(), name.as_str()))
+    names.iter().any(|other| is_same(other.as_str(), name.as_str()))
 }
 
 /// Gateways that turn headers into variables of the environment take `_` and `-` for one character.

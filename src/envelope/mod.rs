@@ -131,10 +131,8 @@ impl Envelope {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ParseError> {
-        serde_json::from_str(&self.0.text).map_err(|error| ParseError {
-            line: error.line(),
-            column: error.column(),
-        })
+        serde_json::from_str(&self.0.text)
+            .map_err(|error| ParseError { line: error.line(), column: error.column() })
     }
 
     /// The JSON text of a part. `None` if the part is turned off.
@@ -184,9 +182,7 @@ impl Envelope {
 
 impl fmt::Debug for Envelope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Envelope")
-            .field("length", &self.0.text.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Envelope").field("length", &self.0.text.len()).finish_non_exhaustive()
     }
 }
 
@@ -226,10 +222,7 @@ pub struct BuildError {
 
 impl BuildError {
     pub(crate) const fn member() -> Self {
-        Self {
-            kind: BuildErrorKind::Member,
-            source: None,
-        }
+        Self { kind: BuildErrorKind::Member, source: None }
     }
 
     /// The fault.
@@ -247,10 +240,7 @@ impl BuildError {
 
 impl From<ContentError> for BuildError {
     fn from(error: ContentError) -> Self {
-        Self {
-            kind: BuildErrorKind::Content(error.kind()),
-            source: Some(error),
-        }
+        Self { kind: BuildErrorKind::Content(error.kind()), source: Some(error) }
     }
 }
 
@@ -267,9 +257,7 @@ impl fmt::Display for BuildError {
 
 impl Error for BuildError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source
-            .as_ref()
-            .map(|error| error as &(dyn Error + 'static))
+        self.source.as_ref().map(|error| error as &(dyn Error + 'static))
     }
 }
 

@@ -25,10 +25,7 @@ fn build(builder: &EnvelopeBuilder, head: &Parts, body: &[u8]) -> Envelope {
 }
 
 fn refusal(builder: &EnvelopeBuilder, head: &Parts, body: &[u8]) -> BuildErrorKind {
-    builder
-        .build(&EnvelopeInput::new(head, body))
-        .unwrap_err()
-        .kind()
+    builder.build(&EnvelopeInput::new(head, body)).unwrap_err().kind()
 }
 
 fn content(kind: ContentErrorKind) -> BuildErrorKind {
@@ -36,19 +33,13 @@ fn content(kind: ContentErrorKind) -> BuildErrorKind {
 }
 
 fn get(uri: &str) -> String {
-    build(&EnvelopeBuilder::new(), &head(uri, &[]), b"")
-        .get()
-        .unwrap()
-        .to_owned()
+    build(&EnvelopeBuilder::new(), &head(uri, &[]), b"").get().unwrap().to_owned()
 }
 
 #[test]
 fn an_empty_request_has_all_parts() {
     let envelope = build(&EnvelopeBuilder::new(), &head("/", &[]), b"");
-    assert_eq!(
-        envelope.as_str(),
-        r#"{"GET":{},"POST":{},"JSON":{},"HEADERS":{}}"#
-    );
+    assert_eq!(envelope.as_str(), r#"{"GET":{},"POST":{},"JSON":{},"HEADERS":{}}"#);
     assert_eq!(envelope.body(), None);
     assert_eq!(envelope.clone().into_string(), envelope.as_str());
 }
@@ -60,10 +51,7 @@ fn the_query_is_written_in_order_of_first_appearance() {
         ("/?", "{}"),
         ("/?a=1", r#"{"a":"1"}"#),
         ("/?a=1&a=2&b=", r#"{"a":["1","2"],"b":""}"#),
-        (
-            "/?b=1&a=2&b=3&c=4&a=5",
-            r#"{"b":["1","3"],"a":["2","5"],"c":"4"}"#,
-        ),
+        ("/?b=1&a=2&b=3&c=4&a=5", r#"{"b":["1","3"],"a":["2","5"],"c":"4"}"#),
         ("/?a", r#"{"a":""}"#),
         ("/?&&=", r#"{"":""}"#),
         ("/?%61=%22%5C%00+", r#"{"a":"\"\\\u0000 "}"#),
@@ -100,15 +88,9 @@ fn one_field_more_than_the_limit_is_refused() {
 
 #[test]
 fn a_form_is_written_like_a_query() {
-    let head = head(
-        "/?a=q",
-        &[("content-type", b"Application/X-Www-Form-Urlencoded")],
-    );
+    let head = head("/?a=q", &[("content-type", b"Application/X-Www-Form-Urlencoded")]);
     let envelope = build(&EnvelopeBuilder::new(), &head, b"b=1&a=%C3%A9&b=\xff&&c");
-    assert_eq!(
-        envelope.post(),
-        Some("{\"b\":[\"1\",\"\u{fffd}\"],\"a\":\"é\",\"c\":\"\"}")
-    );
+    assert_eq!(envelope.post(), Some("{\"b\":[\"1\",\"\u{fffd}\"],\"a\":\"é\",\"c\":\"\"}"));
     assert_eq!(envelope.get(), Some(r#"{"a":"q"}"#));
     assert_eq!(envelope.json(), Some("{}"));
 }
@@ -120,11 +102,7 @@ fn files_are_described_in_place() {
         --b\r\nContent-Disposition: form-data; name=f; filename=\"x\\\"y\"\r\n\r\n12345\r\n\
         --b\r\nContent-Disposition: form-data; name=a; filename=\"\"\r\n\
         Content-Type: text/plain; x=y\r\n\r\n\r\n--b--";
-    let envelope = build(
-        &EnvelopeBuilder::new(),
-        &typed("multipart/form-data; boundary=b"),
-        body,
-    );
+    let envelope = build(&EnvelopeBuilder::new(), &typed("multipart/form-data; boundary=b"), body);
     assert_eq!(
         envelope.post().unwrap(),
         concat!(
@@ -136,20 +114,11 @@ fn files_are_described_in_place() {
 
     let builder = EnvelopeBuilder::new();
     let malformed = content(ContentErrorKind::Malformed);
-    assert_eq!(
-        refusal(&builder, &typed("multipart/form-data; boundary=b"), b"{}"),
-        malformed
-    );
-    assert_eq!(
-        refusal(&builder, &typed("multipart/form-data"), b"--b--"),
-        malformed
-    );
+    assert_eq!(refusal(&builder, &typed("multipart/form-data; boundary=b"), b"{}"), malformed);
+    assert_eq!(refusal(&builder, &typed("multipart/form-data"), b"--b--"), malformed);
     let builder = builder.with_limits(ContentLimits::new().with_parts(2));
     let head = typed("multipart/form-data; boundary=b");
-    assert_eq!(
-        refusal(&builder, &head, body),
-        content(ContentErrorKind::TooManyFields)
-    );
+    assert_eq!(refusal(&builder, &head, body), content(ContentErrorKind::TooManyFields));
 }
 
 #[cfg(not(feature = "multipart"))]
@@ -183,22 +152,11 @@ fn what_is_no_json_object_can_count_as_none() {
     let builder = EnvelopeBuilder::new().with_json_values(JsonValues::ObjectsOnly);
     let json = typed("application/json");
     for body in ["[1]", "\"a\"", "7", "null", "true", ""] {
-        assert_eq!(
-            build(&builder, &json, body.as_bytes()).json(),
-            Some("{}"),
-            "{body}"
-        );
+        assert_eq!(build(&builder, &json, body.as_bytes()).json(), Some("{}"), "{body}");
         let builder = builder.clone().with_absent_json(AbsentJson::Null);
-        assert_eq!(
-            build(&builder, &json, body.as_bytes()).json(),
-            Some("null"),
-            "{body}"
-        );
+        assert_eq!(build(&builder, &json, body.as_bytes()).json(), Some("null"), "{body}");
     }
-    assert_eq!(
-        build(&builder, &json, b"{\"a\":1}").json(),
-        Some("{\"a\":1}")
-    );
+    assert_eq!(build(&builder, &json, b"{\"a\":1}").json(), Some("{\"a\":1}"));
     let malformed = content(ContentErrorKind::Malformed);
     assert_eq!(refusal(&builder, &json, b"[1,]"), malformed);
 }
@@ -208,30 +166,13 @@ fn only_a_body_labelled_as_json_must_be_json() {
     let builder = EnvelopeBuilder::new();
     let malformed = content(ContentErrorKind::Malformed);
     for body in ["{", " ", "a=1", "{\"a\":1,\"a\":1}", "\u{feff}{}"] {
-        assert_eq!(
-            refusal(&builder, &typed("application/json"), body.as_bytes()),
-            malformed
-        );
-        for media in [
-            "text/plain",
-            "text/json",
-            "application/octet-stream",
-            "image/png",
-        ] {
-            assert_eq!(
-                build(&builder, &typed(media), body.as_bytes()).json(),
-                Some("{}")
-            );
+        assert_eq!(refusal(&builder, &typed("application/json"), body.as_bytes()), malformed);
+        for media in ["text/plain", "text/json", "application/octet-stream", "image/png"] {
+            assert_eq!(build(&builder, &typed(media), body.as_bytes()).json(), Some("{}"));
         }
-        assert_eq!(
-            build(&builder, &head("/", &[]), body.as_bytes()).json(),
-            Some("{}")
-        );
+        assert_eq!(build(&builder, &head("/", &[]), body.as_bytes()).json(), Some("{}"));
     }
-    assert_eq!(
-        build(&builder, &typed("text/plain"), b"\xff\0").json(),
-        Some("{}")
-    );
+    assert_eq!(build(&builder, &typed("text/plain"), b"\xff\0").json(), Some("{}"));
 
     let error = builder.build(&EnvelopeInput::new(&typed("application/json"), b"[1,]"));
     assert_eq!(error.unwrap_err().content().unwrap().offset(), Some(3));
@@ -239,21 +180,13 @@ fn only_a_body_labelled_as_json_must_be_json() {
 
 #[test]
 fn a_media_type_that_is_not_clear_is_refused_unless_the_builder_is_lenient() {
-    let repeated = head(
-        "/",
-        &[
-            ("content-type", b"application/json"),
-            ("content-type", b"text/plain"),
-        ],
-    );
+    let repeated =
+        head("/", &[("content-type", b"application/json"), ("content-type", b"text/plain")]);
     let strict = EnvelopeBuilder::new();
     let lenient = EnvelopeBuilder::new().with_lenient_media_types();
     for (head, kind) in [
         (repeated, ContentErrorKind::RepeatedContentType),
-        (
-            typed("application/json, text/plain"),
-            ContentErrorKind::RepeatedContentType,
-        ),
+        (typed("application/json, text/plain"), ContentErrorKind::RepeatedContentType),
         (typed("json"), ContentErrorKind::UnsupportedMediaType),
         (
             typed("application/x-www-form-urlencoded; charset=latin1"),
@@ -304,26 +237,14 @@ fn headers_are_sorted_and_repeats_are_kept() {
 
 #[test]
 fn header_bytes_that_are_not_utf8_are_marked_or_decoded() {
-    let head = head(
-        "/",
-        &[
-            ("x", b"a"),
-            ("x", b"\xe9"),
-            ("y", "é".as_bytes()),
-            ("z", b"\xff"),
-        ],
-    );
+    let head = head("/", &[("x", b"a"), ("x", b"\xe9"), ("y", "é".as_bytes()), ("z", b"\xff")]);
     for (non_utf8, apart, joined) in [
         (
             NonUtf8::Base64,
             r#"{"x":["a",{"base64":"6Q=="}],"y":"é","z":{"base64":"/w=="}}"#,
             r#"{"x":{"base64":"YSwg6Q=="},"y":"é","z":{"base64":"/w=="}}"#,
         ),
-        (
-            NonUtf8::Latin1,
-            r#"{"x":["a","é"],"y":"é","z":"ÿ"}"#,
-            r#"{"x":"a, é","y":"é","z":"ÿ"}"#,
-        ),
+        (NonUtf8::Latin1, r#"{"x":["a","é"],"y":"é","z":"ÿ"}"#, r#"{"x":"a, é","y":"é","z":"ÿ"}"#),
         (
             NonUtf8::Replacement,
             "{\"x\":[\"a\",\"\u{fffd}\"],\"y\":\"é\",\"z\":\"\u{fffd}\"}",
@@ -358,9 +279,8 @@ fn credentials_are_left_out_in_every_spelling() {
         .with_left_out_query(["token"]);
     let headers = [HeaderName::from_static("x_token")];
     let query = ["other".to_owned()];
-    let input = EnvelopeInput::new(&head, b"")
-        .with_left_out_headers(&headers)
-        .with_left_out_query(&query);
+    let input =
+        EnvelopeInput::new(&head, b"").with_left_out_headers(&headers).with_left_out_query(&query);
 
     let envelope = builder.build(&input).unwrap();
     assert_eq!(envelope.headers(), Some(r#"{"x-keep":"1"}"#));
@@ -379,23 +299,12 @@ fn transport_headers_are_left_out_unless_wanted() {
         "trailer",
     ];
     let more = ["transfer-encoding", "upgrade"];
-    let all: Vec<_> = names
-        .iter()
-        .chain(&more)
-        .map(|name| (*name, &b"x"[..]))
-        .collect();
+    let all: Vec<_> = names.iter().chain(&more).map(|name| (*name, &b"x"[..])).collect();
     let head = head("/", &all);
 
-    assert_eq!(
-        build(&EnvelopeBuilder::new(), &head, b"").headers(),
-        Some("{}")
-    );
+    assert_eq!(build(&EnvelopeBuilder::new(), &head, b"").headers(), Some("{}"));
     let builder = EnvelopeBuilder::new().with_transport_headers();
-    let shown = build(&builder, &head, b"")
-        .headers()
-        .unwrap()
-        .matches(':')
-        .count();
+    let shown = build(&builder, &head, b"").headers().unwrap().matches(':').count();
     assert_eq!(shown, 9);
 }
 
@@ -404,23 +313,14 @@ fn keys_in_wrong_places_are_hidden() {
     let redact = |text: &str| text.contains("SECRET").then(|| "[hidden]".to_owned());
     let head = head(
         "/?a=SECRET&SECRET=1&SECRETS=2&b=x%53ECRET",
-        &[
-            ("x-a", b"SECRET"),
-            ("x-b", b"1"),
-            ("x-b", b"SECRET\xff"),
-            ("x-c", b"ok"),
-        ],
+        &[("x-a", b"SECRET"), ("x-b", b"1"), ("x-b", b"SECRET\xff"), ("x-c", b"ok")],
     );
     let input = EnvelopeInput::new(&head, b"").with_redaction(&redact);
-    for builder in [
-        EnvelopeBuilder::new(),
-        EnvelopeBuilder::new().with_header_bytes(NonUtf8::Latin1),
-    ] {
+    for builder in
+        [EnvelopeBuilder::new(), EnvelopeBuilder::new().with_header_bytes(NonUtf8::Latin1)]
+    {
         let envelope = builder.build(&input).unwrap();
-        assert_eq!(
-            envelope.get(),
-            Some(r#"{"a":"[hidden]","[hidden]":["1","2"],"b":"[hidden]"}"#)
-        );
+        assert_eq!(envelope.get(), Some(r#"{"a":"[hidden]","[hidden]":["1","2"],"b":"[hidden]"}"#));
         assert_eq!(
             envelope.headers(),
             Some(r#"{"x-a":"[hidden]","x-b":["1","[hidden]"],"x-c":"ok"}"#)
@@ -428,10 +328,7 @@ fn keys_in_wrong_places_are_hidden() {
     }
     let joined = EnvelopeBuilder::new().with_header_repeats(HeaderRepeats::Joined);
     let envelope = joined.build(&input).unwrap();
-    assert_eq!(
-        envelope.headers(),
-        Some(r#"{"x-a":"[hidden]","x-b":"1, [hidden]","x-c":"ok"}"#)
-    );
+    assert_eq!(envelope.headers(), Some(r#"{"x-a":"[hidden]","x-b":"1, [hidden]","x-c":"ok"}"#));
 }
 
 #[test]
@@ -452,29 +349,19 @@ fn parts_can_be_renamed_and_turned_off() {
 
     let clash = EnvelopeBuilder::new().with_part(EnvelopePart::Get, "JSON");
     assert!(clash.is_err());
-    assert!(
-        EnvelopeBuilder::new()
-            .with_part(EnvelopePart::Get, "GET")
-            .is_ok()
-    );
+    assert!(EnvelopeBuilder::new().with_part(EnvelopePart::Get, "GET").is_ok());
 
-    let nothing = [
-        EnvelopePart::Get,
-        EnvelopePart::Post,
-        EnvelopePart::Json,
-        EnvelopePart::Headers,
-    ]
-    .into_iter()
-    .fold(EnvelopeBuilder::new(), EnvelopeBuilder::without_part);
+    let nothing =
+        [EnvelopePart::Get, EnvelopePart::Post, EnvelopePart::Json, EnvelopePart::Headers]
+            .into_iter()
+            .fold(EnvelopeBuilder::new(), EnvelopeBuilder::without_part);
     let many = head(&format!("/?{}", "a&".repeat(300)), &[]);
     assert_eq!(build(&nothing, &many, b"").as_str(), "{}");
 }
 
 #[test]
 fn an_opaque_body_can_be_shown() {
-    let builder = EnvelopeBuilder::new()
-        .with_part(EnvelopePart::Body, "BODY")
-        .unwrap();
+    let builder = EnvelopeBuilder::new().with_part(EnvelopePart::Body, "BODY").unwrap();
     for (media, body, expected) in [
         (Some("text/plain"), &b"a\"b\n"[..], r#""a\"b\n""#),
         (None, b"a", r#""a""#),
@@ -484,11 +371,7 @@ fn an_opaque_body_can_be_shown() {
         (Some("application/x-www-form-urlencoded"), b"a=1", "null"),
     ] {
         let head = media.map_or_else(|| head("/", &[]), typed);
-        assert_eq!(
-            build(&builder, &head, body).body(),
-            Some(expected),
-            "{media:?}"
-        );
+        assert_eq!(build(&builder, &head, body).body(), Some(expected), "{media:?}");
     }
 }
 
@@ -499,22 +382,12 @@ fn members_are_added_behind_the_parts() {
         .with_member("IDENTITY", r#"{"owner":"o"}"#)
         .with_member("COVERS", r#"["body"]"#);
     let envelope = EnvelopeBuilder::new().build(&input).unwrap();
-    assert!(
-        envelope
-            .as_str()
-            .ends_with(r#","IDENTITY":{"owner":"o"},"COVERS":["body"]}"#)
-    );
+    assert!(envelope.as_str().ends_with(r#","IDENTITY":{"owner":"o"},"COVERS":["body"]}"#));
     assert_eq!(envelope.member("IDENTITY"), Some(r#"{"owner":"o"}"#));
     assert_eq!(envelope.member("COVERS"), Some(r#"["body"]"#));
     assert_eq!(envelope.member("GET"), None);
 
-    for (name, json) in [
-        ("GET", "1"),
-        ("IDENTITY", "1"),
-        ("x", ""),
-        ("x", "1,"),
-        ("x", "1}{"),
-    ] {
+    for (name, json) in [("GET", "1"), ("IDENTITY", "1"), ("x", ""), ("x", "1,"), ("x", "1}{")] {
         let input = input.clone().with_member(name, json);
         let error = EnvelopeBuilder::new().build(&input).unwrap_err();
         assert_eq!(error.kind(), BuildErrorKind::Member, "{name} {json}");
@@ -589,13 +462,7 @@ fn media() -> impl Strategy<Value = &'static str> {
 
 fn headers() -> impl Strategy<Value = Vec<(&'static str, Vec<u8>)>> {
     let name = proptest::sample::select(vec!["x-a", "x_a", "x-b", "etag", "cookie"]);
-    let byte = prop_oneof![
-        0x20..=0x7e_u8,
-        0x80..=0xff_u8,
-        Just(b'\t'),
-        Just(b'"'),
-        Just(b'\\')
-    ];
+    let byte = prop_oneof![0x20..=0x7e_u8, 0x80..=0xff_u8, Just(b'\t'), Just(b'"'), Just(b'\\')];
     proptest::collection::vec((name, proptest::collection::vec(byte, 0..10)), 0..8)
 }
 
@@ -631,10 +498,9 @@ fn fields_of(object: &str) -> Vec<(String, Vec<String>)> {
     json::visit_members(object.as_bytes(), &JsonLimits::new(), |member| {
         let values = match serde_json::from_str(member.value()).unwrap() {
             Value::String(text) => vec![text],
-            Value::Array(items) => items
-                .iter()
-                .map(|item| item.as_str().unwrap().to_owned())
-                .collect(),
+            Value::Array(items) => {
+                items.iter().map(|item| item.as_str().unwrap().to_owned()).collect()
+            }
             other => panic!("{other}"),
         };
         fields.push((member.name().into_owned(), values));

@@ -13,10 +13,7 @@ pub(super) struct ObjectWriter<'a> {
 impl<'a> ObjectWriter<'a> {
     pub(super) fn new(out: &'a mut String) -> Self {
         out.push('{');
-        Self {
-            out,
-            is_empty: true,
-        }
+        Self { out, is_empty: true }
     }
 
     /// Appends a member whose value is what `write` appends. Returns the place of the value.

@@ -41,6 +41,8 @@ struct Shared {
     envelope: EnvelopeBuilder,
     /// Headers in which credentials travel. No executor sees them.
     left_out: Box<[HeaderName]>,
+    identity_member: Option<Box<str>>,
+    coverage_member: Option<Box<str>>,
     shape: ResponseShape,
     body: BodyLimits,
     pre_auth_max_bytes: usize,
@@ -66,6 +68,8 @@ impl Hooks {
         Self {
             shared: Arc::new(Shared {
                 left_out: left_out.collect(),
+                identity_member: None,
+                coverage_member: None,
                 gate,
                 executor: Arc::new(executor),
                 envelope: EnvelopeBuilder::new(),
@@ -84,6 +88,21 @@ impl Hooks {
     #[must_use]
     pub fn with_envelope(self, envelope: EnvelopeBuilder) -> Self {
         self.with(|shared| shared.envelope = envelope)
+    }
+
+    /// Adds the caller to the envelope, under this name: `{"owner":..,"key_id":..,"scopes":..,
+    /// "placement":..}`, or `null` on a public hook. The name must not be one of the other members.
+    #[must_use]
+    pub fn with_identity_member(self, name: impl Into<Box<str>>) -> Self {
+        self.with(|shared| shared.identity_member = Some(name.into()))
+    }
+
+    /// Adds a list to the envelope, under this name, of the members whose content the caller's proof
+    /// covers. A key and a login prove who sends a request and nothing about what is in it, so the list is
+    /// empty for them. The name must not be one of the other members.
+    #[must_use]
+    pub fn with_coverage_member(self, name: impl Into<Box<str>>) -> Self {
+        self.with(|shared| shared.coverage_member = Some(name.into()))
     }
 
     /// How the end of an execution becomes a response. The default is
@@ -213,7 +232,7 @@ impl Shared {
             (None, Some(buffered)) => buffered.bytes(),
             (None, None) => Bytes::new(),
         };
-        let envelope = self.build(&parts, &bytes)?;
+        let envelope = self.build(&parts, &bytes, identity.as_ref())?;
 
         let hook = policy.hook_name();
         let slot = self.slots.take(hook.clone().unwrap_or_default());
@@ -241,11 +260,25 @@ impl Shared {
         read.await.map_err(|error| error.into_rejection(parts.version))
     }
 
-    fn build(&self, parts: &Parts, bytes: &Bytes) -> Result<Envelope, Rejection> {
+    fn build(
+        &self,
+        parts: &Parts,
+        bytes: &Bytes,
+        identity: Option<&Identity>,
+    ) -> Result<Envelope, Rejection> {
         let redact = |text: &str| self.gate.keys()?.redact(text);
-        let input = EnvelopeInput::new(parts, bytes)
+        let mut input = EnvelopeInput::new(parts, bytes)
             .with_left_out_headers(&self.left_out)
-            .with_redact(&redact);
+            .with_redaction(&redact);
+        let caller;
+        if let Some(name) = &self.identity_member {
+            caller = serde_json::to_string(&identity)
+                .map_err(|error| Rejection::new(RejectionKind::Internal).with_source(error))?;
+            input = input.with_member(name, &caller);
+        }
+        if let Some(name) = &self.coverage_member {
+            input = input.with_member(name, "[]");
+        }
         Ok(self.envelope.build(&input)?)
     }
 

@@ -5,6 +5,7 @@
 use super::{Rejection, RejectionKind};
 use crate::content::{ContentError, ContentErrorKind};
 use crate::credential::{FindError, FindErrorKind};
+use crate::envelope::BuildError;
 
 impl From<FindError> for Rejection {
     fn from(error: FindError) -> Self {
@@ -15,6 +16,16 @@ impl From<FindError> for Rejection {
             (FindErrorKind::NotBuffered, _) => {
                 Self::new(RejectionKind::NotWired).with_source(error)
             }
+        }
+    }
+}
+
+impl From<BuildError> for Rejection {
+    fn from(error: BuildError) -> Self {
+        match error.content() {
+            Some(content) => content.into(),
+            // A member that the app has added does not fit: the sender has no part in it.
+            None => Self::new(RejectionKind::Internal).with_source(error),
         }
     }
 }

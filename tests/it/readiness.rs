@@ -41,7 +41,8 @@ async fn the_instance_that_was_ready_is_the_one_that_is_called() {
             .service(Recorder::default());
 
         for _ in 0..3 {
-            let response = ready(&mut service).await.unwrap().call(request(&keys.text)).await.unwrap();
+            let response =
+                ready(&mut service).await.unwrap().call(request(&keys.text)).await.unwrap();
             assert_eq!(response.status(), StatusCode::OK);
             let response = ready(&mut service).await.unwrap().call(request("junk")).await.unwrap();
             assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
