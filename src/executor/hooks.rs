@@ -22,6 +22,7 @@ use crate::auth::{AuthLayer, BoxError, Gate, protect_target};
 use crate::body::{self, BodyLimits, BufferedBody, ReadBody};
 use crate::config::ConfigError;
 use crate::envelope::{Envelope, EnvelopeBuilder, EnvelopeInput};
+use crate::identity::Identity;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::timer::{SystemTimer, Timer, within};
 use crate::trace;

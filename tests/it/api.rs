@@ -98,10 +98,10 @@ mod glob_import {
     fn names_do_not_collide() {
         let _: fn() -> Clock = Clock::system;
         let _: fn(http::Request<()>) -> Router = |_| Router::new();
-        let _ = body_is_axums as fn() -> axum::body::Body;
+        let _ = body_is_axums as fn() -> body::Body;
     }
 
-    fn body_is_axums() -> axum::body::Body {
-        axum::body::Body::empty()
+    fn body_is_axums() -> body::Body {
+        body::Body::empty()
     }
 }
