@@ -20,8 +20,8 @@ use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, BoxError, Po
 use tower_webhook::credential::{Candidate, Placement};
 use tower_webhook::executor::{ExecutorError, Hooks, Invocation, Outcome};
 use tower_webhook::key::{
-    KeyManager, KeyVerifier, MemoryKeyStore, NewKey, Owner, PrefixedFormat, Scope, Scopes,
-    VerifyErrorKind,
+    IssuedKey, KeyManager, KeyVerifier, MemoryKeyStore, NewKey, Owner, PrefixedFormat, Scope,
+    Scopes, VerifyErrorKind,
 };
 
 /// Which hook is it, who may call it, and by which method?
@@ -77,17 +77,39 @@ impl Authenticator for Logins {
     }
 }
 
-/// The app, a key for the token hook, and a login token.
-async fn app() -> Result<(Router, String, String), Box<dyn Error>> {
+/// What a caller of this app may want to try.
+struct Credentials {
+    key: String,
+    expired: String,
+    revoked: String,
+    without_scope: String,
+    login: String,
+}
+
+async fn app() -> Result<(Router, Credentials), Box<dyn Error>> {
     let owner = Owner::new("alice")?;
     let deploy = Scope::new("deploy")?;
 
     let keys = KeyManager::new(MemoryKeyStore::new());
     let draft = NewKey::new("example").with_scopes(Scopes::new([deploy.clone()]));
-    let key = keys.generate(&owner, draft).await?;
+    let expiring = draft.clone().with_expires_in(time::Duration::milliseconds(1));
+    let key = keys.generate(&owner, draft.clone()).await?;
+    let expired = keys.generate(&owner, expiring).await?;
+    let revoked = keys.generate(&owner, draft).await?;
+    keys.revoke(&owner, revoked.record().id()).await?;
+    let without_scope = keys.generate(&owner, NewKey::new("no scope")).await?;
 
     let logins = KeyManager::new(MemoryKeyStore::new()).with_format(PrefixedFormat::new("login")?);
     let login = logins.generate(&owner, NewKey::new("example")).await?;
+
+    let text = |issued: IssuedKey| issued.secret().expose_secret().to_owned();
+    let credentials = Credentials {
+        key: text(key),
+        expired: text(expired),
+        revoked: text(revoked),
+        without_scope: text(without_scope),
+        login: text(login),
+    };
 
     let auth = AuthLayer::per_request(move |head: RequestHead<'_>| resolve(head, &deploy, &owner))
         .with_keys(
@@ -107,11 +129,11 @@ async fn app() -> Result<(Router, String, String), Box<dyn Error>> {
     let router = Router::new()
         .route("/hook/{name}", any_service(hooks.clone()))
         .route("/hook/{name}/{key}", any_service(hooks));
-    let key = key.secret().expose_secret().to_owned();
-    Ok((router, key, login.secret().expose_secret().to_owned()))
+    Ok((router, credentials))
 }
 
-fn instructions(address: &str, key: &str, login: &str) -> String {
+fn instructions(address: &str, credentials: &Credentials) -> String {
+    let Credentials { key, expired, revoked, without_scope, login } = credentials;
     let deployed = r#"{"status":0,"result":{"commits":20,"deployed":"refs/heads/main"}}"#;
     let payload = "--json @examples/payloads/github-push.json";
     format!(
@@ -132,9 +154,13 @@ The same with the key in the body. Answer: {{"status":0,"result":{{"commits":0,"
 A user hook. Answer: {{"status":0,"result":{{"received":{{"week":"47"}}}}}}
   curl -s -u 'alice:{login}' -d week=47 http://{address}/hook/report
 
-Refused: no key (401), a wrong one (401), two (400), another method (405), no such hook (404)
+Refused: no key (401), a wrong one (401), an expired one (401), a revoked one (401), one without the scope
+(403), two keys (400), another method (405), no such hook (404)
   curl -si --json '{{}}' http://{address}/hook/deploy
   curl -si -H 'X-Webhook-Token: wrong' --json '{{}}' http://{address}/hook/deploy
+  curl -si -H 'X-Webhook-Token: {expired}' --json '{{}}' http://{address}/hook/deploy
+  curl -si -H 'X-Webhook-Token: {revoked}' --json '{{}}' http://{address}/hook/deploy
+  curl -si -H 'X-Webhook-Token: {without_scope}' --json '{{}}' http://{address}/hook/deploy
   curl -si -H 'X-Webhook-Token: {key}' --json '{{}}' 'http://{address}/hook/deploy?token={key}'
   curl -si http://{address}/hook/deploy
   curl -si http://{address}/hook/unknown"#
@@ -144,9 +170,9 @@ Refused: no key (401), a wrong one (401), two (400), another method (405), no su
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
-    let (app, key, login) = app().await?;
+    let (app, credentials) = app().await?;
     let listener = TcpListener::bind(&address).await?;
-    println!("{}", instructions(&listener.local_addr()?.to_string(), &key, &login));
+    println!("{}", instructions(&listener.local_addr()?.to_string(), &credentials));
     axum::serve(listener, app).await?;
     Ok(())
 }
@@ -175,7 +201,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_key_opens_the_hook_from_every_place() {
-        let (app, key, _) = app().await.unwrap();
+        let (app, Credentials { key, .. }) = app().await.unwrap();
         let body = || Body::from(PUSH);
         let requests = [
             push("/hook/deploy").header("x-webhook-token", &key).body(body()),
@@ -196,7 +222,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_public_and_the_user_hook_answer() {
-        let (app, _, login) = app().await.unwrap();
+        let (app, Credentials { login, .. }) = app().await.unwrap();
 
         let request = Request::get("/hook/status").body(Body::empty()).unwrap();
         let (status, body) = answer(&app, request).await;
@@ -218,11 +244,16 @@ mod tests {
 
     #[tokio::test]
     async fn refusals_are_as_printed() {
-        let (app, key, login) = app().await.unwrap();
+        let (app, credentials) = app().await.unwrap();
+        let Credentials { key, expired, revoked, without_scope, login } = credentials;
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         let cases = [
             (push("/hook/deploy"), StatusCode::UNAUTHORIZED),
             (push("/hook/deploy").header("x-webhook-token", "wrong"), StatusCode::UNAUTHORIZED),
             (push("/hook/deploy").header("x-webhook-token", &login), StatusCode::UNAUTHORIZED),
+            (push("/hook/deploy").header("x-webhook-token", &expired), StatusCode::UNAUTHORIZED),
+            (push("/hook/deploy").header("x-webhook-token", &revoked), StatusCode::UNAUTHORIZED),
+            (push("/hook/deploy").header("x-webhook-token", &without_scope), StatusCode::FORBIDDEN),
             (
                 push(&format!("/hook/deploy?token={key}")).header("x-webhook-token", &key),
                 StatusCode::BAD_REQUEST,
