@@ -477,3 +477,6 @@ impl fmt::Display for Fault {
 }
 
 impl Error for Fault {}
+
+#[cfg(test)]
+mod tests;
