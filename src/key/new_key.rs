@@ -138,7 +138,6 @@ impl fmt::Debug for NewKey {
 ///
 /// The text is here and nowhere else. Show it to its owner and drop it.
 #[derive(Debug)]
-#[must_use]
 pub struct IssuedKey {
     record: KeyRecord,
     secret: Secret,
