@@ -122,7 +122,6 @@ impl KeyVerifier {
     ///
     /// The answer is there at once, without an allocation, if the text is refused unread or the
     /// store answers through [`find_ready`](KeyStore::find_ready).
-    #[must_use]
     pub fn begin(&self, presented: &[u8]) -> Attempt {
         let parts = &*self.0;
         let key = match parts.parse(presented) {
@@ -479,3 +478,6 @@ impl fmt::Display for Fault {
 }
 
 impl Error for Fault {}
+
+#[cfg(test)]
+mod tests;
