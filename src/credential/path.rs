@@ -40,13 +40,18 @@ impl PathTemplate {
     }
 
     /// The target with the credential replaced; `None` if there is none in it.
-    pub(super) fn scrub(&self, uri: &Uri) -> Option<Uri> {
-        let path = uri.path();
+    ///
+    /// `path` is the path that the template speaks about: that of the target, or the end of it, where a
+    /// router has taken a prefix away.
+    pub(super) fn scrub(&self, uri: &Uri, path: &str) -> Option<Uri> {
+        let path = if uri.path().ends_with(path) { path } else { uri.path() };
         let raw = self.raw(path)?;
         // `raw` is a part of `path`, so its place follows from the two addresses.
         let start = raw.as_ptr() as usize - path.as_ptr() as usize;
-        let before = path.get(..start)?;
-        let after = path.get(start.checked_add(raw.len())?..)?;
+        let prefix = uri.path().len().checked_sub(path.len())?;
+        let start = prefix.checked_add(start)?;
+        let before = uri.path().get(..start)?;
+        let after = uri.path().get(start.checked_add(raw.len())?..)?;
         let mut target = format!("{before}{REDACTED}{after}");
         if let Some(query) = uri.query() {
             target.push('?');
@@ -129,12 +134,19 @@ mod tests {
     fn only_the_credential_is_replaced() {
         let template = PathTemplate::new("/hook/{key}/run").unwrap();
         let cases = [
-            ("/hook/abc/run?b=2&a=%31", Some("/hook/redacted/run?b=2&a=%31")),
-            ("http://host:1/hook/abc/run", Some("http://host:1/hook/redacted/run")),
-            ("/other", None),
+            ("/hook/abc/run?b=2&a=%31", "/hook/abc/run", Some("/hook/redacted/run?b=2&a=%31")),
+            (
+                "http://host:1/hook/abc/run",
+                "/hook/abc/run",
+                Some("http://host:1/hook/redacted/run"),
+            ),
+            ("/api/v1/hook/abc/run?b", "/hook/abc/run", Some("/api/v1/hook/redacted/run?b")),
+            ("/hook/abc/run", "/elsewhere", Some("/hook/redacted/run")),
+            ("/api/v1/hook/abc/run", "/elsewhere", None),
+            ("/other", "/other", None),
         ];
-        for (uri, expected) in cases {
-            let scrubbed = template.scrub(&uri.parse().unwrap());
+        for (uri, path, expected) in cases {
+            let scrubbed = template.scrub(&uri.parse().unwrap(), path);
             assert_eq!(scrubbed.map(|uri| uri.to_string()).as_deref(), expected, "{uri}");
         }
     }
