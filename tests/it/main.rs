@@ -1,7 +1,10 @@
 //! The crate from outside: what its services do, on every stack that they run on.
 
 mod support;
+mod wire;
 
 mod api;
 mod auth;
+mod axum;
+mod peers;
 mod readiness;
