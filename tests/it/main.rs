@@ -6,5 +6,6 @@ mod wire;
 mod api;
 mod auth;
 mod axum;
+mod hyper;
 mod peers;
 mod readiness;
