@@ -84,8 +84,7 @@ pub mod executor;
 pub mod rejection;
 
 #[cfg(feature = "axum")]
-#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
-pub mod extract;
+mod extract;
 
 pub mod trace;
 

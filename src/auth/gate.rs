@@ -282,13 +282,7 @@ impl Gate {
         placement: PlacementKind,
     ) -> Decision {
         match result {
-            Ok(key) => {
-                let Some((verifier, _)) = &self.keys else {
-                    return Err(Rejection::new(RejectionKind::Internal));
-                };
-                let identity = Identity::of_key(&key, placement, verifier.realm());
-                self.authorize(policy, head, identity)
-            }
+            Ok(key) => self.authorize(policy, head, Identity::of_key(&key, placement)),
             Err(error) => Err(refused_key(error, placement)),
         }
     }

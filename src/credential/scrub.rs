@@ -88,10 +88,10 @@ fn rewrite_targets(head: &mut impl HeadMut, scrub: impl Fn(&Uri) -> Option<Uri>)
         *head.uri_mut() = scrubbed;
     }
     #[cfg(feature = "axum-original-uri")]
-    if let Some(original) = head.extensions_mut().get_mut::<axum::extract::OriginalUri>() {
-        if let Some(scrubbed) = scrub(&original.0) {
-            original.0 = scrubbed;
-        }
+    if let Some(original) = head.extensions_mut().get_mut::<axum::extract::OriginalUri>()
+        && let Some(scrubbed) = scrub(&original.0)
+    {
+        original.0 = scrubbed;
     }
 }
 
