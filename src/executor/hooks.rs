@@ -225,14 +225,15 @@ impl Shared {
         let admission = self.gate.admit(&policy, (&parts).into()).await?;
         let by_target = admission.by_target();
         let identity = admission.identity.clone();
-        self.gate.enter(&mut parts, admission);
 
         check_coding(&parts)?;
-        let bytes = match (unread, parts.extensions.get::<BufferedBody>()) {
-            (Some(body), _) => self.read(&parts, body, self.body).await?.bytes,
-            (None, Some(buffered)) => buffered.bytes(),
-            (None, None) => Bytes::new(),
-        };
+        if let Some(body) = unread {
+            let collected = self.read(&parts, body, self.body).await?;
+            parts.extensions.insert(BufferedBody::new(collected));
+        }
+        // Not before the body is there: what stands in a place of the body is removed too, whoever may call.
+        self.gate.enter(&mut parts, admission);
+        let bytes = parts.extensions.get().map(BufferedBody::bytes).unwrap_or_default();
         let envelope = self.build(&parts, &bytes, identity.as_ref())?;
 
         let hook = policy.hook_name();
