@@ -41,17 +41,15 @@ impl PathTemplate {
 
     /// The target with the credential replaced; `None` if there is none in it.
     ///
-    /// `path` is the path that the template speaks about: that of the target, or the end of it, where a
-    /// router has taken a prefix away.
+    /// `path` is the path of the request. A target from before a router took a prefix away ends with it.
     pub(super) fn scrub(&self, uri: &Uri, path: &str) -> Option<Uri> {
-        let path = if uri.path().ends_with(path) { path } else { uri.path() };
-        let raw = self.raw(path)?;
-        // `raw` is a part of `path`, so its place follows from the two addresses.
-        let start = raw.as_ptr() as usize - path.as_ptr() as usize;
-        let prefix = uri.path().len().checked_sub(path.len())?;
-        let start = prefix.checked_add(start)?;
-        let before = uri.path().get(..start)?;
-        let after = uri.path().get(start.checked_add(raw.len())?..)?;
+        let whole = uri.path();
+        let raw = whole.strip_suffix(path).and_then(|prefix| self.raw(whole.get(prefix.len()..)?));
+        let raw = raw.or_else(|| self.raw(whole))?;
+        // `raw` is a part of `whole`, so its place follows from the two addresses.
+        let start = raw.as_ptr() as usize - whole.as_ptr() as usize;
+        let before = whole.get(..start)?;
+        let after = whole.get(start.checked_add(raw.len())?..)?;
         let mut target = format!("{before}{REDACTED}{after}");
         if let Some(query) = uri.query() {
             target.push('?');
@@ -141,6 +139,7 @@ mod tests {
                 Some("http://host:1/hook/redacted/run"),
             ),
             ("/api/v1/hook/abc/run?b", "/hook/abc/run", Some("/api/v1/hook/redacted/run?b")),
+            ("/hook/abc/run", "/run", Some("/hook/redacted/run")),
             ("/hook/abc/run", "/elsewhere", Some("/hook/redacted/run")),
             ("/api/v1/hook/abc/run", "/elsewhere", None),
             ("/other", "/other", None),
