@@ -8,6 +8,7 @@ mod wire;
 mod api;
 mod auth;
 mod axum;
+mod hooks;
 mod hyper;
 mod peers;
 mod readiness;
