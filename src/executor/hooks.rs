@@ -346,7 +346,7 @@ impl fmt::Debug for ResponseFuture {
 }
 
 /// Response body of [`Hooks`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct ResponseBody(Option<Bytes>);
 
 impl Body for ResponseBody {
@@ -368,5 +368,11 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         let len = self.0.as_ref().map_or(0, Bytes::len);
         SizeHint::with_exact(u64::try_from(len).unwrap_or(u64::MAX))
+    }
+}
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody").finish_non_exhaustive()
     }
 }
