@@ -12,3 +12,4 @@ mod hooks;
 mod hyper;
 mod peers;
 mod readiness;
+mod redaction;
