@@ -7,7 +7,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_ENCODING;
 use http::request::Parts;
 use http::{HeaderName, Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
@@ -226,7 +225,10 @@ impl Shared {
         let by_target = admission.by_target();
         let identity = admission.identity.clone();
 
-        check_coding(&parts)?;
+        // No coding is undone here: an executor would be given bytes that it cannot read.
+        if !body::is_identity_coded(&parts.headers) {
+            return Err(Rejection::new(RejectionKind::UnsupportedContentCoding));
+        }
         if let Some(body) = unread {
             let collected = self.read(&parts, body, self.body).await?;
             parts.extensions.insert(BufferedBody::new(collected));
@@ -304,17 +306,6 @@ impl Shared {
             trace::failed(hook.as_deref(), failure);
         }
         self.shape.response(end.as_ref())
-    }
-}
-
-/// No coding is undone here: an executor would be given bytes that it cannot read.
-fn check_coding(parts: &Parts) -> Result<(), Rejection> {
-    let is_identity =
-        |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
-    if parts.headers.get_all(CONTENT_ENCODING).iter().all(is_identity) {
-        Ok(())
-    } else {
-        Err(Rejection::new(RejectionKind::UnsupportedContentCoding))
     }
 }
 
