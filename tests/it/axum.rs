@@ -1,9 +1,9 @@
 //! On axum: what each place of the layer guards, what handlers see, and the neighbours it stands next to.
 
+use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Extension, Form, MatchedPath, OriginalUri, RawPathParams};
 use axum::routing::{any_service, get, post, post_service};
-use axum::{Router, response::IntoResponse};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Uri};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
@@ -203,6 +203,7 @@ async fn inside_a_nest_placements_see_the_rest_of_the_path() {
 
 #[cfg(feature = "axum")]
 mod extractors {
+    use axum::response::IntoResponse;
     use tower_webhook::identity::NotWired;
 
     use super::*;

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body as AxumBody;
 use axum::extract::DefaultBodyLimit;
@@ -25,10 +24,7 @@ use tower_webhook::body::BufferLayer;
 use tower_webhook::credential::Placement;
 use tower_webhook::executor::{ExecutorError, Hooks, Invocation, Outcome};
 use tower_webhook::identity::Identity;
-use tower_webhook::key::{
-    KeyId, KeyManager, KeyRecord, KeyStore, MemoryKeyStore, NewKey, Owner, PageCursor, StoreError,
-    Write,
-};
+use tower_webhook::key::{KeyManager, MemoryKeyStore, NewKey};
 use tower_webhook::{Clock, RequestHead};
 
 use crate::support::{Keys, Mode, NOW, Recorder, owner, scope};
@@ -52,6 +48,10 @@ where
     S: Service<Request<B>, Response = Response<ResBody>, Error = Infallible>,
 {
     soon(service.oneshot(request)).await.unwrap().status()
+}
+
+async fn echo(invocation: Invocation) -> Result<Outcome, ExecutorError> {
+    Outcome::json_text(invocation.envelope().as_str())
 }
 
 /// A body that says what it is told to, and counts how often it is asked.
@@ -260,6 +260,11 @@ async fn a_body_need_not_be_text() {
     let request = with_key(&keys.text).map(|_| Full::new(Bytes::from(bytes.clone())));
     assert_eq!(status(service, request).await, StatusCode::OK);
     assert_eq!(inner.take()[0].body(), &bytes);
+
+    // A hook is called for it, and its envelope is JSON.
+    let hooks = Hooks::new(by_header(&keys.manager), echo);
+    let request = with_key(&keys.text).map(|_| Full::new(Bytes::from(bytes)));
+    assert_eq!(status(hooks, request).await, StatusCode::OK);
 }
 
 #[tokio::test]
@@ -358,56 +363,25 @@ async fn a_store_that_fails_is_not_a_401_and_scopes_are_asked_for() {
     }
 }
 
-/// Answers nobody before everybody has asked.
-struct Together(MemoryKeyStore, tokio::sync::Barrier);
-
-#[async_trait]
-impl KeyStore for Together {
-    async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
-        self.1.wait().await;
-        self.0.find(id).await
-    }
-
-    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
-        self.0.insert(record).await
-    }
-
-    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<Write, StoreError> {
-        self.0.replace(record, expected).await
-    }
-
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
-        self.0.remove(owner, ids).await
-    }
-
-    async fn list(
-        &self,
-        owner: &Owner,
-        after: Option<&PageCursor>,
-        limit: usize,
-    ) -> Result<Vec<KeyRecord>, StoreError> {
-        self.0.list(owner, after, limit).await
-    }
-}
-
 #[tokio::test]
 async fn requests_do_not_wait_for_each_others_look_up() {
-    let keys = KeyManager::new(Together(MemoryKeyStore::new(), tokio::sync::Barrier::new(100)));
-    let issued = keys.generate(&owner("alice"), NewKey::new("test")).await.unwrap();
-    let verifier = keys.verifier().with_store_deadline(crate::wire::LONG);
-    let layer = AuthLayer::token(verifier, [Placement::header("x-api-key").unwrap()]).unwrap();
-    let service = layer.layer(Recorder::default());
+    let keys = Keys::new().await;
+    keys.store.set_mode(Mode::Later);
+    let service = by_header(&keys.manager).layer(Recorder::default());
 
-    let requests =
-        (0..100).map(|_| service.clone().oneshot(with_key(issued.secret().expose_secret())));
-    for response in soon(futures_util::future::join_all(requests)).await {
+    let mut responses: Vec<_> =
+        (0..100).map(|_| Box::pin(service.clone().oneshot(with_key(&keys.text)))).collect();
+    for response in &mut responses {
+        assert!(futures_util::poll!(response).is_pending());
+    }
+    // All of them have been asked for before one is answered.
+    assert_eq!(keys.store.take_finds(), 100);
+    for response in soon(futures_util::future::join_all(responses)).await {
         assert_eq!(response.unwrap().status(), StatusCode::OK);
     }
 
     // And nobody reads what the store said when it failed.
-    let keys = Keys::new().await;
     keys.store.set_mode(Mode::Error);
-    let service = by_header(&keys.manager).layer(Recorder::default());
     let response = service.oneshot(with_key(&keys.text)).await.unwrap();
     let response =
         format!("{:?} {:?}", response.headers().clone(), response.into_body().collect().await);
@@ -524,6 +498,16 @@ async fn member_names_of_a_parser_do_not_reshape_a_body() {
             assert_eq!(request.body(), rest.as_bytes());
         }
     }
+
+    // An envelope has the text that was sent.
+    let sent =
+        r#"{"a":{"$serde_json::private::RawValue":"[1,{}"},"$serde_json::private::Number":"x"}"#;
+    let request = Request::post("/").header("content-type", "application/json");
+    let request = request.header("x-api-key", key).body(Full::from(sent)).unwrap();
+    let response = Hooks::new(by_header(&keys.manager), echo).oneshot(request).await.unwrap();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let body = std::str::from_utf8(&body).unwrap();
+    assert!(body.contains(&format!(r#""JSON":{sent},"#)), "{body}");
 }
 
 #[tokio::test]

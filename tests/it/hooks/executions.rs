@@ -13,7 +13,9 @@ use super::*;
 
 /// A timer whose time passes when the test says so.
 #[derive(Clone, Default)]
-struct ManualTimer(Arc<Mutex<Vec<(Duration, oneshot::Sender<()>)>>>);
+struct ManualTimer(Arc<Mutex<Vec<Sleep>>>);
+
+type Sleep = (Duration, oneshot::Sender<()>);
 
 impl ManualTimer {
     /// Lets all the time pass that anybody waits for, and tells how much each of them waited for.
@@ -179,7 +181,7 @@ async fn panics(invocation: Invocation) -> Result<Outcome, ExecutorError> {
 
 fn panics_in_call(invocation: Invocation) -> impl Future<Output = Result<Outcome, ExecutorError>> {
     assert!(invocation.uri().path() == "/fine", "opensesame in call");
-    async { Outcome::json("fine") }
+    async move { Outcome::json(invocation.hook().unwrap_or("fine")) }
 }
 
 #[tokio::test]
@@ -284,6 +286,23 @@ async fn each_hook_has_its_own_slots_and_gets_them_back() {
         }
     }
     assert!(Hooks::new(AuthLayer::public(), behave).with_max_executions(0).is_err());
+}
+
+#[tokio::test]
+async fn a_shape_that_panics_gives_its_slot_back() {
+    let shape = ResponseShape::custom(|end| match end {
+        Ok(_) => Response::default(),
+        Err(_) => panic!("in the shape"),
+    });
+    let hooks = Hooks::new(AuthLayer::public(), behave)
+        .with_response_shape(shape)
+        .with_max_executions(1)
+        .unwrap();
+    for _ in 0..3 {
+        let panicked = tokio::spawn(hooks.clone().oneshot(post_to("/?fail", ""))).await;
+        assert!(panicked.unwrap_err().is_panic());
+        assert_eq!(call(&hooks, post_to("/", "")).await.status(), StatusCode::OK);
+    }
 }
 
 #[tokio::test]

@@ -306,6 +306,35 @@ async fn a_body_has_a_limit_of_its_own_before_the_caller_is_known() {
 }
 
 #[tokio::test]
+async fn a_coded_body_is_refused_for_a_known_caller() {
+    let keys = Keys::new().await;
+    let counter = Counter::default();
+    let hooks = Hooks::new(auth(&keys), counter.executor());
+    for (codings, expected) in [
+        (&["identity"][..], 200),
+        (&["Identity"], 200),
+        (&["identity, identity"], 200),
+        (&["gzip"], 415),
+        (&["identity", "br"], 415),
+        (&["identity, gzip"], 415),
+        (&[""], 415),
+    ] {
+        for (key, expected) in [(keys.text.as_str(), expected), ("junk", 401)] {
+            let mut request = post_to("/token", "{}");
+            request.headers_mut().insert("x-api-key", key.parse().unwrap());
+            for coding in codings {
+                request.headers_mut().append("content-encoding", coding.parse().unwrap());
+            }
+            let response = call(&hooks, request).await;
+            assert_eq!(response.status(), expected, "{codings:?}");
+            assert_eq!(counter.take(), usize::from(expected == 200));
+            let offered = response.headers().get("accept-encoding");
+            assert_eq!(offered.is_some_and(|coding| coding == "identity"), expected == 415);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_body_of_a_refused_caller_is_not_polled() {
     let keys = Keys::new().await;
     let hooks = Hooks::new(auth(&keys), Counter::default().executor());
