@@ -226,10 +226,7 @@ impl Shared {
         let by_target = admission.by_target();
         let identity = admission.identity.clone();
 
-        // No coding is undone here: an executor would be given bytes that it cannot read.
-        if !body::is_identity_coded(&parts.headers) {
-            return Err(Rejection::new(RejectionKind::UnsupportedContentCoding));
-        }
+        check_coding(&parts)?;
         if let Some(body) = unread {
             let collected = self.read(&parts, body, self.body).await?;
             parts.extensions.insert(BufferedBody::new(collected));
@@ -307,6 +304,15 @@ impl Shared {
             trace::failed(hook.as_deref(), failure);
         }
         self.shape.response(end.as_ref())
+    }
+}
+
+/// No coding is undone here: an executor would be given bytes that it cannot read.
+fn check_coding(parts: &Parts) -> Result<(), Rejection> {
+    if body::is_identity_coded(&parts.headers) {
+        Ok(())
+    } else {
+        Err(Rejection::new(RejectionKind::UnsupportedContentCoding))
     }
 }
 

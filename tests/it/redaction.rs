@@ -472,3 +472,31 @@ async fn logs_have_no_secret_even_where_requests_are_logged_whole() {
         assert!(!logs.contains("auth.reason"));
     }
 }
+
+#[cfg(feature = "tracing")]
+#[tokio::test]
+async fn spans_around_the_auth_layer_have_no_key() {
+    let keys = Keys::new().await;
+    let canaries = Canaries::new(&[&keys.text]);
+    let make_span = tower_webhook::trace::request_span(&keys.manager);
+    let auth = AuthLayer::token(&keys.manager, places().into_iter().take(6)).unwrap();
+    let service = ServiceBuilder::new()
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(move |request: &Request<_>| make_span(request)),
+        )
+        .layer(auth.with_buffer(BufferLayer::new()))
+        .service(Recorder::default());
+
+    let logs = Logs::default();
+    {
+        let _guard = logs.capture();
+        for request in requests(&keys.text) {
+            service.clone().oneshot(request).await.unwrap();
+        }
+    }
+    let logs = logs.text();
+    canaries.check_text(&logs);
+    assert!(logs.contains(r#"http.path="/hook/"#), "{logs}");
+    assert_eq!(logs.matches("authn_login_success").count(), 7);
+}
