@@ -29,7 +29,10 @@ impl Credentials {
                 }
                 Place::Cookie(name) => remove_cookie(head.headers_mut(), name.as_bytes()),
                 Place::Query(name) => rewrite_targets(head, |uri| without_parameter(uri, name)),
-                Place::Path(template) => rewrite_targets(head, |uri| template.scrub(uri)),
+                Place::Path(template) => {
+                    let path = head.uri_mut().path().to_owned();
+                    rewrite_targets(head, |uri| template.scrub(uri, &path));
+                }
                 Place::Body(name) => scrub_body(head, name, &self.limits),
                 Place::Custom(custom) => {
                     if let Some(scrub) = &custom.scrub {
