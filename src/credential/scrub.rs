@@ -92,6 +92,11 @@ fn rewrite_targets(head: &mut impl HeadMut, scrub: impl Fn(&Uri) -> Option<Uri>)
     }
 }
 
+/// Takes credentials out of the target that stand in a place where nobody looked for them.
+pub(crate) fn redact_target(head: &mut impl HeadMut, redact: &dyn Fn(&str) -> Option<String>) {
+    rewrite_targets(head, |uri| with_path_and_query(uri, redact(uri.path_and_query()?.as_str())?));
+}
+
 fn without_parameter(uri: &Uri, name: &str) -> Option<Uri> {
     let query = uri.query()?;
     let Cow::Owned(kept) = form::remove(query, name) else { return None };

@@ -21,6 +21,7 @@ use super::{Executor, Invocation, ResponseShape};
 use crate::auth::{AuthLayer, BoxError, Gate, protect_target};
 use crate::body::{self, BodyLimits, BufferedBody, ReadBody};
 use crate::config::ConfigError;
+use crate::credential::redact_target;
 use crate::envelope::{Envelope, EnvelopeBuilder, EnvelopeInput};
 use crate::identity::Identity;
 use crate::rejection::{Rejection, RejectionKind};
@@ -226,6 +227,9 @@ impl Shared {
         let by_target = admission.by_target();
         let identity = admission.identity.clone();
         self.gate.enter(&mut parts, admission);
+        if let Some(keys) = self.gate.keys() {
+            redact_target(&mut parts, &|text| keys.redact(text));
+        }
 
         check_coding(&parts)?;
         let bytes = match (unread, parts.extensions.get::<BufferedBody>()) {
