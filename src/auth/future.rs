@@ -130,6 +130,7 @@ impl<S, B> Waiting<S, B> {
             if let Some((gate, _, body)) = self.undecided.take() {
                 match decision {
                     Err(rejection) => {
+                        let rejection = rejection.in_answer_to(&parts.method);
                         let response = Some(gate.respond().refuse(&rejection));
                         return Poll::Ready(Ok(State::Response { response }));
                     }

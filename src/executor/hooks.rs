@@ -24,7 +24,7 @@ use crate::config::ConfigError;
 use crate::credential::redact_target;
 use crate::envelope::{Envelope, EnvelopeBuilder, EnvelopeInput};
 use crate::identity::Identity;
-use crate::rejection::{Rejection, RejectionKind};
+use crate::rejection::{Rejection, RejectionKind, without_content};
 use crate::timer::{SystemTimer, Timer, within};
 use crate::trace;
 
@@ -193,10 +193,12 @@ where
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
         let shared = Arc::clone(&self.shared);
         ResponseFuture(Box::pin(async move {
+            let is_head = request.method() == Method::HEAD;
             let response = match shared.serve(request).await {
                 Ok(response) => response,
                 Err(rejection) => shared.gate.respond().response(&rejection),
             };
+            let response = if is_head { without_content(response) } else { response };
             response.map(|bytes| ResponseBody(Some(bytes)))
         }))
     }

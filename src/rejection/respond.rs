@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER,
-    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE,
+    RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, Response};
 
@@ -81,7 +81,7 @@ impl Respond {
         if rejection.close() {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        response
+        if rejection.to_head { without_content(response) } else { response }
     }
 }
 
@@ -101,6 +101,13 @@ const READ_MEDIA_TYPES: &str =
 #[cfg(not(feature = "multipart"))]
 const READ_MEDIA_TYPES: &str = "application/json, application/x-www-form-urlencoded";
 
+/// The same response without its content, for `HEAD`. Servers of HTTP/2 leave this to the service.
+pub(crate) fn without_content(mut response: Response<Bytes>) -> Response<Bytes> {
+    let length = HeaderValue::from(response.body().len());
+    response.headers_mut().entry(CONTENT_LENGTH).or_insert(length);
+    response.map(|_| Bytes::new())
+}
+
 fn default_response(rejection: &Rejection) -> Response<Bytes> {
     let document = rejection.kind().problem().document;
     let mut response = Response::new(Bytes::from_static(document.as_bytes()));
@@ -117,7 +124,7 @@ fn retry_after() -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
-    use http::StatusCode;
+    use http::{Method, StatusCode};
 
     use super::super::ChallengeScheme;
     use super::*;
@@ -251,6 +258,18 @@ mod tests {
         let response = respond().response(&Rejection::new(RejectionKind::Missing).for_user());
 
         assert_eq!(response.headers()[WWW_AUTHENTICATE], r#"Basic realm="r", charset="UTF-8""#);
+    }
+
+    #[test]
+    fn an_answer_to_head_has_headers_only() {
+        let rejection = Rejection::new(RejectionKind::NotFound);
+        let response = respond().response(&rejection.clone().in_answer_to(&Method::GET));
+        let length = response.body().len();
+        assert!(length > 0);
+
+        let response = respond().response(&rejection.in_answer_to(&Method::HEAD));
+        assert_eq!(response.headers()[CONTENT_LENGTH], length.to_string());
+        assert!(response.body().is_empty());
     }
 
     #[test]
