@@ -14,14 +14,17 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::routing::any_service;
 use http::Method;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tower_webhook::RequestHead;
 use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, BoxError, Policy, User};
 use tower_webhook::credential::{Candidate, Placement};
 use tower_webhook::executor::{ExecutorError, Hooks, Invocation, Outcome};
 use tower_webhook::key::{
-    KeyManager, KeyVerifier, MemoryKeyStore, NewKey, Owner, PrefixedFormat, Scope, Scopes,
-    VerifyErrorKind,
+    IssuedKey, KeyManager, KeyVerifier, MemoryKeyStore, NewKey, Owner, PrefixedFormat, Scope,
+    Scopes, VerifyErrorKind,
 };
 
 /// Which hook is it, who may call it, and by which method?
@@ -36,20 +39,25 @@ fn resolve(head: RequestHead<'_>, deploy: &Scope, owner: &Owner) -> Option<Polic
     Some(policy.with_hook(name))
 }
 
+/// What the `deploy` hook reads of a push.
+#[derive(Deserialize)]
+struct Push {
+    r#ref: String,
+    #[serde(default)]
+    commits: Vec<IgnoredAny>,
+}
+
 /// What the hooks do. The envelope has no credential in it, wherever the caller put one.
 async fn run(invocation: Invocation) -> Result<Outcome, ExecutorError> {
-    let envelope: serde_json::Value = invocation.envelope().parse()?;
+    let envelope = invocation.envelope();
     match invocation.hook() {
-        Some("status") => Outcome::json(&serde_json::json!({"healthy": true})),
+        Some("status") => Outcome::json(&json!({"healthy": true})),
         Some("deploy") => {
-            let push = &envelope["JSON"];
-            let Some(branch) = push["ref"].as_str() else {
-                return Err(ExecutorError::public("no ref in the payload"));
-            };
-            let commits = push["commits"].as_array().map_or(0, Vec::len);
-            Outcome::json(&serde_json::json!({"deployed": branch, "commits": commits}))
+            let push: Push = serde_json::from_str(envelope.json().unwrap_or_default())
+                .map_err(|_| ExecutorError::public("the payload is no push"))?;
+            Outcome::json(&json!({"deployed": push.r#ref, "commits": push.commits.len()}))
         }
-        _ => Outcome::json(&serde_json::json!({"received": envelope["POST"]})),
+        _ => Outcome::json_text(envelope.post().unwrap_or_default()),
     }
 }
 
@@ -70,24 +78,45 @@ impl Authenticator for Logins {
             Ok(key) if candidate.username() == Some(key.owner().as_str()) => {
                 Ok(Authentication::Accepted(User::new(key.owner().clone())))
             }
-            Ok(_) => Ok(Authentication::Refused),
             Err(error) if error.kind() == VerifyErrorKind::StoreUnavailable => Err(error.into()),
-            Err(_) => Ok(Authentication::Refused),
+            Ok(_) | Err(_) => Ok(Authentication::Refused),
         }
     }
 }
 
-/// The app, a key for the token hook, and a login token.
-async fn app() -> Result<(Router, String, String), Box<dyn Error>> {
+/// What a caller of this app may want to try.
+struct Credentials {
+    key: String,
+    expired: String,
+    revoked: String,
+    without_scope: String,
+    login: String,
+}
+
+async fn app() -> Result<(Router, Credentials), Box<dyn Error>> {
     let owner = Owner::new("alice")?;
     let deploy = Scope::new("deploy")?;
 
     let keys = KeyManager::new(MemoryKeyStore::new());
     let draft = NewKey::new("example").with_scopes(Scopes::new([deploy.clone()]));
-    let key = keys.generate(&owner, draft).await?;
+    let expiring = draft.clone().with_expires_in(time::Duration::milliseconds(1));
+    let key = keys.generate(&owner, draft.clone()).await?;
+    let expired = keys.generate(&owner, expiring).await?;
+    let revoked = keys.generate(&owner, draft).await?;
+    keys.revoke(&owner, revoked.record().id()).await?;
+    let without_scope = keys.generate(&owner, NewKey::new("no scope")).await?;
 
     let logins = KeyManager::new(MemoryKeyStore::new()).with_format(PrefixedFormat::new("login")?);
     let login = logins.generate(&owner, NewKey::new("example")).await?;
+
+    let text = |issued: IssuedKey| issued.secret().expose_secret().to_owned();
+    let credentials = Credentials {
+        key: text(key),
+        expired: text(expired),
+        revoked: text(revoked),
+        without_scope: text(without_scope),
+        login: text(login),
+    };
 
     let auth = AuthLayer::per_request(move |head: RequestHead<'_>| resolve(head, &deploy, &owner))
         .with_keys(
@@ -107,11 +136,11 @@ async fn app() -> Result<(Router, String, String), Box<dyn Error>> {
     let router = Router::new()
         .route("/hook/{name}", any_service(hooks.clone()))
         .route("/hook/{name}/{key}", any_service(hooks));
-    let key = key.secret().expose_secret().to_owned();
-    Ok((router, key, login.secret().expose_secret().to_owned()))
+    Ok((router, credentials))
 }
 
-fn instructions(address: &str, key: &str, login: &str) -> String {
+fn instructions(address: &str, credentials: &Credentials) -> String {
+    let Credentials { key, expired, revoked, without_scope, login } = credentials;
     let deployed = r#"{"status":0,"result":{"commits":20,"deployed":"refs/heads/main"}}"#;
     let payload = "--json @examples/payloads/github-push.json";
     format!(
@@ -129,12 +158,16 @@ A token hook, with a GitHub push. Answer: {deployed}
 The same with the key in the body. Answer: {{"status":0,"result":{{"commits":0,"deployed":"v1"}}}}
   curl -s --json '{{"token":"{key}","ref":"v1"}}' http://{address}/hook/deploy
 
-A user hook. Answer: {{"status":0,"result":{{"received":{{"week":"47"}}}}}}
+A user hook. Answer: {{"status":0,"result":{{"week":"47"}}}}
   curl -s -u 'alice:{login}' -d week=47 http://{address}/hook/report
 
-Refused: no key (401), a wrong one (401), two (400), another method (405), no such hook (404)
+Refused: no key (401), a wrong one (401), an expired one (401), a revoked one (401), one without the scope
+(403), two keys (400), another method (405), no such hook (404)
   curl -si --json '{{}}' http://{address}/hook/deploy
   curl -si -H 'X-Webhook-Token: wrong' --json '{{}}' http://{address}/hook/deploy
+  curl -si -H 'X-Webhook-Token: {expired}' --json '{{}}' http://{address}/hook/deploy
+  curl -si -H 'X-Webhook-Token: {revoked}' --json '{{}}' http://{address}/hook/deploy
+  curl -si -H 'X-Webhook-Token: {without_scope}' --json '{{}}' http://{address}/hook/deploy
   curl -si -H 'X-Webhook-Token: {key}' --json '{{}}' 'http://{address}/hook/deploy?token={key}'
   curl -si http://{address}/hook/deploy
   curl -si http://{address}/hook/unknown"#
@@ -144,9 +177,9 @@ Refused: no key (401), a wrong one (401), two (400), another method (405), no su
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
-    let (app, key, login) = app().await?;
+    let (app, credentials) = app().await?;
     let listener = TcpListener::bind(&address).await?;
-    println!("{}", instructions(&listener.local_addr()?.to_string(), &key, &login));
+    println!("{}", instructions(&listener.local_addr()?.to_string(), &credentials));
     axum::serve(listener, app).await?;
     Ok(())
 }
@@ -175,7 +208,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_key_opens_the_hook_from_every_place() {
-        let (app, key, _) = app().await.unwrap();
+        let (app, Credentials { key, .. }) = app().await.unwrap();
         let body = || Body::from(PUSH);
         let requests = [
             push("/hook/deploy").header("x-webhook-token", &key).body(body()),
@@ -196,7 +229,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_public_and_the_user_hook_answer() {
-        let (app, _, login) = app().await.unwrap();
+        let (app, Credentials { login, .. }) = app().await.unwrap();
 
         let request = Request::get("/hook/status").body(Body::empty()).unwrap();
         let (status, body) = answer(&app, request).await;
@@ -212,17 +245,22 @@ mod tests {
             .body(Body::from("week=47"))
             .unwrap();
         let (status, body) = answer(&app, request).await;
-        let expected = r#"{"status":0,"result":{"received":{"week":"47"}}}"#;
+        let expected = r#"{"status":0,"result":{"week":"47"}}"#;
         assert_eq!((status, body.as_str()), (StatusCode::OK, expected));
     }
 
     #[tokio::test]
     async fn refusals_are_as_printed() {
-        let (app, key, login) = app().await.unwrap();
+        let (app, credentials) = app().await.unwrap();
+        let Credentials { key, expired, revoked, without_scope, login } = credentials;
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         let cases = [
             (push("/hook/deploy"), StatusCode::UNAUTHORIZED),
             (push("/hook/deploy").header("x-webhook-token", "wrong"), StatusCode::UNAUTHORIZED),
             (push("/hook/deploy").header("x-webhook-token", &login), StatusCode::UNAUTHORIZED),
+            (push("/hook/deploy").header("x-webhook-token", &expired), StatusCode::UNAUTHORIZED),
+            (push("/hook/deploy").header("x-webhook-token", &revoked), StatusCode::UNAUTHORIZED),
+            (push("/hook/deploy").header("x-webhook-token", &without_scope), StatusCode::FORBIDDEN),
             (
                 push(&format!("/hook/deploy?token={key}")).header("x-webhook-token", &key),
                 StatusCode::BAD_REQUEST,

@@ -50,13 +50,13 @@ struct Public;
 pub struct NotWired;
 
 impl Identity {
-    pub(crate) fn of_key(key: &VerifiedKey, placement: PlacementKind, realm: KeyRealm) -> Self {
+    pub(crate) fn of_key(key: &VerifiedKey, placement: PlacementKind) -> Self {
         Self {
             owner: key.owner().clone(),
             scopes: key.scopes().clone(),
             key_id: Some(key.id().clone()),
             placement: Some(placement),
-            realm: Some(realm),
+            realm: Some(key.realm()),
         }
     }
 

@@ -26,18 +26,20 @@ impl fmt::Debug for FieldValue<'_> {
     }
 }
 
-/// Every occurrence of a field at the top level of a body, in order: a member of a JSON object, pairs
-/// of a form, parts of a multipart form.
+/// Every occurrence of a field at the top level of a body, in order: a member of a JSON object,
+/// pairs of a form, parts of a multipart form.
 ///
-/// An empty body has no fields, whatever its label, and neither has JSON that is no object. The whole
-/// body is checked, also behind the field.
+/// An empty body has no fields, whatever its label, and neither has JSON that is no object. The
+/// whole body is checked, also behind the field.
 ///
 /// # Errors
 ///
-/// * [`UnsupportedMediaType`](ContentErrorKind::UnsupportedMediaType): a body that is not empty and has
-///   no media type, one that is none of the three, or multipart without the feature `multipart`;
-/// * [`Malformed`](ContentErrorKind::Malformed) and [`TooManyFields`](ContentErrorKind::TooManyFields):
-///   the body breaks the syntax of its media type or a limit.
+/// * [`UnsupportedMediaType`](ContentErrorKind::UnsupportedMediaType): a body that is not empty and
+///   has no media type, one that is none of the three, or multipart without the feature
+///   `multipart`;
+/// * [`Malformed`](ContentErrorKind::Malformed) and
+///   [`TooManyFields`](ContentErrorKind::TooManyFields): the body breaks the syntax of its media
+///   type or a limit.
 pub fn find_field<'a>(
     media: &MediaType,
     body: &'a [u8],
@@ -81,8 +83,8 @@ pub fn find_field<'a>(
     Ok(values)
 }
 
-/// The body without that field. Everything else stays as it was sent, and a body without the field is
-/// returned as it is, without a copy.
+/// The body without that field. Everything else stays as it was sent, and a body without the field
+/// is returned as it is, without a copy.
 ///
 /// # Errors
 ///

@@ -8,7 +8,8 @@ const LONGEST_ESSENCE: usize = 255;
 
 /// How a body is to be read, by its `Content-Type`.
 ///
-/// Type and subtype are compared without regard to case, and parameters do not matter for the choice.
+/// Type and subtype are compared without regard to case, and parameters do not matter for the
+/// choice.
 ///
 /// # Examples
 ///
@@ -48,11 +49,12 @@ impl MediaType {
     /// # Errors
     ///
     /// * [`RepeatedContentType`](ContentErrorKind::RepeatedContentType): several lines, or a list;
-    /// * [`UnsupportedMediaType`](ContentErrorKind::UnsupportedMediaType): no media type can be read;
-    /// * [`UnsupportedCharset`](ContentErrorKind::UnsupportedCharset): a form in another charset than
-    ///   UTF-8;
-    /// * [`Malformed`](ContentErrorKind::Malformed): multipart without one valid boundary of 1 to 70
-    ///   characters (RFC 2046 section 5.1.1).
+    /// * [`UnsupportedMediaType`](ContentErrorKind::UnsupportedMediaType): no media type can be
+    ///   read;
+    /// * [`UnsupportedCharset`](ContentErrorKind::UnsupportedCharset): a form in another charset
+    ///   than UTF-8;
+    /// * [`Malformed`](ContentErrorKind::Malformed): multipart without one valid boundary of 1 to
+    ///   70 characters (RFC 2046 section 5.1.1).
     pub fn from_headers(headers: &HeaderMap) -> Result<Self, ContentError> {
         let mut lines = headers.get_all(header::CONTENT_TYPE).iter();
         let Some(line) = lines.next() else {
@@ -76,8 +78,8 @@ impl MediaType {
         }
     }
 
-    /// Reads the media type as [`from_headers`](Self::from_headers) does, but takes an unreadable or
-    /// repeated one for [`Other`](Self::Other), and every urlencoded form for UTF-8.
+    /// Reads the media type as [`from_headers`](Self::from_headers) does, but takes an unreadable
+    /// or repeated one for [`Other`](Self::Other), and every urlencoded form for UTF-8.
     ///
     /// # Errors
     ///
@@ -85,8 +87,9 @@ impl MediaType {
     ///
     /// # Security
     ///
-    /// Fits where a body that is not understood is only passed on as opaque bytes. Where a credential
-    /// may stand in the body, a sender could hide it from one reader and show it to the next.
+    /// Fits where a body that is not understood is only passed on as opaque bytes. Where a
+    /// credential may stand in the body, a sender could hide it from one reader and show it to the
+    /// next.
     pub fn from_headers_lenient(headers: &HeaderMap) -> Result<Self, ContentError> {
         match Self::from_headers(headers) {
             Err(error) => match error.kind() {
@@ -157,8 +160,8 @@ fn is_boundary(boundary: &str) -> bool {
 /// Parameters that do not follow the grammar, or name the wanted one twice.
 pub(super) struct Unreadable;
 
-/// The value of the parameter with that name (RFC 9110 section 5.6.6). Reads all parameters, so that one
-/// that is not well-formed cannot hide another.
+/// The value of the parameter with that name (RFC 9110 section 5.6.6). Reads all parameters, so
+/// that one that is not well-formed cannot hide another.
 fn single_parameter(parameters: &str, wanted: &str) -> Result<Option<String>, Unreadable> {
     let mut found = None;
     for parameter in Parameters::new(parameters) {

@@ -2,9 +2,9 @@
 //!
 //! 1. The media type alone decides how a body is read: a form that is labelled as JSON is malformed
 //!    JSON. Nothing is guessed.
-//! 2. Two readers agree: what [`find_field`] finds is what the envelope shows. Inputs on which parsers
-//!    are known to disagree are refused: two `Content-Type` lines, a JSON member twice, two names in
-//!    one `Content-Disposition`.
+//! 2. Two readers agree: what [`find_field`] finds is what the envelope shows. Inputs on which
+//!    parsers are known to disagree are refused: two `Content-Type` lines, a JSON member twice, two
+//!    names in one `Content-Disposition`.
 //! 3. Everything is bounded by [`ContentLimits`].
 //!
 //! Everything here is a pure function of its arguments.
@@ -61,6 +61,12 @@ impl ContentLimits {
         Self { json: JsonLimits::new(), fields: 256, parts: 1_000 }
     }
 
+    /// For a body whose size alone limits the work.
+    pub(crate) const fn unlimited() -> Self {
+        let json = JsonLimits::new().with_depth(usize::MAX).with_nodes(usize::MAX);
+        Self { json, fields: usize::MAX, parts: usize::MAX }
+    }
+
     /// The limits of JSON texts.
     #[must_use]
     pub const fn with_json(mut self, json: JsonLimits) -> Self {
@@ -68,8 +74,8 @@ impl ContentLimits {
         self
     }
 
-    /// How many fields a query and an urlencoded form may each have. Empty pieces between two `&` are
-    /// counted, although nobody sees them.
+    /// How many fields a query and an urlencoded form may each have. Empty pieces between two `&`
+    /// are counted, although nobody sees them.
     #[must_use]
     pub const fn with_fields(mut self, fields: usize) -> Self {
         self.fields = fields;

@@ -1,11 +1,11 @@
 //! Forms with files: `multipart/form-data` (RFC 7578), complete in memory.
 //!
-//! A part without a file name is a text field, a part with one is a file. File names are data: nothing
-//! here touches a file system.
+//! A part without a file name is a text field, a part with one is a file. File names are data:
+//! nothing here touches a file system.
 //!
-//! Beyond what the parser checks, a body is refused if two readers may see different fields in it: a
-//! part without exactly one `Content-Disposition: form-data` with exactly one name, a line of a part's
-//! header that ends in a bare line feed, a delimiter inside a part's header.
+//! Beyond what the parser checks, a body is refused if two readers may see different fields in it:
+//! a part without exactly one `Content-Disposition: form-data` with exactly one name, a line of a
+//! part's header that ends in a bare line feed, a delimiter inside a part's header.
 //!
 //! # Examples
 //!
@@ -36,8 +36,9 @@ use super::{ContentError, ContentErrorKind};
 ///
 /// # Errors
 ///
-/// [`Malformed`](ContentErrorKind::Malformed): the body does not follow the syntax, or lacks its final
-/// delimiter. [`TooManyFields`](ContentErrorKind::TooManyFields): it has more than `limit` parts.
+/// [`Malformed`](ContentErrorKind::Malformed): the body does not follow the syntax, or lacks its
+/// final delimiter. [`TooManyFields`](ContentErrorKind::TooManyFields): it has more than `limit`
+/// parts.
 pub fn parts<'a>(
     body: &'a [u8],
     boundary: &str,
@@ -191,8 +192,8 @@ fn read_disposition(line: &str) -> Result<(String, Option<String>), Unreadable> 
     Ok((name.ok_or(Unreadable)?, file_name.or(extended)))
 }
 
-/// Follows the parser through the body, so that parts can be borrowed and cut out. Refuses a body in
-/// which the parser has passed over something.
+/// Follows the parser through the body, so that parts can be borrowed and cut out. Refuses a body
+/// in which the parser has passed over something.
 struct Cursor<'a> {
     body: &'a [u8],
     delimiter: Vec<u8>,

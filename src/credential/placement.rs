@@ -66,10 +66,13 @@ pub(super) enum Place {
     Custom(CustomPlace),
 }
 
+type FindFn = dyn Fn(RequestHead<'_>) -> Vec<Secret> + Send + Sync;
+type ScrubFn = dyn Fn(&mut Request<()>) + Send + Sync;
+
 #[derive(Clone)]
 pub(super) struct CustomPlace {
-    pub(super) find: Arc<dyn Fn(RequestHead<'_>) -> Vec<Secret> + Send + Sync>,
-    pub(super) scrub: Option<Arc<dyn Fn(&mut Request<()>) + Send + Sync>>,
+    pub(super) find: Arc<FindFn>,
+    pub(super) scrub: Option<Arc<ScrubFn>>,
 }
 
 impl Placement {

@@ -131,8 +131,8 @@ impl EnvelopeBuilder {
         self
     }
 
-    /// Leaves out more headers than `authorization`, `proxy-authorization` and `cookie`, which are never
-    /// written. `_` and `-` are the same: with `x-api-key` goes `X_Api_Key`.
+    /// Leaves out more headers than `authorization`, `proxy-authorization` and `cookie`, which are
+    /// never written. `_` and `-` are the same: with `x-api-key` goes `X_Api_Key`.
     #[must_use]
     pub fn with_left_out_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.headers.left_out.extend(names);
@@ -174,8 +174,9 @@ impl EnvelopeBuilder {
         self
     }
 
-    /// Takes a body with an unreadable or repeated `Content-Type` for an opaque one instead of refusing
-    /// it, and reads every urlencoded form as UTF-8: see [`MediaType::from_headers_lenient`].
+    /// Takes a body with an unreadable or repeated `Content-Type` for an opaque one instead of
+    /// refusing it, and reads every urlencoded form as UTF-8: see
+    /// [`MediaType::from_headers_lenient`].
     #[must_use]
     pub const fn with_lenient_media_types(mut self) -> Self {
         self.lenient_media_types = true;

@@ -31,9 +31,9 @@ pub(super) enum FieldValue<'a> {
 
 /// Appends fields as an object. Names are in the order of their first appearance.
 pub(super) fn push_fields(out: &mut String, fields: &[Field<'_>], repeats: Repeats) {
-    // Sorting brings equal names together; it is stable, so each group is in the order of appearance.
+    // Sorting brings equal names together, each group in the order of appearance.
     let mut sorted: Vec<(usize, &Field<'_>)> = fields.iter().enumerate().collect();
-    sorted.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
+    sorted.sort_unstable_by(|(i, a), (j, b)| a.name.cmp(&b.name).then_with(|| i.cmp(j)));
     let has_same_name =
         |(_, a): &(usize, &Field<'_>), (_, b): &(usize, &Field<'_>)| a.name == b.name;
 

@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::input::Redact;
 use super::text::{ObjectWriter, push_array, push_bytes};
@@ -47,8 +47,8 @@ pub enum NonUtf8 {
 const CREDENTIALS: [HeaderName; 3] =
     [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE];
 
-/// Headers about one connection or about how the body travels on it (RFC 9110 sections 7.6.1, 8.6 and
-/// 10.1.1, RFC 9112 section 6).
+/// Headers about one connection or about how the body travels on it (RFC 9110 sections 7.6.1, 8.6
+/// and 10.1.1, RFC 9112 section 6).
 const TRANSPORT: [HeaderName; 9] = [
     header::CONNECTION,
     header::CONTENT_LENGTH,
@@ -80,37 +80,44 @@ impl HeaderOptions {
         left_out: &[HeaderName],
         redact: Option<Redact<'_>>,
     ) {
-        let mut names: Vec<&HeaderName> = headers
-            .keys()
-            .filter(|name| !self.leaves_out(name) && !contains(left_out, name))
-            .collect();
-        names.sort_unstable_by_key(|name| name.as_str());
+        let mut shown: Vec<(&HeaderName, &HeaderValue)> = Vec::with_capacity(headers.len());
+        shown.extend(
+            headers.iter().filter(|(name, _)| !self.leaves_out(name) && !contains(left_out, name)),
+        );
+        // The sort is stable: values of one name stay in order.
+        shown.sort_by_key(|(name, _)| name.as_str());
 
         let mut object = ObjectWriter::new(out);
-        for name in names {
-            let is_repeated = headers.get_all(name).iter().nth(1).is_some();
-            let mut values =
-                headers.get_all(name).iter().map(|value| self.text(value.as_bytes(), redact));
-            let Some(first) = values.next() else { continue };
-            object.member(&self.name(name), |out| match self.repeats {
-                HeaderRepeats::AsNeeded | HeaderRepeats::Joined if !is_repeated => {
-                    push_bytes(out, &first);
-                }
-                HeaderRepeats::AsNeeded | HeaderRepeats::AlwaysArrays => {
-                    let all = std::iter::once(first).chain(values);
-                    push_array(out, all, |out, value| push_bytes(out, &value));
-                }
-                HeaderRepeats::Joined => {
-                    let joined = values.fold(first.into_owned(), |mut joined, value| {
-                        joined.extend_from_slice(b", ");
-                        joined.extend_from_slice(&value);
-                        joined
-                    });
-                    push_bytes(out, &joined);
-                }
-            });
+        for group in shown.chunk_by(|(a, _), (b, _)| a == b) {
+            let Some((name, _)) = group.first() else {
+                continue;
+            };
+            let values = group.iter().map(|(_, value)| self.text(value.as_bytes(), redact));
+            object.member(&self.name(name), |out| self.push_values(out, values));
         }
         object.finish();
+    }
+
+    /// Appends the values of one header.
+    fn push_values<'a>(
+        &self,
+        out: &mut String,
+        mut values: impl ExactSizeIterator<Item = Cow<'a, [u8]>>,
+    ) {
+        if self.repeats == HeaderRepeats::AlwaysArrays
+            || (self.repeats == HeaderRepeats::AsNeeded && values.len() > 1)
+        {
+            push_array(out, values, |out, value| push_bytes(out, &value));
+            return;
+        }
+        let first = values.next().unwrap_or_default();
+        let joined = values.fold(first, |mut joined, value| {
+            let bytes = joined.to_mut();
+            bytes.extend_from_slice(b", ");
+            bytes.extend_from_slice(&value);
+            joined
+        });
+        push_bytes(out, &joined);
     }
 
     fn leaves_out(&self, name: &HeaderName) -> bool {
@@ -135,16 +142,23 @@ impl HeaderOptions {
 
     /// The bytes to write for a value.
     fn text<'a>(&self, value: &'a [u8], redact: Option<Redact<'_>>) -> Cow<'a, [u8]> {
+        let is_utf8 = std::str::from_utf8(value).is_ok();
+        if is_utf8 && redact.is_none() {
+            return Cow::Borrowed(value);
+        }
         let text = String::from_utf8_lossy(value);
         if let Some(redacted) = redact.and_then(|redact| redact(&text)) {
             return Cow::Owned(redacted.into_bytes());
         }
-        match (text, self.non_utf8) {
-            (Cow::Borrowed(_), _) | (_, NonUtf8::Base64) => Cow::Borrowed(value),
-            (Cow::Owned(_), NonUtf8::Latin1) => {
+        if is_utf8 {
+            return Cow::Borrowed(value);
+        }
+        match self.non_utf8 {
+            NonUtf8::Base64 => Cow::Borrowed(value),
+            NonUtf8::Latin1 => {
                 Cow::Owned(value.iter().copied().map(char::from).collect::<String>().into_bytes())
             }
-            (Cow::Owned(text), NonUtf8::Replacement) => Cow::Owned(text.into_bytes()),
+            NonUtf8::Replacement => Cow::Owned(text.into_owned().into_bytes()),
         }
     }
 }

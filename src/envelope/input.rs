@@ -51,17 +51,17 @@ impl<'a> EnvelopeInput<'a> {
         self
     }
 
-    /// Leaves out the fields of the query with these decoded names, beside those that the builder leaves
-    /// out.
+    /// Leaves out the fields of the query with these decoded names, beside those that the builder
+    /// leaves out.
     #[must_use]
     pub const fn with_left_out_query(mut self, names: &'a [String]) -> Self {
         self.left_out_query = names;
         self
     }
 
-    /// Hides keys that stand where they do not belong. The function gets each value of a header, and
-    /// each name and value of the query, and returns what is to be written in its place, or `None` to
-    /// leave it as it is. Where bytes are not UTF-8 it gets U+FFFD for them.
+    /// Hides keys that stand where they do not belong. The function gets each value of a header,
+    /// and each name and value of the query, and returns what is to be written in its place, or
+    /// `None` to leave it as it is. Where bytes are not UTF-8 it gets U+FFFD for them.
     #[must_use]
     pub const fn with_redaction(mut self, redact: &'a dyn Fn(&str) -> Option<String>) -> Self {
         self.redact = Some(redact);

@@ -8,23 +8,24 @@
 //!
 //! | part | holds | written as |
 //! |---|---|---|
-//! | `GET` | the query, decoded | an object: a name sent once has a string, a repeated one an array in order |
-//! | `POST` | the fields of a urlencoded or multipart form | as `GET`; a file is `{"filename":..,"content_type":..,"size":..}` |
+//! | `GET` | the query, decoded | a name sent once has a string, a repeated one an array |
+//! | `POST` | the fields of a form | as `GET`; a file is an object of file name, media type, size |
 //! | `JSON` | a JSON body | the text that was sent, checked and untouched; `{}` if there is none |
 //! | `HEADERS` | the headers | as `GET`, names in lower case and in alphabetical order |
 //!
-//! 1. The envelope is valid JSON for every request, whatever bytes are in it, and has no member name
-//!    twice.
+//! 1. The envelope is valid JSON for every request, whatever bytes are in it, and has no member
+//!    name twice.
 //! 2. The body is read by its [media type](crate::content::MediaType) alone. A body that says it is
 //!    JSON and is not, is refused; a body that says nothing of the kind is never refused for its
 //!    content. Without a body nothing is refused.
 //! 3. Numbers, white space and order of a JSON body stay as they were sent.
 //! 4. Equal requests have equal envelopes: the order of headers of different names does not matter,
 //!    nor how the body travelled.
-//! 5. `authorization`, `proxy-authorization` and `cookie` never appear, and neither do the credentials
-//!    that [`EnvelopeInput`] names. `_` and `-` are the same in a header's name for this purpose.
-//! 6. Bytes of headers and bodies that are not UTF-8 are kept without loss as `{"base64":".."}`. Those
-//!    of queries and forms are U+FFFD (WHATWG URL standard, section 5.1).
+//! 5. `authorization`, `proxy-authorization` and `cookie` never appear, and neither do the
+//!    credentials that [`EnvelopeInput`] names. `_` and `-` are the same in a header's name for
+//!    this purpose.
+//! 6. Bytes of headers and bodies that are not UTF-8 are kept without loss as `{"base64":".."}`.
+//!    Those of queries and forms are U+FFFD (WHATWG URL standard, section 5.1).
 //!
 //! # Examples
 //!
@@ -76,8 +77,8 @@ pub use self::input::EnvelopeInput;
 
 /// What an executor is given: a request as one JSON text.
 ///
-/// Made by [`EnvelopeBuilder`] only. Clones share the text. `Debug` shows its length, since payloads
-/// may hold secrets.
+/// Made by [`EnvelopeBuilder`] only. Clones share the text. `Debug` shows its length, since
+/// payloads may hold secrets.
 #[derive(Clone)]
 pub struct Envelope(Arc<Inner>);
 
@@ -107,8 +108,8 @@ impl Envelope {
     ///
     /// # Errors
     ///
-    /// The envelope does not fit the type, or is nested deeper than `serde_json` follows, which is 128
-    /// levels.
+    /// The envelope does not fit the type, or is nested deeper than `serde_json` follows, which is
+    /// 128 levels.
     ///
     /// # Examples
     ///
@@ -198,8 +199,8 @@ pub enum EnvelopePart {
     Json,
     /// The headers, by default `HEADERS`.
     Headers,
-    /// A body that is neither JSON nor a form: a string if it is UTF-8, `{"base64":".."}` otherwise, and
-    /// `null` if there is none. Off by default.
+    /// A body that is neither JSON nor a form: a string if it is UTF-8, `{"base64":".."}`
+    /// otherwise, and `null` if there is none. Off by default.
     Body,
 }
 
@@ -267,8 +268,8 @@ impl Error for BuildError {
 pub enum BuildErrorKind {
     /// The query or the body was refused: the sender's fault.
     Content(ContentErrorKind),
-    /// A member that was added with [`EnvelopeInput::with_member`] is not JSON, or its name is taken: a
-    /// fault of the program.
+    /// A member that was added with [`EnvelopeInput::with_member`] is not JSON, or its name is
+    /// taken: a fault of the program.
     Member,
 }
 

@@ -52,6 +52,16 @@ pub(super) fn push_array<T>(
 
 /// Appends a JSON string.
 pub(super) fn push_string(out: &mut String, text: &str) {
+    // Looks at every byte, which is faster than to stop at the first that needs an escape.
+    let is_plain = text
+        .bytes()
+        .fold(true, |plain, byte| plain & (byte >= 0x20) & (byte != b'"') & (byte != b'\\'));
+    if is_plain {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+        return;
+    }
     // Neither the serializer of a string nor this writer can fail.
     let _ = serde_json::to_writer(Appender(out), text);
 }

@@ -19,8 +19,10 @@ pub struct ResponseShape(Kind);
 enum Kind {
     StatusMember,
     Http,
-    Custom(Arc<dyn Fn(Result<&Outcome, &Failure>) -> Response<Bytes> + Send + Sync>),
+    Custom(Arc<ShapeFn>),
 }
+
+type ShapeFn = dyn Fn(Result<&Outcome, &Failure>) -> Response<Bytes> + Send + Sync;
 
 /// An execution that did not end well.
 #[derive(Debug)]

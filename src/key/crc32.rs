@@ -29,6 +29,11 @@ impl Crc32 {
                 ^ at(t1, *g)
                 ^ at(t0, *h);
         }
+        let (words, rest) = rest.as_chunks::<4>();
+        for word in words {
+            let [low0, low1, low2, low3] = (state ^ u32::from_le_bytes(*word)).to_le_bytes();
+            state = at(t3, low0) ^ at(t2, low1) ^ at(t1, low2) ^ at(t0, low3);
+        }
         for byte in rest {
             let [low, ..] = state.to_le_bytes();
             state = at(t0, low ^ byte) ^ (state >> 8);

@@ -39,7 +39,12 @@ impl DigestAlgorithm {
 /// # Security
 ///
 /// There is no comparison, no ordering, no hash, no `Display` and no serialization, and `Debug`
-/// hides the bytes:
+/// hides the bytes. The first of these compiles and the others do not:
+///
+/// ```
+/// fn debuggable<T: std::fmt::Debug>() {}
+/// debuggable::<tower_webhook::key::KeyDigest>();
+/// ```
 ///
 /// ```compile_fail
 /// fn comparable<T: PartialEq>() {}

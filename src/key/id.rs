@@ -41,6 +41,12 @@ impl KeyId {
         Ok(Self(SmolStr::new(text)))
     }
 
+    /// An id from a text that is known to be one.
+    pub(super) fn from_checked(text: &str) -> Self {
+        debug_assert!(Self::new(text).is_ok());
+        Self(SmolStr::new(text))
+    }
+
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -6,9 +6,9 @@ use time::{Duration, OffsetDateTime};
 
 use super::new_key::later;
 use super::{
-    GenerateError, KeyDigest, KeyDraft, KeyFormat, KeyHasher, KeyId, KeyRecord, KeyStore,
-    KeyUpdate, KeyVerifier, ManageError, ManageErrorKind, NewKey, Owner, PageCursor,
-    PrefixedFormat, StoreError, Write,
+    GenerateError, IssuedKey, KeyDigest, KeyDraft, KeyFormat, KeyHasher, KeyId, KeyRecord,
+    KeyStore, KeyUpdate, KeyVerifier, ManageError, ManageErrorKind, NewKey, Owner, Page,
+    PageCursor, PrefixedFormat, StoreError, Write,
 };
 use crate::Clock;
 use crate::credential::Secret;
@@ -128,7 +128,7 @@ impl KeyManager {
             let (id, digest, secret) = self.draw(&draft)?;
             let record = new.record(owner, id, digest, now)?;
             if self.0.store.insert(record.clone()).await? == Write::Done {
-                return Ok(IssuedKey { record, secret });
+                return Ok(IssuedKey::new(record, secret));
             }
         }
         Err(ManageError::new(ManageErrorKind::Conflict))
@@ -198,7 +198,7 @@ impl KeyManager {
         let more = keys.len() > limit;
         keys.truncate(limit);
         let next = keys.last().filter(|_| more).map(PageCursor::of);
-        Ok(Page { keys, next })
+        Ok(Page::new(keys, next))
     }
 
     /// Extends a key to `max(now, expiry) + interval`. A key that has expired works again.
@@ -269,7 +269,7 @@ impl KeyManager {
                     .with_previous_digest(previous)
                     .with_version(version);
                 if self.0.store.replace(record.clone(), old.version()).await? == Write::Done {
-                    return Ok(IssuedKey { record, secret });
+                    return Ok(IssuedKey::new(record, secret));
                 }
                 continue;
             }
@@ -286,7 +286,7 @@ impl KeyManager {
             let ending = old.clone().with_expires_at(Some(until)).with_version(version);
             let ended = self.0.store.replace(ending, old.version()).await;
             if matches!(ended, Ok(Write::Done)) {
-                return Ok(IssuedKey { record, secret });
+                return Ok(IssuedKey::new(record, secret));
             }
             // Nobody will ever know this text. Its record must not stay in the list.
             let removed = self.0.store.remove(owner, &[record.id().clone()]).await;
@@ -434,64 +434,6 @@ impl From<&KeyManager> for KeyVerifier {
 impl From<KeyManager> for KeyVerifier {
     fn from(keys: KeyManager) -> Self {
         keys.verifier()
-    }
-}
-
-/// A key that was made just now, with its text.
-///
-/// # Security
-///
-/// The text is here and nowhere else. Show it to its owner and drop it.
-#[derive(Debug)]
-pub struct IssuedKey {
-    record: KeyRecord,
-    secret: Secret,
-}
-
-impl IssuedKey {
-    /// What is kept.
-    #[must_use]
-    pub fn record(&self) -> &KeyRecord {
-        &self.record
-    }
-
-    /// The text of the key.
-    #[must_use]
-    pub fn secret(&self) -> &Secret {
-        &self.secret
-    }
-
-    /// Both, taken apart.
-    #[must_use]
-    pub fn into_parts(self) -> (KeyRecord, Secret) {
-        (self.record, self.secret)
-    }
-}
-
-/// A part of the list of an owner's keys.
-#[derive(Clone, Debug)]
-pub struct Page {
-    keys: Vec<KeyRecord>,
-    next: Option<PageCursor>,
-}
-
-impl Page {
-    /// The keys, oldest first.
-    #[must_use]
-    pub fn keys(&self) -> &[KeyRecord] {
-        &self.keys
-    }
-
-    /// The keys, taken out.
-    #[must_use]
-    pub fn into_keys(self) -> Vec<KeyRecord> {
-        self.keys
-    }
-
-    /// Where the next page starts. `None`: this is the last one.
-    #[must_use]
-    pub fn next(&self) -> Option<&PageCursor> {
-        self.next.as_ref()
     }
 }
 

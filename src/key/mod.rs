@@ -41,16 +41,19 @@
 //! # }
 //! ```
 
+mod codec;
 mod crc32;
 mod digest;
 mod format;
 mod id;
+mod id_hasher;
 mod manage_error;
 mod manager;
 mod memory;
 mod moment;
 mod new_key;
 mod opaque;
+mod page;
 mod prefixed;
 mod record;
 mod scope;
@@ -58,23 +61,29 @@ mod state;
 mod store;
 mod verifier;
 
+#[cfg(test)]
+mod fault_store;
+
+pub use self::codec::{DecodeError, DecodeErrorKind};
 pub use self::digest::{
     DigestAlgorithm, InvalidDigest, KeyDigest, KeyHasher, Pepper, UnknownPepper,
 };
 pub use self::format::{GenerateError, KeyDraft, KeyFormat, ParsedKey, random_base62};
 pub use self::id::{InvalidId, KeyId, Owner};
 pub use self::manage_error::{ManageError, ManageErrorKind};
-pub use self::manager::{IssuedKey, KeyManager, Page};
+pub use self::manager::KeyManager;
 pub use self::memory::MemoryKeyStore;
-pub use self::new_key::{KeyUpdate, NewKey};
+pub use self::new_key::{IssuedKey, KeyUpdate, NewKey};
 pub use self::opaque::OpaqueFormat;
+pub use self::page::{InvalidCursor, Page, PageCursor};
 pub use self::prefixed::PrefixedFormat;
-pub use self::record::{DecodeError, DecodeErrorKind, InvalidRecord, KeyRecord};
+pub use self::record::{InvalidRecord, KeyRecord};
 pub use self::scope::{InvalidScope, Scope, Scopes};
 pub use self::state::{KeyState, state};
-pub use self::store::{InvalidCursor, KeyStore, PageCursor, StoreError, Write};
+pub use self::store::{KeyStore, StoreError, Write};
 pub use self::verifier::{
     Attempt, KeyVerifier, PendingVerification, VerifiedKey, VerifyError, VerifyErrorKind,
 };
 
+pub(crate) use self::moment::Moment;
 pub(crate) use self::verifier::KeyRealm;

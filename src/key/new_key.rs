@@ -3,6 +3,7 @@ use std::fmt;
 use time::{Duration, OffsetDateTime, UtcOffset};
 
 use super::{KeyDigest, KeyId, KeyRecord, ManageError, Owner, Scopes};
+use crate::credential::Secret;
 
 /// What is asked for when a key is made.
 ///
@@ -126,6 +127,41 @@ impl fmt::Debug for NewKey {
             .field("not_before", &self.not_before)
             .field("disabled", &self.disabled)
             .finish_non_exhaustive()
+    }
+}
+
+/// A key that was made just now, with its text.
+///
+/// # Security
+///
+/// The text is here and nowhere else. Show it to its owner and drop it.
+#[derive(Debug)]
+pub struct IssuedKey {
+    record: KeyRecord,
+    secret: Secret,
+}
+
+impl IssuedKey {
+    pub(super) fn new(record: KeyRecord, secret: Secret) -> Self {
+        Self { record, secret }
+    }
+
+    /// What is kept.
+    #[must_use]
+    pub fn record(&self) -> &KeyRecord {
+        &self.record
+    }
+
+    /// The text of the key.
+    #[must_use]
+    pub fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    /// Both, taken apart.
+    #[must_use]
+    pub fn into_parts(self) -> (KeyRecord, Secret) {
+        (self.record, self.secret)
     }
 }
 

@@ -1,7 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use smol_str::SmolStr;
 use zeroize::Zeroizing;
 
 use super::digest::sha256;
@@ -125,8 +124,8 @@ impl KeyFormat for OpaqueFormat {
             *high = hex_digit(byte >> 4);
             *low = hex_digit(byte & 15);
         }
-        let id = SmolStr::new(std::str::from_utf8(&id).ok()?);
-        Some(ParsedKey::new(KeyId::new(id).ok()?, text))
+        let id = KeyId::from_checked(std::str::from_utf8(&id).ok()?);
+        Some(ParsedKey::new(id, text))
     }
 
     fn generate(&self, draft: &KeyDraft<'_>) -> Result<Secret, GenerateError> {

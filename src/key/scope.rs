@@ -151,6 +151,7 @@ impl Scopes {
     }
 
     /// The members of the set in ascending order. Nothing for [`ALL`](Self::ALL), which names none.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Scope> {
         self.as_slice().iter()
     }

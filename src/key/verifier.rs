@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use smol_str::SmolStr;
 
-use super::state::usable_previous;
+use super::state::{state_at, usable_previous};
 use super::{
     KeyFormat, KeyHasher, KeyId, KeyRecord, KeyState, KeyStore, Owner, ParsedKey, PrefixedFormat,
-    Scopes, StoreError, state,
+    Scopes, StoreError,
 };
 use crate::credential::Secret;
 use crate::{Clock, SystemTimer, Timer};
@@ -64,7 +64,8 @@ struct Parts {
     timer: Arc<dyn Timer>,
 }
 
-/// Names a set of keys within one process.
+/// Names a set of keys within one process: equal for two verifiers that live at the same time if they
+/// share the store and the format.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct KeyRealm {
     store: usize,
@@ -122,7 +123,6 @@ impl KeyVerifier {
     ///
     /// The answer is there at once, without an allocation, if the text is refused unread or the
     /// store answers through [`find_ready`](KeyStore::find_ready).
-    #[must_use]
     pub fn begin(&self, presented: &[u8]) -> Attempt {
         let parts = &*self.0;
         let key = match parts.parse(presented) {
@@ -165,14 +165,8 @@ impl KeyVerifier {
         self.0.format.redact(text)
     }
 
-    /// Which keys these are: equal for two verifiers only while both live, and if they share the store
-    /// and the format.
     pub(crate) fn realm(&self) -> KeyRealm {
-        let parts = &*self.0;
-        KeyRealm {
-            store: Arc::as_ptr(&parts.store).cast::<()>().addr(),
-            format: Arc::as_ptr(&parts.format).cast::<()>().addr(),
-        }
+        self.0.realm()
     }
 
     /// A verifier over parts that are shared with a manager.
@@ -226,6 +220,13 @@ impl fmt::Debug for KeyVerifier {
 }
 
 impl Parts {
+    fn realm(&self) -> KeyRealm {
+        KeyRealm {
+            store: Arc::as_ptr(&self.store).cast::<()>().addr(),
+            format: Arc::as_ptr(&self.format).cast::<()>().addr(),
+        }
+    }
+
     fn parse<'a>(&self, presented: &'a [u8]) -> Result<ParsedKey<'a>, VerifyError> {
         let malformed = VerifyError { kind: VerifyErrorKind::Malformed, id: None, fault: None };
         if presented.len() > MAX_KEY_LEN {
@@ -260,7 +261,7 @@ impl Parts {
         key: &ParsedKey<'_>,
         record: Option<&KeyRecord>,
     ) -> Result<VerifiedKey, VerifyError> {
-        let now = self.clock.now();
+        let now = self.clock.moment();
         let bound = record.is_none_or(|record| record.id() == key.id());
         let current = match record {
             Some(record) => self.hasher.compare(record.digest(), key),
@@ -269,7 +270,7 @@ impl Parts {
         let previous = record
             .and_then(|record| usable_previous(record, now))
             .map(|digest| self.hasher.compare(digest, key));
-        let state = record.map(|record| state(record, now));
+        let state = record.map(|record| state_at(record, now));
 
         let fault = |fault| Err(VerifyError::fault(key.id().clone(), fault));
         let refuse = |kind| Err(VerifyError { kind, id: Some(key.id().clone()), fault: None });
@@ -288,7 +289,9 @@ impl Parts {
             (None, _, _) | (_, None, _) => refuse(VerifyErrorKind::Unknown),
             (Some(_), _, false) if unchecked => fault(Fault::UnknownPepper),
             (Some(_), _, false) => refuse(VerifyErrorKind::WrongSecret),
-            (Some(record), Some(KeyState::Active), true) => Ok(VerifiedKey::new(record)),
+            (Some(record), Some(KeyState::Active), true) => {
+                Ok(VerifiedKey::new(record, self.realm()))
+            }
             (Some(_), Some(KeyState::NotYetValid), true) => refuse(VerifyErrorKind::NotYetValid),
             (Some(_), Some(KeyState::Expired), true) => refuse(VerifyErrorKind::Expired),
             (Some(_), Some(KeyState::Disabled), true) => refuse(VerifyErrorKind::Disabled),
@@ -326,16 +329,22 @@ pub struct VerifiedKey {
     owner: Owner,
     name: SmolStr,
     scopes: Scopes,
+    realm: KeyRealm,
 }
 
 impl VerifiedKey {
-    fn new(record: &KeyRecord) -> Self {
+    fn new(record: &KeyRecord, realm: KeyRealm) -> Self {
         Self {
             id: record.id().clone(),
             owner: record.owner().clone(),
             name: record.shared_name(),
             scopes: record.scopes().clone(),
+            realm,
         }
+    }
+
+    pub(crate) const fn realm(&self) -> KeyRealm {
+        self.realm
     }
 
     /// The id of the key.
@@ -479,3 +488,6 @@ impl fmt::Display for Fault {
 }
 
 impl Error for Fault {}
+
+#[cfg(test)]
+mod tests;

@@ -17,8 +17,10 @@ use crate::trace;
 pub(crate) struct Respond {
     keys: Challenges,
     users: Challenges,
-    body: Option<Arc<dyn Fn(&Rejection) -> Response<Bytes> + Send + Sync>>,
+    body: Option<Arc<BodyFn>>,
 }
+
+type BodyFn = dyn Fn(&Rejection) -> Response<Bytes> + Send + Sync;
 
 impl Respond {
     /// For a stage that asks for no credential.

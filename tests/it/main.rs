@@ -1,8 +1,16 @@
 //! The crate from outside: what its services do, on every stack that they run on.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 mod support;
+mod wire;
 
 mod api;
 mod auth;
+mod axum;
 mod corpus;
+mod hooks;
+mod hyper;
+mod peers;
 mod readiness;
+mod redaction;

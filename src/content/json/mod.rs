@@ -1,11 +1,13 @@
 //! JSON texts, checked in one pass and never converted.
 //!
-//! 1. A text is accepted by the grammar of RFC 8259 and nothing beside it: UTF-8, no byte order mark,
-//!    no lone surrogate escape, nothing after the value.
-//! 2. No object, at any depth, has a member name twice. Names are compared after unescaping, so `"a"`
-//!    and `"\u0061"` are one name (RFC 8259 section 4 leaves the meaning of such objects open).
+//! 1. A text is accepted by the grammar of RFC 8259 and nothing beside it: UTF-8, no byte order
+//!    mark, no lone surrogate escape, nothing after the value.
+//! 2. No object, at any depth, has a member name twice. Names are compared after unescaping, so
+//!    `"a"` and `"\u0061"` are one name (RFC 8259 section 4 leaves the meaning of such objects
+//!    open).
 //! 3. Depth and number of values are limited. The check does not recurse, builds no tree, and its
-//!    memory does not grow with the length of the text beyond the names of the objects that are open.
+//!    memory does not grow with the length of the text beyond the names of the objects that are
+//!    open.
 //! 4. Numbers are matched and not computed: `1e400`, `-0` and 40 digits pass as they were written.
 //!
 //! # Examples
@@ -27,6 +29,7 @@ use std::error::Error;
 use std::fmt;
 use std::ops::Range;
 
+mod names;
 mod scan;
 
 #[cfg(test)]
@@ -36,8 +39,8 @@ mod tests;
 ///
 /// # Errors
 ///
-/// A text that breaks one of the [rules](self), with the first offence found. An empty text and white
-/// space alone are [`JsonErrorKind::Syntax`].
+/// A text that breaks one of the [rules](self), with the first offence found. An empty text and
+/// white space alone are [`JsonErrorKind::Syntax`].
 pub fn validate<'a>(bytes: &'a [u8], limits: &JsonLimits) -> Result<JsonText<'a>, JsonError> {
     scan::scan(bytes, limits, &mut |_| {})
 }
@@ -48,7 +51,8 @@ pub fn validate<'a>(bytes: &'a [u8], limits: &JsonLimits) -> Result<JsonText<'a>
 ///
 /// # Errors
 ///
-/// As [`validate`]. Members may have been shown before the error was found: use them only after `Ok`.
+/// As [`validate`]. Members may have been shown before the error was found: use them only after
+/// `Ok`.
 pub fn visit_members<'a>(
     bytes: &'a [u8],
     limits: &JsonLimits,
@@ -135,8 +139,8 @@ impl JsonLimits {
     ///
     /// # Security
     ///
-    /// A parser that builds a tree spends up to about a hundred bytes on each value, so that 1 MiB of
-    /// `[{"":0},` becomes 100 MiB. This limit bounds what code behind this crate pays.
+    /// A parser that builds a tree spends up to about a hundred bytes on each value, so that 1 MiB
+    /// of `[{"":0},` becomes 100 MiB. This limit bounds what code behind this crate pays.
     #[must_use]
     pub const fn with_nodes(mut self, nodes: usize) -> Self {
         self.nodes = nodes;
@@ -260,7 +264,8 @@ impl fmt::Debug for Member<'_> {
     }
 }
 
-/// What the inside of a JSON string says. The escapes have been checked; one that is wrong is left out.
+/// What the inside of a JSON string says. The escapes have been checked; one that is wrong is left
+/// out.
 fn unescape(raw: &str) -> String {
     let mut text = String::with_capacity(raw.len());
     unescape_into(raw, &mut text);
@@ -317,8 +322,8 @@ impl JsonError {
         self.kind
     }
 
-    /// Its place, in bytes from the start. For a repeated name this is the end of the second one, or, in
-    /// an object of more than 16 members, the end of the object.
+    /// Its place, in bytes from the start. For a repeated name this is the end of the second one,
+    /// or, in an object of more than 16 members, the end of the object.
     #[must_use]
     pub const fn offset(&self) -> usize {
         self.offset

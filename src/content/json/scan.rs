@@ -1,10 +1,7 @@
 use std::ops::Range;
 
-use super::{JsonError, JsonErrorKind, JsonKind, JsonLimits, JsonText, Member, unescape_into};
-
-/// Up to so many names of one object are compared one by one; more are sorted when the object ends.
-/// Sorting needs no hash, so chosen names cannot make it slow.
-const COMPARED_ONE_BY_ONE: usize = 16;
+use super::names::{Names, OwnNames};
+use super::{JsonError, JsonErrorKind, JsonKind, JsonLimits, JsonText, Member};
 
 /// Offsets are kept in 32 bits, and half of their range belongs to names that were unescaped.
 const LONGEST: usize = (u32::MAX / 2) as usize;
@@ -27,7 +24,7 @@ pub(super) fn scan<'a>(
         nodes_left: limits.nodes,
         depth: limits.depth,
         open: Vec::new(),
-        names: Names { bytes, entries: Vec::new(), unescaped: String::new() },
+        names: Names::new(bytes),
     };
     match scanner.run(text, visit) {
         Ok(kind) => Ok(JsonText { text, kind }),
@@ -48,10 +45,7 @@ struct Scanner<'a> {
 /// An array or object that has begun.
 struct Frame {
     is_object: bool,
-    /// Where its own names begin.
-    names: Mark,
-    /// One bit for every six bits of a fingerprint: without that bit, a name is new.
-    seen: u64,
+    names: OwnNames,
 }
 
 /// The name and the start of the member that is being read at the top level.
@@ -156,15 +150,15 @@ impl<'a> Scanner<'a> {
         if self.open.capacity() == 0 {
             self.open.reserve(self.depth.min(16));
         }
-        self.open.push(Frame { is_object, names: self.names.mark(), seen: 0 });
+        self.open.push(Frame { is_object, names: self.names.open() });
         Ok(())
     }
 
     fn close(&mut self) -> Result<JsonKind, JsonErrorKind> {
         self.position += 1;
         match self.open.pop() {
-            Some(Frame { is_object: true, names, .. }) => {
-                if !self.names.close(names) {
+            Some(Frame { is_object: true, names }) => {
+                if !self.names.close(&names) {
                     return Err(JsonErrorKind::DuplicateName);
                 }
                 Ok(JsonKind::Object)
@@ -184,7 +178,7 @@ impl<'a> Scanner<'a> {
         let Some(object) = self.open.last_mut() else {
             return Err(JsonErrorKind::Syntax);
         };
-        if !self.names.insert(object, name.clone(), has_escapes, self.nodes_left) {
+        if !self.names.insert(&mut object.names, name.clone(), has_escapes, self.nodes_left) {
             return Err(JsonErrorKind::DuplicateName);
         }
         if self.open.len() == 1 {
@@ -198,8 +192,8 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Reads a string, from behind its opening quote to behind its closing one. Tells whether it has
-    /// escapes.
+    /// Reads a string, from behind its opening quote to behind its closing one. Tells whether it
+    /// has escapes.
     #[inline(always)]
     fn string(&mut self) -> Result<bool, JsonErrorKind> {
         self.position = end_of_plain(self.bytes, self.position);
@@ -354,8 +348,8 @@ fn end_of_plain(bytes: &[u8], mut position: usize) -> usize {
 
 /// Marks the quotes, backslashes and control characters among eight bytes by their highest bits.
 ///
-/// A subtraction borrows only upwards from a byte that is marked, so the lowest mark is exact, and that
-/// is the one that counts.
+/// A subtraction borrows only upwards from a byte that is marked, so the lowest mark is exact, and
+/// that is the one that counts.
 #[inline]
 const fn marks(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
@@ -365,132 +359,4 @@ const fn marks(word: u64) -> u64 {
     let backslashes = (word ^ (ONES * 0x5c)).wrapping_sub(ONES);
     let controls = word.wrapping_sub(ONES * 0x20);
     (quotes | backslashes | controls) & !word & HIGHS
-}
-
-/// The names of all objects that are open, the innermost last.
-struct Names<'a> {
-    bytes: &'a [u8],
-    entries: Vec<Name>,
-    /// Names that were written with escapes.
-    unescaped: String,
-}
-
-/// A name: where it stands, in the text or behind it in `Names::unescaped`.
-#[derive(Clone, Copy)]
-struct Name {
-    fingerprint: u32,
-    start: u32,
-    length: u32,
-}
-
-/// A state of [`Names`] to come back to.
-#[derive(Clone, Copy, Default)]
-struct Mark {
-    entries: usize,
-    unescaped: usize,
-}
-
-impl Names<'_> {
-    fn mark(&self) -> Mark {
-        Mark { entries: self.entries.len(), unescaped: self.unescaped.len() }
-    }
-
-    /// Adds a name to the innermost object. `false` if it is known to be there already.
-    #[inline]
-    fn insert(
-        &mut self,
-        object: &mut Frame,
-        name: Range<usize>,
-        has_escapes: bool,
-        more_at_most: usize,
-    ) -> bool {
-        let range = if has_escapes { self.unescape(name) } else { name };
-        // The offsets add up to less than `u32::MAX`: see `LONGEST`.
-        let mut name =
-            Name { fingerprint: 0, start: range.start as u32, length: range.len() as u32 };
-        let text = text_of(self.bytes, &self.unescaped, name);
-        name.fingerprint = fingerprint(text);
-
-        let bit = 1 << (name.fingerprint >> 26);
-        if object.seen & bit != 0 {
-            let siblings = self.entries.get(object.names.entries..).unwrap_or_default();
-            if siblings.len() < COMPARED_ONE_BY_ONE
-                && siblings.iter().any(|other| {
-                    other.fingerprint == name.fingerprint
-                        && text_of(self.bytes, &self.unescaped, *other) == text
-                })
-            {
-                return false;
-            }
-        }
-        object.seen |= bit;
-        if self.entries.len() == self.entries.capacity() {
-            self.grow(more_at_most);
-        }
-        self.entries.push(name);
-        true
-    }
-
-    /// Doubles the room for names, but never beyond what the limit on values lets in.
-    #[cold]
-    fn grow(&mut self, more_at_most: usize) {
-        let more = self.entries.len().max(64).min(more_at_most.max(1));
-        self.entries.reserve_exact(more);
-    }
-
-    #[cold]
-    fn unescape(&mut self, name: Range<usize>) -> Range<usize> {
-        let start = self.bytes.len() + self.unescaped.len();
-        let raw = self.bytes.get(name).unwrap_or_default();
-        let raw = std::str::from_utf8(raw).unwrap_or_default();
-        unescape_into(raw, &mut self.unescaped);
-        start..self.bytes.len() + self.unescaped.len()
-    }
-
-    /// Ends the object that began at the mark. `false` if one of its names is there twice.
-    fn close(&mut self, mark: Mark) -> bool {
-        let own = self.entries.get_mut(mark.entries..).unwrap_or_default();
-        let mut distinct = true;
-        if own.len() > COMPARED_ONE_BY_ONE {
-            let text = |name: Name| text_of(self.bytes, &self.unescaped, name);
-            own.sort_unstable_by(|a, b| {
-                a.fingerprint.cmp(&b.fingerprint).then_with(|| text(*a).cmp(text(*b)))
-            });
-            distinct = own.windows(2).all(|pair| match pair {
-                [a, b] => a.fingerprint != b.fingerprint || text(*a) != text(*b),
-                _ => true,
-            });
-        }
-        self.entries.truncate(mark.entries);
-        self.unescaped.truncate(mark.unescaped);
-        distinct
-    }
-}
-
-fn text_of<'a>(bytes: &'a [u8], unescaped: &'a str, name: Name) -> &'a [u8] {
-    let (start, length) = (name.start as usize, name.length as usize);
-    match start.checked_sub(bytes.len()) {
-        None => bytes.get(start..start + length),
-        Some(start) => unescaped.as_bytes().get(start..start + length),
-    }
-    .unwrap_or_default()
-}
-
-/// Tells most names apart without looking at all of their bytes.
-fn fingerprint(name: &[u8]) -> u32 {
-    let (head, tail) = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
-        (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),
-        _ => match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
-            (Some(head), Some(tail)) => {
-                (u32::from_le_bytes(*head).into(), u32::from_le_bytes(*tail).into())
-            }
-            _ => {
-                let word = name.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
-                (word, word)
-            }
-        },
-    };
-    let mixed = (head ^ tail.rotate_left(29) ^ ((name.len() as u64) << 57))
-        .wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed >> 32) as u32
 }

@@ -554,7 +554,7 @@ impl<'de> serde::de::Visitor<'de> for DistinctVisitor {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn the_check_agrees_with_serde_json(bytes in damaged_texts()) {
@@ -562,7 +562,9 @@ proptest! {
         let distinct = serde_json::from_slice::<Distinct>(&bytes);
         match (ours, distinct) {
             (Ok(_), Ok(Distinct(distinct))) => prop_assert!(distinct),
-            (Ok(_), Err(error)) => prop_assert!(error.to_string().contains("out of range"), "{error}"),
+            (Ok(_), Err(error)) => {
+                prop_assert!(error.to_string().contains("out of range"), "{error}");
+            }
             (Err(kind), Ok(Distinct(distinct))) => {
                 prop_assert!(!distinct && kind == JsonErrorKind::DuplicateName, "{kind:?}");
             }

@@ -148,17 +148,25 @@ fn check_leaks(
     }
 }
 
-/// One event for a refusal, none for a request that is let through, and nothing raw in either.
+/// One event for a refusal, one for a proven caller, and nothing raw in either. A request has both only if
+/// its body is refused after its caller was accepted.
 fn check_log(row: &Row, answer: &Answer, problems: &mut Vec<String>) {
-    let events = answer.logged.events();
-    let expected = usize::from(cfg!(feature = "tracing") && row.expected != Code::Ok);
-    if events.len() != expected {
-        problems.push(format!("{} events: {events:?}", events.len()));
+    let is_on = cfg!(feature = "tracing");
+    let is_success = |event: &serde_json::Value| event["event"] == "authn_login_success";
+    let (accepted, refused): (Vec<_>, Vec<_>) =
+        answer.logged.events().into_iter().partition(is_success);
+    if refused.len() != usize::from(is_on && row.expected != Code::Ok) {
+        problems.push(format!("{} events of a refusal: {refused:?}", refused.len()));
     }
-    for event in &events {
+    for event in &refused {
         if event["http.status"] != row.expected.status() {
             problems.push(format!("the event of another refusal: {event}"));
         }
+    }
+    let proven = answer.seen.iter().filter(|seen| seen.identity().is_some()).count();
+    let is_late = row.expected != Code::Ok && !row.expected.is_early();
+    if accepted.len() != usize::from(is_on) * proven && !(is_late && accepted.len() == 1) {
+        problems.push(format!("{} events of a success: {accepted:?}", accepted.len()));
     }
     if answer.logged.text.contains(['\u{1b}', '\r']) {
         problems.push("raw control characters in the log".to_owned());
