@@ -45,7 +45,7 @@ pub(super) const HISTORIES: Group = Group { name: "histories", checks: histories
 
 /// From the plain to the intricate, so that the first violation is the one to look at first.
 pub(super) const ALL: [Group; 9] =
-    [CRUD, RECORDS, OWNERS, BATCHES, PAGING, READY, RACES, CANCELLATION, HISTORIES];
+    [CRUD, RECORDS, BATCHES, OWNERS, READY, RACES, PAGING, CANCELLATION, HISTORIES];
 
 /// How a run goes about it.
 #[derive(Clone, Copy)]

@@ -13,7 +13,8 @@
 //! 3. Calls at the same time are futures that are polled in turn. What can happen between two polls of
 //!    a call is tried systematically; what happens within one poll, between threads, is not. A
 //!    store without a runtime that shares memory between threads has tests of its own for that.
-//! 4. A store has ten seconds for an answer. One that blocks the thread for ever blocks the test.
+//! 4. Up to 40 calls are under way at once, and a store has ten seconds for an answer. One that
+//!    blocks the thread for ever blocks the test.
 //! 5. A run makes some ten thousand calls.
 //!
 //! [`report`] does the same, goes on after a violation and returns all of them. A function per group

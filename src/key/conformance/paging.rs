@@ -13,6 +13,7 @@ pub(super) const CHECKS: &[Check] = checks![
     a_nanosecond_and_a_century_are_in_order,
     records_of_one_time_are_in_the_order_of_the_bytes_of_their_ids,
     a_change_keeps_the_place,
+    another_time_of_creation_is_another_place,
     every_cursor_and_every_limit_give_their_part,
     limits_without_end_are_no_fault,
     a_cursor_needs_no_record,
@@ -38,7 +39,7 @@ async fn is_listed_in_order(trial: &Trial, records: Vec<KeyRecord>) -> Checked {
     let under = trial.under(Rule::ListIsInOrder);
     let expected: Vec<_> = sorted.iter().collect();
     under.list_is(&owner("ann"), None, sorted.len(), &expected).await?;
-    // The order of the pages is that of the cursors, too.
+    let under = trial.under(Rule::ListGoesOnAfterTheCursor);
     let walked = walk(under, &owner("ann"), 3).await?;
     under.page_is(&walked, &expected)
 }
@@ -93,6 +94,26 @@ async fn a_change_keeps_the_place(trial: &Trial) -> Checked {
         }
         let under = trial.under(Rule::ListIsInOrder);
         under.list_is(&owner("ann"), None, 10, &Vec::from_iter(&records)).await?;
+    }
+    Ok(())
+}
+
+async fn another_time_of_creation_is_another_place(trial: &Trial) -> Checked {
+    let others = [record_at("a", "ann", at(1)), record_at("c", "ann", at(9))];
+    trial.keep(&others).await?;
+    let [first, last] = &others;
+    let mut new = record_at("b", "ann", at(5));
+    trial.keep(std::slice::from_ref(&new)).await?;
+    for (version, second) in [(2, 0), (3, 10), (4, 1), (5, 9), (6, 5)] {
+        new = changed(&record_at("b", "ann", at(second)), version);
+        let under = trial.under(Rule::ReplaceComparesVersions);
+        under.replace_is(&new, version - 1, Done).await?;
+        let mut expected = [first, &new, last];
+        expected.sort_by_key(|record| PageCursor::of(record));
+        let under = trial.under(Rule::ListIsInOrder);
+        under.list_is(first.owner(), None, 10, &expected).await?;
+        let under = trial.under(Rule::ListGoesOnAfterTheCursor);
+        under.page_is(&walk(under, first.owner(), 1).await?, &expected)?;
     }
     Ok(())
 }

@@ -314,8 +314,14 @@ impl Under<'_> {
 
     /// Whether these records are all of the owner, in any order.
     pub(super) async fn owner_has(self, owner: &Owner, expected: &[&KeyRecord]) -> Checked {
-        let mut page = self.list(owner, None, expected.len() + 10).await?;
+        let limit = expected.len() + 10;
+        let mut page = self.list(owner, None, limit).await?;
         let mut expected = expected.to_vec();
+        if (10..expected.len()).contains(&page.len()) {
+            let came = format!("{} records", page.len());
+            let expected = format!("{} records under a limit of {limit}", expected.len());
+            return Err(self.rule(Rule::ListKeepsToTheLimit).breach(expected, came));
+        }
         page.sort_by_key(PageCursor::of);
         expected.sort_by_key(|record| PageCursor::of(record));
         self.page_is(&page, &expected)
