@@ -357,11 +357,11 @@ pub(super) fn versions() -> Vec<u64> {
     [0, 1, 2].into_iter().chain(around).chain([last - 1, last]).collect()
 }
 
-/// Texts of `length` characters that have, together, every character up to U+2000 and a part of the
+/// Texts of `length` characters that have, together, every character up to U+0800 and a part of the
 /// others, as far as `allowed` says.
 fn alphabet(length: usize, allowed: impl Fn(&str) -> bool) -> Vec<String> {
-    let characters: Vec<char> = (0..0x2000)
-        .chain((0x2000..0x11_0000).step_by(499))
+    let characters: Vec<char> = (0..0x800)
+        .chain((0x800..0x11_0000).step_by(499))
         .filter_map(char::from_u32)
         .filter(|character| allowed(character.encode_utf8(&mut [0; 4])))
         .collect();
