@@ -43,6 +43,8 @@
 
 mod codec;
 mod crc32;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
+mod detach;
 mod digest;
 mod format;
 mod id;
@@ -55,6 +57,8 @@ mod opaque;
 mod page;
 mod prefixed;
 mod record;
+#[cfg(feature = "redis")]
+mod redis;
 mod scope;
 mod state;
 mod store;
@@ -77,6 +81,9 @@ pub use self::opaque::OpaqueFormat;
 pub use self::page::{InvalidCursor, Page, PageCursor};
 pub use self::prefixed::PrefixedFormat;
 pub use self::record::{InvalidRecord, KeyRecord};
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use self::redis::{RedisKeyStore, RedisStoreError, RedisStoreErrorKind};
 pub use self::scope::{InvalidScope, Scope, Scopes};
 pub use self::state::{KeyState, state};
 pub use self::store::{KeyStore, StoreError, Write};
