@@ -9,7 +9,7 @@ use crate::server::Server;
 use crate::support::{DEADLINE, done, fresh, id, owner, record, recovers};
 
 struct Setup {
-    _server: Server,
+    server: Server,
     proxy: Proxy,
     store: RedisKeyStore,
 }
@@ -23,7 +23,7 @@ async fn setup() -> Setup {
     let proxy = Proxy::start(server.port()).await;
     let store = RedisKeyStore::connect_lazy(&proxy.url()).unwrap().with_deadline(DEADLINE);
     recovers(&store, "k").await;
-    Setup { _server: server, proxy, store }
+    Setup { server, proxy, store }
 }
 
 /// An error, or the record: never "not there", and never another one.
@@ -36,7 +36,7 @@ fn never_wrong(found: &Result<Option<KeyRecord>, StoreError>, id: &KeyId) {
 
 #[tokio::test]
 async fn an_answer_cut_at_any_byte_is_never_a_wrong_answer() {
-    let Setup { proxy, store, .. } = setup().await;
+    let Setup { server: _server, proxy, store } = setup().await;
     let length = record("k").encode().len() + 80;
     for bytes in 0..length {
         proxy.set(Mode::Cut { pieces: 0, bytes });
@@ -51,7 +51,7 @@ async fn an_answer_cut_at_any_byte_is_never_a_wrong_answer() {
 
 #[tokio::test]
 async fn a_change_whose_answer_is_cut_is_made_or_not_and_reported_as_unknown() {
-    let Setup { proxy, store, .. } = setup().await;
+    let Setup { server: _server, proxy, store } = setup().await;
     let mut version = 1;
     let mut errors = 0;
     for bytes in 0..40 {
@@ -71,7 +71,7 @@ async fn a_change_whose_answer_is_cut_is_made_or_not_and_reported_as_unknown() {
 
 #[tokio::test]
 async fn garbage_is_an_error_and_the_connection_is_not_used_again() {
-    let Setup { proxy, store, .. } = setup().await;
+    let Setup { server: _server, proxy, store } = setup().await;
     let nested = "*1\r\n".repeat(10_000);
     let garbage: &[&[u8]] = &[
         b"?\r\n",
@@ -115,7 +115,7 @@ async fn garbage_is_an_error_and_the_connection_is_not_used_again() {
 
 #[tokio::test]
 async fn answers_that_are_out_of_step_are_never_handed_out() {
-    let Setup { proxy, store, .. } = setup().await;
+    let Setup { server: _server, proxy, store } = setup().await;
     let one = b"$-1\r\n".to_vec();
     let lookup = |text: &str| {
         let record = record(text).encode();
@@ -133,7 +133,7 @@ async fn answers_that_are_out_of_step_are_never_handed_out() {
 
 #[tokio::test]
 async fn a_connection_that_has_gone_silent_is_given_up() {
-    let Setup { proxy, store, .. } = setup().await;
+    let Setup { server: _server, proxy, store } = setup().await;
     let before = proxy.accepted();
 
     proxy.set(Mode::Stall);
@@ -153,7 +153,7 @@ async fn a_connection_that_has_gone_silent_is_given_up() {
 
 #[tokio::test]
 async fn a_server_that_closes_every_connection_is_not_stormed() {
-    let Setup { proxy, store, .. } = setup().await;
+    let Setup { server: _server, proxy, store } = setup().await;
     let before = proxy.accepted();
     proxy.set(Mode::Refuse);
     let started = Instant::now();
@@ -176,7 +176,7 @@ async fn a_server_that_closes_every_connection_is_not_stormed() {
 
 #[tokio::test]
 async fn calls_beyond_the_limit_fail_at_once() {
-    let Setup { proxy, store, .. } = setup().await;
+    let Setup { server: _server, proxy, store } = setup().await;
     let store = store.with_max_calls(3);
     recovers(&store, "k").await;
     proxy.set(Mode::Stall);
@@ -202,7 +202,7 @@ async fn calls_beyond_the_limit_fail_at_once() {
 
 #[tokio::test]
 async fn a_slow_connection_is_slow_and_right() {
-    let Setup { proxy, store, .. } = setup().await;
+    let Setup { server: _server, proxy, store } = setup().await;
     let store = store.with_deadline(Duration::from_secs(5));
     proxy.set(Mode::Throttle(7));
     for text in ["a", "b", "k"] {
@@ -213,7 +213,7 @@ async fn a_slow_connection_is_slow_and_right() {
 
 #[tokio::test]
 async fn an_answer_of_ten_megabytes_is_an_error_and_nothing_more() {
-    let Setup { _server: server, store, .. } = setup().await;
+    let Setup { server, proxy: _proxy, store } = setup().await;
     let store = store.with_deadline(Duration::from_secs(5));
     server.command(&["SET", "{tower-webhook}:record:big", &"x".repeat(10 << 20)]);
     store.find(&id("big")).await.unwrap_err();

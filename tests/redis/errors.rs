@@ -112,7 +112,7 @@ async fn a_record_that_cannot_be_read_is_an_error_everywhere() {
     }
     // Bytes that are no text.
     let mut connection = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
-    redis::cmd("SET").arg(name).arg(&[0xff, 0xfe][..]).exec(&mut connection).unwrap();
+    redis::cmd("SET").arg(name).arg(&b"\xff\xfe"[..]).exec(&mut connection).unwrap();
     assert_eq!(kind(store.find(&id("bad")).await), RedisStoreErrorKind::InvalidRecord);
     // A record of another owner, and one that is lost, behind a member of the index.
     server.command(&["SET", name, &record_of("bob", "bad", 0).encode()]);
