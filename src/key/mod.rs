@@ -48,6 +48,7 @@ mod detach;
 mod digest;
 mod format;
 mod id;
+mod id_hasher;
 mod manage_error;
 mod manager;
 mod memory;
@@ -91,4 +92,5 @@ pub use self::verifier::{
     Attempt, KeyVerifier, PendingVerification, VerifiedKey, VerifyError, VerifyErrorKind,
 };
 
+pub(crate) use self::moment::Moment;
 pub(crate) use self::verifier::KeyRealm;
