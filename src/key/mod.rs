@@ -46,6 +46,7 @@ mod crc32;
 mod digest;
 mod format;
 mod id;
+mod invalidation;
 mod manage_error;
 mod manager;
 mod memory;
@@ -69,6 +70,7 @@ pub use self::digest::{
 };
 pub use self::format::{GenerateError, KeyDraft, KeyFormat, ParsedKey, random_base62};
 pub use self::id::{InvalidId, KeyId, Owner};
+pub use self::invalidation::{Invalidation, Invalidations};
 pub use self::manage_error::{ManageError, ManageErrorKind};
 pub use self::manager::KeyManager;
 pub use self::memory::MemoryKeyStore;
