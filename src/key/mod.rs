@@ -49,6 +49,7 @@ mod digest;
 mod format;
 mod id;
 mod id_hasher;
+mod invalidation;
 mod manage_error;
 mod manager;
 mod memory;
@@ -74,6 +75,7 @@ pub use self::digest::{
 };
 pub use self::format::{GenerateError, KeyDraft, KeyFormat, ParsedKey, random_base62};
 pub use self::id::{InvalidId, KeyId, Owner};
+pub use self::invalidation::{Invalidation, Invalidations};
 pub use self::manage_error::{ManageError, ManageErrorKind};
 pub use self::manager::KeyManager;
 pub use self::memory::MemoryKeyStore;
@@ -84,7 +86,7 @@ pub use self::prefixed::PrefixedFormat;
 pub use self::record::{InvalidRecord, KeyRecord};
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-pub use self::redis::{RedisKeyStore, RedisStoreError, RedisStoreErrorKind};
+pub use self::redis::{RedisInvalidations, RedisKeyStore, RedisStoreError, RedisStoreErrorKind};
 pub use self::scope::{InvalidScope, Scope, Scopes};
 pub use self::state::{KeyState, state};
 pub use self::store::{KeyStore, StoreError, Write};

@@ -10,6 +10,7 @@ mod connection;
 mod contract;
 mod errors;
 mod http;
+mod invalidations;
 mod life;
 mod load;
 mod outage;

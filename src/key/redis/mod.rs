@@ -2,6 +2,7 @@
 
 mod commands;
 mod error;
+mod invalidations;
 mod link;
 mod names;
 mod seen;
@@ -18,6 +19,7 @@ use redis::aio::ConnectionManager;
 
 use self::commands::{Change, Question, Wait, WriteScript, Written, list, text};
 pub use self::error::{RedisStoreError, RedisStoreErrorKind};
+pub use self::invalidations::RedisInvalidations;
 use self::link::Link;
 use self::names::{Names, member, member_at, member_id};
 use self::seen::Seen;
@@ -191,15 +193,23 @@ impl RedisKeyStore {
                 "changes wait for at least one replica and one millisecond",
             ));
         }
-        let another = self.link.another();
-        let changes = another.ok_or_else(|| {
+        let client = self.link.client().ok_or_else(|| {
             ConfigError::new("a store that waits for replicas makes its connections itself")
         })?;
-        Ok(Self {
-            changes: Some(Arc::new(changes)),
-            wait: Some(Wait { replicas, timeout }),
-            ..self
-        })
+        let changes = Some(Arc::new(Link::own(client.clone())));
+        Ok(Self { changes, wait: Some(Wait { replicas, timeout }), ..self })
+    }
+
+    /// The changes of keys in this namespace, for a cache in front of the store.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a store on a connection of your own: see [`RedisInvalidations::new`].
+    pub fn invalidations(&self) -> Result<RedisInvalidations, ConfigError> {
+        let client = self.link.client().ok_or_else(|| {
+            ConfigError::new("a store that subscribes to changes makes its connections itself")
+        })?;
+        Ok(RedisInvalidations::in_namespace(client.clone(), self.names.clone()))
     }
 
     fn from_link(link: Link) -> Self {
