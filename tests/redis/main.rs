@@ -6,6 +6,7 @@ mod proxy;
 mod server;
 mod support;
 
+mod conformance;
 mod connection;
 mod contract;
 mod errors;

@@ -53,8 +53,10 @@ use crate::ConfigError;
 /// channel change together or not at all.
 ///
 /// That holds for one server. One that takes over after a fail-over may lack the last changes: see
-/// [`with_wait`](Self::with_wait). A record older than what this process has written itself (its last
-/// 4096 changes) is an error, so that a key which was revoked here does not come back to life here.
+/// [`with_wait`](Self::with_wait). A record with a lower version than this process has written itself,
+/// or which it has removed, is an error (for its last 4096 changes): a key that was revoked here does
+/// not come back to life here. Other processes cannot know. They must not lower versions, which
+/// [`KeyManager`](super::KeyManager) never does.
 ///
 /// # Durability
 ///
@@ -111,7 +113,7 @@ pub struct RedisKeyStore {
 
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(1);
 /// How often a change is tried whose record changes in between. The second time its version does.
-const MAX_ATTEMPTS: usize = 4;
+const MAX_ATTEMPTS: usize = 16;
 /// How many records of a list are read in one round trip.
 const CHUNK_LEN: usize = 64;
 
@@ -305,7 +307,7 @@ impl RedisKeyStore {
             .arguments([record.id().to_string(), record.encode(), member(record)]);
         match change.make(self.change_link(), self.wait).await? {
             Written::Done => {
-                self.seen.inserted(record);
+                self.seen.kept(record);
                 Ok(Write::Done)
             }
             Written::Other => Ok(Write::Conflict),
@@ -325,9 +327,6 @@ impl RedisKeyStore {
             if old.version() != expected_version {
                 return Ok(Write::Conflict);
             }
-            if record.version() < old.version() {
-                return Err(RedisStoreErrorKind::LowerVersion.into());
-            }
             let change = self
                 .change(WriteScript::replace())
                 .keys([
@@ -343,7 +342,7 @@ impl RedisKeyStore {
                     member(record),
                 ]);
             if change.make(self.change_link(), self.wait).await? == Written::Done {
-                self.seen.replaced(record);
+                self.seen.kept(record);
                 return Ok(Write::Done);
             }
         }
