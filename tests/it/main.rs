@@ -9,6 +9,7 @@ mod api;
 mod auth;
 mod axum;
 mod broken_stores;
+mod corpus;
 mod hooks;
 mod hyper;
 mod peers;

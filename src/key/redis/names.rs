@@ -127,7 +127,7 @@ mod tests {
             let (one, two) = (cursor(a, &one), cursor(a + b, &two));
             prop_assert_eq!(member_at(&one).cmp(&member_at(&two)), one.cmp(&two));
             let member = member_at(&one);
-            prop_assert_eq!(member_id(member.as_bytes()).as_ref(), Some(one.id()));
+            prop_assert_eq!(member_id(member.as_bytes()), Some(one.id().clone()));
         }
     }
 
