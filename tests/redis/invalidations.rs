@@ -11,12 +11,10 @@ use crate::support::{done, fresh, id, owner, record};
 
 const HEARTBEAT: Duration = Duration::from_millis(300);
 
-#[track_caller]
-fn next(changes: &mut RedisInvalidations) -> impl Future<Output = Option<Invalidation>> + use<'_> {
-    async {
-        let next = tokio::time::timeout(Duration::from_secs(5), changes.next());
-        next.await.expect("a message or an error").ok().flatten()
-    }
+/// The next message, or `None` for an error.
+async fn next(changes: &mut RedisInvalidations) -> Option<Invalidation> {
+    let next = tokio::time::timeout(Duration::from_secs(5), changes.next());
+    next.await.expect("a message or an error").ok().flatten()
 }
 
 /// Whether nothing comes for a while.
