@@ -45,10 +45,13 @@
 mod codec;
 pub mod conformance;
 mod crc32;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
+mod detach;
 mod digest;
 mod format;
 mod id;
 mod id_hasher;
+mod invalidation;
 mod manage_error;
 mod manager;
 mod memory;
@@ -58,6 +61,8 @@ mod opaque;
 mod page;
 mod prefixed;
 mod record;
+#[cfg(feature = "redis")]
+mod redis;
 mod scope;
 mod state;
 mod store;
@@ -72,6 +77,7 @@ pub use self::digest::{
 };
 pub use self::format::{GenerateError, KeyDraft, KeyFormat, ParsedKey, random_base62};
 pub use self::id::{InvalidId, KeyId, Owner};
+pub use self::invalidation::{Invalidation, Invalidations};
 pub use self::manage_error::{ManageError, ManageErrorKind};
 pub use self::manager::KeyManager;
 pub use self::memory::MemoryKeyStore;
@@ -80,6 +86,9 @@ pub use self::opaque::OpaqueFormat;
 pub use self::page::{InvalidCursor, Page, PageCursor};
 pub use self::prefixed::PrefixedFormat;
 pub use self::record::{InvalidRecord, KeyRecord};
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use self::redis::{RedisInvalidations, RedisKeyStore, RedisStoreError, RedisStoreErrorKind};
 pub use self::scope::{InvalidScope, Scope, Scopes};
 pub use self::state::{KeyState, state};
 pub use self::store::{KeyStore, StoreError, Write};
