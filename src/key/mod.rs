@@ -41,6 +41,8 @@
 //! # }
 //! ```
 
+#[cfg(feature = "cache")]
+mod cache;
 mod codec;
 mod crc32;
 mod digest;
@@ -64,6 +66,9 @@ mod verifier;
 #[cfg(test)]
 mod fault_store;
 
+#[cfg(feature = "cache")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
+pub use self::cache::{CacheStats, CachedKeyStore, InvalidationChannel, InvalidationReceiver};
 pub use self::codec::{DecodeError, DecodeErrorKind};
 pub use self::digest::{
     DigestAlgorithm, InvalidDigest, KeyDigest, KeyHasher, Pepper, UnknownPepper,

@@ -1,0 +1,525 @@
+use std::fmt;
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use moka::ops::compute::Op;
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+use tokio::runtime::Handle;
+
+use self::entry::{Entry, Lease, Start};
+use self::generations::Generations;
+use self::lookups::{Joined, Lookup, Lookups, Waiter};
+use self::stats::{Counter, Counters};
+use super::{
+    Invalidation, Invalidations, KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Write,
+};
+use crate::{Clock, ConfigError};
+
+mod channel;
+mod entry;
+mod follow;
+mod generations;
+mod lookups;
+mod stats;
+
+pub use self::channel::{InvalidationChannel, InvalidationReceiver};
+pub use self::stats::CacheStats;
+
+/// What `generations` counts with.
+mod sync {
+    pub(super) use std::sync::atomic::{AtomicU64, Ordering};
+}
+
+/// A bounded cache of records in front of a slow store.
+///
+/// It keeps records and never verdicts: each request is judged by its own record and time.
+///
+/// 1. A change through this store is seen by every look-up that starts after it has returned. That
+///    holds for changes that failed, whose outcome is unknown, as well.
+/// 2. A record is answered from the cache only for a limited time after the store was asked for it:
+///    5 seconds, [at most 60](Self::with_ttl). It holds for changes that are made elsewhere, whatever
+///    becomes of the messages about them. Both the monotonic clock and the injected one have to agree
+///    that the time is not over.
+/// 3. A record is not answered from the cache beyond its next deadline: its expiry, its start, the end
+///    of its overlap.
+/// 4. Nothing else is answered from the cache, however long the store is away.
+/// 5. "There is none" is kept apart from the records and [for one second](Self::with_negative_ttl):
+///    unknown ids, however many, do not push a record out.
+/// 6. Errors are not kept.
+/// 7. Callers who ask for one id at the same time cause one question to the store, and all of them get
+///    its answer. The question is a task of its own and goes on when callers leave. A panic of the
+///    store, a missed [deadline](Self::with_lookup_deadline) and a runtime that ends are errors for
+///    those who wait.
+/// 8. Memory is bounded: by [the number of records](Self::with_max_entries),
+///    [their bytes](Self::with_max_bytes), [the number of unknown ids](Self::with_max_negative_entries)
+///    and [the number of questions under way](Self::with_max_lookups). What is kept may exceed a bound
+///    by some hundred entries for a moment.
+/// 9. An answer to a question that was asked before a change of the same id is not kept, and is not
+///    given to anybody who asks after the change.
+/// 10. A record of an older version than one that is kept is an error: the store has gone back in time.
+/// 11. Whoever [follows](Self::follow) a subscription forgets what changes elsewhere as soon as it is
+///     told, and everything when messages may be missing.
+/// 12. [`find`](KeyStore::find) asks the store, and only [`find_ready`](KeyStore::find_ready) reads the
+///     cache. So verification is fast, and no change of a key is decided on a record from the cache.
+/// 13. An answer from the cache copies no record, allocates nothing of its own and takes no lock of its
+///     own.
+///
+/// Clones share everything. A setting gives a cache of its own, which is empty.
+///
+/// Look-ups need a tokio runtime with its timer. Without one they are errors.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_webhook::key::{CachedKeyStore, KeyManager, MemoryKeyStore, NewKey, Owner};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let database = MemoryKeyStore::new();
+/// let store = CachedKeyStore::new(database).with_ttl(Duration::from_secs(2))?;
+/// let keys = KeyManager::new(store.clone());
+/// let ann = Owner::new("ann")?;
+/// let issued = keys.generate(&ann, NewKey::new("laptop")).await?;
+///
+/// let verifier = keys.verifier();
+/// for _ in 0..10 {
+///     verifier.verify(issued.secret().expose_secret().as_bytes()).await?;
+/// }
+/// assert_eq!((store.stats().hits, store.stats().lookups), (9, 1));
+///
+/// keys.revoke(&ann, issued.record().id()).await?;
+/// assert!(verifier.verify(issued.secret().expose_secret().as_bytes()).await.is_err());
+/// # Ok(())
+/// # }
+/// ```
+pub struct CachedKeyStore<S>(Arc<Inner<S>>);
+
+/// Everything that clones share.
+struct Inner<S> {
+    store: Arc<S>,
+    settings: Settings,
+    present: Cache<KeyId, Arc<Entry>>,
+    absent: Cache<KeyId, Lease>,
+    generations: Generations,
+    hasher: RandomState,
+    lookups: Arc<Lookups>,
+    counters: Counters,
+}
+
+#[derive(Clone)]
+struct Settings {
+    ttl: Duration,
+    negative_ttl: Duration,
+    max_entries: usize,
+    max_bytes: usize,
+    max_negative_entries: usize,
+    max_lookups: usize,
+    lookup_deadline: Duration,
+    clock: Clock,
+    channel: Option<InvalidationChannel>,
+}
+
+/// How many ids have an invalidation of their own, more or less.
+const STRIPES: usize = 1024;
+
+impl<S: KeyStore> CachedKeyStore<S> {
+    /// The longest time for which an answer can be kept.
+    pub const MAX_TTL: Duration = Duration::from_secs(60);
+
+    /// A cache of 10,000 records and 16 MiB, and of 10,000 unknown ids, on the
+    /// [system's clock](Clock::system).
+    #[must_use]
+    pub fn new(store: S) -> Self {
+        let settings = Settings {
+            ttl: Duration::from_secs(5),
+            negative_ttl: Duration::from_secs(1),
+            max_entries: 10_000,
+            max_bytes: 16 * 1024 * 1024,
+            max_negative_entries: 10_000,
+            max_lookups: 1024,
+            lookup_deadline: Duration::from_secs(2),
+            clock: Clock::system(),
+            channel: None,
+        };
+        Self::build(Arc::new(store), settings)
+    }
+
+    /// Sets how long a record is answered from the cache. The default is 5 seconds.
+    ///
+    /// # Errors
+    ///
+    /// Refuses zero and more than [`MAX_TTL`](Self::MAX_TTL).
+    ///
+    /// # Security
+    ///
+    /// A key that is revoked by another process opens for as long as this.
+    pub fn with_ttl(self, ttl: Duration) -> Result<Self, ConfigError> {
+        if ttl.is_zero() || ttl > Self::MAX_TTL {
+            return Err(ConfigError::new(
+                "records are cached for more than 0 and at most 60 seconds",
+            ));
+        }
+        Ok(self.with(|settings| settings.ttl = ttl))
+    }
+
+    /// Sets how long "there is none" is answered from the cache. The default is one second. With zero
+    /// it is not kept.
+    ///
+    /// A key that is made by another process is unknown here for as long as this, if somebody has
+    /// presented it before.
+    ///
+    /// # Errors
+    ///
+    /// Refuses more than [`MAX_TTL`](Self::MAX_TTL).
+    pub fn with_negative_ttl(self, ttl: Duration) -> Result<Self, ConfigError> {
+        if ttl > Self::MAX_TTL {
+            return Err(ConfigError::new("unknown ids are cached for at most 60 seconds"));
+        }
+        Ok(self.with(|settings| settings.negative_ttl = ttl))
+    }
+
+    /// Sets how many records are kept. The default is 10,000. With zero none is.
+    #[must_use]
+    pub fn with_max_entries(self, entries: usize) -> Self {
+        self.with(|settings| settings.max_entries = entries)
+    }
+
+    /// Sets how many bytes the records take, about. The default is 16 MiB.
+    ///
+    /// A record with few scopes and no metadata takes about 900 bytes.
+    #[must_use]
+    pub fn with_max_bytes(self, bytes: usize) -> Self {
+        self.with(|settings| settings.max_bytes = bytes)
+    }
+
+    /// Sets how many unknown ids are kept. The default is 10,000.
+    #[must_use]
+    pub fn with_max_negative_entries(self, entries: usize) -> Self {
+        self.with(|settings| settings.max_negative_entries = entries)
+    }
+
+    /// Sets how many questions to the store are under way at most. The default is 1024. A look-up
+    /// beyond that is an error at once.
+    #[must_use]
+    pub fn with_max_lookups(self, lookups: usize) -> Self {
+        self.with(|settings| settings.max_lookups = lookups)
+    }
+
+    /// Sets how long the store may take for a question. The default is 2 seconds.
+    ///
+    /// The store's future is dropped at the deadline. The
+    /// [deadline of the verifier](super::KeyVerifier::with_store_deadline) is one for the caller, and
+    /// does not stop the question.
+    #[must_use]
+    pub fn with_lookup_deadline(self, deadline: Duration) -> Self {
+        self.with(|settings| settings.lookup_deadline = deadline)
+    }
+
+    /// Sets the clock that deadlines of records are compared with: the one of the verifier.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        self.with(|settings| settings.clock = clock)
+    }
+
+    /// Tells a channel about every change through this store.
+    #[must_use]
+    pub fn with_published(self, channel: &InvalidationChannel) -> Self {
+        self.with(|settings| settings.channel = Some(channel.clone()))
+    }
+
+    /// The store behind the cache.
+    #[must_use]
+    pub fn get_ref(&self) -> &S {
+        &self.0.store
+    }
+
+    /// Forgets one id, after a change that was made past this store.
+    pub fn invalidate(&self, id: &KeyId) {
+        self.0.forget(id);
+    }
+
+    /// Forgets everything.
+    pub fn invalidate_all(&self) {
+        self.0.forget_all();
+    }
+
+    /// What the cache has done so far.
+    #[must_use]
+    pub fn stats(&self) -> CacheStats {
+        CacheStats {
+            entries: self.0.present.entry_count(),
+            negative_entries: self.0.absent.entry_count(),
+            bytes: self.0.present.weighted_size(),
+            ..self.0.counters.snapshot()
+        }
+    }
+
+    /// Forgets what a subscription tells, until it ends or all clones of this store are gone. To be
+    /// spawned as a task.
+    ///
+    /// After an error everything is forgotten, the subscription is asked again after a pause of 0.1 to
+    /// 10 seconds, and everything is forgotten once more when it answers. Everything is forgotten as
+    /// well when the task ends, in whatever way. Several subscriptions can be followed.
+    pub fn follow<I: Invalidations>(
+        &self,
+        invalidations: I,
+    ) -> impl Future<Output = ()> + Send + 'static + use<S, I> {
+        follow::follow(Arc::downgrade(&self.0), invalidations)
+    }
+
+    fn build(store: Arc<S>, settings: Settings) -> Self {
+        let (max_bytes, max_entries) = (settings.max_bytes, settings.max_entries);
+        // One bound for both: a record counts for at least its share of the bytes.
+        let share = max_bytes.div_ceil(max_entries.max(1));
+        let weigh = move |_: &KeyId, entry: &Arc<Entry>| {
+            u32::try_from(entry::weight(entry).max(share)).unwrap_or(u32::MAX)
+        };
+        let capacity = if max_entries == 0 { 0 } else { max_bytes };
+        // The map takes out what is over. It keeps a record twice as long, for its version.
+        let present = Cache::builder()
+            .max_capacity(capacity as u64)
+            .weigher(weigh)
+            .time_to_live(2 * settings.ttl)
+            .build();
+        let absent = Cache::builder()
+            .max_capacity(settings.max_negative_entries as u64)
+            .eviction_policy(EvictionPolicy::lru())
+            .time_to_live(2 * settings.negative_ttl)
+            .build();
+        Self(Arc::new(Inner {
+            store,
+            lookups: Arc::new(Lookups::new(settings.max_lookups)),
+            settings,
+            present,
+            absent,
+            generations: Generations::new(STRIPES),
+            hasher: RandomState::new(),
+            counters: Counters::default(),
+        }))
+    }
+
+    fn with(self, set: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = self.0.settings.clone();
+        set(&mut settings);
+        Self::build(Arc::clone(&self.0.store), settings)
+    }
+}
+
+impl<S> Clone for CachedKeyStore<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+#[async_trait]
+impl<S: KeyStore> KeyStore for CachedKeyStore<S> {
+    async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        self.0.look_up(id)?.answer().await
+    }
+
+    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+        let _change = self.0.change(std::slice::from_ref(record.id()));
+        self.0.store.insert(record).await
+    }
+
+    async fn replace(&self, record: KeyRecord, expected_version: u64) -> Result<Write, StoreError> {
+        let _change = self.0.change(std::slice::from_ref(record.id()));
+        self.0.store.replace(record, expected_version).await
+    }
+
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+        let _change = self.0.change(ids);
+        self.0.store.remove(owner, ids).await
+    }
+
+    async fn list(
+        &self,
+        owner: &Owner,
+        after: Option<&PageCursor>,
+        limit: usize,
+    ) -> Result<Vec<KeyRecord>, StoreError> {
+        self.0.store.list(owner, after, limit).await
+    }
+
+    fn find_ready(&self, id: &KeyId, visit: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {
+        let inner = &*self.0;
+        if let Some(entry) = inner.present.get(id)
+            && inner.is_good(&entry.lease)
+        {
+            inner.counters.add_hit(entry.lease.stamp);
+            visit(Some(&entry.record));
+            return true;
+        }
+        if inner.absent.get(id).is_some_and(|lease| inner.is_good(&lease)) {
+            inner.counters.negative_hits.add_one();
+            visit(None);
+            return true;
+        }
+        inner.counters.misses.add_one();
+        false
+    }
+}
+
+impl<S> Inner<S> {
+    fn is_good(&self, lease: &Lease) -> bool {
+        lease.is_good(&self.generations, &self.settings.clock)
+    }
+
+    fn hash(&self, id: &KeyId) -> u64 {
+        self.hasher.hash_one(id)
+    }
+
+    /// From here on, nothing that is known or asked so far is good. To take it out of the maps only
+    /// saves memory.
+    fn forget(&self, id: &KeyId) {
+        self.generations.invalidate(self.hash(id));
+        self.counters.invalidations.add_one();
+        self.present.invalidate(id);
+        self.absent.invalidate(id);
+    }
+
+    fn forget_all(&self) {
+        self.generations.invalidate_all();
+        self.counters.clears.add_one();
+        self.present.invalidate_all();
+        self.absent.invalidate_all();
+    }
+
+    fn change(&self, ids: &[KeyId]) -> Change<'_, S> {
+        Change { inner: self, ids: ids.to_vec() }
+    }
+}
+
+/// A change that is being made. However it ends, also when nobody waits for it any more, its ids are
+/// forgotten.
+struct Change<'a, S> {
+    inner: &'a Inner<S>,
+    ids: Vec<KeyId>,
+}
+
+impl<S> Drop for Change<'_, S> {
+    fn drop(&mut self) {
+        for id in self.ids.drain(..) {
+            self.inner.forget(&id);
+            if let Some(channel) = &self.inner.settings.channel {
+                channel.send(Invalidation::Key(id));
+            }
+        }
+    }
+}
+
+impl<S: KeyStore> Inner<S> {
+    /// Asks the store, or joins somebody who does.
+    fn look_up(self: &Arc<Self>, id: &KeyId) -> Result<Waiter, StoreError> {
+        let runtime = Handle::try_current().map_err(StoreError::new)?;
+        let stamp = || self.generations.stamp(self.hash(id));
+        match self.lookups.join(id, &self.generations, stamp) {
+            Joined::Other(waiter) => {
+                self.counters.joined.add_one();
+                Ok(waiter)
+            }
+            Joined::First(lookup, waiter) => {
+                self.counters.lookups.add_one();
+                runtime.spawn(Arc::clone(self).ask(lookup));
+                Ok(waiter)
+            }
+            Joined::TooMany => {
+                self.counters.refused.add_one();
+                Err(StoreError::new("too many look-ups are under way"))
+            }
+        }
+    }
+
+    async fn ask(self: Arc<Self>, lookup: Lookup) {
+        let mut failure = Failure(Some(&self.counters.failed));
+        let start = Start::now(lookup.stamp(), &self.settings.clock);
+        let find = self.store.find(lookup.id());
+        let found = match tokio::time::timeout(self.settings.lookup_deadline, find).await {
+            Ok(found) => found,
+            Err(late) => Err(StoreError::new(late)),
+        };
+        let answer = found.and_then(|found| self.keep(lookup.id(), &start, found));
+        if answer.is_ok() {
+            failure.0 = None;
+        }
+        drop(failure);
+        lookup.answer(answer.map_err(Arc::new));
+    }
+
+    /// Keeps an answer, if nothing has changed since the question.
+    fn keep(
+        &self,
+        id: &KeyId,
+        start: &Start,
+        found: Option<KeyRecord>,
+    ) -> Result<Option<Arc<Entry>>, StoreError> {
+        let is_current = || self.generations.is_current(start.stamp);
+        let Some(record) = found else {
+            if is_current() {
+                self.present.invalidate(id);
+                let ttl = self.settings.negative_ttl;
+                if !ttl.is_zero() {
+                    self.absent.insert(id.clone(), start.lease(ttl, None));
+                }
+            } else {
+                self.counters.discarded.add_one();
+            }
+            return Ok(None);
+        };
+        if record.id() != id {
+            return Err(StoreError::new("the key store answered with another record"));
+        }
+        let lease = start.lease(self.settings.ttl, Some(&record));
+        let entry = Arc::new(Entry { record, lease });
+        let mut is_older = false;
+        let mut is_kept = false;
+        self.present.entry_by_ref(id).and_compute_with(|kept| {
+            let kept = kept.map(moka::Entry::into_value);
+            let kept = kept.filter(|kept| self.generations.is_current(kept.lease.stamp));
+            is_older = kept.is_some_and(|kept| kept.record.version() > entry.record.version());
+            is_kept = !is_older && is_current();
+            if is_kept { Op::Put(Arc::clone(&entry)) } else { Op::Nop }
+        });
+        if is_older && is_current() {
+            return Err(StoreError::new("the key store answered with an older record than before"));
+        }
+        if is_kept {
+            self.absent.invalidate(id);
+        } else {
+            self.counters.discarded.add_one();
+        }
+        Ok(Some(entry))
+    }
+}
+
+/// Counts a question that ends in any other way than by a good answer: a panic drops it, too.
+struct Failure<'a>(Option<&'a Counter>);
+
+impl Drop for Failure<'_> {
+    fn drop(&mut self) {
+        if let Some(counter) = self.0 {
+            counter.add_one();
+        }
+    }
+}
+
+impl<S> fmt::Debug for CachedKeyStore<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let settings = &self.0.settings;
+        f.debug_struct("CachedKeyStore")
+            .field("ttl", &settings.ttl)
+            .field("negative_ttl", &settings.negative_ttl)
+            .field("max_entries", &settings.max_entries)
+            .field("max_bytes", &settings.max_bytes)
+            .field("max_negative_entries", &settings.max_negative_entries)
+            .field("max_lookups", &settings.max_lookups)
+            .field("lookup_deadline", &settings.lookup_deadline)
+            .field("clock", &settings.clock)
+            .finish_non_exhaustive()
+    }
+}
