@@ -61,6 +61,7 @@ mod record;
 mod scope;
 mod state;
 mod store;
+mod usage;
 mod verifier;
 
 #[cfg(test)]
@@ -87,6 +88,7 @@ pub use self::record::{InvalidRecord, KeyRecord};
 pub use self::scope::{InvalidScope, Scope, Scopes};
 pub use self::state::{KeyState, state};
 pub use self::store::{KeyStore, StoreError, Write};
+pub use self::usage::{UsageSink, UsageStats, UsageTracker};
 pub use self::verifier::{
     Attempt, KeyVerifier, PendingVerification, VerifiedKey, VerifyError, VerifyErrorKind,
 };

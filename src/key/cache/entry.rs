@@ -30,6 +30,8 @@ pub(super) struct Start {
 pub(super) struct Lease {
     pub(super) stamp: Stamp,
     ends: Instant,
+    /// Until when the version of the record is remembered.
+    forgotten: Instant,
     since: Moment,
     until: Moment,
 }
@@ -47,6 +49,7 @@ impl Start {
         Lease {
             stamp: self.stamp,
             ends: self.instant + ttl,
+            forgotten: self.instant + 2 * ttl,
             since,
             until: deadline.map_or(until, |deadline| until.min(deadline)),
         }
@@ -60,6 +63,12 @@ impl Lease {
         }
         let now = Moment::new(clock.now());
         self.since <= now && now < self.until
+    }
+
+    /// Whether the store cannot have an older version any more. It goes on for one more lease, for the
+    /// record that comes after this one. Not longer: a key may be deleted and imported again elsewhere.
+    pub(super) fn is_remembered(&self, generations: &Generations) -> bool {
+        generations.is_current(self.stamp) && Instant::now() < self.forgotten
     }
 }
 

@@ -76,6 +76,11 @@ impl Lookups {
         Joined::First(lookup, Waiter(receiver))
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_id().is_empty()
+    }
+
     /// Nothing that can panic runs under the lock, so a poisoned one holds what it should.
     fn by_id(&self) -> MutexGuard<'_, HashMap<KeyId, UnderWay>> {
         self.by_id.lock().unwrap_or_else(PoisonError::into_inner)

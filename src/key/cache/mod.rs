@@ -26,6 +26,13 @@ mod generations;
 mod lookups;
 mod stats;
 
+#[cfg(test)]
+mod fake_store;
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod tests;
+
 pub use self::channel::{InvalidationChannel, InvalidationReceiver};
 pub use self::stats::CacheStats;
 
@@ -60,7 +67,8 @@ mod sync {
 ///    by some hundred entries for a moment.
 /// 9. An answer to a question that was asked before a change of the same id is not kept, and is not
 ///    given to anybody who asks after the change.
-/// 10. A record of an older version than one that is kept is an error: the store has gone back in time.
+/// 10. A record of an older version than one that came within twice that time is an error: the store has
+///     gone back in time. A change through this store resets it.
 /// 11. Whoever [follows](Self::follow) a subscription forgets what changes elsewhere as soon as it is
 ///     told, and everything when messages may be missing.
 /// 12. [`find`](KeyStore::find) asks the store, and only [`find_ready`](KeyStore::find_ready) reads the
@@ -280,16 +288,17 @@ impl<S: KeyStore> CachedKeyStore<S> {
             u32::try_from(entry::weight(entry).max(share)).unwrap_or(u32::MAX)
         };
         let capacity = if max_entries == 0 { 0 } else { max_bytes };
-        // The map takes out what is over. It keeps a record twice as long, for its version.
+        // When an entry is over is decided where it is read. This only gives its memory back.
+        let rest = 2 * Self::MAX_TTL;
         let present = Cache::builder()
             .max_capacity(capacity as u64)
             .weigher(weigh)
-            .time_to_live(2 * settings.ttl)
+            .time_to_live(rest)
             .build();
         let absent = Cache::builder()
             .max_capacity(settings.max_negative_entries as u64)
             .eviction_policy(EvictionPolicy::lru())
-            .time_to_live(2 * settings.negative_ttl)
+            .time_to_live(rest)
             .build();
         Self(Arc::new(Inner {
             store,
@@ -480,7 +489,7 @@ impl<S: KeyStore> Inner<S> {
         let mut is_kept = false;
         self.present.entry_by_ref(id).and_compute_with(|kept| {
             let kept = kept.map(moka::Entry::into_value);
-            let kept = kept.filter(|kept| self.generations.is_current(kept.lease.stamp));
+            let kept = kept.filter(|kept| kept.lease.is_remembered(&self.generations));
             is_older = kept.is_some_and(|kept| kept.record.version() > entry.record.version());
             is_kept = !is_older && is_current();
             if is_kept { Op::Put(Arc::clone(&entry)) } else { Op::Nop }
