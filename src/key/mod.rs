@@ -48,6 +48,7 @@ mod crc32;
 mod digest;
 mod format;
 mod id;
+mod id_hasher;
 mod invalidation;
 mod manage_error;
 mod manager;
@@ -93,4 +94,5 @@ pub use self::verifier::{
     Attempt, KeyVerifier, PendingVerification, VerifiedKey, VerifyError, VerifyErrorKind,
 };
 
+pub(crate) use self::moment::Moment;
 pub(crate) use self::verifier::KeyRealm;

@@ -3,7 +3,14 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 mod support;
+mod wire;
 
 mod api;
 mod auth;
+mod axum;
+mod corpus;
+mod hooks;
+mod hyper;
+mod peers;
 mod readiness;
+mod redaction;
