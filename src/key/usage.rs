@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
+use super::id_hasher::IdHasher;
 use super::{KeyId, StoreError};
 use crate::timer::within;
 use crate::{ConfigError, SystemTimer, Timer};
@@ -81,7 +82,7 @@ pub struct UsageTracker(Arc<Inner>);
 
 struct Inner {
     settings: Settings,
-    slots: papaya::HashMap<KeyId, Slot>,
+    slots: papaya::HashMap<KeyId, Slot, IdHasher>,
     /// How many slots are not retired.
     len: AtomicUsize,
     dropped: AtomicU64,
@@ -165,7 +166,10 @@ impl UsageTracker {
     ///
     /// [`KeyVerifier::with_usage`](super::KeyVerifier::with_usage) calls this.
     pub fn record(&self, id: &KeyId, now: OffsetDateTime) {
-        let second = now.unix_timestamp();
+        self.record_second(id, now.unix_timestamp());
+    }
+
+    pub(super) fn record_second(&self, id: &KeyId, second: i64) {
         let slots = self.0.slots.pin();
         if slots.get(id).is_some_and(|slot| slot.touch(second)) {
             return;
@@ -253,7 +257,7 @@ impl UsageTracker {
     fn build(settings: Settings) -> Self {
         Self(Arc::new(Inner {
             settings,
-            slots: papaya::HashMap::new(),
+            slots: papaya::HashMap::with_hasher(IdHasher::default()),
             len: AtomicUsize::new(0),
             dropped: AtomicU64::new(0),
             written: AtomicU64::new(0),

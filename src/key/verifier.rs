@@ -301,7 +301,7 @@ impl Parts {
             (Some(_), _, false) => refuse(VerifyErrorKind::WrongSecret),
             (Some(record), Some(KeyState::Active), true) => {
                 if let Some(usage) = &self.usage {
-                    usage.record(record.id(), now);
+                    usage.record_second(record.id(), now.seconds());
                 }
                 Ok(VerifiedKey::new(record, self.realm()))
             }

@@ -21,7 +21,7 @@ pub(super) struct Entry {
 pub(super) struct Start {
     pub(super) stamp: Stamp,
     instant: Instant,
-    time: time::OffsetDateTime,
+    time: Moment,
 }
 
 /// How long an answer may be used. Two clocks have to agree: the monotonic one does not jump, and the
@@ -38,13 +38,13 @@ pub(super) struct Lease {
 
 impl Start {
     pub(super) fn now(stamp: Stamp, clock: &Clock) -> Self {
-        Self { stamp, instant: Instant::now(), time: clock.now() }
+        Self { stamp, instant: Instant::now(), time: clock.moment() }
     }
 
     /// A lease over an answer, shortened to the next deadline of the record.
     pub(super) fn lease(&self, ttl: Duration, record: Option<&KeyRecord>) -> Lease {
-        let since = Moment::new(self.time);
-        let until = Moment::new(self.time.saturating_add(time_duration(ttl)));
+        let since = self.time;
+        let until = Moment::new(since.time().saturating_add(time_duration(ttl)));
         let deadline = record.and_then(|record| next_deadline(record, since));
         Lease {
             stamp: self.stamp,
@@ -61,7 +61,7 @@ impl Lease {
         if !generations.is_current(self.stamp) || Instant::now() >= self.ends {
             return false;
         }
-        let now = Moment::new(clock.now());
+        let now = clock.moment();
         self.since <= now && now < self.until
     }
 

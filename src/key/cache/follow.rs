@@ -3,7 +3,7 @@
 use std::sync::Weak;
 use std::time::Duration;
 
-use super::Inner;
+use super::inner::Inner;
 use crate::key::{Invalidation, Invalidations};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);

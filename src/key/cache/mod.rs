@@ -1,28 +1,19 @@
 use std::fmt;
 use std::future::Future;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use moka::ops::compute::Op;
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
-use tokio::runtime::Handle;
 
-use self::entry::{Entry, Lease, Start};
-use self::generations::Generations;
-use self::lookups::{Joined, Lookup, Lookups, Waiter};
-use self::stats::{Counter, Counters};
-use super::{
-    Invalidation, Invalidations, KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Write,
-};
+use self::inner::Inner;
+use super::{Invalidations, KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Write};
 use crate::{Clock, ConfigError};
 
 mod channel;
 mod entry;
 mod follow;
 mod generations;
+mod inner;
 mod lookups;
 mod stats;
 
@@ -46,7 +37,8 @@ mod sync {
 /// It keeps records and never verdicts: each request is judged by its own record and time.
 ///
 /// 1. A change through this store is seen by every look-up that starts after it has returned. That
-///    holds for changes that failed, whose outcome is unknown, as well.
+///    holds for changes that failed, whose outcome is unknown, as well. A change is a task of its own:
+///    when its caller leaves, it goes on, and is seen when it has ended.
 /// 2. A record is answered from the cache only for a limited time after the store was asked for it:
 ///    5 seconds, [at most 60](Self::with_ttl). It holds for changes that are made elsewhere, whatever
 ///    becomes of the messages about them. Both the monotonic clock and the injected one have to agree
@@ -63,8 +55,8 @@ mod sync {
 ///    those who wait.
 /// 8. Memory is bounded: by [the number of records](Self::with_max_entries),
 ///    [their bytes](Self::with_max_bytes), [the number of unknown ids](Self::with_max_negative_entries)
-///    and [the number of questions under way](Self::with_max_lookups). What is kept may exceed a bound
-///    by some hundred entries for a moment.
+///    and [the number of questions under way](Self::with_max_lookups); 1024 changes are under way at
+///    most. What is kept may exceed a bound by some hundred entries for a moment.
 /// 9. An answer to a question that was asked before a change of the same id is not kept, and is not
 ///    given to anybody who asks after the change.
 /// 10. A record of an older version than one that came within twice that time is an error: the store has
@@ -78,7 +70,7 @@ mod sync {
 ///
 /// Clones share everything. A setting gives a cache of its own, which is empty.
 ///
-/// Look-ups need a tokio runtime with its timer. Without one they are errors.
+/// Calls need a tokio runtime with its timer. Without a runtime they are errors.
 ///
 /// # Examples
 ///
@@ -107,18 +99,6 @@ mod sync {
 /// ```
 pub struct CachedKeyStore<S>(Arc<Inner<S>>);
 
-/// Everything that clones share.
-struct Inner<S> {
-    store: Arc<S>,
-    settings: Settings,
-    present: Cache<KeyId, Arc<Entry>>,
-    absent: Cache<KeyId, Lease>,
-    generations: Generations,
-    hasher: RandomState,
-    lookups: Arc<Lookups>,
-    counters: Counters,
-}
-
 #[derive(Clone)]
 struct Settings {
     ttl: Duration,
@@ -132,12 +112,9 @@ struct Settings {
     channel: Option<InvalidationChannel>,
 }
 
-/// How many ids have an invalidation of their own, more or less.
-const STRIPES: usize = 1024;
-
 impl<S: KeyStore> CachedKeyStore<S> {
     /// The longest time for which an answer can be kept.
-    pub const MAX_TTL: Duration = Duration::from_secs(60);
+    pub const MAX_TTL: Duration = inner::MAX_TTL;
 
     /// A cache of 10,000 records and 16 MiB, and of 10,000 unknown ids, on the
     /// [system's clock](Clock::system).
@@ -154,7 +131,7 @@ impl<S: KeyStore> CachedKeyStore<S> {
             clock: Clock::system(),
             channel: None,
         };
-        Self::build(Arc::new(store), settings)
+        Self(Inner::new(Arc::new(store), settings))
     }
 
     /// Sets how long a record is answered from the cache. The default is 5 seconds.
@@ -280,42 +257,10 @@ impl<S: KeyStore> CachedKeyStore<S> {
         follow::follow(Arc::downgrade(&self.0), invalidations)
     }
 
-    fn build(store: Arc<S>, settings: Settings) -> Self {
-        let (max_bytes, max_entries) = (settings.max_bytes, settings.max_entries);
-        // One bound for both: a record counts for at least its share of the bytes.
-        let share = max_bytes.div_ceil(max_entries.max(1));
-        let weigh = move |_: &KeyId, entry: &Arc<Entry>| {
-            u32::try_from(entry::weight(entry).max(share)).unwrap_or(u32::MAX)
-        };
-        let capacity = if max_entries == 0 { 0 } else { max_bytes };
-        // When an entry is over is decided where it is read. This only gives its memory back.
-        let rest = 2 * Self::MAX_TTL;
-        let present = Cache::builder()
-            .max_capacity(capacity as u64)
-            .weigher(weigh)
-            .time_to_live(rest)
-            .build();
-        let absent = Cache::builder()
-            .max_capacity(settings.max_negative_entries as u64)
-            .eviction_policy(EvictionPolicy::lru())
-            .time_to_live(rest)
-            .build();
-        Self(Arc::new(Inner {
-            store,
-            lookups: Arc::new(Lookups::new(settings.max_lookups)),
-            settings,
-            present,
-            absent,
-            generations: Generations::new(STRIPES),
-            hasher: RandomState::new(),
-            counters: Counters::default(),
-        }))
-    }
-
     fn with(self, set: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = self.0.settings.clone();
         set(&mut settings);
-        Self::build(Arc::clone(&self.0.store), settings)
+        Self(Inner::new(Arc::clone(&self.0.store), settings))
     }
 }
 
@@ -332,18 +277,20 @@ impl<S: KeyStore> KeyStore for CachedKeyStore<S> {
     }
 
     async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
-        let _change = self.0.change(std::slice::from_ref(record.id()));
-        self.0.store.insert(record).await
+        let ids = vec![record.id().clone()];
+        self.0.change(ids, |store| async move { store.insert(record).await }).await
     }
 
     async fn replace(&self, record: KeyRecord, expected_version: u64) -> Result<Write, StoreError> {
-        let _change = self.0.change(std::slice::from_ref(record.id()));
-        self.0.store.replace(record, expected_version).await
+        let ids = vec![record.id().clone()];
+        let replace = |store: Arc<S>| async move { store.replace(record, expected_version).await };
+        self.0.change(ids, replace).await
     }
 
     async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
-        let _change = self.0.change(ids);
-        self.0.store.remove(owner, ids).await
+        let (owner, ids) = (owner.clone(), ids.to_vec());
+        let removed = ids.clone();
+        self.0.change(ids, |store| async move { store.remove(&owner, &removed).await }).await
     }
 
     async fn list(
@@ -371,149 +318,6 @@ impl<S: KeyStore> KeyStore for CachedKeyStore<S> {
         }
         inner.counters.misses.add_one();
         false
-    }
-}
-
-impl<S> Inner<S> {
-    fn is_good(&self, lease: &Lease) -> bool {
-        lease.is_good(&self.generations, &self.settings.clock)
-    }
-
-    fn hash(&self, id: &KeyId) -> u64 {
-        self.hasher.hash_one(id)
-    }
-
-    /// From here on, nothing that is known or asked so far is good. To take it out of the maps only
-    /// saves memory.
-    fn forget(&self, id: &KeyId) {
-        self.generations.invalidate(self.hash(id));
-        self.counters.invalidations.add_one();
-        self.present.invalidate(id);
-        self.absent.invalidate(id);
-    }
-
-    fn forget_all(&self) {
-        self.generations.invalidate_all();
-        self.counters.clears.add_one();
-        self.present.invalidate_all();
-        self.absent.invalidate_all();
-    }
-
-    fn change(&self, ids: &[KeyId]) -> Change<'_, S> {
-        Change { inner: self, ids: ids.to_vec() }
-    }
-}
-
-/// A change that is being made. However it ends, also when nobody waits for it any more, its ids are
-/// forgotten.
-struct Change<'a, S> {
-    inner: &'a Inner<S>,
-    ids: Vec<KeyId>,
-}
-
-impl<S> Drop for Change<'_, S> {
-    fn drop(&mut self) {
-        for id in self.ids.drain(..) {
-            self.inner.forget(&id);
-            if let Some(channel) = &self.inner.settings.channel {
-                channel.send(Invalidation::Key(id));
-            }
-        }
-    }
-}
-
-impl<S: KeyStore> Inner<S> {
-    /// Asks the store, or joins somebody who does.
-    fn look_up(self: &Arc<Self>, id: &KeyId) -> Result<Waiter, StoreError> {
-        let runtime = Handle::try_current().map_err(StoreError::new)?;
-        let stamp = || self.generations.stamp(self.hash(id));
-        match self.lookups.join(id, &self.generations, stamp) {
-            Joined::Other(waiter) => {
-                self.counters.joined.add_one();
-                Ok(waiter)
-            }
-            Joined::First(lookup, waiter) => {
-                self.counters.lookups.add_one();
-                runtime.spawn(Arc::clone(self).ask(lookup));
-                Ok(waiter)
-            }
-            Joined::TooMany => {
-                self.counters.refused.add_one();
-                Err(StoreError::new("too many look-ups are under way"))
-            }
-        }
-    }
-
-    async fn ask(self: Arc<Self>, lookup: Lookup) {
-        let mut failure = Failure(Some(&self.counters.failed));
-        let start = Start::now(lookup.stamp(), &self.settings.clock);
-        let find = self.store.find(lookup.id());
-        let found = match tokio::time::timeout(self.settings.lookup_deadline, find).await {
-            Ok(found) => found,
-            Err(late) => Err(StoreError::new(late)),
-        };
-        let answer = found.and_then(|found| self.keep(lookup.id(), &start, found));
-        if answer.is_ok() {
-            failure.0 = None;
-        }
-        drop(failure);
-        lookup.answer(answer.map_err(Arc::new));
-    }
-
-    /// Keeps an answer, if nothing has changed since the question.
-    fn keep(
-        &self,
-        id: &KeyId,
-        start: &Start,
-        found: Option<KeyRecord>,
-    ) -> Result<Option<Arc<Entry>>, StoreError> {
-        let is_current = || self.generations.is_current(start.stamp);
-        let Some(record) = found else {
-            if is_current() {
-                self.present.invalidate(id);
-                let ttl = self.settings.negative_ttl;
-                if !ttl.is_zero() {
-                    self.absent.insert(id.clone(), start.lease(ttl, None));
-                }
-            } else {
-                self.counters.discarded.add_one();
-            }
-            return Ok(None);
-        };
-        if record.id() != id {
-            return Err(StoreError::new("the key store answered with another record"));
-        }
-        let lease = start.lease(self.settings.ttl, Some(&record));
-        let entry = Arc::new(Entry { record, lease });
-        let mut is_older = false;
-        let mut is_kept = false;
-        self.present.entry_by_ref(id).and_compute_with(|kept| {
-            let kept = kept.map(moka::Entry::into_value);
-            let kept = kept.filter(|kept| kept.lease.is_remembered(&self.generations));
-            is_older = kept.is_some_and(|kept| kept.record.version() > entry.record.version());
-            is_kept = !is_older && is_current();
-            if is_kept { Op::Put(Arc::clone(&entry)) } else { Op::Nop }
-        });
-        if is_older && is_current() {
-            return Err(StoreError::new("the key store answered with an older record than before"));
-        }
-        if is_kept {
-            self.absent.invalidate(id);
-        } else {
-            self.counters.discarded.add_one();
-        }
-        Ok(Some(entry))
-    }
-}
-
-/// Counts a question that ends in any other way than by a good answer: a panic drops it, too.
-struct Failure<'a>(Option<&'a Counter>);
-
-impl Drop for Failure<'_> {
-    fn drop(&mut self) {
-        if let Some(counter) = self.0 {
-            counter.add_one();
-        }
     }
 }
 

@@ -9,8 +9,8 @@ use super::fake_store::{FakeStore, Fault, Script};
 use super::*;
 use crate::TokioTimer;
 use crate::key::{
-    KeyHasher, KeyManager, KeyUpdate, KeyVerifier, ManageErrorKind, NewKey, ParsedKey,
-    VerifyErrorKind,
+    KeyHasher, KeyManager, KeyUpdate, KeyVerifier, ManageErrorKind, MemoryKeyStore, NewKey,
+    ParsedKey, VerifyErrorKind,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -164,15 +164,20 @@ async fn guarantee_1_a_change_of_unknown_outcome_is_seen() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn guarantee_1_a_change_that_nobody_waits_for_any_more_is_seen() {
+async fn guarantee_1_a_change_that_nobody_waits_for_any_more_is_seen_when_it_has_ended() {
     let world = World::new();
     world.put(record("a", 1));
-    world.find("a").await;
-    world.store.set_writes(delayed(Duration::ZERO, SECOND));
-
+    world.store.set_writes(delayed(SECOND, SECOND));
     let late = tokio::time::timeout(MILLISECOND, world.cache.replace(record("a", 2), 1)).await;
-
     assert!(late.is_err());
+    assert_eq!(world.find("a").await, Some(1));
+
+    advance(1_500 * MILLISECOND).await;
+    settle().await;
+    // The change is made, and the store has not said so.
+    assert_eq!(world.cached("a"), Some(Some(1)));
+    advance(500 * MILLISECOND).await;
+    settle().await;
     assert_eq!(world.cached("a"), None);
     assert_eq!(world.find("a").await, Some(2));
 }
@@ -184,11 +189,32 @@ async fn guarantee_1_a_change_whose_store_panics_is_seen() {
     world.find("a").await;
     world.store.set_writes(failing(Fault::Panic));
 
-    let cache = world.cache.clone();
-    let panicked = tokio::spawn(async move { cache.replace(record("a", 2), 1).await }).await;
+    let error = world.cache.replace(record("a", 2), 1).await.unwrap_err();
 
-    assert!(panicked.is_err());
+    assert_eq!(error.source().unwrap().to_string(), "the key store panicked");
     assert_eq!(world.cached("a"), None);
+}
+
+#[test]
+fn guarantee_1_a_change_that_the_end_of_a_runtime_cuts_short_is_seen() {
+    let store = FakeStore::default();
+    store.put(&id("a"), Some(record("a", 1)));
+    store.set_writes(failing(Fault::Hang));
+    let cache = CachedKeyStore::new(store);
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let is_cached = || cache.find_ready(&id("a"), &mut |_| ());
+    let (first, second) = (runtime(), runtime());
+    first.block_on(async {
+        let cache = cache.clone();
+        tokio::spawn(async move { cache.replace(record("a", 2), 1).await });
+        settle().await;
+    });
+    second.block_on(cache.find(&id("a"))).unwrap();
+    assert!(is_cached());
+
+    drop(first);
+
+    assert!(!is_cached());
 }
 
 #[tokio::test(start_paused = true)]
@@ -593,6 +619,21 @@ async fn guarantee_8_questions_that_nobody_joins_any_more_count_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn guarantee_8_changes_under_way_are_bounded() {
+    let world = World::new();
+    world.store.set_writes(failing(Fault::Hang));
+    for version in 0..1024 {
+        let cache = world.cache.clone();
+        tokio::spawn(async move { cache.replace(record("a", version), 1).await });
+    }
+    settle().await;
+
+    let error = world.cache.insert(record("b", 1)).await.unwrap_err();
+    assert_eq!(error.source().unwrap().to_string(), "too many changes are under way");
+    assert_eq!(world.find("a").await, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn guarantee_9_a_fill_that_read_before_a_revocation_and_ends_after_it_is_discarded() {
     let world = World::new();
     world.put(record("a", 1));
@@ -936,6 +977,17 @@ async fn guarantee_1_no_thread_sees_a_record_from_before_a_change_that_has_retur
     for reader in readers {
         reader.await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_cache_keeps_the_contract_of_key_stores() {
+    crate::key::conformance::check(async || CachedKeyStore::new(MemoryKeyStore::new())).await;
+    let small = async || {
+        CachedKeyStore::new(MemoryKeyStore::new()).with_max_entries(2).with_max_negative_entries(2)
+    };
+    crate::key::conformance::check(small).await;
+    let cache = async || CachedKeyStore::new(CachedKeyStore::new(MemoryKeyStore::new()));
+    crate::key::conformance::check(cache).await;
 }
 
 #[test]
