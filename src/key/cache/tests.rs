@@ -9,8 +9,8 @@ use super::fake_store::{FakeStore, Fault, Script};
 use super::*;
 use crate::TokioTimer;
 use crate::key::{
-    KeyHasher, KeyManager, KeyUpdate, KeyVerifier, ManageErrorKind, MemoryKeyStore, NewKey,
-    ParsedKey, VerifyErrorKind,
+    Invalidation, KeyHasher, KeyManager, KeyUpdate, KeyVerifier, ManageErrorKind, MemoryKeyStore,
+    NewKey, ParsedKey, VerifyErrorKind,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -172,12 +172,10 @@ async fn guarantee_1_a_change_that_nobody_waits_for_any_more_is_seen_when_it_has
     assert!(late.is_err());
     assert_eq!(world.find("a").await, Some(1));
 
-    advance(1_500 * MILLISECOND).await;
-    settle().await;
+    tokio::time::sleep(1_500 * MILLISECOND).await;
     // The change is made, and the store has not said so.
     assert_eq!(world.cached("a"), Some(Some(1)));
-    advance(500 * MILLISECOND).await;
-    settle().await;
+    tokio::time::sleep(600 * MILLISECOND).await;
     assert_eq!(world.cached("a"), None);
     assert_eq!(world.find("a").await, Some(2));
 }
@@ -405,6 +403,14 @@ async fn guarantee_5_an_unknown_id_is_kept_for_its_own_time() {
 
     world.cache = world.cache.with_negative_ttl(Duration::ZERO).unwrap();
     world.find("b").await;
+    assert_eq!(world.cached("b"), None);
+
+    // Once it is known to be there, an older answer does not come back.
+    world.cache = world.cache.with_negative_ttl(60 * SECOND).unwrap();
+    world.find("b").await;
+    world.put(record("b", 1));
+    world.find("b").await;
+    advance(6 * SECOND).await;
     assert_eq!(world.cached("b"), None);
 }
 
