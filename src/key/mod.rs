@@ -42,6 +42,8 @@
 //! # }
 //! ```
 
+#[cfg(feature = "cache")]
+mod cache;
 mod codec;
 pub mod conformance;
 mod crc32;
@@ -66,11 +68,15 @@ mod redis;
 mod scope;
 mod state;
 mod store;
+mod usage;
 mod verifier;
 
 #[cfg(test)]
 mod fault_store;
 
+#[cfg(feature = "cache")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
+pub use self::cache::{CacheStats, CachedKeyStore, InvalidationChannel, InvalidationReceiver};
 pub use self::codec::{DecodeError, DecodeErrorKind};
 pub use self::digest::{
     DigestAlgorithm, InvalidDigest, KeyDigest, KeyHasher, Pepper, UnknownPepper,
@@ -92,6 +98,7 @@ pub use self::redis::{RedisInvalidations, RedisKeyStore, RedisStoreError, RedisS
 pub use self::scope::{InvalidScope, Scope, Scopes};
 pub use self::state::{KeyState, state};
 pub use self::store::{KeyStore, StoreError, Write};
+pub use self::usage::{UsageSink, UsageStats, UsageTracker};
 pub use self::verifier::{
     Attempt, KeyVerifier, PendingVerification, VerifiedKey, VerifyError, VerifyErrorKind,
 };
