@@ -6,7 +6,8 @@
 //! 3. A [`KeyVerifier`] decides about a presented text: a [`VerifiedKey`], or a [`VerifyError`] that
 //!    tells a refusal apart from a store that cannot answer.
 //! 4. A [`KeyStore`] keeps the records. [`MemoryKeyStore`] is one; a store of your own has five
-//!    methods and no rules.
+//!    methods, and one line in a test proves that it keeps the contract:
+//!    `key::conformance::check(MyStore::fresh).await`. See [`conformance`].
 //! 5. A [`KeyFormat`] reads and makes the texts: [`PrefixedFormat`] for new systems,
 //!    [`OpaqueFormat`] for keys that another system has handed out.
 //!
@@ -42,6 +43,7 @@
 //! ```
 
 mod codec;
+pub mod conformance;
 mod crc32;
 mod digest;
 mod format;

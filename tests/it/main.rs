@@ -8,6 +8,7 @@ mod wire;
 mod api;
 mod auth;
 mod axum;
+mod broken_stores;
 mod corpus;
 mod hooks;
 mod hyper;
