@@ -75,7 +75,6 @@ const KNOWN_GAPS: &[(&str, &str)] = &[
     ("D93.route-layer.params", "as D93.layer.params"),
     ("D93.nested.params", "as D93.layer.params"),
     ("D93.around-nest.params", "as D93.layer.params"),
-    ("E102.blank", "blanks are no JSON text, and refused as such before a credential is missed"),
     ("F131.headers", "what the parser of parts refuses is malformed, whatever its reason"),
     (
         "G141",
