@@ -84,4 +84,5 @@ pub use self::verifier::{
     Attempt, KeyVerifier, PendingVerification, VerifiedKey, VerifyError, VerifyErrorKind,
 };
 
+pub(crate) use self::record::checked_name;
 pub(crate) use self::verifier::KeyRealm;

@@ -14,7 +14,8 @@
 //! 4. Every refusal carries `Cache-Control: no-store` and `X-Content-Type-Options: nosniff`.
 //! 5. No refusal repeats anything that the request contained.
 //!
-//! The body is a problem document ([RFC 9457]) with the members `type`, `title`, `status` and `code`.
+//! The body is a problem document ([RFC 9457]) with the members `type`, `title`, `status` and `code`,
+//! and for [`Invalid`] `errors`, a list of [`Violation`]s.
 //! A closure may replace it ([`AuthLayer::with_rejection_response`]); the status and the headers above
 //! are set after the closure has run.
 //!
@@ -31,6 +32,9 @@
 //! | [`BodyTooLarge`] | 413 | `content_too_large` | `Connection: close` on HTTP/1 |
 //! | [`UnsupportedMediaType`] | 415 | `unsupported_media_type` | `Accept` |
 //! | [`UnsupportedContentCoding`] | 415 | `unsupported_content_encoding` | `Accept-Encoding: identity` |
+//! | [`Invalid`] | 422 | `invalid` | |
+//! | [`Conflict`] | 409 | `conflict` | |
+//! | [`AlreadyRevoked`] | 409 | `already_revoked` | |
 //! | [`ExecutorFailed`] | 502 | `executor_failed` | |
 //! | [`ExecutorTimeout`] | 504 | `executor_timeout` | |
 //! | [`AtCapacity`], [`Unavailable`] | 503 | `temporarily_unavailable` | `Retry-After` |
@@ -58,6 +62,9 @@
 //! [`BodyTooLarge`]: RejectionKind::BodyTooLarge
 //! [`UnsupportedMediaType`]: RejectionKind::UnsupportedMediaType
 //! [`UnsupportedContentCoding`]: RejectionKind::UnsupportedContentCoding
+//! [`Invalid`]: RejectionKind::Invalid
+//! [`Conflict`]: RejectionKind::Conflict
+//! [`AlreadyRevoked`]: RejectionKind::AlreadyRevoked
 //! [`ExecutorFailed`]: RejectionKind::ExecutorFailed
 //! [`ExecutorTimeout`]: RejectionKind::ExecutorTimeout
 //! [`AtCapacity`]: RejectionKind::AtCapacity
@@ -71,6 +78,7 @@ mod from;
 mod kind;
 mod problem;
 mod respond;
+mod violation;
 
 use std::error::Error;
 use std::fmt;
@@ -84,6 +92,8 @@ pub use self::body::ResponseBody;
 pub(crate) use self::challenge::{ChallengeScheme, Challenges};
 pub use self::kind::RejectionKind;
 pub(crate) use self::respond::Respond;
+pub use self::violation::Violation;
+pub(crate) use self::violation::{Place, Step};
 
 /// Why a request is refused.
 ///
@@ -104,6 +114,7 @@ struct Details {
     key_id: Option<KeyId>,
     owner: Option<Owner>,
     required_scope: Option<Scope>,
+    violations: Box<[Violation]>,
     close: bool,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
@@ -144,6 +155,10 @@ impl Rejection {
 
     pub(crate) fn with_required_scope(self, scope: Scope) -> Self {
         self.with(|details| details.required_scope = Some(scope))
+    }
+
+    pub(crate) fn with_violations(self, violations: impl Into<Box<[Violation]>>) -> Self {
+        self.with(|details| details.violations = violations.into())
     }
 
     /// Asks for the end of the connection, because unread bytes of the body are still on it.
@@ -196,6 +211,12 @@ impl Rejection {
     #[must_use]
     pub fn required_scope(&self) -> Option<&Scope> {
         self.details.as_ref()?.required_scope.as_ref()
+    }
+
+    /// What is outside its limits, and where ([`RejectionKind::Invalid`]).
+    #[must_use]
+    pub fn violations(&self) -> &[Violation] {
+        self.details.as_ref().map_or(&[], |details| &details.violations)
     }
 
     /// The error behind a fault of ours. Its text is for the log and must not reach the caller.
