@@ -168,8 +168,11 @@ impl Gate {
     fn resolved(&self, answer: Result<Option<Policy>, BoxError>) -> Result<Policy, Rejection> {
         match answer {
             Ok(Some(policy)) => Ok(policy),
-            Ok(None) if self.conceal => Ok(Policy::nobody()),
-            Ok(None) => Err(Rejection::new(RejectionKind::NotFound)),
+            Ok(None) => match (self.conceal, &self.keys, &self.users) {
+                (true, Some(_), _) => Ok(Policy::token().for_nobody()),
+                (true, None, Some(_)) => Ok(Policy::user().for_nobody()),
+                _ => Err(Rejection::new(RejectionKind::NotFound)),
+            },
             Err(error) => Err(Rejection::new(RejectionKind::Unavailable).with_source(error)),
         }
     }
