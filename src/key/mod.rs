@@ -43,6 +43,8 @@
 
 mod codec;
 mod crc32;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
+mod detach;
 mod digest;
 mod format;
 mod id;
