@@ -29,7 +29,7 @@ use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 
 /// Key id to the digest of the whole key and its owner. A real one is a database, and can be down.
-struct Keys(HashMap<String, ([u8; 32], String)>);
+pub(crate) struct Keys(pub(crate) HashMap<String, ([u8; 32], String)>);
 
 impl Keys {
     async fn find(&self, id: &str) -> Result<Option<([u8; 32], String)>, std::io::Error> {
@@ -42,7 +42,11 @@ struct Caller(String);
 
 // The middleware begins here.
 
-async fn require_key(State(keys): State<Arc<Keys>>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn require_key(
+    State(keys): State<Arc<Keys>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let id_and_digest = match bearer(request.headers()) {
         Ok(Some(key)) => parse(key),
         Ok(None) => return unauthorized(),

@@ -57,7 +57,7 @@
 //! | `axum-original-uri` | removal of credentials from axum's `OriginalUri` as well |
 //! | `multipart` | `multipart/form-data` in body placements and in the envelope |
 //! | `tokio` | `TokioTimer`: deadlines on tokio's clock |
-//! | `tracing` | one event per refusal and per failed execution, see [`trace`] |
+//! | `tracing` | one event per request and per failed execution, see [`trace`] |
 //! | `full` | all of them |
 //!
 //! # Scope

@@ -1,13 +1,14 @@
 //! What is logged, in one place (feature `tracing`; without it the functions do nothing).
 //!
-//! One event per refusal and one per failed execution, none per accepted request. The field names are part of the public interface:
+//! One event per accepted request (at the level debug), one per refusal and one per failed execution. The field names are part of the public interface:
 //!
 //! | field | value |
 //! |---|---|
-//! | `event` | `authn_login_fail`, `authz_fail`, `input_validation_fail`, `sys_fault`, `request_refused` or `executor_fail` |
+//! | `event` | `authn_login_success`, `authn_login_fail`, `authz_fail`, `input_validation_fail`, `sys_fault`, `request_refused` or `executor_fail` |
 //! | `auth.reason` | [`RejectionKind::as_str`](crate::rejection::RejectionKind::as_str) |
 //! | `auth.key_id` | the id of the key, if the credential was well formed |
 //! | `auth.owner` | the proven caller, if there is one |
+//! | `auth.placement` | [`PlacementKind::as_str`](crate::credential::PlacementKind::as_str) of an accepted credential |
 //! | `auth.required_scope` | the scope that was missing |
 //! | `http.status` | the status of the response |
 //! | `hook.name` | the name of the hook whose execution failed |
@@ -16,7 +17,57 @@
 //!
 //! No event has a secret, a digest, a header value, a query or a whole URI.
 
+use crate::identity::Identity;
 use crate::rejection::Rejection;
+
+/// Makes the spans of tower-http's `TraceLayer` without credentials: method and path only, and keys in the
+/// path replaced. The default of that layer writes the whole target, with a key that stands in the query.
+///
+/// # Examples
+///
+/// ```
+/// use http::Request;
+/// use tower_http::trace::TraceLayer;
+/// use tower_webhook::key::{KeyManager, MemoryKeyStore};
+/// use tower_webhook::trace;
+///
+/// let keys = KeyManager::new(MemoryKeyStore::new());
+/// let make_span = trace::request_span(&keys);
+/// let layer = TraceLayer::new_for_http().make_span_with(move |r: &Request<()>| make_span(r));
+/// # let _ = layer;
+/// ```
+#[cfg(feature = "tracing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
+pub fn request_span<B>(
+    keys: impl Into<crate::key::KeyVerifier>,
+) -> impl Fn(&http::Request<B>) -> tracing::Span + Clone {
+    let keys = keys.into();
+    move |request| {
+        let path = request.uri().path();
+        let redacted = keys.redact(path);
+        tracing::info_span!(
+            target: "tower_webhook",
+            "request",
+            http.method = request.method().as_str(),
+            http.path = redacted.as_deref().unwrap_or(path),
+        )
+    }
+}
+
+#[cfg(feature = "tracing")]
+pub(crate) fn accepted(identity: &Identity) {
+    tracing::debug!(
+        target: "tower_webhook",
+        event = "authn_login_success",
+        auth.key_id = identity.key_id().map(tracing::field::display),
+        auth.owner = tracing::field::debug(identity.owner()),
+        auth.placement = identity.placement().map(crate::credential::PlacementKind::as_str),
+        "request accepted",
+    );
+}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) const fn accepted(_identity: &Identity) {}
 
 #[cfg(feature = "tracing")]
 pub(crate) fn refused(rejection: &Rejection) {

@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::gate::{self, Decision, Gate};
-use crate::rejection::ResponseBody;
+use crate::rejection::{Rejection, RejectionKind, ResponseBody};
 
 /// The decision about a request, with its head.
 pub(super) type Deciding = Pin<Box<dyn Future<Output = (Parts, Decision)> + Send>>;
@@ -43,24 +43,33 @@ pin_project! {
 
 /// A request that cannot be passed on yet.
 pub(super) struct Waiting<S, B> {
+    gate: Arc<Gate>,
     service: S,
     /// What is still to be decided, and the body that waits for it.
-    undecided: Option<(Arc<Gate>, Deciding, B)>,
+    undecided: Option<(Deciding, B)>,
     /// What goes to the service when it is ready.
     request: Option<Request<B>>,
     by_target: bool,
+    /// How much longer the service has time to become ready.
+    patience: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl<S, B> Waiting<S, B> {
     /// A request about which nothing is decided yet.
     pub(super) fn new(gate: Arc<Gate>, service: S, decision: Deciding, body: B) -> Box<Self> {
-        let undecided = Some((gate, decision, body));
-        Box::new(Self { service, undecided, request: None, by_target: false })
+        let undecided = Some((decision, body));
+        Box::new(Self { gate, service, undecided, request: None, by_target: false, patience: None })
     }
 
     /// A request that waits for the inner service.
-    pub(super) fn ready(service: S, request: Request<B>, by_target: bool) -> Box<Self> {
-        Box::new(Self { service, undecided: None, request: Some(request), by_target })
+    pub(super) fn ready(
+        gate: Arc<Gate>,
+        service: S,
+        request: Request<B>,
+        by_target: bool,
+    ) -> Box<Self> {
+        let request = Some(request);
+        Box::new(Self { gate, service, undecided: None, request, by_target, patience: None })
     }
 }
 
@@ -125,26 +134,34 @@ impl<S, B> Waiting<S, B> {
     where
         S: Service<Request<B>, Response = Response<ResBody>>,
     {
-        if let Some((_, decision, _)) = &mut self.undecided {
+        if let Some((decision, _)) = &mut self.undecided {
             let (mut parts, decision) = ready!(decision.as_mut().poll(cx));
-            if let Some((gate, _, body)) = self.undecided.take() {
+            if let Some((_, body)) = self.undecided.take() {
                 match decision {
-                    Err(rejection) => {
-                        let response = Some(gate.respond().refuse(&rejection));
-                        return Poll::Ready(Ok(State::Response { response }));
-                    }
+                    Err(rejection) => return Poll::Ready(Ok(self.refuse(&rejection))),
                     Ok(admission) => {
                         self.by_target = admission.by_target();
-                        gate.enter(&mut parts, admission);
+                        self.gate.enter(&mut parts, admission);
                         self.request = Some(Request::from_parts(parts, body));
                     }
                 }
             }
         }
-        ready!(self.service.poll_ready(cx))?;
+        if self.service.poll_ready(cx)?.is_pending() {
+            let patience = self.patience.get_or_insert_with(|| self.gate.patience());
+            ready!(patience.as_mut().poll(cx));
+            return Poll::Ready(Ok(self.refuse(&Rejection::new(RejectionKind::AtCapacity))));
+        }
         let request = self.request.take().expect("polled after completion");
         let future = self.service.call(request);
         Poll::Ready(Ok(State::Inner { future, by_target: self.by_target }))
+    }
+
+    fn refuse<ResBody>(&self, rejection: &Rejection) -> State<S, B, ResBody>
+    where
+        S: Service<Request<B>>,
+    {
+        State::Response { response: Some(self.gate.respond().refuse(rejection)) }
     }
 }
 

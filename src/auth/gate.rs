@@ -6,6 +6,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, REFERRER_POLICY};
 use http::request::Parts;
@@ -20,6 +21,8 @@ use crate::head::{HeadMut, RequestHead};
 use crate::identity::{self, Identity};
 use crate::key::{Attempt, KeyVerifier, VerifiedKey, VerifyError, VerifyErrorKind};
 use crate::rejection::{Challenges, Rejection, RejectionKind, Respond};
+use crate::timer::{SystemTimer, Timer};
+use crate::trace;
 
 /// Everything about a layer that does not change from request to request.
 #[derive(Clone)]
@@ -34,6 +37,9 @@ pub(crate) struct Gate {
     /// The methods under a policy that names none; `None` for all.
     pub(super) default_methods: Option<&'static [Method]>,
     pub(super) respond: Respond,
+    /// How long the inner service has time to become ready.
+    pub(super) readiness_deadline: Duration,
+    pub(super) timer: Arc<dyn Timer>,
 }
 
 /// Where the policy of a request comes from.
@@ -86,7 +92,14 @@ impl Gate {
             conceal: false,
             default_methods: None,
             respond: Respond::new(),
+            readiness_deadline: Duration::from_secs(10),
+            timer: Arc::new(SystemTimer::new()),
         }
+    }
+
+    /// Ends when the inner service has had its time to become ready.
+    pub(super) fn patience(&self) -> BoxFuture<()> {
+        self.timer.sleep(self.readiness_deadline)
     }
 
     /// Makes the challenges anew, after a change of the placements or of the realm.
@@ -155,8 +168,11 @@ impl Gate {
     fn resolved(&self, answer: Result<Option<Policy>, BoxError>) -> Result<Policy, Rejection> {
         match answer {
             Ok(Some(policy)) => Ok(policy),
-            Ok(None) if self.conceal => Ok(Policy::nobody()),
-            Ok(None) => Err(Rejection::new(RejectionKind::NotFound)),
+            Ok(None) => match (self.conceal, &self.keys, &self.users) {
+                (true, Some(_), _) => Ok(Policy::token().for_nobody()),
+                (true, None, Some(_)) => Ok(Policy::user().for_nobody()),
+                _ => Err(Rejection::new(RejectionKind::NotFound)),
+            },
             Err(error) => Err(Rejection::new(RejectionKind::Unavailable).with_source(error)),
         }
     }
@@ -322,6 +338,9 @@ impl Gate {
 
     /// Takes every credential out of an admitted request, and puts the identity in.
     pub(crate) fn enter(&self, head: &mut impl HeadMut, admission: Admission) {
+        if let Some(identity) = &admission.identity {
+            trace::accepted(identity);
+        }
         self.all_credentials().for_each(|credentials| credentials.scrub_head(head));
         identity::insert(head.extensions_mut(), admission.identity);
     }

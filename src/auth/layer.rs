@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
@@ -11,10 +12,12 @@ use super::policy::Policy;
 use super::resolver::Resolver;
 use super::{Auth, BufferedAuthLayer};
 use crate::body::BufferLayer;
+use crate::clock::Clock;
 use crate::config::ConfigError;
 use crate::credential::{Credentials, Placement};
 use crate::key::{KeyVerifier, Owner, Scope};
 use crate::rejection::Rejection;
+use crate::timer::Timer;
 
 /// Layer that lets a request through only for a caller who may call.
 ///
@@ -152,6 +155,26 @@ impl AuthLayer {
     pub fn with_realm(self, realm: impl Into<Box<str>>) -> Result<Self, ConfigError> {
         let realm = realm.into();
         self.try_with(|gate| gate.realm = realm)
+    }
+
+    /// The clock that deadlines of keys are compared with. Give the keys first.
+    pub fn with_clock(self, clock: Clock) -> Self {
+        self.with(|gate| {
+            if let Some((verifier, _)) = &mut gate.keys {
+                *verifier = verifier.clone().with_clock(clock);
+            }
+        })
+    }
+
+    /// How long an accepted request waits for the inner service to become ready, before it is refused with
+    /// 503 and `Retry-After`. The default is 10 seconds.
+    pub fn with_readiness_deadline(self, deadline: Duration) -> Self {
+        self.with(|gate| gate.readiness_deadline = deadline)
+    }
+
+    /// What measures the deadline above.
+    pub fn with_timer(self, timer: impl Timer) -> Self {
+        self.with(|gate| gate.timer = Arc::new(timer))
     }
 
     /// Answers a request for an unknown hook, one with a key of somebody else and one without the needed

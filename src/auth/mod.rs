@@ -15,7 +15,7 @@
 //!    [`Identity`](crate::identity::Identity) in its extensions and the credential taken out of it.
 //! 2. The inner service is asked for readiness only when the caller is known. A refused request, and one
 //!    whose key is still being looked up, hold none of its permits. The instance that was ready is the
-//!    one that is called.
+//!    one that is called. A service that does not become ready in time leads to 503.
 //! 3. The error type is that of the inner service: a refusal is a response (see
 //!    [`rejection`](crate::rejection)), so the layer needs no `HandleErrorLayer`.
 //! 4. The body is neither touched nor polled, whatever its type. A placement in the body needs

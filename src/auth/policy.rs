@@ -68,9 +68,9 @@ impl Policy {
         Self::new(Access::User)
     }
 
-    /// A policy that lets nobody in, and answers as if the credential were not good.
-    pub(crate) fn nobody() -> Self {
-        Self::token().with(|inner| inner.nobody = true)
+    /// Lets nobody in, and answers as if the credential were not good.
+    pub(crate) fn for_nobody(self) -> Self {
+        self.with(|inner| inner.nobody = true)
     }
 
     /// Serves these methods only; all others are refused with 405 and `Allow`, before any credential is

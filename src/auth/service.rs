@@ -126,7 +126,8 @@ impl<S> Auth<S> {
             Poll::Pending => {
                 let clone = self.inner.clone();
                 let polled = mem::replace(&mut self.inner, clone);
-                ResponseFuture::waiting(Waiting::ready(polled, request, by_target))
+                let gate = Arc::clone(&self.gate);
+                ResponseFuture::waiting(Waiting::ready(gate, polled, request, by_target))
             }
         }
     }

@@ -216,6 +216,7 @@ impl Shared {
         let reads_first =
             self.gate.needs_body(&policy) && !matches!(parts.method, Method::GET | Method::HEAD);
         if reads_first && let Some(body) = unread.take() {
+            check_coding(&parts)?;
             let max_bytes = self.body.max_bytes.min(self.pre_auth_max_bytes);
             let limits = BodyLimits { max_bytes, ..self.body };
             let collected = self.read(&parts, body, limits).await?;

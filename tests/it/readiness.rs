@@ -104,6 +104,21 @@ async fn a_service_that_becomes_ready_later_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_service_that_never_becomes_ready_is_503() {
+    let keys = Keys::new().await;
+    let (service, mut handle) = mock::pair::<Request<Body>, Response<Body>>();
+    handle.allow(0);
+    for mode in [Mode::Ready, Mode::Later] {
+        keys.store.set_mode(mode);
+        let layer = layer(&keys).with_readiness_deadline(Duration::from_millis(20));
+        let response = layer.layer(service.clone()).oneshot(request(&keys.text)).await.unwrap();
+
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{mode:?}");
+        assert!(response.headers().contains_key("retry-after"));
+    }
+}
+
+#[tokio::test]
 async fn an_error_of_the_inner_service_is_passed_on() {
     let keys = Keys::new().await;
     let (service, mut handle) = mock::pair::<Request<Body>, Response<Body>>();
