@@ -43,6 +43,8 @@
 
 mod codec;
 mod crc32;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
+mod detach;
 mod digest;
 mod format;
 mod id;
@@ -56,6 +58,10 @@ mod page;
 mod prefixed;
 mod record;
 mod scope;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod sql;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod state;
 mod store;
 mod verifier;
@@ -78,6 +84,9 @@ pub use self::page::{InvalidCursor, Page, PageCursor};
 pub use self::prefixed::PrefixedFormat;
 pub use self::record::{InvalidRecord, KeyRecord};
 pub use self::scope::{InvalidScope, Scope, Scopes};
+#[cfg(feature = "sqlite")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
+pub use self::sqlite::{SqliteKeyStore, SqliteOpenError, SqliteOpenErrorKind};
 pub use self::state::{KeyState, state};
 pub use self::store::{KeyStore, StoreError, Write};
 pub use self::verifier::{
