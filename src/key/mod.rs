@@ -57,6 +57,8 @@ mod opaque;
 mod page;
 mod prefixed;
 mod record;
+#[cfg(feature = "redis")]
+mod redis;
 mod scope;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sql;
@@ -83,6 +85,9 @@ pub use self::opaque::OpaqueFormat;
 pub use self::page::{InvalidCursor, Page, PageCursor};
 pub use self::prefixed::PrefixedFormat;
 pub use self::record::{InvalidRecord, KeyRecord};
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use self::redis::{RedisKeyStore, RedisStoreError, RedisStoreErrorKind};
 pub use self::scope::{InvalidScope, Scope, Scopes};
 #[cfg(feature = "sqlite")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]

@@ -40,6 +40,13 @@ impl Moment {
             .unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
 
+    /// Nanoseconds since the beginning of the year 0.
+    #[cfg(feature = "redis")]
+    pub(super) fn nanoseconds(self) -> u128 {
+        let seconds = self.time().unix_timestamp().saturating_sub(FIRST);
+        u128::from(seconds.unsigned_abs()) * 1_000_000_000 + u128::from(self.nanosecond)
+    }
+
     /// RFC 3339 in UTC with as many digits of a second as it takes.
     pub(super) fn encode(self) -> String {
         self.time().format(&Rfc3339).unwrap_or_default()
