@@ -55,6 +55,8 @@ mod moment;
 mod new_key;
 mod opaque;
 mod page;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod prefixed;
 mod record;
 #[cfg(feature = "redis")]
@@ -83,6 +85,9 @@ pub use self::memory::MemoryKeyStore;
 pub use self::new_key::{IssuedKey, KeyUpdate, NewKey};
 pub use self::opaque::OpaqueFormat;
 pub use self::page::{InvalidCursor, Page, PageCursor};
+#[cfg(feature = "postgres")]
+#[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
+pub use self::postgres::PostgresKeyStore;
 pub use self::prefixed::PrefixedFormat;
 pub use self::record::{InvalidRecord, KeyRecord};
 #[cfg(feature = "redis")]
