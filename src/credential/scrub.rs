@@ -29,8 +29,11 @@ impl Credentials {
                 }
                 Place::Cookie(name) => remove_cookie(head.headers_mut(), name.as_bytes()),
                 Place::Query(name) => rewrite_targets(head, |uri| without_parameter(uri, name)),
-                Place::Path(template) => rewrite_targets(head, |uri| template.scrub(uri)),
-                Place::Body(name) => scrub_body(head, name, &self.limits),
+                Place::Path(template) => {
+                    let path = head.uri_mut().path().to_owned();
+                    rewrite_targets(head, |uri| template.scrub(uri, &path));
+                }
+                Place::Body(name) => scrub_body(head, name),
                 Place::Custom(custom) => {
                     if let Some(scrub) = &custom.scrub {
                         scrub_custom(head, scrub.as_ref());
@@ -114,12 +117,14 @@ fn scrub_custom(head: &mut impl HeadMut, scrub: &dyn Fn(&mut Request<()>)) {
     mem::swap(request.extensions_mut(), head.extensions_mut());
 }
 
-fn scrub_body(head: &mut impl HeadMut, name: &str, limits: &ContentLimits) {
+fn scrub_body(head: &mut impl HeadMut, name: &str) {
     let Some(buffered) = head.extensions_mut().get::<BufferedBody>().cloned() else { return };
     let Ok(media) = MediaType::from_headers(head.headers_mut()) else { return };
     let bytes = buffered.bytes();
-    // A body that cannot be read was refused where it mattered. On a public route it is passed on.
-    let Ok(kept) = remove_field(&media, &bytes, name, limits) else { return };
+    // Under no limits: a body that is within those of somebody further in must not keep its credential.
+    // One that is malformed was refused where it mattered, and on a public route is passed on.
+    let limits = ContentLimits::unlimited();
+    let Ok(kept) = remove_field(&media, &bytes, name, &limits) else { return };
     if kept.len() != bytes.len() {
         body::rewrite(head.headers_mut(), &buffered, kept);
     }

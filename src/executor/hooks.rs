@@ -7,7 +7,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_ENCODING;
 use http::request::Parts;
 use http::{HeaderName, Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
@@ -226,14 +225,15 @@ impl Shared {
         let admission = self.gate.admit(&policy, (&parts).into()).await?;
         let by_target = admission.by_target();
         let identity = admission.identity.clone();
-        self.gate.enter(&mut parts, admission);
 
         check_coding(&parts)?;
-        let bytes = match (unread, parts.extensions.get::<BufferedBody>()) {
-            (Some(body), _) => self.read(&parts, body, self.body).await?.bytes,
-            (None, Some(buffered)) => buffered.bytes(),
-            (None, None) => Bytes::new(),
-        };
+        if let Some(body) = unread {
+            let collected = self.read(&parts, body, self.body).await?;
+            parts.extensions.insert(BufferedBody::new(collected));
+        }
+        // Not before the body is there: what stands in a place of the body is removed too, whoever may call.
+        self.gate.enter(&mut parts, admission);
+        let bytes = parts.extensions.get().map(BufferedBody::bytes).unwrap_or_default();
         let envelope = self.build(&parts, &bytes, identity.as_ref())?;
 
         let hook = policy.hook_name();
@@ -309,9 +309,7 @@ impl Shared {
 
 /// No coding is undone here: an executor would be given bytes that it cannot read.
 fn check_coding(parts: &Parts) -> Result<(), Rejection> {
-    let is_identity =
-        |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
-    if parts.headers.get_all(CONTENT_ENCODING).iter().all(is_identity) {
+    if body::is_identity_coded(&parts.headers) {
         Ok(())
     } else {
         Err(Rejection::new(RejectionKind::UnsupportedContentCoding))
@@ -346,7 +344,7 @@ impl fmt::Debug for ResponseFuture {
 }
 
 /// Response body of [`Hooks`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct ResponseBody(Option<Bytes>);
 
 impl Body for ResponseBody {
@@ -368,5 +366,11 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         let len = self.0.as_ref().map_or(0, Bytes::len);
         SizeHint::with_exact(u64::try_from(len).unwrap_or(u64::MAX))
+    }
+}
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody").finish_non_exhaustive()
     }
 }

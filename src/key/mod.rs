@@ -48,6 +48,7 @@ mod detach;
 mod digest;
 mod format;
 mod id;
+mod id_hasher;
 mod manage_error;
 mod manager;
 mod memory;
@@ -103,5 +104,6 @@ pub use self::verifier::{
     Attempt, KeyVerifier, PendingVerification, VerifiedKey, VerifyError, VerifyErrorKind,
 };
 
+pub(crate) use self::moment::Moment;
 pub(crate) use self::record::checked_name;
 pub(crate) use self::verifier::KeyRealm;

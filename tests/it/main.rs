@@ -3,8 +3,14 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 mod support;
+mod wire;
 
 mod api;
 mod auth;
+mod axum;
+mod hooks;
+mod hyper;
 mod manage;
+mod peers;
 mod readiness;
+mod redaction;

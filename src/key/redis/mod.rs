@@ -295,7 +295,7 @@ impl RedisKeyStore {
             .arguments([record.id().to_string(), record.encode(), member(record)]);
         match change.make(self.change_link(), self.wait).await? {
             Written::Done => {
-                self.seen.kept(record);
+                self.seen.inserted(record);
                 Ok(Write::Done)
             }
             Written::Other => Ok(Write::Conflict),
@@ -333,7 +333,7 @@ impl RedisKeyStore {
                     member(record),
                 ]);
             if change.make(self.change_link(), self.wait).await? == Written::Done {
-                self.seen.kept(record);
+                self.seen.replaced(record);
                 return Ok(Write::Done);
             }
         }

@@ -10,12 +10,12 @@ pub(super) struct Seen(Mutex<Changes>);
 
 #[derive(Default)]
 struct Changes {
-    versions: HashMap<KeyId, (Moment, Version)>,
+    versions: HashMap<KeyId, Change>,
     oldest_first: VecDeque<KeyId>,
 }
 
 /// The latest change of one record that was made before a look-up started.
-pub(super) struct Floor(Option<(Moment, Version)>);
+pub(super) struct Floor(Option<Change>);
 
 impl Floor {
     /// Whether the record is older than that change. A record with the same id and another time of
@@ -27,6 +27,9 @@ impl Floor {
     }
 }
 
+/// When the record was made, and what became of it.
+type Change = (Moment, Version);
+
 #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
 enum Version {
     Kept(u64),
@@ -36,12 +39,17 @@ enum Version {
 const MAX_CHANGES: usize = 4096;
 
 impl Seen {
-    pub(super) fn kept(&self, record: &KeyRecord) {
-        self.note(record, Version::Kept(record.version()));
+    pub(super) fn inserted(&self, record: &KeyRecord) {
+        self.note(record, Version::Kept(record.version()), |_, _| true);
+    }
+
+    pub(super) fn replaced(&self, record: &KeyRecord) {
+        // Answers of two changes may arrive in the other order.
+        self.note(record, Version::Kept(record.version()), |old, new| old.0 != new.0 || old < new);
     }
 
     pub(super) fn removed(&self, record: &KeyRecord) {
-        self.note(record, Version::Removed);
+        self.note(record, Version::Removed, |_, _| true);
     }
 
     /// What a look-up that starts now has to find at least.
@@ -50,12 +58,16 @@ impl Seen {
         Floor(changes.versions.get(id).copied())
     }
 
-    fn note(&self, record: &KeyRecord, version: Version) {
+    fn note(
+        &self,
+        record: &KeyRecord,
+        version: Version,
+        supersedes: impl FnOnce(&Change, &Change) -> bool,
+    ) {
         let mut changes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let change = (record.creation(), version);
         if let Some(noted) = changes.versions.get_mut(record.id()) {
-            // Answers of two changes may arrive in the other order.
-            if noted.0 != change.0 || noted.1 < change.1 {
+            if supersedes(noted, &change) {
                 *noted = change;
             }
             return;
@@ -92,8 +104,8 @@ mod tests {
     #[test]
     fn a_lower_version_of_the_same_record_is_outdated() {
         let seen = Seen::default();
-        seen.kept(&record("a", 0, 5));
-        seen.kept(&record("a", 0, 4));
+        seen.replaced(&record("a", 0, 5));
+        seen.replaced(&record("a", 0, 4));
 
         assert!(is_outdated(&seen, &record("a", 0, 4)));
         assert!(!is_outdated(&seen, &record("a", 0, 5)));
@@ -103,21 +115,21 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_record_does_not_come_back() {
+    fn a_removed_record_comes_back_only_if_it_is_inserted_again() {
         let seen = Seen::default();
         seen.removed(&record("a", 0, 5));
         assert!(is_outdated(&seen, &record("a", 0, u64::MAX)));
         assert!(!is_outdated(&seen, &record("a", 1, 1)));
 
-        seen.kept(&record("a", 1, 1));
-        assert!(!is_outdated(&seen, &record("a", 1, 1)));
+        seen.inserted(&record("a", 0, 1));
+        assert!(!is_outdated(&seen, &record("a", 0, 1)));
     }
 
     #[test]
     fn as_many_changes_are_kept_as_allowed() {
         let seen = Seen::default();
         for index in 0..=MAX_CHANGES {
-            seen.kept(&record(&index.to_string(), 0, 2));
+            seen.replaced(&record(&index.to_string(), 0, 2));
         }
         assert!(!is_outdated(&seen, &record("0", 0, 1)));
         assert!(is_outdated(&seen, &record("1", 0, 1)));

@@ -1,0 +1,258 @@
+//! What every store does, and what this one keeps where.
+
+use std::collections::BTreeMap;
+
+use tower_webhook::key::{KeyStore, PageCursor, RedisKeyStore, RedisStoreErrorKind, Write};
+
+use crate::support::{Numbers, conflict, done, fresh, id, kind, owner, record, record_of};
+
+#[tokio::test]
+async fn the_store_agrees_with_a_sorted_map() {
+    let (_server, store) = fresh().await;
+    let mut model: BTreeMap<_, tower_webhook::key::KeyRecord> = BTreeMap::new();
+    let mut numbers = Numbers::new(1);
+    for _ in 0..1500 {
+        let name = format!("k{}", numbers.below(12));
+        let who = format!("o{}", numbers.below(3));
+        match numbers.below(5) {
+            0 | 1 => {
+                let new = record_of(&who, &name, numbers.below(3) as i64);
+                let expected =
+                    if model.contains_key(new.id()) { Write::Conflict } else { Write::Done };
+                model.entry(new.id().clone()).or_insert_with(|| new.clone());
+                assert_eq!(store.insert(new).await.unwrap(), expected);
+            }
+            2 => {
+                let stored = model.get(&id(&name)).cloned();
+                let expected = numbers.below(3) + 1;
+                let version = expected + numbers.below(2);
+                let new = stored.unwrap_or(record(&name)).with_version(version);
+                let outcome = match model.get_mut(new.id()) {
+                    Some(stored) if stored.version() == expected => {
+                        *stored = new.clone();
+                        Write::Done
+                    }
+                    _ => Write::Conflict,
+                };
+                assert_eq!(store.replace(new, expected).await.unwrap(), outcome);
+            }
+            3 => {
+                let ids: Vec<_> =
+                    (0..numbers.below(3)).map(|_| id(&format!("k{}", numbers.below(12)))).collect();
+                let owner = owner(&who);
+                let owned = |id| model.get(id).is_some_and(|record| *record.owner() == owner);
+                let outcome = if ids.iter().all(owned) {
+                    model.retain(|id, _| !ids.contains(id));
+                    Write::Done
+                } else {
+                    Write::Conflict
+                };
+                assert_eq!(store.remove(&owner, &ids).await.unwrap(), outcome);
+            }
+            _ => {
+                let owner = owner(&who);
+                let after = (numbers.below(2) == 0)
+                    .then(|| PageCursor::of(&record_of("x", &name, numbers.below(3) as i64)));
+                let limit = numbers.below(5) as usize;
+                let mut expected: Vec<_> =
+                    model.values().filter(|record| *record.owner() == owner).collect();
+                expected.sort_by_key(|record| PageCursor::of(record));
+                let expected: Vec<_> = expected
+                    .into_iter()
+                    .filter(|record| after.as_ref().is_none_or(|a| PageCursor::of(record) > *a))
+                    .take(limit)
+                    .map(|record| record.encode())
+                    .collect();
+                let found = store.list(&owner, after.as_ref(), limit).await.unwrap();
+                let found: Vec<_> = found.iter().map(|record| record.encode()).collect();
+                assert_eq!(found, expected);
+            }
+        }
+        let found = store.find(&id(&name)).await.unwrap();
+        assert_eq!(
+            found.map(|record| record.encode()),
+            model.get(&id(&name)).map(|record| record.encode())
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_record_moves_to_another_owner_and_place() {
+    let (_server, store) = fresh().await;
+    done(store.insert(record_of("ann", "k", 5)).await);
+    done(store.replace(record_of("bob", "k", 7).with_version(2), 1).await);
+
+    assert!(store.list(&owner("ann"), None, 9).await.unwrap().is_empty());
+    let listed = store.list(&owner("bob"), None, 9).await.unwrap();
+    assert_eq!(listed[0].encode(), record_of("bob", "k", 7).with_version(2).encode());
+    conflict(store.remove(&owner("ann"), &[id("k")]).await);
+    done(store.remove(&owner("bob"), &[id("k")]).await);
+    assert!(store.list(&owner("bob"), None, 9).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_owners_keys_are_listed_by_nanosecond_and_id_over_many_round_trips() {
+    let (_server, store) = fresh().await;
+    let mut records = Vec::new();
+    for index in 0..150_i64 {
+        let nanosecond = 1_700_000_000_000_000_000 + (index * 7919) % 50;
+        records.push(record_of("ann", &format!("k{index}"), nanosecond));
+    }
+    for record in &records {
+        done(store.insert(record.clone()).await);
+    }
+    records.sort_by_key(PageCursor::of);
+
+    let all = store.list(&owner("ann"), None, 1000).await.unwrap();
+    assert_eq!(all.len(), 150);
+    for (found, expected) in all.iter().zip(&records) {
+        assert_eq!(found.id(), expected.id());
+    }
+    let mut after = None;
+    for page in records.chunks(7) {
+        let found = store.list(&owner("ann"), after.as_ref(), 7).await.unwrap();
+        let ids = |records: &[tower_webhook::key::KeyRecord]| {
+            records.iter().map(|record| record.id().clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(&found), ids(page));
+        after = found.last().map(PageCursor::of);
+    }
+    assert!(store.list(&owner("ann"), after.as_ref(), 7).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn ids_and_owners_may_have_odd_characters() {
+    let (server, store) = fresh().await;
+    let long = "z".repeat(64);
+    let ids = ["a:b", ":", "..", "a.b-c_d", "sentinel", "-", "_", long.as_str()];
+    let wide = "é".repeat(127);
+    let owners = [
+        "{other}",
+        "a*",
+        "ann lee",
+        "a}:record:x",
+        "[x]",
+        "\\",
+        "\u{2028}",
+        "'\"",
+        wide.as_str(),
+        "sentinel",
+        "%00",
+        "1 2\u{a0}3",
+    ];
+    for (index, name) in owners.iter().enumerate() {
+        for text in ids {
+            let text = format!("{index}{text}");
+            let text = &text[..text.len().min(64)];
+            done(store.insert(record_of(name, text, 0)).await);
+            assert_eq!(store.find(&id(text)).await.unwrap().unwrap().owner(), &owner(name));
+        }
+        let listed = store.list(&owner(name), None, 99).await.unwrap();
+        assert_eq!(listed.len(), ids.len());
+        assert!(listed.iter().all(|record| record.owner() == &owner(name)));
+    }
+    let ids: Vec<_> = store
+        .list(&owner("a*"), None, 99)
+        .await
+        .unwrap()
+        .iter()
+        .map(|record| record.id().clone())
+        .collect();
+    done(store.remove(&owner("a*"), &ids).await);
+    assert!(store.list(&owner("a*"), None, 99).await.unwrap().is_empty());
+    assert_eq!(store.list(&owner("{other}"), None, 99).await.unwrap().len(), 8);
+    drop(server);
+}
+
+#[tokio::test]
+async fn two_namespaces_on_one_server_never_cross() {
+    let (_server, default) = fresh().await;
+    let one = default.clone().with_namespace("one").unwrap();
+    let two = default.clone().with_namespace("one.two").unwrap();
+    one.initialize().await.unwrap();
+    two.initialize().await.unwrap();
+
+    done(one.insert(record_of("ann", "k", 1)).await);
+    assert!(two.find(&id("k")).await.unwrap().is_none());
+    assert!(default.find(&id("k")).await.unwrap().is_none());
+    conflict(two.replace(record_of("ann", "k", 1).with_version(2), 1).await);
+    conflict(two.remove(&owner("ann"), &[id("k")]).await);
+    assert!(two.list(&owner("ann"), None, 9).await.unwrap().is_empty());
+
+    done(two.insert(record_of("bob", "k", 2)).await);
+    assert_eq!(one.find(&id("k")).await.unwrap().unwrap().owner(), &owner("ann"));
+    assert_eq!(two.find(&id("k")).await.unwrap().unwrap().owner(), &owner("bob"));
+    done(one.remove(&owner("ann"), &[id("k")]).await);
+    assert!(two.find(&id("k")).await.unwrap().is_some());
+    assert!(one.find(&id("k")).await.unwrap().is_none());
+    for namespace in ["", "a b", "{a}", "a:b", "a*"] {
+        assert!(default.clone().with_namespace(namespace).is_err(), "{namespace}");
+    }
+}
+
+#[tokio::test]
+async fn names_have_one_hash_tag_and_no_secret_and_no_key_expires() {
+    let (server, store) = fresh().await;
+    let keys = tower_webhook::key::KeyManager::new(store.clone());
+    let new = tower_webhook::key::NewKey::new("laptop").with_expires_in(time::Duration::HOUR);
+    let issued = keys.generate(&owner("ann"), new).await.unwrap();
+    let text = issued.secret().expose_secret().to_owned();
+    let stored = issued.record().encode();
+    let digest: serde_json::Value = serde_json::from_str(&stored).unwrap();
+    let digest = digest["digest"]["hex"].as_str().unwrap().to_owned();
+    let secret = &text[text.len() - 44..];
+
+    let names = server.command(&["KEYS", "*"]);
+    let names: Vec<String> = redis::FromRedisValue::from_redis_value(names).unwrap();
+    assert_eq!(names.len(), 3);
+    for name in names {
+        assert!(name.starts_with("{tower-webhook}:"), "{name}");
+        assert!(!name.contains(secret) && !name.contains(&digest), "{name}");
+        assert_eq!(server.command(&["TTL", &name]), redis::Value::Int(-1));
+    }
+    let name = format!("{{tower-webhook}}:record:{}", issued.record().id());
+    assert_eq!(server.command(&["GET", &name]), redis::Value::BulkString(stored.into_bytes()));
+}
+
+#[tokio::test]
+async fn a_replacement_has_no_lower_version() {
+    let (_server, store) = fresh().await;
+    done(store.insert(record("k").with_version(7)).await);
+
+    let lower = store.replace(record("k").with_version(6), 7).await;
+    assert_eq!(kind(lower), RedisStoreErrorKind::LowerVersion);
+    conflict(store.replace(record("k").with_version(9), 8).await);
+    done(store.replace(record("k").with_version(u64::MAX - 1), 7).await);
+    conflict(store.replace(record("k").with_version(u64::MAX), u64::MAX).await);
+    done(store.replace(record("k").with_version(u64::MAX), u64::MAX - 1).await);
+    assert_eq!(store.find(&id("k")).await.unwrap().unwrap().version(), u64::MAX);
+}
+
+#[tokio::test]
+async fn a_store_works_on_a_connection_and_on_a_client_of_the_application() {
+    let (server, store) = fresh().await;
+    done(store.insert(record("k")).await);
+    let client = redis::Client::open(server.url()).unwrap();
+    let manager = client.get_connection_manager().await.unwrap();
+
+    for store in [RedisKeyStore::new(manager.clone()), RedisKeyStore::from_client(client)] {
+        assert!(store.find(&id("k")).await.unwrap().is_some());
+        conflict(store.insert(record("k")).await);
+    }
+    let error = RedisKeyStore::new(manager).with_wait(1, std::time::Duration::from_secs(1));
+    assert!(error.unwrap_err().to_string().contains("makes its connections itself"));
+}
+
+#[tokio::test]
+async fn scripts_are_sent_again_after_the_server_forgot_them() {
+    let (server, store) = fresh().await;
+    done(store.insert(record("a")).await);
+    server.command(&["SCRIPT", "FLUSH"]);
+    done(store.insert(record("b")).await);
+    server.command(&["SCRIPT", "FLUSH"]);
+    done(store.replace(record("b").with_version(2), 1).await);
+    server.command(&["SCRIPT", "FLUSH"]);
+    done(store.remove(&owner("ann"), &[id("a"), id("b"), id("a")]).await);
+    done(store.remove(&owner("ann"), &[]).await);
+    assert!(store.list(&owner("ann"), None, 9).await.unwrap().is_empty());
+}

@@ -1,0 +1,16 @@
+//! The store in Redis, on servers that the tests start themselves, and behind a proxy that misbehaves.
+
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
+mod proxy;
+mod server;
+mod support;
+
+mod connection;
+mod contract;
+mod errors;
+mod http;
+mod life;
+mod load;
+mod outage;
+mod setup;
