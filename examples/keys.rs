@@ -347,7 +347,12 @@ async fn sqlite(_text: &str) -> Result<Box<dyn KeyStore>, Failure> {
 
 #[cfg(feature = "postgres")]
 async fn postgres(text: &str, init: bool) -> Result<Box<dyn KeyStore>, Failure> {
-    todo!("{text} {init}")
+    let store = tower_webhook::key::PostgresKeyStore::connect(text).await;
+    let store = store.map_err(|error| Failure::fault(&error))?;
+    if init {
+        store.migrate().await.map_err(|error| Failure::fault(&error))?;
+    }
+    Ok(Box::new(store))
 }
 
 #[cfg(not(feature = "postgres"))]
