@@ -106,7 +106,10 @@ impl Failure {
         let mut text = error.to_string();
         let mut source = error.source();
         while let Some(error) = source {
-            text = format!("{text}: {error}");
+            let more = error.to_string();
+            if !text.ends_with(&more) {
+                text = format!("{text}: {more}");
+            }
             source = error.source();
         }
         Self { code: 3, text }

@@ -84,15 +84,32 @@ fn remove_cookie(headers: &mut HeaderMap, name: &[u8]) {
 
 /// Applies a change to `uri()` and to every copy of the target that is known to be in the extensions.
 fn rewrite_targets(head: &mut impl HeadMut, scrub: impl Fn(&Uri) -> Option<Uri>) {
-    if let Some(scrubbed) = scrub(head.uri_mut()) {
+    let scrubbed = scrub(head.uri_mut());
+    #[cfg(feature = "axum-original-uri")]
+    {
+        let change = scrubbed.as_ref().map(|new| (head.uri_mut().clone(), new));
+        if let Some(original) = head.extensions_mut().get_mut::<axum::extract::OriginalUri>() {
+            let nested = change.and_then(|(old, new)| with_prefix_of(original, &old, new));
+            if let Some(scrubbed) = nested.or_else(|| scrub(original)) {
+                original.0 = scrubbed;
+            }
+        }
+    }
+    if let Some(scrubbed) = scrubbed {
         *head.uri_mut() = scrubbed;
     }
-    #[cfg(feature = "axum-original-uri")]
-    if let Some(original) = head.extensions_mut().get_mut::<axum::extract::OriginalUri>()
-        && let Some(scrubbed) = scrub(&original.0)
-    {
-        original.0 = scrubbed;
-    }
+}
+
+/// The new target behind the prefix that a nested router has taken off.
+#[cfg(feature = "axum-original-uri")]
+fn with_prefix_of(original: &Uri, old: &Uri, new: &Uri) -> Option<Uri> {
+    let prefix = original.path().strip_suffix(old.path())?;
+    with_path_and_query(original, format!("{prefix}{}", new.path_and_query()?))
+}
+
+/// Takes credentials out of the target that stand in a place where nobody looked for them.
+pub(crate) fn redact_target(head: &mut impl HeadMut, redact: &dyn Fn(&str) -> Option<String>) {
+    rewrite_targets(head, |uri| with_path_and_query(uri, redact(uri.path_and_query()?.as_str())?));
 }
 
 fn without_parameter(uri: &Uri, name: &str) -> Option<Uri> {

@@ -20,9 +20,10 @@ use super::{Executor, Invocation, ResponseShape};
 use crate::auth::{AuthLayer, BoxError, Gate, protect_target};
 use crate::body::{self, BodyLimits, BufferedBody, ReadBody};
 use crate::config::ConfigError;
+use crate::credential::redact_target;
 use crate::envelope::{Envelope, EnvelopeBuilder, EnvelopeInput};
 use crate::identity::Identity;
-use crate::rejection::{Rejection, RejectionKind};
+use crate::rejection::{Rejection, RejectionKind, without_content};
 use crate::timer::{SystemTimer, Timer, within};
 use crate::trace;
 
@@ -191,10 +192,12 @@ where
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
         let shared = Arc::clone(&self.shared);
         ResponseFuture(Box::pin(async move {
+            let is_head = request.method() == Method::HEAD;
             let response = match shared.serve(request).await {
                 Ok(response) => response,
                 Err(rejection) => shared.gate.respond().response(&rejection),
             };
+            let response = if is_head { without_content(response) } else { response };
             response.map(|bytes| ResponseBody(Some(bytes)))
         }))
     }
@@ -233,6 +236,9 @@ impl Shared {
         }
         // Not before the body is there: what stands in a place of the body is removed too, whoever may call.
         self.gate.enter(&mut parts, admission);
+        if let Some(keys) = self.gate.keys() {
+            redact_target(&mut parts, &|text| keys.redact(text));
+        }
         let bytes = parts.extensions.get().map(BufferedBody::bytes).unwrap_or_default();
         let envelope = self.build(&parts, &bytes, identity.as_ref())?;
 

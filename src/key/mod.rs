@@ -6,7 +6,8 @@
 //! 3. A [`KeyVerifier`] decides about a presented text: a [`VerifiedKey`], or a [`VerifyError`] that
 //!    tells a refusal apart from a store that cannot answer.
 //! 4. A [`KeyStore`] keeps the records. [`MemoryKeyStore`] is one; a store of your own has five
-//!    methods and no rules.
+//!    methods, and one line in a test proves that it keeps the contract:
+//!    `key::conformance::check(MyStore::fresh).await`. See [`conformance`].
 //! 5. A [`KeyFormat`] reads and makes the texts: [`PrefixedFormat`] for new systems,
 //!    [`OpaqueFormat`] for keys that another system has handed out.
 //!
@@ -41,7 +42,10 @@
 //! # }
 //! ```
 
+#[cfg(feature = "cache")]
+mod cache;
 mod codec;
+pub mod conformance;
 mod crc32;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
 mod detach;
@@ -49,6 +53,7 @@ mod digest;
 mod format;
 mod id;
 mod id_hasher;
+mod invalidation;
 mod manage_error;
 mod manager;
 mod memory;
@@ -69,17 +74,22 @@ mod sql;
 mod sqlite;
 mod state;
 mod store;
+mod usage;
 mod verifier;
 
 #[cfg(test)]
 mod fault_store;
 
+#[cfg(feature = "cache")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
+pub use self::cache::{CacheStats, CachedKeyStore, InvalidationChannel, InvalidationReceiver};
 pub use self::codec::{DecodeError, DecodeErrorKind};
 pub use self::digest::{
     DigestAlgorithm, InvalidDigest, KeyDigest, KeyHasher, Pepper, UnknownPepper,
 };
 pub use self::format::{GenerateError, KeyDraft, KeyFormat, ParsedKey, random_base62};
 pub use self::id::{InvalidId, KeyId, Owner};
+pub use self::invalidation::{Invalidation, Invalidations};
 pub use self::manage_error::{ManageError, ManageErrorKind};
 pub use self::manager::KeyManager;
 pub use self::memory::MemoryKeyStore;
@@ -93,13 +103,14 @@ pub use self::prefixed::PrefixedFormat;
 pub use self::record::{InvalidRecord, KeyRecord};
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-pub use self::redis::{RedisKeyStore, RedisStoreError, RedisStoreErrorKind};
+pub use self::redis::{RedisInvalidations, RedisKeyStore, RedisStoreError, RedisStoreErrorKind};
 pub use self::scope::{InvalidScope, Scope, Scopes};
 #[cfg(feature = "sqlite")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
 pub use self::sqlite::{SqliteKeyStore, SqliteOpenError, SqliteOpenErrorKind};
 pub use self::state::{KeyState, state};
 pub use self::store::{KeyStore, StoreError, Write};
+pub use self::usage::{UsageSink, UsageStats, UsageTracker};
 pub use self::verifier::{
     Attempt, KeyVerifier, PendingVerification, VerifiedKey, VerifyError, VerifyErrorKind,
 };

@@ -12,7 +12,7 @@ use smol_str::SmolStr;
 use super::state::{state_at, usable_previous};
 use super::{
     KeyFormat, KeyHasher, KeyId, KeyRecord, KeyState, KeyStore, Owner, ParsedKey, PrefixedFormat,
-    Scopes, StoreError,
+    Scopes, StoreError, UsageTracker,
 };
 use crate::credential::Secret;
 use crate::{Clock, SystemTimer, Timer};
@@ -62,6 +62,7 @@ struct Parts {
     clock: Clock,
     store_deadline: Duration,
     timer: Arc<dyn Timer>,
+    usage: Option<UsageTracker>,
 }
 
 /// Names a set of keys within one process: equal for two verifiers that live at the same time if they
@@ -84,6 +85,7 @@ impl KeyVerifier {
             clock: Clock::system(),
             store_deadline: Duration::from_secs(1),
             timer: Arc::new(SystemTimer::new()),
+            usage: None,
         }))
     }
 
@@ -117,6 +119,13 @@ impl KeyVerifier {
     #[must_use]
     pub fn with_timer(self, timer: impl Timer) -> Self {
         self.with(|parts| parts.timer = Arc::new(timer))
+    }
+
+    /// Tells a tracker about every key that is found good, whether or not its scopes are enough for what
+    /// it was presented for.
+    #[must_use]
+    pub fn with_usage(self, usage: &UsageTracker) -> Self {
+        self.with(|parts| parts.usage = Some(usage.clone()))
     }
 
     /// Starts to verify a presented key.
@@ -183,6 +192,7 @@ impl KeyVerifier {
             clock,
             store_deadline: Duration::from_secs(1),
             timer: Arc::new(SystemTimer::new()),
+            usage: None,
         };
         Self(Arc::new(parts))
     }
@@ -290,6 +300,9 @@ impl Parts {
             (Some(_), _, false) if unchecked => fault(Fault::UnknownPepper),
             (Some(_), _, false) => refuse(VerifyErrorKind::WrongSecret),
             (Some(record), Some(KeyState::Active), true) => {
+                if let Some(usage) = &self.usage {
+                    usage.record_second(record.id(), now.seconds());
+                }
                 Ok(VerifiedKey::new(record, self.realm()))
             }
             (Some(_), Some(KeyState::NotYetValid), true) => refuse(VerifyErrorKind::NotYetValid),

@@ -86,18 +86,18 @@ impl Command {
             Self::List(page) => Done::Listed(keys.list(owner, page.after, page.limit).await?),
             Self::Show(id) => Done::Shown(keys.get(owner, &id).await?),
             Self::Update(id, input) => {
+                let before = keys.get(owner, &id).await?;
                 if input.enables {
-                    check_scopes(&keys.get(owner, &id).await?, &caller)?;
+                    check_scopes(&before, &caller)?;
                 }
-                let record = keys.update(owner, &id, input.update).await?;
-                trace::changed(Change::Update, &id, &caller);
-                Done::Shown(record)
+                let after = keys.update(owner, &id, input.update).await?;
+                shown(Change::Update, &before, after, &caller)
             }
             Self::Extend(id, by) => {
-                check_scopes(&keys.get(owner, &id).await?, &caller)?;
-                let record = keys.extend(owner, &id, by).await?;
-                trace::changed(Change::Extend, &id, &caller);
-                Done::Shown(record)
+                let before = keys.get(owner, &id).await?;
+                check_scopes(&before, &caller)?;
+                let after = keys.extend(owner, &id, by).await?;
+                shown(Change::Extend, &before, after, &caller)
             }
             Self::Rotate(id, overlap) => {
                 check_scopes(&keys.get(owner, &id).await?, &caller)?;
@@ -108,9 +108,9 @@ impl Command {
                 Done::Rotated(issued)
             }
             Self::Revoke(id) => {
-                let record = keys.revoke(owner, &id).await?;
-                trace::changed(Change::Revoke, &id, &caller);
-                Done::Shown(record)
+                let before = keys.get(owner, &id).await?;
+                let after = keys.revoke(owner, &id).await?;
+                shown(Change::Revoke, &before, after, &caller)
             }
             Self::Delete(ids) => {
                 keys.delete(owner, &ids).await?;
@@ -150,6 +150,14 @@ async fn generate(
         ManageErrorKind::Invalid => Err(invalid(Violation::new(once::PLACE, error.text()))),
         _ => Err(error.into()),
     }
+}
+
+/// Logs the change, if there is one.
+fn shown(change: Change, before: &KeyRecord, after: KeyRecord, caller: &Identity) -> Done {
+    if after.version() != before.version() {
+        trace::changed(change, after.id(), caller);
+    }
+    Done::Shown(after)
 }
 
 async fn found(

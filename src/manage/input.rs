@@ -24,7 +24,7 @@ const MAX_VIOLATIONS: usize = 32;
 const MAX_SECONDS: i64 = 315_576_000_000;
 
 /// Names that are members of something here. Others are not repeated in an answer.
-const KNOWN: [&str; 23] = [
+const KNOWN: [&str; 21] = [
     "by",
     "created_at",
     "digest",
@@ -40,13 +40,11 @@ const KNOWN: [&str; 23] = [
     "owner",
     "previous_digest",
     "previous_until",
-    "revoked",
     "revoked_at",
     "schema",
     "scopes",
     "secret",
     "state",
-    "token",
     "version",
 ];
 

@@ -90,8 +90,8 @@
 //! A caller manages all keys of their owner, whatever their key was made for: it can end them, and make
 //! others that live longer than itself. Ask for a scope of its own
 //! ([`AuthLayer::with_scope`](crate::auth::AuthLayer::with_scope)), or for a login, if not every key is
-//! to do that. With a credential that browsers send by themselves (a cookie, Basic), do not let a CORS
-//! layer allow other sites.
+//! to do that. Nothing here limits how many keys an owner has. With a credential that browsers send by
+//! themselves (a cookie, Basic), do not let a CORS layer allow other sites.
 //!
 //! # Examples
 //!

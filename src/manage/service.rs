@@ -7,9 +7,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response};
+use http::{Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use tower_service::Service;
 
@@ -23,7 +22,7 @@ use crate::content::MediaType;
 use crate::executor::Contain;
 use crate::identity::Identity;
 use crate::key::KeyManager;
-use crate::rejection::{Rejection, RejectionKind, Respond};
+use crate::rejection::{Rejection, RejectionKind, Respond, without_content};
 use crate::timer::{SystemTimer, Timer, within};
 
 /// Leaf service through which callers manage their own keys.
@@ -137,15 +136,12 @@ where
         let shared = Arc::clone(&self.shared);
         ResponseFuture(Box::pin(async move {
             let (parts, body) = request.into_parts();
-            let mut response = match shared.serve(&parts, body).await {
+            let response = match shared.serve(&parts, body).await {
                 Ok(response) => response,
                 Err(rejection) => shared.respond.response(&rejection),
             };
-            if parts.method == Method::HEAD {
-                let len = response.body().len();
-                response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(len));
-                *response.body_mut() = Bytes::new();
-            }
+            let is_head = parts.method == Method::HEAD;
+            let response = if is_head { without_content(response) } else { response };
             response.map(|bytes| ResponseBody(Some(bytes)))
         }))
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER,
-    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE,
+    RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Response};
 
@@ -77,6 +77,11 @@ impl Respond {
     /// The one way out. What protects the caller is set last, so that no closure can drop it.
     pub(crate) fn response(&self, rejection: &Rejection) -> Response<Bytes> {
         trace::refused(rejection);
+        let response = self.whole_response(rejection);
+        if rejection.to_head { without_content(response) } else { response }
+    }
+
+    fn whole_response(&self, rejection: &Rejection) -> Response<Bytes> {
         if self.body.is_none() && rejection.kind().is_unauthorized() && !rejection.close() {
             return self.default_unauthorized(rejection);
         }
@@ -151,6 +156,13 @@ const READ_MEDIA_TYPES: &str =
 #[cfg(not(feature = "multipart"))]
 const READ_MEDIA_TYPES: &str = "application/json, application/x-www-form-urlencoded";
 
+/// The same response without its content, for `HEAD`. Servers of HTTP/2 leave this to the service.
+pub(crate) fn without_content(mut response: Response<Bytes>) -> Response<Bytes> {
+    let length = HeaderValue::from(response.body().len());
+    response.headers_mut().entry(CONTENT_LENGTH).or_insert(length);
+    response.map(|_| Bytes::new())
+}
+
 fn default_response(rejection: &Rejection) -> Response<Bytes> {
     let document = rejection.kind().problem().document;
     let document = match rejection.violations() {
@@ -171,7 +183,7 @@ fn retry_after() -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
-    use http::StatusCode;
+    use http::{Method, StatusCode};
 
     use super::super::ChallengeScheme;
     use super::*;
@@ -308,6 +320,18 @@ mod tests {
         let response = respond().response(&Rejection::new(RejectionKind::Missing).for_user());
 
         assert_eq!(response.headers()[WWW_AUTHENTICATE], r#"Basic realm="r", charset="UTF-8""#);
+    }
+
+    #[test]
+    fn an_answer_to_head_has_headers_only() {
+        let rejection = Rejection::new(RejectionKind::NotFound);
+        let response = respond().response(&rejection.clone().in_answer_to(&Method::GET));
+        let length = response.body().len();
+        assert!(length > 0);
+
+        let response = respond().response(&rejection.in_answer_to(&Method::HEAD));
+        assert_eq!(response.headers()[CONTENT_LENGTH], length.to_string());
+        assert!(response.body().is_empty());
     }
 
     #[test]

@@ -8,6 +8,8 @@ mod wire;
 mod api;
 mod auth;
 mod axum;
+mod broken_stores;
+mod corpus;
 mod hooks;
 mod hyper;
 mod manage;

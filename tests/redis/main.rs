@@ -6,10 +6,12 @@ mod proxy;
 mod server;
 mod support;
 
+mod conformance;
 mod connection;
 mod contract;
 mod errors;
 mod http;
+mod invalidations;
 mod life;
 mod load;
 mod outage;

@@ -52,10 +52,8 @@ pub enum RedisStoreErrorKind {
     Eviction,
     /// A record cannot be read, or its owner's index says something else.
     InvalidRecord,
-    /// A record is older than one that this store has written.
+    /// A record is older than the last change of it that this process has made.
     Outdated,
-    /// A record would go back to a lower version.
-    LowerVersion,
     /// The change is made on the server, and too few replicas have said in time that they have it.
     NotDurable,
     /// Other changes kept coming in between.
@@ -104,7 +102,6 @@ impl RedisStoreError {
             }
             RedisStoreErrorKind::InvalidRecord => "a stored record is not what it should be",
             RedisStoreErrorKind::Outdated => "a stored record is older than the last one written",
-            RedisStoreErrorKind::LowerVersion => "a record does not go back to a lower version",
             RedisStoreErrorKind::NotDurable => "the change is made, but not yet on enough replicas",
             RedisStoreErrorKind::Contention => "other changes kept coming in between",
         }

@@ -51,11 +51,11 @@ impl Link {
         Self::new(Source::Own(client))
     }
 
-    /// A second connection to the same server.
-    pub(super) fn another(&self) -> Option<Self> {
+    /// What further connections to the same server are made with.
+    pub(super) fn client(&self) -> Option<&Client> {
         match &self.source {
             Source::Given(_) => None,
-            Source::Own(client) => Some(Self::own(client.clone())),
+            Source::Own(client) => Some(client),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod commands;
 mod error;
+mod invalidations;
 mod link;
 mod names;
 mod seen;
@@ -18,6 +19,7 @@ use redis::aio::ConnectionManager;
 
 use self::commands::{Change, Question, Wait, WriteScript, Written, list, text};
 pub use self::error::{RedisStoreError, RedisStoreErrorKind};
+pub use self::invalidations::RedisInvalidations;
 use self::link::Link;
 use self::names::{Names, member, member_at, member_id};
 use self::seen::Seen;
@@ -51,8 +53,10 @@ use crate::ConfigError;
 /// channel change together or not at all.
 ///
 /// That holds for one server. One that takes over after a fail-over may lack the last changes: see
-/// [`with_wait`](Self::with_wait). A record older than what this process has written itself (its last
-/// 4096 changes) is an error, so that a key which was revoked here does not come back to life here.
+/// [`with_wait`](Self::with_wait). A record with a lower version than this process has written itself,
+/// or which it has removed, is an error (for its last 4096 changes): a key that was revoked here does
+/// not come back to life here. Other processes cannot know. They must not lower versions, which
+/// [`KeyManager`](super::KeyManager) never does.
 ///
 /// # Durability
 ///
@@ -109,7 +113,7 @@ pub struct RedisKeyStore {
 
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(1);
 /// How often a change is tried whose record changes in between. The second time its version does.
-const MAX_ATTEMPTS: usize = 4;
+const MAX_ATTEMPTS: usize = 16;
 /// How many records of a list are read in one round trip.
 const CHUNK_LEN: usize = 64;
 
@@ -191,15 +195,23 @@ impl RedisKeyStore {
                 "changes wait for at least one replica and one millisecond",
             ));
         }
-        let another = self.link.another();
-        let changes = another.ok_or_else(|| {
+        let client = self.link.client().ok_or_else(|| {
             ConfigError::new("a store that waits for replicas makes its connections itself")
         })?;
-        Ok(Self {
-            changes: Some(Arc::new(changes)),
-            wait: Some(Wait { replicas, timeout }),
-            ..self
-        })
+        let changes = Some(Arc::new(Link::own(client.clone())));
+        Ok(Self { changes, wait: Some(Wait { replicas, timeout }), ..self })
+    }
+
+    /// The changes of keys in this namespace, for a cache in front of the store.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a store on a connection of your own: see [`RedisInvalidations::new`].
+    pub fn invalidations(&self) -> Result<RedisInvalidations, ConfigError> {
+        let client = self.link.client().ok_or_else(|| {
+            ConfigError::new("a store that subscribes to changes makes its connections itself")
+        })?;
+        Ok(RedisInvalidations::in_namespace(client.clone(), self.names.clone()))
     }
 
     fn from_link(link: Link) -> Self {
@@ -295,7 +307,7 @@ impl RedisKeyStore {
             .arguments([record.id().to_string(), record.encode(), member(record)]);
         match change.make(self.change_link(), self.wait).await? {
             Written::Done => {
-                self.seen.inserted(record);
+                self.seen.kept(record);
                 Ok(Write::Done)
             }
             Written::Other => Ok(Write::Conflict),
@@ -315,9 +327,6 @@ impl RedisKeyStore {
             if old.version() != expected_version {
                 return Ok(Write::Conflict);
             }
-            if record.version() < old.version() {
-                return Err(RedisStoreErrorKind::LowerVersion.into());
-            }
             let change = self
                 .change(WriteScript::replace())
                 .keys([
@@ -333,7 +342,7 @@ impl RedisKeyStore {
                     member(record),
                 ]);
             if change.make(self.change_link(), self.wait).await? == Written::Done {
-                self.seen.replaced(record);
+                self.seen.kept(record);
                 return Ok(Write::Done);
             }
         }

@@ -126,7 +126,8 @@ mod tests {
         ) {
             let (one, two) = (cursor(a, &one), cursor(a + b, &two));
             prop_assert_eq!(member_at(&one).cmp(&member_at(&two)), one.cmp(&two));
-            prop_assert_eq!(member_id(member_at(&one).as_bytes()).as_ref(), Some(one.id()));
+            let member = member_at(&one);
+            prop_assert_eq!(member_id(member.as_bytes()), Some(one.id().clone()));
         }
     }
 

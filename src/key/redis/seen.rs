@@ -39,17 +39,12 @@ enum Version {
 const MAX_CHANGES: usize = 4096;
 
 impl Seen {
-    pub(super) fn inserted(&self, record: &KeyRecord) {
-        self.note(record, Version::Kept(record.version()), |_, _| true);
-    }
-
-    pub(super) fn replaced(&self, record: &KeyRecord) {
-        // Answers of two changes may arrive in the other order.
-        self.note(record, Version::Kept(record.version()), |old, new| old.0 != new.0 || old < new);
+    pub(super) fn kept(&self, record: &KeyRecord) {
+        self.note(record, Version::Kept(record.version()));
     }
 
     pub(super) fn removed(&self, record: &KeyRecord) {
-        self.note(record, Version::Removed, |_, _| true);
+        self.note(record, Version::Removed);
     }
 
     /// What a look-up that starts now has to find at least.
@@ -58,18 +53,12 @@ impl Seen {
         Floor(changes.versions.get(id).copied())
     }
 
-    fn note(
-        &self,
-        record: &KeyRecord,
-        version: Version,
-        supersedes: impl FnOnce(&Change, &Change) -> bool,
-    ) {
+    fn note(&self, record: &KeyRecord, version: Version) {
         let mut changes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let change = (record.creation(), version);
+        // Answers of two changes may arrive in the other order. The lower version is noted then.
         if let Some(noted) = changes.versions.get_mut(record.id()) {
-            if supersedes(noted, &change) {
-                *noted = change;
-            }
+            *noted = change;
             return;
         }
         if changes.oldest_first.len() >= MAX_CHANGES
@@ -104,8 +93,7 @@ mod tests {
     #[test]
     fn a_lower_version_of_the_same_record_is_outdated() {
         let seen = Seen::default();
-        seen.replaced(&record("a", 0, 5));
-        seen.replaced(&record("a", 0, 4));
+        seen.kept(&record("a", 0, 5));
 
         assert!(is_outdated(&seen, &record("a", 0, 4)));
         assert!(!is_outdated(&seen, &record("a", 0, 5)));
@@ -121,7 +109,7 @@ mod tests {
         assert!(is_outdated(&seen, &record("a", 0, u64::MAX)));
         assert!(!is_outdated(&seen, &record("a", 1, 1)));
 
-        seen.inserted(&record("a", 0, 1));
+        seen.kept(&record("a", 0, 1));
         assert!(!is_outdated(&seen, &record("a", 0, 1)));
     }
 
@@ -129,7 +117,7 @@ mod tests {
     fn as_many_changes_are_kept_as_allowed() {
         let seen = Seen::default();
         for index in 0..=MAX_CHANGES {
-            seen.replaced(&record(&index.to_string(), 0, 2));
+            seen.kept(&record(&index.to_string(), 0, 2));
         }
         assert!(!is_outdated(&seen, &record("0", 0, 1)));
         assert!(is_outdated(&seen, &record("1", 0, 1)));

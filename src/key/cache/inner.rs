@@ -1,0 +1,240 @@
+//! What clones of the cache share, and what happens in it.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::ops::compute::Op;
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use super::Settings;
+use super::entry::{self, Entry, Lease, Start};
+use super::generations::Generations;
+use super::lookups::{Joined, Lookup, Lookups, Waiter};
+use super::stats::{Counter, Counters};
+use crate::key::id_hasher::IdHasher;
+use crate::key::{Invalidation, KeyId, KeyRecord, KeyStore, StoreError, Write};
+
+/// Everything that clones share.
+pub(super) struct Inner<S> {
+    pub(super) store: Arc<S>,
+    pub(super) settings: Settings,
+    pub(super) present: Cache<KeyId, Arc<Entry>, IdHasher>,
+    /// Whoever guesses ids fills it, so its hashes are of a kind that cannot be guessed.
+    pub(super) absent: Cache<KeyId, Lease>,
+    generations: Generations,
+    hasher: IdHasher,
+    pub(super) lookups: Arc<Lookups>,
+    changes: Arc<Semaphore>,
+    pub(super) counters: Counters,
+}
+
+/// How many ids have an invalidation of their own, more or less.
+const STRIPES: usize = 1024;
+
+/// How many changes are under way at most.
+const MAX_CHANGES: usize = 1024;
+
+/// The longest time for which an answer can be kept.
+pub(super) const MAX_TTL: Duration = Duration::from_secs(60);
+
+impl<S> Inner<S> {
+    pub(super) fn new(store: Arc<S>, settings: Settings) -> Arc<Self> {
+        let (max_bytes, max_entries) = (settings.max_bytes, settings.max_entries);
+        // One bound for both: a record counts for at least its share of the bytes.
+        let share = max_bytes.div_ceil(max_entries.max(1));
+        let weigh = move |_: &KeyId, entry: &Arc<Entry>| {
+            u32::try_from(entry::weight(entry).max(share)).unwrap_or(u32::MAX)
+        };
+        let capacity = if max_entries == 0 { 0 } else { max_bytes };
+        // When an entry is over is decided where it is read. This only gives its memory back.
+        let rest = 2 * MAX_TTL;
+        let present = Cache::builder()
+            .max_capacity(capacity as u64)
+            .weigher(weigh)
+            .time_to_live(rest)
+            .build_with_hasher(IdHasher::default());
+        let absent = Cache::builder()
+            .max_capacity(settings.max_negative_entries as u64)
+            .eviction_policy(EvictionPolicy::lru())
+            .time_to_live(rest)
+            .build();
+        Arc::new(Self {
+            store,
+            lookups: Arc::new(Lookups::new(settings.max_lookups)),
+            changes: Arc::new(Semaphore::new(MAX_CHANGES)),
+            settings,
+            present,
+            absent,
+            generations: Generations::new(STRIPES),
+            hasher: IdHasher::default(),
+            counters: Counters::default(),
+        })
+    }
+
+    pub(super) fn is_good(&self, lease: &Lease) -> bool {
+        lease.is_good(&self.generations, &self.settings.clock)
+    }
+
+    fn hash(&self, id: &KeyId) -> u64 {
+        self.hasher.hash_one(id)
+    }
+
+    /// From here on, nothing that is known or asked so far is good. To take it out of the maps only
+    /// saves memory.
+    pub(super) fn forget(&self, id: &KeyId) {
+        self.generations.invalidate(self.hash(id));
+        self.counters.invalidations.add_one();
+        self.present.invalidate(id);
+        self.absent.invalidate(id);
+    }
+
+    pub(super) fn forget_all(&self) {
+        self.generations.invalidate_all();
+        self.counters.clears.add_one();
+        self.present.invalidate_all();
+        self.absent.invalidate_all();
+    }
+}
+
+/// A change that is being made. However it ends, its ids are forgotten.
+struct Change<S> {
+    inner: Arc<Inner<S>>,
+    ids: Vec<KeyId>,
+}
+
+impl<S> Drop for Change<S> {
+    fn drop(&mut self) {
+        for id in self.ids.drain(..) {
+            self.inner.forget(&id);
+            if let Some(channel) = &self.inner.settings.channel {
+                channel.send(Invalidation::Key(id));
+            }
+        }
+    }
+}
+
+impl<S: KeyStore> Inner<S> {
+    /// Makes a change on a task of its own: it ends, and its ids are forgotten after that, whether or not
+    /// the caller stays.
+    pub(super) async fn change<F>(
+        self: &Arc<Self>,
+        ids: Vec<KeyId>,
+        call: impl FnOnce(Arc<S>) -> F,
+    ) -> Result<Write, StoreError>
+    where
+        F: Future<Output = Result<Write, StoreError>> + Send + 'static,
+    {
+        let runtime = Handle::try_current().map_err(StoreError::new)?;
+        let permit = Arc::clone(&self.changes).try_acquire_owned();
+        let permit = permit.map_err(|_| StoreError::new("too many changes are under way"))?;
+        let written = call(Arc::clone(&self.store));
+        let change = Change { inner: Arc::clone(self), ids };
+        let task = runtime.spawn(async move {
+            let written = written.await;
+            drop((change, permit));
+            written
+        });
+        match task.await {
+            Ok(written) => written,
+            Err(error) if error.is_panic() => Err(StoreError::new("the key store panicked")),
+            Err(_) => Err(StoreError::new("the runtime has ended")),
+        }
+    }
+
+    /// Asks the store, or joins somebody who does.
+    pub(super) fn look_up(self: &Arc<Self>, id: &KeyId) -> Result<Waiter, StoreError> {
+        let runtime = Handle::try_current().map_err(StoreError::new)?;
+        let stamp = || self.generations.stamp(self.hash(id));
+        match self.lookups.join(id, &self.generations, stamp) {
+            Joined::Other(waiter) => {
+                self.counters.joined.add_one();
+                Ok(waiter)
+            }
+            Joined::First(lookup, waiter) => {
+                self.counters.lookups.add_one();
+                runtime.spawn(Arc::clone(self).ask(lookup));
+                Ok(waiter)
+            }
+            Joined::TooMany => {
+                self.counters.refused.add_one();
+                Err(StoreError::new("too many look-ups are under way"))
+            }
+        }
+    }
+
+    async fn ask(self: Arc<Self>, lookup: Lookup) {
+        let mut failure = Failure(Some(&self.counters.failed));
+        let start = Start::now(lookup.stamp(), &self.settings.clock);
+        let find = self.store.find(lookup.id());
+        let found = match tokio::time::timeout(self.settings.lookup_deadline, find).await {
+            Ok(found) => found,
+            Err(late) => Err(StoreError::new(late)),
+        };
+        let answer = found.and_then(|found| self.keep(lookup.id(), &start, found));
+        if answer.is_ok() {
+            failure.0 = None;
+        }
+        drop(failure);
+        lookup.answer(answer.map_err(Arc::new));
+    }
+
+    /// Keeps an answer, if nothing has changed since the question.
+    fn keep(
+        &self,
+        id: &KeyId,
+        start: &Start,
+        found: Option<KeyRecord>,
+    ) -> Result<Option<Arc<Entry>>, StoreError> {
+        let is_current = || self.generations.is_current(start.stamp);
+        let Some(record) = found else {
+            if is_current() {
+                self.present.invalidate(id);
+                let ttl = self.settings.negative_ttl;
+                if !ttl.is_zero() {
+                    self.absent.insert(id.clone(), start.lease(ttl, None));
+                }
+            } else {
+                self.counters.discarded.add_one();
+            }
+            return Ok(None);
+        };
+        if record.id() != id {
+            return Err(StoreError::new("the key store answered with another record"));
+        }
+        let lease = start.lease(self.settings.ttl, Some(&record));
+        let entry = Arc::new(Entry { record, lease });
+        let mut is_older = false;
+        let mut is_kept = false;
+        self.present.entry_by_ref(id).and_compute_with(|kept| {
+            let kept = kept.map(moka::Entry::into_value);
+            let kept = kept.filter(|kept| kept.lease.is_remembered(&self.generations));
+            is_older = kept.is_some_and(|kept| kept.record.version() > entry.record.version());
+            is_kept = !is_older && is_current();
+            if is_kept { Op::Put(Arc::clone(&entry)) } else { Op::Nop }
+        });
+        if is_older && is_current() {
+            return Err(StoreError::new("the key store answered with an older record than before"));
+        }
+        if is_kept {
+            self.absent.invalidate(id);
+        } else {
+            self.counters.discarded.add_one();
+        }
+        Ok(Some(entry))
+    }
+}
+
+/// Counts a question that ends in any other way than by a good answer: a panic drops it, too.
+struct Failure<'a>(Option<&'a Counter>);
+
+impl Drop for Failure<'_> {
+    fn drop(&mut self) {
+        if let Some(counter) = self.0 {
+            counter.add_one();
+        }
+    }
+}
