@@ -1,8 +1,11 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use time::format_description::well_known::Rfc3339;
 use time::macros::datetime;
 
+use super::value::MAX_VIOLATIONS;
 use super::*;
+use crate::key::checked_name;
 
 const NOW: OffsetDateTime = datetime!(2026-11-24 12:00 UTC);
 
@@ -15,7 +18,7 @@ fn new_key(body: &str) -> Result<NewKeyInput, Rejection> {
 }
 
 /// Where a body is wrong, as it is answered.
-fn places<T: fmt::Debug>(read: Result<T, Rejection>) -> Vec<String> {
+fn places<T: std::fmt::Debug>(read: Result<T, Rejection>) -> Vec<String> {
     let rejection = read.unwrap_err();
     assert_eq!(rejection.kind(), RejectionKind::Invalid);
     let list = serde_json::to_value(rejection.violations()).unwrap();
