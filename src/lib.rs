@@ -15,6 +15,7 @@
 //! | [`identity`] | the proof | [`Identity`](identity::Identity), in the request's extensions |
 //! | [`envelope`] | the request | an [`Envelope`](envelope::Envelope): the request as one JSON text |
 //! | [`executor`] | the envelope | an [`Outcome`](executor::Outcome), and the response |
+//! | [`manage`] | a request about keys | keys that are made, changed and ended by their owner |
 //! | [`rejection`] | what went wrong in any of them | one response |
 //!
 //! Use as much of it as you need: [`auth::AuthLayer`] in front of existing handlers, [`executor::Hooks`]
@@ -80,6 +81,8 @@ pub mod auth;
 pub mod identity;
 
 pub mod executor;
+
+pub mod manage;
 
 pub mod rejection;
 

@@ -1,10 +1,11 @@
 //! What is logged, in one place (feature `tracing`; without it the functions do nothing).
 //!
-//! One event per accepted request (at the level debug), one per refusal and one per failed execution. The field names are part of the public interface:
+//! One event per accepted request (at the level debug), one per refusal, one per failed execution and one
+//! per [managed](crate::manage) key that is changed. The field names are part of the public interface:
 //!
 //! | field | value |
 //! |---|---|
-//! | `event` | `authn_login_success`, `authn_login_fail`, `authz_fail`, `input_validation_fail`, `sys_fault`, `request_refused` or `executor_fail` |
+//! | `event` | `authn_login_success`, `authn_login_fail`, `authz_fail`, `input_validation_fail`, `sys_fault`, `request_refused`, `executor_fail` or `key_changed` |
 //! | `auth.reason` | [`RejectionKind::as_str`](crate::rejection::RejectionKind::as_str) |
 //! | `auth.key_id` | the id of the key, if the credential was well formed |
 //! | `auth.owner` | the proven caller, if there is one |
@@ -12,6 +13,8 @@
 //! | `auth.required_scope` | the scope that was missing |
 //! | `http.status` | the status of the response |
 //! | `hook.name` | the name of the hook whose execution failed |
+//! | `key.id` | the id of the key that was changed |
+//! | `key.change` | `generate`, `update`, `extend`, `rotate`, `revoke` or `delete` |
 //! | `executor.reason` | [`FailureKind::as_str`](crate::executor::FailureKind::as_str) |
 //! | `error` | the error behind a fault of ours: its own text, not those below it |
 //!
@@ -104,8 +107,12 @@ pub(crate) fn refused(rejection: &Rejection) {
             refusal!(DEBUG, "request_refused");
         }
         RejectionKind::TooManyFields
+        | RejectionKind::Invalid
         | RejectionKind::UnsupportedMediaType
         | RejectionKind::UnsupportedContentCoding => refusal!(INFO, "input_validation_fail"),
+        RejectionKind::Conflict | RejectionKind::AlreadyRevoked => {
+            refusal!(INFO, "request_refused");
+        }
         RejectionKind::AtCapacity => refusal!(WARN, "request_refused"),
         _ => refusal!(ERROR, "sys_fault"),
     }
@@ -131,3 +138,39 @@ pub(crate) fn failed(hook: Option<&str>, failure: &crate::executor::Failure) {
 
 #[cfg(not(feature = "tracing"))]
 pub(crate) const fn failed(_hook: Option<&str>, _failure: &crate::executor::Failure) {}
+
+/// What was done to a key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Change {
+    Generate,
+    Update,
+    Extend,
+    Rotate,
+    Revoke,
+    Delete,
+}
+
+/// One event for a key that was changed: which, how and by whom.
+#[cfg(feature = "tracing")]
+pub(crate) fn changed(change: Change, key: &crate::key::KeyId, caller: &Identity) {
+    let change = match change {
+        Change::Generate => "generate",
+        Change::Update => "update",
+        Change::Extend => "extend",
+        Change::Rotate => "rotate",
+        Change::Revoke => "revoke",
+        Change::Delete => "delete",
+    };
+    tracing::info!(
+        target: "tower_webhook",
+        event = "key_changed",
+        key.change = change,
+        key.id = tracing::field::display(key),
+        auth.key_id = caller.key_id().map(tracing::field::display),
+        auth.owner = tracing::field::debug(caller.owner()),
+        "key changed",
+    );
+}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) const fn changed(_change: Change, _key: &crate::key::KeyId, _caller: &Identity) {}

@@ -6,14 +6,14 @@ use std::task::{Context, Poll};
 
 /// The work panicked. What the panic said is dropped: it may hold anything.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Panicked;
+pub(crate) struct Panicked;
 
 /// Runs foreign code and contains its panics: in the call that makes the future, in each poll, and when
 /// the future is dropped.
-pub(super) struct Contain<T>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
+pub(crate) struct Contain<T>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
 
 impl<T> Contain<T> {
-    pub(super) fn new<F>(make: impl FnOnce() -> F) -> Result<Self, Panicked>
+    pub(crate) fn new<F>(make: impl FnOnce() -> F) -> Result<Self, Panicked>
     where
         F: Future<Output = T> + Send + 'static,
     {

@@ -72,3 +72,5 @@ pub use self::invocation::Invocation;
 pub use self::outcome::Outcome;
 pub use self::service::ServiceExecutor;
 pub use self::shape::{Failure, FailureKind, ResponseShape};
+
+pub(crate) use self::contain::Contain;

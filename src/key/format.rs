@@ -174,7 +174,8 @@ impl<'a> KeyDraft<'a> {
         Self { owner, id: None, now }
     }
 
-    /// Asks for a key that keeps this id: a rotation.
+    /// Asks for a key that keeps this id: a rotation, or a key that is made
+    /// [under an id](super::NewKey::with_id).
     ///
     /// A format that cannot keep ids ignores it. The rotation then makes a second record.
     #[must_use]

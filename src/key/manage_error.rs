@@ -46,6 +46,18 @@ impl ManageError {
     pub fn kind(&self) -> ManageErrorKind {
         self.kind
     }
+
+    /// The text of `Display`.
+    pub(crate) fn text(&self) -> &'static str {
+        match self.kind {
+            ManageErrorKind::NotFound => "the key is not found",
+            ManageErrorKind::Conflict => "the key is there already or changes too fast",
+            ManageErrorKind::Invalid => self.reason.unwrap_or("a value is outside its limits"),
+            ManageErrorKind::Revoked => "the key was revoked",
+            ManageErrorKind::Random => "no key could be made",
+            ManageErrorKind::Unavailable => "the key store cannot answer",
+        }
+    }
 }
 
 impl From<StoreError> for ManageError {
@@ -78,14 +90,7 @@ impl fmt::Debug for ManageError {
 
 impl fmt::Display for ManageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
-            ManageErrorKind::NotFound => "the key is not found",
-            ManageErrorKind::Conflict => "the key is there already or changes too fast",
-            ManageErrorKind::Invalid => self.reason.unwrap_or("a value is outside its limits"),
-            ManageErrorKind::Revoked => "the key was revoked",
-            ManageErrorKind::Random => "no key could be made",
-            ManageErrorKind::Unavailable => "the key store cannot answer",
-        })
+        f.write_str(self.text())
     }
 }
 

@@ -105,6 +105,12 @@ impl KeyManager {
         self.with(|parts| parts.clock = clock)
     }
 
+    /// The clock.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
     /// A verifier of these keys: same store, format, digests and clock.
     #[must_use]
     pub fn verifier(&self) -> KeyVerifier {
@@ -116,16 +122,23 @@ impl KeyManager {
     ///
     /// # Errors
     ///
-    /// `Invalid`, `Random`, `Unavailable`; `Conflict` if one id after the other is taken. Nothing is
-    /// ever overwritten.
+    /// `Invalid`, `Random`, `Unavailable`; `Conflict` if the [asked](NewKey::with_id) id, or one drawn
+    /// id after the other, is taken. Nothing is ever overwritten.
     pub async fn generate(&self, owner: &Owner, new: NewKey) -> Result<IssuedKey, ManageError> {
         let now = self.0.clock.now();
         if new.expires.is_some_and(|expiry| expiry.is_over(now)) {
             return Err(ManageError::invalid("a new key does not expire before it is made"));
         }
-        for _ in 0..MAX_DRAWS {
-            let draft = KeyDraft::new(owner, now);
+        let draws = if new.id.is_some() { 1 } else { MAX_DRAWS };
+        for _ in 0..draws {
+            let mut draft = KeyDraft::new(owner, now);
+            if let Some(id) = &new.id {
+                draft = draft.with_id(id);
+            }
             let (id, digest, secret) = self.draw(&draft)?;
+            if new.id.as_ref().is_some_and(|asked| *asked != id) {
+                return Err(ManageError::invalid("the format of the keys does not keep this id"));
+            }
             let record = new.record(owner, id, digest, now)?;
             if self.0.store.insert(record.clone()).await? == Write::Done {
                 return Ok(IssuedKey::new(record, secret));
@@ -331,7 +344,7 @@ impl KeyManager {
         }
     }
 
-    /// Changes name, scopes and metadata.
+    /// Changes name, scopes and metadata, and switches off or on, in one step.
     ///
     /// # Errors
     ///

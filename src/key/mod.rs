@@ -61,11 +61,17 @@ mod moment;
 mod new_key;
 mod opaque;
 mod page;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod prefixed;
 mod record;
 #[cfg(feature = "redis")]
 mod redis;
 mod scope;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod sql;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod state;
 mod store;
 mod usage;
@@ -90,12 +96,18 @@ pub use self::memory::MemoryKeyStore;
 pub use self::new_key::{IssuedKey, KeyUpdate, NewKey};
 pub use self::opaque::OpaqueFormat;
 pub use self::page::{InvalidCursor, Page, PageCursor};
+#[cfg(feature = "postgres")]
+#[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
+pub use self::postgres::PostgresKeyStore;
 pub use self::prefixed::PrefixedFormat;
 pub use self::record::{InvalidRecord, KeyRecord};
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use self::redis::{RedisInvalidations, RedisKeyStore, RedisStoreError, RedisStoreErrorKind};
 pub use self::scope::{InvalidScope, Scope, Scopes};
+#[cfg(feature = "sqlite")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
+pub use self::sqlite::{SqliteKeyStore, SqliteOpenError, SqliteOpenErrorKind};
 pub use self::state::{KeyState, state};
 pub use self::store::{KeyStore, StoreError, Write};
 pub use self::usage::{UsageSink, UsageStats, UsageTracker};
@@ -104,4 +116,5 @@ pub use self::verifier::{
 };
 
 pub(crate) use self::moment::Moment;
+pub(crate) use self::record::checked_name;
 pub(crate) use self::verifier::KeyRealm;

@@ -29,6 +29,7 @@ pub struct NewKey {
     not_before: Option<OffsetDateTime>,
     metadata: Option<Box<str>>,
     disabled: bool,
+    pub(super) id: Option<KeyId>,
 }
 
 impl NewKey {
@@ -44,7 +45,20 @@ impl NewKey {
             not_before: None,
             metadata: None,
             disabled: false,
+            id: None,
         }
+    }
+
+    /// Makes the key under this id, and not at all if the id is taken. Without this call an id is
+    /// drawn.
+    ///
+    /// With an id that follows from what the key is for, a call that is repeated because its answer
+    /// was lost does not make a second key. The format has to keep ids:
+    /// [`PrefixedFormat`](super::PrefixedFormat) keeps those of 16 letters and digits.
+    #[must_use]
+    pub fn with_id(mut self, id: KeyId) -> Self {
+        self.id = Some(id);
+        self
     }
 
     /// Sets what the key may do.
@@ -126,6 +140,7 @@ impl fmt::Debug for NewKey {
             .field("expires", &self.expires)
             .field("not_before", &self.not_before)
             .field("disabled", &self.disabled)
+            .field("id", &self.id)
             .finish_non_exhaustive()
     }
 }
@@ -180,6 +195,7 @@ pub struct KeyUpdate {
     name: Option<String>,
     scopes: Option<Scopes>,
     metadata: Option<Option<Box<str>>>,
+    disabled: Option<bool>,
 }
 
 impl KeyUpdate {
@@ -210,12 +226,27 @@ impl KeyUpdate {
         self
     }
 
+    /// Switches the key off or on.
+    #[must_use]
+    pub fn with_disabled(mut self, disabled: bool) -> Self {
+        self.disabled = Some(disabled);
+        self
+    }
+
     /// `None` if there is nothing to change.
     pub(super) fn apply(&self, record: &KeyRecord) -> Result<Option<KeyRecord>, ManageError> {
-        if self.name.is_none() && self.scopes.is_none() && self.metadata.is_none() {
+        let disabled = self.disabled.filter(|disabled| *disabled != record.disabled());
+        if self.name.is_none()
+            && self.scopes.is_none()
+            && self.metadata.is_none()
+            && disabled.is_none()
+        {
             return Ok(None);
         }
         let mut record = record.clone();
+        if let Some(disabled) = disabled {
+            record = record.with_disabled(disabled);
+        }
         if let Some(name) = &self.name {
             record = record.with_name(name)?;
         }
@@ -234,6 +265,7 @@ impl fmt::Debug for KeyUpdate {
         f.debug_struct("KeyUpdate")
             .field("name", &self.name)
             .field("scopes", &self.scopes)
+            .field("disabled", &self.disabled)
             .finish_non_exhaustive()
     }
 }

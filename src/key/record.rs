@@ -328,7 +328,7 @@ impl fmt::Display for InvalidRecord {
 
 impl Error for InvalidRecord {}
 
-pub(super) fn checked_name(name: &str) -> Result<SmolStr, InvalidRecord> {
+pub(crate) fn checked_name(name: &str) -> Result<SmolStr, InvalidRecord> {
     let turns_or_ends_a_line = |character: char| {
         character.is_control()
             || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -18,6 +18,20 @@ pub enum KeyState {
     Revoked,
 }
 
+impl KeyState {
+    /// A short name of the state, for lists and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::NotYetValid => "not_yet_valid",
+            Self::Expired => "expired",
+            Self::Disabled => "disabled",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
 /// The state of a key at the time `now`.
 ///
 /// 1. A revoked key is revoked, whatever else is true of it.

@@ -1,11 +1,12 @@
-//! How the error of each stage becomes a rejection. The errors of [`body`](crate::body) and
-//! [`key`](crate::key) need more than themselves for it (the version of the request, the placement) and
+//! How the error of each stage becomes a rejection. The errors of [`body`](crate::body) and of the
+//! verification of keys need more than themselves for it (the version of the request, the placement) and
 //! are turned into one where that is known.
 
-use super::{Rejection, RejectionKind};
+use super::{Place, Rejection, RejectionKind, Violation};
 use crate::content::{ContentError, ContentErrorKind};
 use crate::credential::{FindError, FindErrorKind};
 use crate::envelope::BuildError;
+use crate::key::{ManageError, ManageErrorKind};
 
 impl From<FindError> for Rejection {
     fn from(error: FindError) -> Self {
@@ -41,5 +42,20 @@ impl From<&ContentError> for Rejection {
             }
             ContentErrorKind::TooManyFields => RejectionKind::TooManyFields,
         })
+    }
+}
+
+impl From<ManageError> for Rejection {
+    fn from(error: ManageError) -> Self {
+        match error.kind() {
+            ManageErrorKind::NotFound => Self::new(RejectionKind::NotFound),
+            ManageErrorKind::Conflict => Self::new(RejectionKind::Conflict),
+            ManageErrorKind::Revoked => Self::new(RejectionKind::AlreadyRevoked),
+            ManageErrorKind::Invalid => Self::new(RejectionKind::Invalid)
+                .with_violations([Violation::new(Place::BODY, error.text())]),
+            ManageErrorKind::Random | ManageErrorKind::Unavailable => {
+                Self::new(RejectionKind::Unavailable).with_source(error)
+            }
+        }
     }
 }

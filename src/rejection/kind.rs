@@ -42,6 +42,13 @@ pub enum RejectionKind {
     UnsupportedMediaType,
     /// The body has a `Content-Encoding` that is not decoded here.
     UnsupportedContentCoding,
+    /// The request is well formed, and asks for something outside its limits:
+    /// [`Rejection::violations`](super::Rejection::violations) says where.
+    Invalid,
+    /// What is to be made is there already, or other changes kept coming first.
+    Conflict,
+    /// The key that is to be changed was revoked, which is final.
+    AlreadyRevoked,
     /// The key store, the authenticator or the resolver failed or did not answer in time.
     Unavailable,
     /// As many executions are under way as are allowed.
@@ -81,6 +88,8 @@ impl RejectionKind {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
             Self::Unavailable | Self::AtCapacity => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Conflict | Self::AlreadyRevoked => StatusCode::CONFLICT,
             Self::ExecutorFailed => StatusCode::BAD_GATEWAY,
             Self::ExecutorTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal | Self::NotWired => StatusCode::INTERNAL_SERVER_ERROR,
@@ -116,6 +125,9 @@ impl RejectionKind {
             Self::TooManyFields => "too_many_fields",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::UnsupportedContentCoding => "unsupported_content_coding",
+            Self::Invalid => "invalid",
+            Self::Conflict => "conflict",
+            Self::AlreadyRevoked => "already_revoked",
             Self::Unavailable => "unavailable",
             Self::AtCapacity => "at_capacity",
             Self::ExecutorFailed => "executor_failed",

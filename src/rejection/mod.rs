@@ -15,7 +15,8 @@
 //! 5. No refusal repeats anything that the request contained.
 //! 6. A refusal in answer to `HEAD` has the headers of its document and not the document.
 //!
-//! The body is a problem document ([RFC 9457]) with the members `type`, `title`, `status` and `code`.
+//! The body is a problem document ([RFC 9457]) with the members `type`, `title`, `status` and `code`,
+//! and for [`Invalid`] `errors`, a list of [`Violation`]s.
 //! A closure may replace it ([`AuthLayer::with_rejection_response`]); the status and the headers above
 //! are set after the closure has run.
 //!
@@ -32,6 +33,9 @@
 //! | [`BodyTooLarge`] | 413 | `content_too_large` | `Connection: close` on HTTP/1 |
 //! | [`UnsupportedMediaType`] | 415 | `unsupported_media_type` | `Accept` |
 //! | [`UnsupportedContentCoding`] | 415 | `unsupported_content_encoding` | `Accept-Encoding: identity` |
+//! | [`Invalid`] | 422 | `invalid` | |
+//! | [`Conflict`] | 409 | `conflict` | |
+//! | [`AlreadyRevoked`] | 409 | `already_revoked` | |
 //! | [`ExecutorFailed`] | 502 | `executor_failed` | |
 //! | [`ExecutorTimeout`] | 504 | `executor_timeout` | |
 //! | [`AtCapacity`], [`Unavailable`] | 503 | `temporarily_unavailable` | `Retry-After` |
@@ -59,6 +63,9 @@
 //! [`BodyTooLarge`]: RejectionKind::BodyTooLarge
 //! [`UnsupportedMediaType`]: RejectionKind::UnsupportedMediaType
 //! [`UnsupportedContentCoding`]: RejectionKind::UnsupportedContentCoding
+//! [`Invalid`]: RejectionKind::Invalid
+//! [`Conflict`]: RejectionKind::Conflict
+//! [`AlreadyRevoked`]: RejectionKind::AlreadyRevoked
 //! [`ExecutorFailed`]: RejectionKind::ExecutorFailed
 //! [`ExecutorTimeout`]: RejectionKind::ExecutorTimeout
 //! [`AtCapacity`]: RejectionKind::AtCapacity
@@ -72,6 +79,7 @@ mod from;
 mod kind;
 mod problem;
 mod respond;
+mod violation;
 
 use std::error::Error;
 use std::fmt;
@@ -85,6 +93,8 @@ pub use self::body::ResponseBody;
 pub(crate) use self::challenge::{ChallengeScheme, Challenges};
 pub use self::kind::RejectionKind;
 pub(crate) use self::respond::{Respond, without_content};
+pub use self::violation::Violation;
+pub(crate) use self::violation::{Place, Step};
 
 /// Why a request is refused.
 ///
@@ -106,6 +116,7 @@ struct Details {
     key_id: Option<KeyId>,
     owner: Option<Owner>,
     required_scope: Option<Scope>,
+    violations: Box<[Violation]>,
     close: bool,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
@@ -152,6 +163,10 @@ impl Rejection {
 
     pub(crate) fn with_required_scope(self, scope: Scope) -> Self {
         self.with(|details| details.required_scope = Some(scope))
+    }
+
+    pub(crate) fn with_violations(self, violations: impl Into<Box<[Violation]>>) -> Self {
+        self.with(|details| details.violations = violations.into())
     }
 
     /// Asks for the end of the connection, because unread bytes of the body are still on it.
@@ -204,6 +219,12 @@ impl Rejection {
     #[must_use]
     pub fn required_scope(&self) -> Option<&Scope> {
         self.details.as_ref()?.required_scope.as_ref()
+    }
+
+    /// What is outside its limits, and where ([`RejectionKind::Invalid`]).
+    #[must_use]
+    pub fn violations(&self) -> &[Violation] {
+        self.details.as_ref().map_or(&[], |details| &details.violations)
     }
 
     /// The error behind a fault of ours. Its text is for the log and must not reach the caller.

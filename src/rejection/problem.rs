@@ -1,7 +1,7 @@
 use super::RejectionKind;
 
 /// A problem document (RFC 9457) and the code in it. The texts are constants: a refusal allocates no
-/// body, and no part of the request can get into one.
+/// body, and no part of the request can get into one. Only `invalid` gets a list added to it.
 #[derive(Debug)]
 pub(super) struct Problem {
     pub(super) code: &'static str,
@@ -72,6 +72,11 @@ impl RejectionKind {
                         "The content coding is not decoded here"
                     )
                 }
+            }
+            Self::Invalid => const { &problem!(422, "invalid", "A value is outside its limits") },
+            Self::Conflict => const { &problem!(409, "conflict", "Not with what is there") },
+            Self::AlreadyRevoked => {
+                const { &problem!(409, "already_revoked", "The key was revoked") }
             }
             Self::Internal | Self::NotWired => {
                 const { &problem!(500, "internal", "Internal error") }

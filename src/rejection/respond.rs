@@ -9,7 +9,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Response};
 
-use super::{Challenges, Rejection, RejectionKind, ResponseBody};
+use super::{Challenges, Rejection, RejectionKind, ResponseBody, violation};
 use crate::trace;
 
 /// Makes responses of rejections: the challenges of a layer, and the closure that replaces the body.
@@ -18,6 +18,8 @@ pub(crate) struct Respond {
     keys: Challenges,
     users: Challenges,
     body: Option<Arc<BodyFn>>,
+    /// `None`: everything that this crate reads.
+    accept: Option<&'static str>,
     /// The headers of a default 401, made beforehand: junk is answered more often than anything else.
     unauthorized: Unauthorized,
 }
@@ -34,10 +36,16 @@ impl Respond {
             keys: Challenges::default(),
             users: Challenges::default(),
             body: None,
+            accept: None,
             unauthorized: Unauthorized::default(),
         };
         respond.set_challenges(Challenges::default(), Challenges::default());
         respond
+    }
+
+    /// For a stage that reads these media types only.
+    pub(crate) fn set_accept(&mut self, media_types: &'static str) {
+        self.accept = Some(media_types);
     }
 
     pub(crate) fn set_challenges(&mut self, keys: Challenges, users: Challenges) {
@@ -118,7 +126,8 @@ impl Respond {
                 headers.insert(RETRY_AFTER, retry_after());
             }
             RejectionKind::UnsupportedMediaType => {
-                headers.insert(ACCEPT, HeaderValue::from_static(READ_MEDIA_TYPES));
+                let media_types = self.accept.unwrap_or(READ_MEDIA_TYPES);
+                headers.insert(ACCEPT, HeaderValue::from_static(media_types));
             }
             RejectionKind::UnsupportedContentCoding => {
                 headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -156,7 +165,11 @@ pub(crate) fn without_content(mut response: Response<Bytes>) -> Response<Bytes> 
 
 fn default_response(rejection: &Rejection) -> Response<Bytes> {
     let document = rejection.kind().problem().document;
-    let mut response = Response::new(Bytes::from_static(document.as_bytes()));
+    let document = match rejection.violations() {
+        [] => Bytes::from_static(document.as_bytes()),
+        violations => violation::added_to(document, violations).into(),
+    };
+    let mut response = Response::new(document);
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -175,7 +188,7 @@ mod tests {
     use super::super::ChallengeScheme;
     use super::*;
 
-    const KINDS: [RejectionKind; 25] = [
+    const KINDS: [RejectionKind; 28] = [
         RejectionKind::Missing,
         RejectionKind::Ambiguous,
         RejectionKind::Malformed,
@@ -195,6 +208,9 @@ mod tests {
         RejectionKind::TooManyFields,
         RejectionKind::UnsupportedMediaType,
         RejectionKind::UnsupportedContentCoding,
+        RejectionKind::Invalid,
+        RejectionKind::Conflict,
+        RejectionKind::AlreadyRevoked,
         RejectionKind::Unavailable,
         RejectionKind::AtCapacity,
         RejectionKind::ExecutorFailed,

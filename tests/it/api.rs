@@ -16,7 +16,8 @@ use tower_webhook::key::{
     KeyDigest, KeyHasher, KeyManager, KeyRecord, KeyVerifier, ManageError, MemoryKeyStore,
     StoreError, VerifiedKey, VerifyError,
 };
-use tower_webhook::rejection::{Rejection, ResponseBody};
+use tower_webhook::manage::{KeyView, ManagementApi};
+use tower_webhook::rejection::{Rejection, ResponseBody, Violation};
 use tower_webhook::{Clock, ConfigError, RequestHead};
 
 use crate::support::Recorder;
@@ -51,7 +52,9 @@ fn public_types_cross_threads_and_can_be_printed() {
     check::<KeyManager>();
     check::<KeyRecord>();
     check::<KeyVerifier>();
+    check::<KeyView<'_>>();
     check::<ManageError>();
+    check::<ManagementApi>();
     check::<MediaType>();
     check::<MemoryKeyStore>();
     check::<NotWired>();
@@ -69,6 +72,7 @@ fn public_types_cross_threads_and_can_be_printed() {
     check::<User>();
     check::<VerifiedKey>();
     check::<VerifyError>();
+    check::<Violation>();
 }
 
 #[test]
@@ -83,6 +87,7 @@ fn response_futures_cross_threads() {
     check(&AuthLayer::public().layer(Recorder::default()));
     check(&BufferLayer::new().layer(Recorder::default()));
     check(&AuthLayer::public().with_buffer(BufferLayer::new()).layer(Recorder::default()));
+    check(&ManagementApi::new(KeyManager::new(MemoryKeyStore::new()), "/").unwrap());
 }
 
 /// Everything at once, next to the crates that users glob-import as well.

@@ -12,6 +12,7 @@ mod broken_stores;
 mod corpus;
 mod hooks;
 mod hyper;
+mod manage;
 mod peers;
 mod readiness;
 mod redaction;

@@ -497,6 +497,42 @@ async fn an_id_that_is_taken_is_drawn_again_and_never_overwritten() {
 }
 
 #[tokio::test]
+async fn a_key_is_made_under_the_asked_id_or_not_at_all() {
+    let store = Arc::new(MemoryKeyStore::new());
+    let (keys, _) = manager(Arc::clone(&store));
+    let id = KeyId::new("0123456789abcdEF").unwrap();
+    let new = || NewKey::new("a").with_id(id.clone());
+
+    let first = keys.generate(&ann(), new()).await.unwrap();
+    assert_eq!(first.record().id(), &id);
+    for owner in [ann(), bob()] {
+        assert_eq!(kind(keys.generate(&owner, new()).await), ManageErrorKind::Conflict);
+    }
+    assert_eq!(opens(&keys, first.secret()).await, None);
+
+    let other = NewKey::new("a").with_id(KeyId::new("short").unwrap());
+    assert_eq!(kind(keys.generate(&ann(), other).await), ManageErrorKind::Invalid);
+    let opaque = keys.with_format(OpaqueFormat::new());
+    assert_eq!(kind(opaque.generate(&ann(), new()).await), ManageErrorKind::Invalid);
+    assert_eq!(store.len(), 1);
+}
+
+#[tokio::test]
+async fn an_update_changes_everything_in_one_step() {
+    let (keys, _) = manager(MemoryKeyStore::new());
+    let issued = keys.generate(&ann(), NewKey::new("a")).await.unwrap();
+    let id = issued.record().id();
+    let update = KeyUpdate::new().with_name("b").with_disabled(true);
+
+    let updated = keys.update(&ann(), id, update).await.unwrap();
+    assert_eq!((updated.name(), updated.disabled(), updated.version()), ("b", true, 2));
+    let same = keys.update(&ann(), id, KeyUpdate::new().with_disabled(true)).await.unwrap();
+    assert_eq!(same.version(), 2);
+    let enabled = keys.update(&ann(), id, KeyUpdate::new().with_disabled(false)).await.unwrap();
+    assert_eq!((enabled.name(), enabled.disabled()), ("b", false));
+}
+
+#[tokio::test]
 async fn a_generator_that_fails_changes_nothing() {
     let store = FaultStore::ready();
     let (keys, _) = manager(store.clone());

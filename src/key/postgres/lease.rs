@@ -1,0 +1,30 @@
+use sqlx::pool::PoolConnection;
+use sqlx::{PgConnection, PgPool, Postgres};
+
+use super::Failure;
+
+/// A connection of a pool. It goes back to the pool only if it was given back: after a call that came
+/// to its end. It is closed if it is dropped before, whatever happened.
+pub(super) struct Lease(Option<PoolConnection<Postgres>>);
+
+impl Lease {
+    pub(super) async fn take(pool: &PgPool) -> Result<Self, Failure> {
+        pool.acquire().await.map(|connection| Self(Some(connection))).map_err(Failure::Acquire)
+    }
+
+    pub(super) fn connection(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
+        self.0.as_deref_mut().ok_or(sqlx::Error::PoolClosed)
+    }
+
+    pub(super) fn give_back(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            drop(connection.detach());
+        }
+    }
+}

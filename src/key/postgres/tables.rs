@@ -1,0 +1,154 @@
+use sqlx::{AssertSqlSafe, PgPool, Row, raw_sql};
+
+use super::super::StoreError;
+use super::Failure;
+use super::lease::Lease;
+use crate::ConfigError;
+
+/// Where the tables are. Every name is a checked identifier, which needs no quotes and gets them all
+/// the same, because it may be a word of SQL.
+#[derive(Clone, Debug)]
+pub(super) struct Tables {
+    schema: String,
+    prefix: String,
+}
+
+const SCHEMA_VERSION: i32 = 1;
+
+/// Any number that nobody else is likely to take. All migrations of a database wait for each other.
+const MIGRATION_LOCK: i64 = 0x7477_6877_6b65_7973;
+
+impl Default for Tables {
+    fn default() -> Self {
+        Self { schema: "public".to_owned(), prefix: "webhook_".to_owned() }
+    }
+}
+
+impl Tables {
+    pub(super) fn with_schema(mut self, schema: &str) -> Result<Self, ConfigError> {
+        schema.clone_into(&mut self.schema);
+        if is_identifier(schema) { Ok(self) } else { Err(ConfigError::new(INVALID_SCHEMA)) }
+    }
+
+    pub(super) fn with_prefix(mut self, prefix: &str) -> Result<Self, ConfigError> {
+        prefix.clone_into(&mut self.prefix);
+        if is_identifier(prefix) { Ok(self) } else { Err(ConfigError::new(INVALID_PREFIX)) }
+    }
+
+    /// The table of the keys.
+    pub(super) fn keys(&self) -> String {
+        format!("\"{}\".\"{}keys\"", self.schema, self.prefix)
+    }
+
+    /// The table with the version of the schema.
+    fn version(&self) -> String {
+        format!("\"{}\".\"{}keys_schema\"", self.schema, self.prefix)
+    }
+
+    pub(super) async fn migrate(&self, pool: &PgPool) -> Result<(), Failure> {
+        let mut lease = Lease::take(pool).await?;
+        // Not in a transaction that is read-only because the session is.
+        let begin = format!("BEGIN READ WRITE; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
+        raw_sql(AssertSqlSafe(begin)).fetch_all(lease.connection()?).await?;
+
+        // `CREATE SCHEMA IF NOT EXISTS` asks for the permission before it looks.
+        let schema = format!("SELECT 1 FROM pg_namespace WHERE nspname = '{}'", self.schema);
+        let schema = raw_sql(AssertSqlSafe(schema)).fetch_optional(lease.connection()?).await?;
+        if schema.is_none() {
+            let create = format!("CREATE SCHEMA \"{}\"", self.schema);
+            raw_sql(AssertSqlSafe(create)).execute(lease.connection()?).await?;
+        }
+        let exists = format!("SELECT to_regclass('{}') IS NOT NULL AS found", self.version());
+        let exists = raw_sql(AssertSqlSafe(exists)).fetch_one(lease.connection()?).await?;
+        if exists.try_get("found")? {
+            self.check_version(&mut lease).await?;
+        } else {
+            raw_sql(AssertSqlSafe(self.create())).execute(lease.connection()?).await?;
+        }
+        raw_sql("COMMIT").execute(lease.connection()?).await?;
+        lease.give_back();
+        Ok(())
+    }
+
+    pub(super) async fn check(&self, pool: &PgPool) -> Result<(), Failure> {
+        let mut lease = Lease::take(pool).await?;
+        self.check_version(&mut lease).await?;
+        let columns = format!("SELECT record FROM {} WHERE id = ''", self.keys());
+        raw_sql(AssertSqlSafe(columns)).fetch_optional(lease.connection()?).await?;
+        lease.give_back();
+        Ok(())
+    }
+
+    async fn check_version(&self, lease: &mut Lease) -> Result<(), Failure> {
+        let version = format!("SELECT version FROM {}", self.version());
+        let rows = raw_sql(AssertSqlSafe(version)).fetch_all(lease.connection()?).await?;
+        let [row] = &*rows else {
+            return Err(Failure::Answer(StoreError::new("the key tables have no version")));
+        };
+        match row.try_get::<i32, _>("version")? {
+            SCHEMA_VERSION => Ok(()),
+            _ => Err(Failure::Answer(StoreError::new("the key tables are of another version"))),
+        }
+    }
+
+    /// What makes the tables. `created_at` is what `sortable` computes; `version` has more than the
+    /// 63 bits of a `bigint`.
+    fn create(&self) -> String {
+        format!(
+            "CREATE TABLE {keys} (
+    id text COLLATE \"C\" PRIMARY KEY,
+    record text NOT NULL,
+    owner text COLLATE \"C\" NOT NULL
+        GENERATED ALWAYS AS (record::jsonb ->> 'owner') STORED,
+    name text NOT NULL GENERATED ALWAYS AS (record::jsonb ->> 'name') STORED,
+    created_at text COLLATE \"C\" NOT NULL GENERATED ALWAYS AS (
+        substr(record::jsonb ->> 'created_at', 1, 19) || '.' || substr(
+            rtrim(substr(record::jsonb ->> 'created_at', 21), 'Z') || '000000000', 1, 9
+        ) || 'Z'
+    ) STORED,
+    expires_at text GENERATED ALWAYS AS (record::jsonb ->> 'expires_at') STORED,
+    disabled boolean NOT NULL
+        GENERATED ALWAYS AS ((record::jsonb ->> 'disabled')::boolean) STORED,
+    revoked_at text GENERATED ALWAYS AS (record::jsonb ->> 'revoked_at') STORED,
+    version numeric NOT NULL
+        GENERATED ALWAYS AS ((record::jsonb ->> 'version')::numeric) STORED,
+    CHECK (id = record::jsonb ->> 'id')
+);
+CREATE INDEX \"{prefix}keys_by_owner\" ON {keys} (owner, created_at, id);
+CREATE TABLE {version} (version integer NOT NULL);
+INSERT INTO {version} VALUES ({SCHEMA_VERSION})",
+            keys = self.keys(),
+            version = self.version(),
+            prefix = self.prefix,
+        )
+    }
+}
+
+const INVALID_SCHEMA: &str =
+    "a schema is 1 to 40 lower case letters, digits and underscores, and starts with no digit";
+const INVALID_PREFIX: &str = "a table prefix is 1 to 40 lower case letters, digits and underscores, and starts with no digit";
+
+/// 40 bytes and the longest name behind a prefix are less than the 63 that PostgreSQL keeps.
+fn is_identifier(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    (1..=40).contains(&name.len())
+        && name.bytes().all(allowed)
+        && !name.starts_with(|first: char| first.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_an_identifier_or_refused() {
+        for name in ["a", "_", "select", "app_keys", "a1", &"a".repeat(40)] {
+            assert!(Tables::default().with_schema(name).is_ok(), "{name}");
+            assert!(Tables::default().with_prefix(name).is_ok(), "{name}");
+        }
+        for name in ["", "A", "1a", "a b", "a\"", "a'", "a;", "a.b", "ä", "a\0", &"a".repeat(41)] {
+            assert!(Tables::default().with_schema(name).is_err(), "{name}");
+            assert!(Tables::default().with_prefix(name).is_err(), "{name}");
+        }
+    }
+}

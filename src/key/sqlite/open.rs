@@ -1,0 +1,181 @@
+//! Opening a file: settings, schema, and a look at everything in it.
+
+use std::path::Path;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, Row, SqliteConnection, query, query_scalar, raw_sql};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep};
+
+use super::connections::Connections;
+use super::{SqliteOpenError, SqliteOpenErrorKind, file, read};
+
+/// `twhk` in ASCII, in the header of the file.
+const APPLICATION_ID: i64 = 0x7477_686b;
+const SCHEMA_VERSION: i64 = 1;
+
+/// Every object of the schema: its name, and the statement that makes it and that SQLite keeps.
+///
+/// `created_at` is what `sortable` computes. `version` is of any type because SQLite's integers have
+/// 63 bits.
+const SCHEMA: [(&str, &str); 2] = [
+    (
+        "keys",
+        "CREATE TABLE keys (
+    id TEXT NOT NULL PRIMARY KEY,
+    record TEXT NOT NULL,
+    checksum INTEGER NOT NULL,
+    owner TEXT NOT NULL AS (json_extract(record, '$.owner')),
+    name TEXT NOT NULL AS (json_extract(record, '$.name')),
+    created_at TEXT NOT NULL AS (
+        substr(json_extract(record, '$.created_at'), 1, 19) || '.' || substr(
+            rtrim(substr(json_extract(record, '$.created_at'), 21), 'Z') || '000000000', 1, 9
+        ) || 'Z'
+    ),
+    expires_at TEXT AS (json_extract(record, '$.expires_at')),
+    disabled INTEGER NOT NULL AS (json_extract(record, '$.disabled')),
+    revoked_at TEXT AS (json_extract(record, '$.revoked_at')),
+    version ANY NOT NULL AS (json_extract(record, '$.version'))
+) STRICT",
+    ),
+    ("keys_by_owner", "CREATE INDEX keys_by_owner ON keys (owner, created_at, id)"),
+];
+
+/// How long SQLite waits for a lock of another process or connection. Less than the deadline of a
+/// call, so that the error says what is wrong.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// The connection for changes, and those for look-ups.
+pub(super) async fn open(path: &Path) -> Result<(Connections, Connections), SqliteOpenError> {
+    check_runtime()?;
+    let path = file::prepare(path)?;
+    let options = options().filename(path);
+    let mut writer = options.connect().await?;
+    set_journal_mode(&mut writer).await?;
+    migrate(&mut writer).await?;
+    check(&mut writer).await?;
+
+    let readers = options.clone().pragma("query_only", "ON");
+    let count = available_parallelism().map_or(2, usize::from).clamp(2, 8);
+    Ok((Connections::new(options, 1, Some(writer)), Connections::new(readers, count, None)))
+}
+
+pub(super) async fn open_in_memory() -> Result<Connections, SqliteOpenError> {
+    check_runtime()?;
+    let options = options();
+    let mut connection = options.connect().await?;
+    migrate(&mut connection).await?;
+    Ok(Connections::new(options, 1, Some(connection)))
+}
+
+fn check_runtime() -> Result<(), SqliteOpenError> {
+    let missing = |error| SqliteOpenError::with_cause(SqliteOpenErrorKind::Database, error);
+    Handle::try_current().map(drop).map_err(missing)
+}
+
+fn options() -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .busy_timeout(BUSY_TIMEOUT)
+        .synchronous(SqliteSynchronous::Full)
+        // What `synchronous` means on macOS only with these.
+        .pragma("fullfsync", "ON")
+        .pragma("checkpoint_fullfsync", "ON")
+        .pragma("cell_size_check", "ON")
+        .pragma("trusted_schema", "OFF")
+        .disable_statement_logging()
+}
+
+/// Turns the write-ahead log on. SQLite does not wait for its turn here.
+async fn set_journal_mode(connection: &mut SqliteConnection) -> Result<(), SqliteOpenError> {
+    let started = Instant::now();
+    loop {
+        let mode = query_scalar::<_, String>("PRAGMA journal_mode = WAL");
+        let error = match mode.fetch_one(&mut *connection).await {
+            Ok(mode) if mode == "wal" => return Ok(()),
+            Ok(_) => return Err(SqliteOpenError::new(SqliteOpenErrorKind::Database)),
+            Err(error) => SqliteOpenError::from(error),
+        };
+        if error.kind() != SqliteOpenErrorKind::Busy || started.elapsed() > BUSY_TIMEOUT {
+            return Err(error);
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Creates the schema in an empty file, and checks that of any other.
+async fn migrate(connection: &mut SqliteConnection) -> Result<(), SqliteOpenError> {
+    if is_empty(connection).await? {
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        // Another process may have been faster.
+        if is_empty(&mut transaction).await? {
+            for (_, statement) in SCHEMA {
+                raw_sql(statement).execute(&mut *transaction).await?;
+            }
+            let ids = format!(
+                "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}"
+            );
+            raw_sql(sqlx::AssertSqlSafe(ids)).execute(&mut *transaction).await?;
+        }
+        transaction.commit().await?;
+    }
+    check_schema(connection).await
+}
+
+async fn is_empty(connection: &mut SqliteConnection) -> Result<bool, SqliteOpenError> {
+    let objects: i64 =
+        query_scalar("SELECT count(*) FROM sqlite_schema").fetch_one(&mut *connection).await?;
+    Ok(objects == 0 && ids(connection).await? == (0, 0))
+}
+
+/// The ids of the application and of its schema.
+async fn ids(connection: &mut SqliteConnection) -> Result<(i64, i64), SqliteOpenError> {
+    let application = query_scalar("PRAGMA application_id").fetch_one(&mut *connection).await?;
+    let version = query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await?;
+    Ok((application, version))
+}
+
+async fn check_schema(connection: &mut SqliteConnection) -> Result<(), SqliteOpenError> {
+    let (application, version) = ids(connection).await?;
+    if application != APPLICATION_ID {
+        return Err(SqliteOpenError::new(SqliteOpenErrorKind::Foreign));
+    }
+    if version > SCHEMA_VERSION {
+        return Err(SqliteOpenError::new(SqliteOpenErrorKind::NewerSchema));
+    }
+    let mut complete = version == SCHEMA_VERSION;
+    for (name, statement) in SCHEMA {
+        let found = query_scalar::<_, String>("SELECT sql FROM sqlite_schema WHERE name = ?1");
+        let found = found.bind(name).fetch_optional(&mut *connection).await?;
+        complete &= found.as_deref() == Some(statement);
+    }
+    if complete { Ok(()) } else { Err(SqliteOpenError::new(SqliteOpenErrorKind::Damaged)) }
+}
+
+/// Reads everything: the trees by SQLite, the records here.
+async fn check(connection: &mut SqliteConnection) -> Result<(), SqliteOpenError> {
+    let damaged = |cause| SqliteOpenError::with_cause(SqliteOpenErrorKind::Damaged, cause);
+    let report: String =
+        query_scalar("PRAGMA integrity_check(1)").fetch_one(&mut *connection).await?;
+    if report != "ok" {
+        return Err(SqliteOpenError::new(SqliteOpenErrorKind::Damaged));
+    }
+    let mut last = i64::MIN;
+    loop {
+        let rows = query(
+            "SELECT rowid, id, record, checksum FROM keys WHERE rowid > ?1 ORDER BY rowid LIMIT 1000",
+        );
+        let rows = rows.bind(last).fetch_all(&mut *connection).await?;
+        for row in &rows {
+            let record = read(row).map_err(damaged)?;
+            if row.try_get::<&str, _>("id")? != record.id().as_str() {
+                return Err(SqliteOpenError::new(SqliteOpenErrorKind::Damaged));
+            }
+        }
+        match rows.last() {
+            Some(row) => last = row.try_get("rowid")?,
+            None => return Ok(()),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// A file that cannot be opened as an [`SqliteKeyStore`](super::SqliteKeyStore). The cause is the
+/// [`source`](Error::source).
+#[derive(Debug)]
+pub struct SqliteOpenError {
+    kind: SqliteOpenErrorKind,
+    cause: Option<BoxError>,
+}
+
+/// Why a file cannot be opened.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum SqliteOpenErrorKind {
+    /// The folder is missing, or the file or folder cannot be read and written.
+    Inaccessible,
+    /// The path leads to a symbolic link or to something that is no file.
+    NotAFile,
+    /// The group or others can write to the file or to one that SQLite keeps next to it, that one
+    /// has another owner, or everybody can replace the files of the folder.
+    Permissions,
+    /// No SQLite file, or one of another application.
+    Foreign,
+    /// Written by a later version of this crate.
+    NewerSchema,
+    /// The file or a record in it is damaged.
+    Damaged,
+    /// Another process holds the file for itself.
+    Busy,
+    /// Any other failure of SQLite.
+    Database,
+}
+
+impl SqliteOpenError {
+    pub(super) fn new(kind: SqliteOpenErrorKind) -> Self {
+        Self { kind, cause: None }
+    }
+
+    pub(super) fn with_cause(kind: SqliteOpenErrorKind, cause: impl Into<BoxError>) -> Self {
+        Self { kind, cause: Some(cause.into()) }
+    }
+
+    /// Why the file cannot be opened.
+    #[must_use]
+    pub fn kind(&self) -> SqliteOpenErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for SqliteOpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use SqliteOpenErrorKind as Kind;
+
+        f.write_str(match self.kind {
+            Kind::Inaccessible => "the key file or its folder is missing or not accessible",
+            Kind::NotAFile => "the key file is a symbolic link or no regular file",
+            Kind::Permissions => "others can write to the key file or replace it",
+            Kind::Foreign => "the file is no key file",
+            Kind::NewerSchema => "the key file was written by a later version",
+            Kind::Damaged => "the key file is damaged",
+            Kind::Busy => "the key file is held by another process",
+            Kind::Database => "the key file cannot be opened",
+        })
+    }
+}
+
+impl Error for SqliteOpenError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as _)
+    }
+}
+
+impl From<io::Error> for SqliteOpenError {
+    fn from(error: io::Error) -> Self {
+        Self::with_cause(SqliteOpenErrorKind::Inaccessible, error)
+    }
+}
+
+impl From<sqlx::Error> for SqliteOpenError {
+    fn from(error: sqlx::Error) -> Self {
+        use SqliteOpenErrorKind as Kind;
+
+        let kind = match primary_code(&error) {
+            // SQLITE_PERM, SQLITE_READONLY, SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN
+            Some(3 | 8 | 10 | 13 | 14) => Kind::Inaccessible,
+            // SQLITE_BUSY, SQLITE_LOCKED
+            Some(5 | 6) => Kind::Busy,
+            // SQLITE_CORRUPT
+            Some(11) => Kind::Damaged,
+            // SQLITE_NOTADB
+            Some(26) => Kind::Foreign,
+            _ => Kind::Database,
+        };
+        Self::with_cause(kind, error)
+    }
+}
+
+/// SQLite's result code, without what it says in more detail.
+fn primary_code(error: &sqlx::Error) -> Option<u32> {
+    let code = error.as_database_error()?.code()?;
+    code.parse::<u32>().ok().map(|code| code & 0xff)
+}

@@ -1,0 +1,59 @@
+//! How what was done becomes a response.
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Response, StatusCode};
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::KeyView;
+use super::command::Done;
+use crate::key::IssuedKey;
+
+/// The response, to a caller who knows the API under the base path.
+pub(super) fn response(done: &Done, base: &str, now: OffsetDateTime) -> Response<Bytes> {
+    let (status, text, made) = match done {
+        Done::Generated(issued) => {
+            (StatusCode::CREATED, with_secret(issued, now), Some(issued.record()))
+        }
+        Done::GeneratedBefore(record) => {
+            let key = KeyView::new(record, now).to_json();
+            (StatusCode::OK, format!(r#"{{"key":{key},"replayed":true}}"#), Some(record))
+        }
+        Done::Rotated(issued) => (StatusCode::OK, with_secret(issued, now), None),
+        Done::Shown(record) => (StatusCode::OK, KeyView::new(record, now).to_json(), None),
+        Done::Listed(page) => {
+            let keys: Vec<_> =
+                page.keys().iter().map(|record| KeyView::new(record, now).to_json()).collect();
+            let next = json(&page.next().map(ToString::to_string));
+            (StatusCode::OK, format!(r#"{{"keys":[{}],"next":{next}}}"#, keys.join(",")), None)
+        }
+        Done::Deleted => (StatusCode::NO_CONTENT, String::new(), None),
+    };
+    let has_text = !text.is_empty();
+    let mut response = Response::new(Bytes::from(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if has_text {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    // The characters of ids stand for themselves in a path.
+    let location = made.map(|record| HeaderValue::try_from(format!("{base}/{}", record.id())));
+    if let Some(Ok(location)) = location {
+        headers.insert(LOCATION, location);
+    }
+    response
+}
+
+fn with_secret(issued: &IssuedKey, now: OffsetDateTime) -> String {
+    let key = KeyView::new(issued.record(), now).to_json();
+    let secret = json(issued.secret().expose_secret());
+    format!(r#"{{"key":{key},"secret":{secret}}}"#)
+}
+
+/// Texts are always JSON.
+fn json(value: &(impl Serialize + ?Sized)) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}

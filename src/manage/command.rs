@@ -1,0 +1,190 @@
+//! What is done, once it is known that it may be done.
+
+use http::HeaderMap;
+use time::{Duration, OffsetDateTime};
+
+use super::input::{self, NewKeyInput, PageInput, UpdateInput};
+use super::once;
+use super::route::Route;
+use crate::identity::Identity;
+use crate::key::{IssuedKey, KeyId, KeyManager, KeyRecord, ManageErrorKind, Owner, Page};
+use crate::rejection::{Rejection, RejectionKind, Violation};
+use crate::trace::{self, Change};
+
+/// A call with everything that it needs.
+#[derive(Debug)]
+pub(super) enum Command {
+    Generate { input: NewKeyInput, once: Option<KeyId> },
+    List(PageInput),
+    Show(KeyId),
+    Update(KeyId, UpdateInput),
+    Extend(KeyId, Duration),
+    Rotate(KeyId, Duration),
+    Revoke(KeyId),
+    Delete(Vec<KeyId>),
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) enum Done {
+    Generated(IssuedKey),
+    /// An earlier call with the same `Idempotency-Key` has made it.
+    GeneratedBefore(KeyRecord),
+    Listed(Page),
+    Shown(KeyRecord),
+    Rotated(IssuedKey),
+    Deleted,
+}
+
+impl Command {
+    /// Reads what the route leaves open.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a body that is no JSON, and what is outside its limits.
+    pub(super) fn read(
+        route: Route,
+        headers: &HeaderMap,
+        query: Option<&str>,
+        body: &[u8],
+        caller: &Identity,
+        now: OffsetDateTime,
+    ) -> Result<Self, Rejection> {
+        Ok(match route {
+            Route::Generate => {
+                let input = NewKeyInput::read(body, caller.scopes(), now)?;
+                let once = once::key_id(headers, caller.owner()).map_err(invalid)?;
+                Self::Generate { input, once }
+            }
+            Route::List => Self::List(PageInput::read(query)?),
+            Route::DeleteMany => Self::Delete(input::read_ids(body)?),
+            Route::Show(id) => Self::Show(id),
+            Route::Update(id) => Self::Update(id, UpdateInput::read(body, caller.scopes())?),
+            Route::Delete(id) => Self::Delete(vec![id]),
+            Route::Extend(id) => Self::Extend(id, input::read_extension(body)?),
+            Route::Rotate(id) => Self::Rotate(id, input::read_rotation(body)?),
+            Route::Revoke(id) => {
+                input::read_nothing(body)?;
+                Self::Revoke(id)
+            }
+        })
+    }
+
+    /// Does it, and logs every change.
+    ///
+    /// # Errors
+    ///
+    /// Refuses what the manager refuses, and what would give a key more than the caller has.
+    pub(super) async fn execute(
+        self,
+        keys: KeyManager,
+        caller: Identity,
+    ) -> Result<Done, Rejection> {
+        let owner = caller.owner();
+        Ok(match self {
+            Self::Generate { input, once } => generate(&keys, &caller, &input, once).await?,
+            Self::List(page) => Done::Listed(keys.list(owner, page.after, page.limit).await?),
+            Self::Show(id) => Done::Shown(keys.get(owner, &id).await?),
+            Self::Update(id, input) => {
+                let before = keys.get(owner, &id).await?;
+                if input.enables {
+                    check_scopes(&before, &caller)?;
+                }
+                let after = keys.update(owner, &id, input.update).await?;
+                shown(Change::Update, &before, after, &caller)
+            }
+            Self::Extend(id, by) => {
+                let before = keys.get(owner, &id).await?;
+                check_scopes(&before, &caller)?;
+                let after = keys.extend(owner, &id, by).await?;
+                shown(Change::Extend, &before, after, &caller)
+            }
+            Self::Rotate(id, overlap) => {
+                check_scopes(&keys.get(owner, &id).await?, &caller)?;
+                let issued = keys.rotate(owner, &id, overlap).await?;
+                trace::changed(Change::Rotate, issued.record().id(), &caller);
+                // Somebody may have added scopes in between. Then the text is shown to nobody.
+                check_scopes(issued.record(), &caller)?;
+                Done::Rotated(issued)
+            }
+            Self::Revoke(id) => {
+                let before = keys.get(owner, &id).await?;
+                let after = keys.revoke(owner, &id).await?;
+                shown(Change::Revoke, &before, after, &caller)
+            }
+            Self::Delete(ids) => {
+                keys.delete(owner, &ids).await?;
+                ids.iter().for_each(|id| trace::changed(Change::Delete, id, &caller));
+                Done::Deleted
+            }
+        })
+    }
+}
+
+async fn generate(
+    keys: &KeyManager,
+    caller: &Identity,
+    input: &NewKeyInput,
+    once: Option<KeyId>,
+) -> Result<Done, Rejection> {
+    let owner = caller.owner();
+    let Some(id) = once else {
+        let issued = keys.generate(owner, input.draft()).await?;
+        trace::changed(Change::Generate, issued.record().id(), caller);
+        return Ok(Done::Generated(issued));
+    };
+    let error = match keys.generate(owner, input.draft().with_id(id.clone())).await {
+        Ok(issued) => {
+            trace::changed(Change::Generate, &id, caller);
+            return Ok(Done::Generated(issued));
+        }
+        Err(error) => error,
+    };
+    match error.kind() {
+        ManageErrorKind::Conflict => match found(keys, owner, &id).await? {
+            Some(record) if input.describes(&record) => Ok(Done::GeneratedBefore(record)),
+            Some(_) => Err(invalid(Violation::new(once::PLACE, "it was used for another key"))),
+            None => Err(error.into()),
+        },
+        // Everything else that can be outside its limits has been looked at.
+        ManageErrorKind::Invalid => Err(invalid(Violation::new(once::PLACE, error.text()))),
+        _ => Err(error.into()),
+    }
+}
+
+/// Logs the change, if there is one.
+fn shown(change: Change, before: &KeyRecord, after: KeyRecord, caller: &Identity) -> Done {
+    if after.version() != before.version() {
+        trace::changed(change, after.id(), caller);
+    }
+    Done::Shown(after)
+}
+
+async fn found(
+    keys: &KeyManager,
+    owner: &Owner,
+    id: &KeyId,
+) -> Result<Option<KeyRecord>, Rejection> {
+    match keys.get(owner, id).await {
+        Ok(record) => Ok(Some(record)),
+        Err(error) if error.kind() == ManageErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Nobody prolongs, switches on or gets the text of a key that may do more than they may.
+fn check_scopes(record: &KeyRecord, caller: &Identity) -> Result<(), Rejection> {
+    if caller.scopes().covers(record.scopes()) {
+        return Ok(());
+    }
+    let rejection = Rejection::new(RejectionKind::Forbidden).with_owner(caller.owner().clone());
+    let missing = record.scopes().iter().find(|scope| !caller.has_scope(scope));
+    Err(match missing {
+        Some(scope) => rejection.with_required_scope(scope.clone()),
+        None => rejection,
+    })
+}
+
+fn invalid(violation: Violation) -> Rejection {
+    Rejection::new(RejectionKind::Invalid).with_violations([violation])
+}

@@ -1,0 +1,428 @@
+use std::error::Error;
+
+use sqlx::{Row, query, query_scalar};
+use time::Duration;
+use tower_webhook::key::{
+    KeyManager, KeyStore, ManageErrorKind, NewKey, PageCursor, Scopes, SqliteKeyStore,
+    VerifyErrorKind, Write,
+};
+
+use crate::support::{Folder, at, connect, found, id, insert, owner, record};
+
+#[tokio::test]
+async fn a_key_lives_its_life_across_restarts() {
+    let folder = Folder::new();
+    let ann = owner("ann");
+    let keys = KeyManager::new(SqliteKeyStore::open(folder.file()).await.unwrap());
+    let issued = keys.generate(&ann, NewKey::new("laptop")).await.unwrap();
+    let key = issued.record().id().clone();
+
+    let keys = KeyManager::new(SqliteKeyStore::open(folder.file()).await.unwrap());
+    let first = issued.secret().expose_secret().as_bytes();
+    assert_eq!(keys.verifier().verify(first).await.unwrap().owner(), &ann);
+    let rotated = keys.rotate(&ann, &key, Duration::HOUR).await.unwrap();
+
+    let keys = KeyManager::new(SqliteKeyStore::open(folder.file()).await.unwrap());
+    let second = rotated.secret().expose_secret().as_bytes();
+    keys.verifier().verify(first).await.unwrap();
+    keys.verifier().verify(second).await.unwrap();
+    keys.revoke(&ann, &key).await.unwrap();
+
+    let keys = KeyManager::new(SqliteKeyStore::open(folder.file()).await.unwrap());
+    for text in [first, second] {
+        let refused = keys.verifier().verify(text).await.unwrap_err();
+        assert!(matches!(refused.kind(), VerifyErrorKind::Revoked | VerifyErrorKind::WrongSecret));
+    }
+    let revoked = keys.verifier().verify(second).await.unwrap_err();
+    assert_eq!(revoked.kind(), VerifyErrorKind::Revoked);
+    keys.delete(&ann, std::slice::from_ref(&key)).await.unwrap();
+    let deleted = keys.get(&ann, &key).await.unwrap_err();
+    assert_eq!(deleted.kind(), ManageErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_record_is_read_back_as_it_was() {
+    let folder = Folder::new();
+    let store = SqliteKeyStore::open(folder.file()).await.unwrap();
+    let digest = record("k", "ann", 0).digest().clone();
+    let full = record("k2", "Ann Lée \"quoted\" 日本", 7)
+        .with_name("it's 100 % \\ ünïcode")
+        .unwrap()
+        .with_scopes(Scopes::parse(["deploy", "read"]).unwrap())
+        .with_previous_digest(Some((digest, at(9))))
+        .with_not_before(Some(at(1)))
+        .with_expires_at(Some(at(2) + Duration::nanoseconds(1)))
+        .with_revoked_at(Some(at(3)))
+        .with_disabled(true)
+        .with_version(u64::MAX)
+        .with_metadata(Some(format!("{{\"a\": \"{}\\u0000\"}}", "x".repeat(60_000))))
+        .unwrap();
+    for record in [record("k1", "ann", 0), full] {
+        insert(&store, &record).await;
+        assert_eq!(found(&store, record.id().as_str()).await, Some(record.encode()));
+        let listed = store.list(record.owner(), None, 10).await.unwrap();
+        assert_eq!(listed.len(), 1);
+        assert_eq!(listed[0].encode(), record.encode());
+    }
+}
+
+#[tokio::test]
+async fn a_version_is_compared_in_all_its_64_bits() {
+    let store = SqliteKeyStore::in_memory().await.unwrap();
+    let old = record("k", "ann", 0).with_version(u64::MAX - 1);
+    insert(&store, &old).await;
+    for wrong in [0, 1, u64::MAX, u64::MAX - 2, (u64::MAX - 1) / 2, i64::MAX as u64] {
+        assert_eq!(store.replace(old.clone(), wrong).await.unwrap(), Write::Conflict, "{wrong}");
+    }
+    let new = old.with_version(u64::MAX);
+    assert_eq!(store.replace(new.clone(), u64::MAX - 1).await.unwrap(), Write::Done);
+    assert_eq!(found(&store, "k").await, Some(new.encode()));
+}
+
+#[tokio::test]
+async fn records_are_listed_by_time_to_the_nanosecond_and_then_by_id() {
+    let folder = Folder::new();
+    let store = SqliteKeyStore::open(folder.file()).await.unwrap();
+    let years = [-62_167_219_200, -1, 0, 1, 1_700_000_000, 253_402_300_798];
+    let steps = [0, 1, 10, 100_000_000, 120_000_000, 999_999_999];
+    let mut expected = Vec::new();
+    for second in years {
+        for nanosecond in steps {
+            for key in ["Z", "a", "b.", "b:", "b-1", "b_1", "b1"] {
+                let key = format!("{key}.{second}.{nanosecond}");
+                let made = at(second) + Duration::nanoseconds(nanosecond);
+                let digest = record("k", "ann", 0).digest().clone();
+                let record =
+                    tower_webhook::key::KeyRecord::new(id(&key), owner("ann"), "a", digest, made);
+                let record = record.unwrap();
+                insert(&store, &record).await;
+                expected.push(PageCursor::of(&record));
+            }
+        }
+    }
+    expected.sort();
+    for limit in [1, 7, 1000] {
+        let mut listed = Vec::new();
+        loop {
+            let page = store.list(&owner("ann"), listed.last(), limit).await.unwrap();
+            assert!(page.len() <= limit);
+            listed.extend(page.iter().map(PageCursor::of));
+            if page.len() < limit {
+                break;
+            }
+        }
+        assert_eq!(listed, expected, "{limit}");
+    }
+    assert!(store.list(&owner("ann"), None, 0).await.unwrap().is_empty());
+    let last = expected.last();
+    assert!(store.list(&owner("ann"), last, usize::MAX).await.unwrap().is_empty());
+    assert!(store.list(&owner("bob"), None, 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn pages_are_stable_while_keys_are_added_and_removed() {
+    let folder = Folder::new();
+    let store = SqliteKeyStore::open(folder.file()).await.unwrap();
+    for second in 0..40 {
+        insert(&store, &record(&format!("old{second}"), "ann", second * 10)).await;
+    }
+    let writer = {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for second in 0..60 {
+                insert(&store, &record(&format!("new{second}"), "ann", second * 7 + 1)).await;
+                let gone = [id(&format!("new{second}"))];
+                if second % 2 == 0 {
+                    assert_eq!(store.remove(&owner("ann"), &gone).await.unwrap(), Write::Done);
+                }
+            }
+        })
+    };
+    while !writer.is_finished() {
+        let mut seen: Vec<PageCursor> = Vec::new();
+        loop {
+            let page = store.list(&owner("ann"), seen.last(), 3).await.unwrap();
+            if page.is_empty() {
+                break;
+            }
+            seen.extend(page.iter().map(PageCursor::of));
+        }
+        assert!(seen.is_sorted_by(|a, b| a < b));
+        let old = seen.iter().filter(|cursor| cursor.id().as_str().starts_with("old")).count();
+        assert_eq!(old, 40);
+    }
+    writer.await.unwrap();
+}
+
+#[tokio::test]
+async fn keys_are_removed_together_or_not_at_all() {
+    let folder = Folder::new();
+    let store = SqliteKeyStore::open(folder.file()).await.unwrap();
+    for key in ["a", "b", "c"] {
+        insert(&store, &record(key, "ann", 0)).await;
+    }
+    insert(&store, &record("d", "bob", 0)).await;
+    let ann = owner("ann");
+    for wrong in [vec!["a", "missing"], vec!["a", "b", "d"], vec!["d"], vec!["a", "A"]] {
+        let ids: Vec<_> = wrong.iter().map(|key| id(key)).collect();
+        assert_eq!(store.remove(&ann, &ids).await.unwrap(), Write::Conflict, "{wrong:?}");
+        assert_eq!(store.list(&ann, None, 10).await.unwrap().len(), 3);
+    }
+    assert_eq!(store.remove(&ann, &[]).await.unwrap(), Write::Done);
+    assert_eq!(store.remove(&ann, &[id("a"), id("b"), id("a")]).await.unwrap(), Write::Done);
+    assert_eq!(store.list(&ann, None, 10).await.unwrap().len(), 1);
+    assert!(found(&store, "d").await.is_some());
+}
+
+#[tokio::test]
+async fn a_record_that_changes_its_owner_and_time_moves_in_the_lists() {
+    let store = SqliteKeyStore::in_memory().await.unwrap();
+    insert(&store, &record("a", "ann", 5)).await;
+    insert(&store, &record("b", "bob", 3)).await;
+
+    let moved = record("a", "bob", 2).with_version(2);
+    assert_eq!(store.replace(moved, 1).await.unwrap(), Write::Done);
+
+    assert!(store.list(&owner("ann"), None, 10).await.unwrap().is_empty());
+    let listed = store.list(&owner("bob"), None, 10).await.unwrap();
+    assert_eq!(listed.iter().map(|record| record.id().as_str()).collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_changes_to_one_version_one_wins() {
+    let folder = Folder::new();
+    let one = SqliteKeyStore::open(folder.file()).await.unwrap();
+    let two = SqliteKeyStore::open(folder.file()).await.unwrap();
+    insert(&one, &record("k", "ann", 0)).await;
+    for version in 1..20 {
+        let changes = (0..16).map(|number| {
+            let store = if number % 2 == 0 { one.clone() } else { two.clone() };
+            let new = record("k", "ann", 0).with_version(version + 1);
+            let new = new.with_name(number.to_string()).unwrap();
+            tokio::spawn(async move { store.replace(new, version).await.unwrap() })
+        });
+        let mut done = 0;
+        for change in futures_util::future::join_all(changes).await {
+            done += usize::from(change.unwrap() == Write::Done);
+        }
+        assert_eq!(done, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_key_is_refused_by_every_verification_that_starts_later() {
+    let folder = Folder::new();
+    let ann = owner("ann");
+    for round in 0..10 {
+        let one = KeyManager::new(SqliteKeyStore::open(folder.file()).await.unwrap());
+        let two = KeyManager::new(SqliteKeyStore::open(folder.file()).await.unwrap());
+        let issued = one.generate(&ann, NewKey::new("laptop")).await.unwrap();
+        let key = issued.record().id().clone();
+        let text = issued.secret().expose_secret().to_owned();
+        let revoked = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let mut tasks = Vec::new();
+        for _ in 0..3 {
+            let (keys, ann, key) = (one.clone(), ann.clone(), key.clone());
+            tasks.push(tokio::spawn(async move {
+                // A rotation that comes too late, or that others are in the way of, is refused.
+                for _ in 0..5 {
+                    let _ = keys.rotate(&ann, &key, Duration::HOUR).await;
+                }
+            }));
+            let (verifier, text, revoked) = (two.verifier(), text.clone(), revoked.clone());
+            tasks.push(tokio::spawn(async move {
+                for _ in 0..50 {
+                    let late = revoked.load(std::sync::atomic::Ordering::SeqCst);
+                    let verdict = verifier.verify(text.as_bytes()).await;
+                    match verdict {
+                        Ok(_) => assert!(!late, "a revoked key was accepted"),
+                        Err(error) => {
+                            assert_ne!(error.kind(), VerifyErrorKind::StoreUnavailable);
+                        }
+                    }
+                }
+            }));
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(round * 3)).await;
+        loop {
+            match one.revoke(&ann, &key).await {
+                Ok(_) => break,
+                Err(error) => assert_eq!(error.kind(), ManageErrorKind::Conflict),
+            }
+        }
+        revoked.store(true, std::sync::atomic::Ordering::SeqCst);
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert!(one.get(&ann, &key).await.unwrap().revoked_at().is_some());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_are_dropped_leave_nothing_behind() {
+    let folder = Folder::new();
+    let store = SqliteKeyStore::open(folder.file()).await.unwrap().with_max_calls(20_000);
+    for number in 0..50 {
+        insert(&store, &record(&format!("k{number}"), "ann", number)).await;
+    }
+    let mut tasks = Vec::new();
+    for task in 0..20_u64 {
+        let store = store.clone();
+        tasks.push(tokio::spawn(async move {
+            for step in 0..500_u64 {
+                let number = (task * 31 + step * 17) % 60;
+                let key = id(&format!("k{number}"));
+                let find = store.find(&key);
+                let patience = std::time::Duration::from_micros(step * 7 % 400);
+                if let Ok(found) = tokio::time::timeout(patience, find).await {
+                    let found = found.unwrap();
+                    assert_eq!(found.is_some(), number < 50);
+                    assert!(found.is_none_or(|record| *record.id() == key));
+                }
+                if step % 50 == 0 {
+                    let write = store.insert(record(&format!("n{task}.{step}"), "ann", 0));
+                    let _ = tokio::time::timeout(patience, write).await;
+                }
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    // Those that nobody waits for go on, one after the other. This one is the last.
+    insert(&store, &record("last", "ann", 0)).await;
+    for number in 0..50 {
+        assert!(found(&store, &format!("k{number}")).await.is_some());
+    }
+    let listed = store.list(&owner("ann"), None, 1000).await.unwrap();
+    assert_eq!(listed.len(), 50 + 200 + 1);
+}
+
+#[tokio::test]
+async fn the_columns_show_what_is_in_the_record_and_cannot_be_written() {
+    let folder = Folder::new();
+    let store = SqliteKeyStore::open(folder.file()).await.unwrap();
+    let made = record("k1", "ann", 0).with_expires_at(Some(at(60))).with_disabled(true);
+    insert(&store, &made).await;
+    let mut connection = connect(&folder.file()).await;
+
+    let row = query(
+        "SELECT id, owner, name, created_at, expires_at, disabled, revoked_at, version FROM keys",
+    );
+    let row = row.fetch_one(&mut connection).await.unwrap();
+    let text = |column| row.get::<Option<String>, _>(column);
+    assert_eq!(text("id").as_deref(), Some("k1"));
+    assert_eq!(text("owner").as_deref(), Some("ann"));
+    assert_eq!(text("name").as_deref(), Some("laptop"));
+    assert_eq!(text("created_at").as_deref(), Some("1970-01-01T00:00:00.000000000Z"));
+    assert_eq!(text("expires_at").as_deref(), Some("1970-01-01T00:01:00Z"));
+    assert!(row.get::<bool, _>("disabled"));
+    assert_eq!(text("revoked_at"), None);
+    assert_eq!(row.get::<i64, _>("version"), 1);
+
+    for column in ["owner", "created_at", "expires_at", "disabled", "revoked_at", "version"] {
+        let update = sqlx::AssertSqlSafe(format!("UPDATE keys SET {column} = NULL"));
+        assert!(query(update).execute(&mut connection).await.is_err(), "{column}");
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_somebody_else_changed_is_an_error_and_no_unknown_key() {
+    let changes = [
+        "UPDATE keys SET record = replace(record, 'ann', 'eve')",
+        "UPDATE keys SET record = replace(record, '\"disabled\":false', '\"disabled\":true')",
+        "UPDATE keys SET record = replace(record, '\"schema\":1', '\"schema\":2')",
+        "UPDATE keys SET record = json_remove(record, '$.expires_at')",
+        "UPDATE keys SET checksum = 0",
+        "UPDATE keys SET id = 'k2'; UPDATE keys SET id = 'k1' WHERE id = 'k2'; \
+         UPDATE keys SET checksum = checksum + 1",
+    ];
+    for change in changes {
+        let folder = Folder::new();
+        let store = SqliteKeyStore::open(folder.file()).await.unwrap();
+        insert(&store, &record("k1", "ann", 0)).await;
+        let mut connection = connect(&folder.file()).await;
+        sqlx::raw_sql(change).execute(&mut connection).await.unwrap();
+
+        assert!(store.find(&id("k1")).await.is_err(), "{change}");
+        let new = record("k1", "ann", 0).with_version(2);
+        assert!(store.replace(new, 1).await.is_err(), "{change}");
+        assert!(SqliteKeyStore::open(folder.file()).await.is_err(), "{change}");
+    }
+
+    // The record of one key under the id of another.
+    let folder = Folder::new();
+    let store = SqliteKeyStore::open(folder.file()).await.unwrap();
+    insert(&store, &record("k1", "ann", 0)).await;
+    let mut connection = connect(&folder.file()).await;
+    query("UPDATE keys SET id = 'k2'").execute(&mut connection).await.unwrap();
+    assert!(store.find(&id("k2")).await.is_err());
+    assert!(store.list(&owner("ann"), None, 1).await.is_ok());
+    assert!(SqliteKeyStore::open(folder.file()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_missing_table_is_an_error_and_no_unknown_key() {
+    let folder = Folder::new();
+    let store = SqliteKeyStore::open(folder.file()).await.unwrap();
+    let mut connection = connect(&folder.file()).await;
+    query("DROP TABLE keys").execute(&mut connection).await.unwrap();
+
+    let error = store.find(&id("k1")).await.unwrap_err();
+
+    assert_eq!(error.to_string(), "the key store cannot answer");
+    assert!(error.source().unwrap().to_string().contains("no such table"));
+    assert!(store.list(&owner("ann"), None, 1).await.is_err());
+    assert!(store.insert(record("k1", "ann", 0)).await.is_err());
+    assert!(store.remove(&owner("ann"), &[id("k1")]).await.is_err());
+}
+
+#[tokio::test]
+async fn synchronous_writes_to_a_write_ahead_log_are_on() {
+    let folder = Folder::new();
+    let _store = SqliteKeyStore::open(folder.file()).await.unwrap();
+    let mut connection = connect(&folder.file()).await;
+    let mode: String =
+        query_scalar("PRAGMA journal_mode").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(mode, "wal");
+}
+
+#[test]
+fn outside_of_a_runtime_a_call_is_an_error() {
+    let folder = Folder::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let store = runtime.block_on(SqliteKeyStore::open(folder.file())).unwrap();
+    runtime.block_on(insert(&store, &record("k1", "ann", 0)));
+    drop(runtime);
+
+    let error = futures_util::FutureExt::now_or_never(store.find(&id("k1"))).unwrap().unwrap_err();
+    assert!(error.source().unwrap().to_string().contains("runtime"));
+    let opened = futures_util::FutureExt::now_or_never(SqliteKeyStore::open(folder.file()));
+    assert!(opened.unwrap().is_err());
+
+    // Another runtime can go on with the same store.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    assert!(runtime.block_on(found(&store, "k1")).is_some());
+}
+
+#[test]
+fn a_runtime_that_ends_during_calls_leaves_a_whole_file() {
+    let folder = Folder::new();
+    for round in 0..10 {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let file = folder.file();
+        runtime.spawn(async move {
+            let store = SqliteKeyStore::open(file).await.unwrap();
+            for number in 0.. {
+                insert(&store, &record(&format!("{round}.{number}"), "ann", 0)).await;
+            }
+        });
+        std::thread::sleep(std::time::Duration::from_millis(20 + round * 5));
+        drop(runtime);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = SqliteKeyStore::open(folder.file()).await.unwrap();
+        assert!(!store.list(&owner("ann"), None, 10_000).await.unwrap().is_empty());
+    });
+}
