@@ -1,8 +1,11 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::SystemTime;
 
 use time::OffsetDateTime;
+
+use crate::key::Moment;
 
 /// Where the current time comes from.
 ///
@@ -43,7 +46,15 @@ impl Clock {
     pub fn now(&self) -> OffsetDateTime {
         match &self.0 {
             Some(now) => now(),
-            None => never_before(OffsetDateTime::now_utc(), &FLOOR),
+            None => self.moment().time(),
+        }
+    }
+
+    /// The same, in the form that rules compare.
+    pub(crate) fn moment(&self) -> Moment {
+        match &self.0 {
+            Some(now) => Moment::new(now()),
+            None => never_before(Moment::of_system(SystemTime::now()), &FLOOR),
         }
     }
 }
@@ -56,17 +67,13 @@ impl fmt::Debug for Clock {
 
 /// Raises `now` to the floor, and the floor to `now`. The floor has whole seconds, so that it is
 /// written once a second and not once a request.
-fn never_before(now: OffsetDateTime, floor: &AtomicI64) -> OffsetDateTime {
-    let second = now.unix_timestamp();
+fn never_before(now: Moment, floor: &AtomicI64) -> Moment {
+    let second = now.seconds();
     let latest = floor.load(Ordering::Relaxed);
     if second > latest {
         floor.fetch_max(second, Ordering::Relaxed);
-        return now;
     }
-    if second == latest {
-        return now;
-    }
-    OffsetDateTime::from_unix_timestamp(latest).unwrap_or(now)
+    if second < latest { Moment::pack(latest, 0) } else { now }
 }
 
 #[cfg(test)]
@@ -75,16 +82,20 @@ mod tests {
 
     use super::*;
 
+    fn at(time: OffsetDateTime, floor: &AtomicI64) -> OffsetDateTime {
+        never_before(Moment::new(time), floor).time()
+    }
+
     #[test]
     fn the_system_clock_does_not_step_back() {
         let floor = AtomicI64::new(i64::MIN);
         let noon = OffsetDateTime::UNIX_EPOCH + Duration::hours(12);
 
-        assert_eq!(never_before(noon, &floor), noon);
-        assert_eq!(never_before(noon - Duration::HOUR, &floor), noon);
+        assert_eq!(at(noon, &floor), noon);
+        assert_eq!(at(noon - Duration::HOUR, &floor), noon);
         let later = noon + Duration::milliseconds(1500);
-        assert_eq!(never_before(later, &floor), later);
-        assert_eq!(never_before(noon - Duration::HOUR, &floor), noon + Duration::SECOND);
+        assert_eq!(at(later, &floor), later);
+        assert_eq!(at(noon - Duration::HOUR, &floor), noon + Duration::SECOND);
     }
 
     #[test]
@@ -92,6 +103,14 @@ mod tests {
         let floor = AtomicI64::new(i64::MIN);
         let early = OffsetDateTime::UNIX_EPOCH - Duration::days(10_000);
 
-        assert_eq!(never_before(early, &floor), early);
+        assert_eq!(at(early, &floor), early);
+    }
+
+    #[test]
+    fn the_system_clock_tells_the_time() {
+        let before = OffsetDateTime::now_utc();
+        let now = Clock::system().now();
+
+        assert!(before <= now && now <= OffsetDateTime::now_utc());
     }
 }

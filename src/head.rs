@@ -1,3 +1,5 @@
+use std::fmt;
+
 use http::request::Parts;
 use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
 
@@ -5,7 +7,9 @@ use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
 ///
 /// It is made of a whole [`Request`] or of [`Parts`], whichever is at hand, so that looking costs no
 /// move of the request.
-#[derive(Clone, Copy, Debug)]
+///
+/// `Debug` leaves the target and the values of the headers out: credentials stand in both.
+#[derive(Clone, Copy)]
 pub struct RequestHead<'a> {
     method: &'a Method,
     uri: &'a Uri,
@@ -67,6 +71,16 @@ impl<'a> From<&'a Parts> for RequestHead<'a> {
             headers: &parts.headers,
             extensions: &parts.extensions,
         }
+    }
+}
+
+impl fmt::Debug for RequestHead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestHead")
+            .field("method", &self.method)
+            .field("version", &self.version)
+            .field("header_names", &self.headers.keys().collect::<Vec<_>>())
+            .finish_non_exhaustive()
     }
 }
 

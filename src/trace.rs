@@ -44,7 +44,9 @@ pub fn request_span<B>(
     let keys = keys.into();
     move |request| {
         let path = request.uri().path();
-        let redacted = keys.redact(path);
+        // A placement in the path decodes it, so an encoded key is a key as well.
+        let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
+        let redacted = keys.redact(&decoded);
         tracing::info_span!(
             target: "tower_webhook",
             "request",

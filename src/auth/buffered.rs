@@ -67,7 +67,8 @@ impl<S> Layer<S> for BufferedAuthLayer {
     fn layer(&self, inner: S) -> Self::Service {
         let needs_body = self.auth.gate().all_credentials().any(Credentials::need_body);
         let max_bytes = self.buffer.max_bytes().min(self.pre_auth_max_bytes);
-        let before = self.buffer.clone().with_max_bytes(max_bytes).with_enabled(needs_body);
+        let before = self.buffer.clone().with_max_bytes(max_bytes).with_identity_coding_only();
+        let before = before.with_enabled(needs_body);
         before.layer(self.auth.layer(self.buffer.layer(inner)))
     }
 }

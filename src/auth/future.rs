@@ -138,7 +138,10 @@ impl<S, B> Waiting<S, B> {
             let (mut parts, decision) = ready!(decision.as_mut().poll(cx));
             if let Some((_, body)) = self.undecided.take() {
                 match decision {
-                    Err(rejection) => return Poll::Ready(Ok(self.refuse(&rejection))),
+                    Err(rejection) => {
+                        let rejection = rejection.in_answer_to(&parts.method);
+                        return Poll::Ready(Ok(self.refuse(&rejection)));
+                    }
                     Ok(admission) => {
                         self.by_target = admission.by_target();
                         self.gate.enter(&mut parts, admission);
@@ -150,7 +153,12 @@ impl<S, B> Waiting<S, B> {
         if self.service.poll_ready(cx)?.is_pending() {
             let patience = self.patience.get_or_insert_with(|| self.gate.patience());
             ready!(patience.as_mut().poll(cx));
-            return Poll::Ready(Ok(self.refuse(&Rejection::new(RejectionKind::AtCapacity))));
+            let rejection = Rejection::new(RejectionKind::AtCapacity);
+            let rejection = match &self.request {
+                Some(request) => rejection.in_answer_to(request.method()),
+                None => rejection,
+            };
+            return Poll::Ready(Ok(self.refuse(&rejection)));
         }
         let request = self.request.take().expect("polled after completion");
         let future = self.service.call(request);

@@ -32,7 +32,8 @@
 //! | put on | guarded | not guarded |
 //! |---|---|---|
 //! | `Router::route_layer` | the routes added before it | the fallback (404 without authentication) |
-//! | `Router::layer` | the routes added before it, and the fallback | routes added after it |
+//! | `Router::layer` | the routes added before it, and the fallback | routes and fallbacks added after it |
+//! | `Router::layer` on a router that is nested later | the same, of that router | the fallback, if it has none of its own |
 //! | around the router (`layer.layer(router)`) | everything; path placements are hidden from routing | |
 //!
 //! # Examples

@@ -3,7 +3,7 @@ use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use tower_service::Service;
 
 use super::ResponseFuture;
@@ -63,13 +63,13 @@ where
         let head = RequestHead::from(&request);
         let gate = &self.gate;
         let (policy, progress) = match gate.resolve_ready(head) {
-            Some(Err(rejection)) => return self.refuse(&rejection),
+            Some(Err(rejection)) => return self.refuse(rejection, head.method()),
             Some(Ok(policy)) => {
                 let progress = gate.admit_ready(&policy, head);
                 if let Progress::Decided(decision) = progress {
                     return match decision {
                         Ok(admission) => self.enter(request, admission),
-                        Err(rejection) => self.refuse(&rejection),
+                        Err(rejection) => self.refuse(rejection, head.method()),
                     };
                 }
                 (Some(policy.into_owned()), Some(progress))
@@ -99,11 +99,15 @@ where
 }
 
 impl<S> Auth<S> {
-    fn refuse<B, ResBody>(&self, rejection: &Rejection) -> ResponseFuture<S, B, ResBody>
+    fn refuse<B, ResBody>(
+        &self,
+        rejection: Rejection,
+        method: &Method,
+    ) -> ResponseFuture<S, B, ResBody>
     where
         S: Service<Request<B>, Response = Response<ResBody>>,
     {
-        ResponseFuture::response(self.gate.respond().refuse(rejection))
+        ResponseFuture::response(self.gate.respond().refuse(&rejection.in_answer_to(method)))
     }
 
     /// Calls the inner service, now if it is ready.

@@ -37,7 +37,7 @@ fn parse_length(digits: &[u8]) -> Option<u64> {
 }
 
 /// Whether the body is sent as it is (RFC 9110, section 8.4). An empty list element is not `identity`.
-pub(super) fn is_identity_coded(headers: &HeaderMap) -> bool {
+pub(crate) fn is_identity_coded(headers: &HeaderMap) -> bool {
     headers.get_all(CONTENT_ENCODING).iter().all(|value| {
         value
             .as_bytes()

@@ -92,7 +92,8 @@ where
                             State::Ready { request, inner }
                         }
                         (Err(error), Some((parts, _))) => {
-                            State::Refuse { rejection: error.into_rejection(parts.version) }
+                            let rejection = error.into_rejection(parts.version);
+                            State::Refuse { rejection: rejection.in_answer_to(&parts.method) }
                         }
                         (_, None) => polled_again(),
                     }

@@ -100,5 +100,5 @@ pub use self::layer::BufferLayer;
 pub use self::replay::ReplayBody;
 pub use self::service::Buffer;
 
-pub(crate) use self::framing::rewrite;
+pub(crate) use self::framing::{is_identity_coded, rewrite};
 pub(crate) use self::read::{BodyLimits, Collected, ReadBody};

@@ -72,7 +72,8 @@ where
         }
         let (parts, body) = request.into_parts();
         if shared.identity_coding_only && !is_identity_coded(&parts.headers) {
-            let mut rejection = Rejection::new(RejectionKind::UnsupportedContentCoding);
+            let rejection = Rejection::new(RejectionKind::UnsupportedContentCoding);
+            let mut rejection = rejection.in_answer_to(&parts.method);
             if !body.is_end_stream() {
                 rejection = with_unread_body(rejection, parts.version);
             }

@@ -76,7 +76,7 @@ fn is_pair_named(piece: &[u8], name: &str) -> bool {
 }
 
 /// Iterator of [`pairs`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Pairs<'a>(&'a [u8]);
 
 impl<'a> Iterator for Pairs<'a> {
@@ -149,6 +149,12 @@ impl<'a> Pair<'a> {
     #[must_use]
     pub fn is_named(&self, name: &str) -> bool {
         *self.name() == *name.as_bytes()
+    }
+}
+
+impl std::fmt::Debug for Pairs<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pairs").finish_non_exhaustive()
     }
 }
 

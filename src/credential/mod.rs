@@ -50,6 +50,8 @@ pub use self::error::{FindError, FindErrorKind};
 pub use self::placement::{Placement, PlacementKind};
 pub use self::secret::Secret;
 
+pub(crate) use self::scrub::redact_target;
+
 use self::placement::Place;
 use crate::config::ConfigError;
 use crate::content::ContentLimits;

@@ -40,13 +40,16 @@ impl PathTemplate {
     }
 
     /// The target with the credential replaced; `None` if there is none in it.
-    pub(super) fn scrub(&self, uri: &Uri) -> Option<Uri> {
-        let path = uri.path();
-        let raw = self.raw(path)?;
-        // `raw` is a part of `path`, so its place follows from the two addresses.
-        let start = raw.as_ptr() as usize - path.as_ptr() as usize;
-        let before = path.get(..start)?;
-        let after = path.get(start.checked_add(raw.len())?..)?;
+    ///
+    /// `path` is the path of the request. A target from before a router took a prefix away ends with it.
+    pub(super) fn scrub(&self, uri: &Uri, path: &str) -> Option<Uri> {
+        let whole = uri.path();
+        let raw = whole.strip_suffix(path).and_then(|prefix| self.raw(whole.get(prefix.len()..)?));
+        let raw = raw.or_else(|| self.raw(whole))?;
+        // `raw` is a part of `whole`, so its place follows from the two addresses.
+        let start = raw.as_ptr() as usize - whole.as_ptr() as usize;
+        let before = whole.get(..start)?;
+        let after = whole.get(start.checked_add(raw.len())?..)?;
         let mut target = format!("{before}{REDACTED}{after}");
         if let Some(query) = uri.query() {
             target.push('?');
@@ -129,12 +132,20 @@ mod tests {
     fn only_the_credential_is_replaced() {
         let template = PathTemplate::new("/hook/{key}/run").unwrap();
         let cases = [
-            ("/hook/abc/run?b=2&a=%31", Some("/hook/redacted/run?b=2&a=%31")),
-            ("http://host:1/hook/abc/run", Some("http://host:1/hook/redacted/run")),
-            ("/other", None),
+            ("/hook/abc/run?b=2&a=%31", "/hook/abc/run", Some("/hook/redacted/run?b=2&a=%31")),
+            (
+                "http://host:1/hook/abc/run",
+                "/hook/abc/run",
+                Some("http://host:1/hook/redacted/run"),
+            ),
+            ("/api/v1/hook/abc/run?b", "/hook/abc/run", Some("/api/v1/hook/redacted/run?b")),
+            ("/hook/abc/run", "/run", Some("/hook/redacted/run")),
+            ("/hook/abc/run", "/elsewhere", Some("/hook/redacted/run")),
+            ("/api/v1/hook/abc/run", "/elsewhere", None),
+            ("/other", "/other", None),
         ];
-        for (uri, expected) in cases {
-            let scrubbed = template.scrub(&uri.parse().unwrap());
+        for (uri, path, expected) in cases {
+            let scrubbed = template.scrub(&uri.parse().unwrap(), path);
             assert_eq!(scrubbed.map(|uri| uri.to_string()).as_deref(), expected, "{uri}");
         }
     }

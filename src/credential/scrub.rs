@@ -29,8 +29,11 @@ impl Credentials {
                 }
                 Place::Cookie(name) => remove_cookie(head.headers_mut(), name.as_bytes()),
                 Place::Query(name) => rewrite_targets(head, |uri| without_parameter(uri, name)),
-                Place::Path(template) => rewrite_targets(head, |uri| template.scrub(uri)),
-                Place::Body(name) => scrub_body(head, name, &self.limits),
+                Place::Path(template) => {
+                    let path = head.uri_mut().path().to_owned();
+                    rewrite_targets(head, |uri| template.scrub(uri, &path));
+                }
+                Place::Body(name) => scrub_body(head, name),
                 Place::Custom(custom) => {
                     if let Some(scrub) = &custom.scrub {
                         scrub_custom(head, scrub.as_ref());
@@ -81,15 +84,32 @@ fn remove_cookie(headers: &mut HeaderMap, name: &[u8]) {
 
 /// Applies a change to `uri()` and to every copy of the target that is known to be in the extensions.
 fn rewrite_targets(head: &mut impl HeadMut, scrub: impl Fn(&Uri) -> Option<Uri>) {
-    if let Some(scrubbed) = scrub(head.uri_mut()) {
+    let scrubbed = scrub(head.uri_mut());
+    #[cfg(feature = "axum-original-uri")]
+    {
+        let change = scrubbed.as_ref().map(|new| (head.uri_mut().clone(), new));
+        if let Some(original) = head.extensions_mut().get_mut::<axum::extract::OriginalUri>() {
+            let nested = change.and_then(|(old, new)| with_prefix_of(original, &old, new));
+            if let Some(scrubbed) = nested.or_else(|| scrub(original)) {
+                original.0 = scrubbed;
+            }
+        }
+    }
+    if let Some(scrubbed) = scrubbed {
         *head.uri_mut() = scrubbed;
     }
-    #[cfg(feature = "axum-original-uri")]
-    if let Some(original) = head.extensions_mut().get_mut::<axum::extract::OriginalUri>()
-        && let Some(scrubbed) = scrub(&original.0)
-    {
-        original.0 = scrubbed;
-    }
+}
+
+/// The new target behind the prefix that a nested router has taken off.
+#[cfg(feature = "axum-original-uri")]
+fn with_prefix_of(original: &Uri, old: &Uri, new: &Uri) -> Option<Uri> {
+    let prefix = original.path().strip_suffix(old.path())?;
+    with_path_and_query(original, format!("{prefix}{}", new.path_and_query()?))
+}
+
+/// Takes credentials out of the target that stand in a place where nobody looked for them.
+pub(crate) fn redact_target(head: &mut impl HeadMut, redact: &dyn Fn(&str) -> Option<String>) {
+    rewrite_targets(head, |uri| with_path_and_query(uri, redact(uri.path_and_query()?.as_str())?));
 }
 
 fn without_parameter(uri: &Uri, name: &str) -> Option<Uri> {
@@ -114,12 +134,14 @@ fn scrub_custom(head: &mut impl HeadMut, scrub: &dyn Fn(&mut Request<()>)) {
     mem::swap(request.extensions_mut(), head.extensions_mut());
 }
 
-fn scrub_body(head: &mut impl HeadMut, name: &str, limits: &ContentLimits) {
+fn scrub_body(head: &mut impl HeadMut, name: &str) {
     let Some(buffered) = head.extensions_mut().get::<BufferedBody>().cloned() else { return };
     let Ok(media) = MediaType::from_headers(head.headers_mut()) else { return };
     let bytes = buffered.bytes();
-    // A body that cannot be read was refused where it mattered. On a public route it is passed on.
-    let Ok(kept) = remove_field(&media, &bytes, name, limits) else { return };
+    // Under no limits: a body that is within those of somebody further in must not keep its credential.
+    // One that is malformed was refused where it mattered, and on a public route is passed on.
+    let limits = ContentLimits::unlimited();
+    let Ok(kept) = remove_field(&media, &bytes, name, &limits) else { return };
     if kept.len() != bytes.len() {
         body::rewrite(head.headers_mut(), &buffered, kept);
     }

@@ -229,6 +229,19 @@ fn body_fields() {
 }
 
 #[test]
+fn a_body_over_the_limits_of_a_search_is_scrubbed_all_the_same() {
+    let limits = ContentLimits::new().with_fields(2);
+    let credentials = one(Placement::body("key").unwrap()).with_content_limits(limits);
+    let mut request = with_body("POST", "application/x-www-form-urlencoded", "a=1&b=2&key=k&c=3");
+
+    assert_eq!(find(&credentials, &request), Err(FindErrorKind::Unreadable));
+    credentials.scrub(&mut request);
+
+    let body = request.extensions().get::<BufferedBody>().unwrap().bytes();
+    assert_eq!(body, "a=1&b=2&c=3");
+}
+
+#[test]
 fn a_custom_placement_finds_counts_and_scrubs() {
     let custom = Placement::custom(|head| {
         head.headers()

@@ -7,7 +7,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_ENCODING;
 use http::request::Parts;
 use http::{HeaderName, Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
@@ -21,9 +20,10 @@ use super::{Executor, Invocation, ResponseShape};
 use crate::auth::{AuthLayer, BoxError, Gate, protect_target};
 use crate::body::{self, BodyLimits, BufferedBody, ReadBody};
 use crate::config::ConfigError;
+use crate::credential::redact_target;
 use crate::envelope::{Envelope, EnvelopeBuilder, EnvelopeInput};
 use crate::identity::Identity;
-use crate::rejection::{Rejection, RejectionKind};
+use crate::rejection::{Rejection, RejectionKind, without_content};
 use crate::timer::{SystemTimer, Timer, within};
 use crate::trace;
 
@@ -192,10 +192,12 @@ where
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
         let shared = Arc::clone(&self.shared);
         ResponseFuture(Box::pin(async move {
+            let is_head = request.method() == Method::HEAD;
             let response = match shared.serve(request).await {
                 Ok(response) => response,
                 Err(rejection) => shared.gate.respond().response(&rejection),
             };
+            let response = if is_head { without_content(response) } else { response };
             response.map(|bytes| ResponseBody(Some(bytes)))
         }))
     }
@@ -226,14 +228,18 @@ impl Shared {
         let admission = self.gate.admit(&policy, (&parts).into()).await?;
         let by_target = admission.by_target();
         let identity = admission.identity.clone();
-        self.gate.enter(&mut parts, admission);
 
         check_coding(&parts)?;
-        let bytes = match (unread, parts.extensions.get::<BufferedBody>()) {
-            (Some(body), _) => self.read(&parts, body, self.body).await?.bytes,
-            (None, Some(buffered)) => buffered.bytes(),
-            (None, None) => Bytes::new(),
-        };
+        if let Some(body) = unread {
+            let collected = self.read(&parts, body, self.body).await?;
+            parts.extensions.insert(BufferedBody::new(collected));
+        }
+        // Not before the body is there: what stands in a place of the body is removed too, whoever may call.
+        self.gate.enter(&mut parts, admission);
+        if let Some(keys) = self.gate.keys() {
+            redact_target(&mut parts, &|text| keys.redact(text));
+        }
+        let bytes = parts.extensions.get().map(BufferedBody::bytes).unwrap_or_default();
         let envelope = self.build(&parts, &bytes, identity.as_ref())?;
 
         let hook = policy.hook_name();
@@ -309,9 +315,7 @@ impl Shared {
 
 /// No coding is undone here: an executor would be given bytes that it cannot read.
 fn check_coding(parts: &Parts) -> Result<(), Rejection> {
-    let is_identity =
-        |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
-    if parts.headers.get_all(CONTENT_ENCODING).iter().all(is_identity) {
+    if body::is_identity_coded(&parts.headers) {
         Ok(())
     } else {
         Err(Rejection::new(RejectionKind::UnsupportedContentCoding))
@@ -346,7 +350,7 @@ impl fmt::Debug for ResponseFuture {
 }
 
 /// Response body of [`Hooks`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct ResponseBody(Option<Bytes>);
 
 impl Body for ResponseBody {
@@ -368,5 +372,11 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         let len = self.0.as_ref().map_or(0, Bytes::len);
         SizeHint::with_exact(u64::try_from(len).unwrap_or(u64::MAX))
+    }
+}
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody").finish_non_exhaustive()
     }
 }

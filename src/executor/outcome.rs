@@ -1,3 +1,5 @@
+use std::fmt;
+
 use bytes::Bytes;
 use http::header::{
     CONTENT_DISPOSITION, CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, LAST_MODIFIED, LINK, LOCATION,
@@ -9,14 +11,16 @@ use super::ExecutorError;
 use crate::content::json::{self, JsonLimits};
 
 /// The result of an execution.
-#[derive(Clone, Debug)]
+///
+/// `Debug` shows the length of its content alone: a result may hold a secret.
+#[derive(Clone)]
 pub struct Outcome {
     pub(super) content: Content,
     pub(super) status: Option<StatusCode>,
     pub(super) headers: HeaderMap,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) enum Content {
     /// A JSON text, for the response shape to put in its place.
     Json(String),
@@ -128,6 +132,15 @@ impl Outcome {
 
     fn new(content: Content) -> Self {
         Self { content, status: None, headers: HeaderMap::new() }
+    }
+}
+
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outcome")
+            .field("status", &self.status)
+            .field("length", &self.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
+use super::id_hasher::IdHasher;
 use super::moment::Moment;
 use super::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Write};
 
@@ -21,7 +22,7 @@ use super::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Write};
 /// ```
 #[derive(Default)]
 pub struct MemoryKeyStore {
-    records: papaya::HashMap<KeyId, KeyRecord>,
+    records: papaya::HashMap<KeyId, KeyRecord, IdHasher>,
     /// The order of every owner's keys. Whoever holds it is the only one to change `records`.
     order: Mutex<Order>,
 }

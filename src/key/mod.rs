@@ -6,7 +6,8 @@
 //! 3. A [`KeyVerifier`] decides about a presented text: a [`VerifiedKey`], or a [`VerifyError`] that
 //!    tells a refusal apart from a store that cannot answer.
 //! 4. A [`KeyStore`] keeps the records. [`MemoryKeyStore`] is one; a store of your own has five
-//!    methods and no rules.
+//!    methods, and one line in a test proves that it keeps the contract:
+//!    `key::conformance::check(MyStore::fresh).await`. See [`conformance`].
 //! 5. A [`KeyFormat`] reads and makes the texts: [`PrefixedFormat`] for new systems,
 //!    [`OpaqueFormat`] for keys that another system has handed out.
 //!
@@ -42,12 +43,14 @@
 //! ```
 
 mod codec;
+pub mod conformance;
 mod crc32;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
 mod detach;
 mod digest;
 mod format;
 mod id;
+mod id_hasher;
 mod manage_error;
 mod manager;
 mod memory;
@@ -98,4 +101,5 @@ pub use self::verifier::{
     Attempt, KeyVerifier, PendingVerification, VerifiedKey, VerifyError, VerifyErrorKind,
 };
 
+pub(crate) use self::moment::Moment;
 pub(crate) use self::verifier::KeyRealm;

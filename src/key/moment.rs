@@ -1,3 +1,5 @@
+use std::time::SystemTime;
+
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
@@ -5,7 +7,7 @@ use time::{OffsetDateTime, UtcOffset};
 ///
 /// `OffsetDateTime` has 16 bytes and can lie outside of what RFC 3339 can write.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) struct Moment {
+pub(crate) struct Moment {
     high: i32,
     low: u32,
     nanosecond: u32,
@@ -18,7 +20,7 @@ const LAST: i64 = 253_402_300_799;
 
 impl Moment {
     /// A time outside the range counts as the nearest one inside.
-    pub(super) fn new(time: OffsetDateTime) -> Self {
+    pub(crate) fn new(time: OffsetDateTime) -> Self {
         let seconds = time.unix_timestamp();
         if seconds < FIRST {
             return Self::pack(FIRST, 0);
@@ -29,13 +31,29 @@ impl Moment {
         Self::pack(seconds, time.nanosecond())
     }
 
-    fn pack(seconds: i64, nanosecond: u32) -> Self {
+    /// The same for a time of the system's clock. It is read for every request, so the detour over a
+    /// calendar is left out.
+    pub(crate) fn of_system(time: SystemTime) -> Self {
+        match time.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(since) => match i64::try_from(since.as_secs()) {
+                Ok(seconds) if seconds <= LAST => Self::pack(seconds, since.subsec_nanos()),
+                _ => Self::pack(LAST, 999_999_999),
+            },
+            Err(_) => Self::new(time.into()),
+        }
+    }
+
+    /// The seconds since 1970.
+    pub(crate) const fn seconds(self) -> i64 {
+        ((self.high as i64) << 32) | self.low as i64
+    }
+
+    pub(crate) const fn pack(seconds: i64, nanosecond: u32) -> Self {
         Self { high: (seconds >> 32) as i32, low: seconds as u32, nanosecond }
     }
 
-    pub(super) fn time(self) -> OffsetDateTime {
-        let seconds = (i64::from(self.high) << 32) | i64::from(self.low);
-        OffsetDateTime::from_unix_timestamp(seconds)
+    pub(crate) fn time(self) -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp(self.seconds())
             .and_then(|time| time.replace_nanosecond(self.nanosecond))
             .unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
@@ -59,6 +77,13 @@ mod tests {
     use super::*;
 
     proptest! {
+        #[test]
+        fn both_clocks_agree(seconds in 0..=u32::MAX, nanosecond in 0..1_000_000_000_u32) {
+            let system = SystemTime::UNIX_EPOCH + std::time::Duration::new(seconds.into(), nanosecond);
+            prop_assert_eq!(Moment::of_system(system), Moment::new(system.into()));
+            prop_assert_eq!(Moment::new(system.into()).seconds(), i64::from(seconds));
+        }
+
         #[test]
         fn a_time_is_kept_to_the_nanosecond(seconds in FIRST..=LAST, nanosecond in 0..1_000_000_000_u32) {
             let time = OffsetDateTime::from_unix_timestamp(seconds).unwrap()

@@ -43,7 +43,10 @@ pub enum KeyState {
 /// ```
 #[must_use]
 pub fn state(record: &KeyRecord, now: OffsetDateTime) -> KeyState {
-    let now = Moment::new(now);
+    state_at(record, Moment::new(now))
+}
+
+pub(super) fn state_at(record: &KeyRecord, now: Moment) -> KeyState {
     if record.revoked() {
         KeyState::Revoked
     } else if record.disabled() {
@@ -59,9 +62,9 @@ pub fn state(record: &KeyRecord, now: OffsetDateTime) -> KeyState {
 
 /// The digest from before a rotation, as long as it still counts: before its own deadline, and while
 /// the key itself is active. The overlap never makes a key live longer.
-pub(super) fn usable_previous(record: &KeyRecord, now: OffsetDateTime) -> Option<&KeyDigest> {
+pub(super) fn usable_previous(record: &KeyRecord, now: Moment) -> Option<&KeyDigest> {
     let (digest, until) = record.previous()?;
-    (Moment::new(now) < *until && state(record, now) == KeyState::Active).then_some(digest)
+    (now < *until && state_at(record, now) == KeyState::Active).then_some(digest)
 }
 
 #[cfg(test)]
@@ -135,7 +138,7 @@ mod tests {
             prop_assert_eq!(state(&record, at(now)), expected);
 
             let usable = expected == KeyState::Active && previous_until.is_some_and(|end| end > now);
-            prop_assert_eq!(usable_previous(&record, at(now)).is_some(), usable);
+            prop_assert_eq!(usable_previous(&record, Moment::new(at(now))).is_some(), usable);
             if usable {
                 prop_assert!(expires_at.is_none_or(|end| now < end));
             }

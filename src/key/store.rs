@@ -13,10 +13,51 @@ type BoxError = Box<dyn Error + Send + Sync>;
 /// A store keeps and finds records. Every rule about them, such as expiry, overlap and who may touch
 /// what, is in [`KeyManager`](super::KeyManager) and [`state`](super::state()).
 ///
-/// 1. A call that returned [`Write::Done`] is seen by every call that starts after it.
-/// 2. A call that returned [`Write::Conflict`] or an error changed nothing, or, after an error,
-///    everything.
-/// 3. A fault is an error and never an empty answer: a record that cannot be read is not `None`.
+/// # Rules
+///
+/// [`conformance`](super::conformance) checks a store against these rules and names the number of the
+/// one that is broken.
+///
+/// 1. **`Done` is seen.** A call that returned [`Write::Done`] is seen by every call that starts after
+///    it, until another change.
+/// 2. **`Conflict` changes nothing.** A call that returned [`Write::Conflict`] changed nothing. One
+///    that returned an error changed nothing or everything.
+/// 3. **A fault is an error.** It is never an empty answer or a conflict: a record that cannot be read
+///    is not `None`. No call panics, and none waits for ever.
+/// 4. **`find` answers by id.** With the record of exactly this id, byte for byte, or with `None`.
+///    Every [`KeyId`] can be one.
+/// 5. **Records come back as they were given.** In every part, from every call, for every value that
+///    the types of the parts allow: texts byte for byte, times to the nanosecond from the year 0 to
+///    the year 9999, versions up to `i64::MAX`. A store keeps a higher version too, or returns an
+///    error. [`Scopes::ALL`](super::Scopes::ALL) and the empty set stay apart, and so do no metadata
+///    and the metadata `null`.
+/// 6. **`insert` never overwrites.** It keeps a record whose id is free and is in conflict otherwise,
+///    whoever the record with that id belongs to. The id of a removed record is free.
+/// 7. **`replace` compares versions.** It puts the record, whole, in the place of the one that has the
+///    same id and exactly the expected version, and is in conflict if there is none. The store does
+///    not count: the new version is that of the new record. Owner and time of creation may change.
+/// 8. **`remove` is all or nothing.** It removes every record or, in conflict, none. An id that occurs
+///    twice counts once. No ids at all are [`Write::Done`].
+/// 9. **`remove` asks for the owner.** It is in conflict if one of the records belongs to somebody
+///    else. Owners are compared byte for byte.
+/// 10. **`list` shows the keys of one owner.** All of them, and nobody else's.
+/// 11. **`list` is in order.** In that of [`PageCursor::of`]: by time of creation, to the nanosecond,
+///     and then by the bytes of the id.
+/// 12. **`list` goes on after the cursor.** With what comes later in that order. A cursor is a place in
+///     the order; the record that it was made of need not be there, nor be one of this owner.
+/// 13. **`list` keeps to the limit.** It returns as many records as the limit says, fewer only if there
+///     are no more. 0 and `usize::MAX` are limits.
+/// 14. **Pages are stable.** Whoever follows the cursors while records come, change and go sees each
+///     record that was there all along once.
+/// 15. **A change is one step.** No other call comes between what a call compares and what it writes,
+///     and none sees a half-written record. Of many calls that insert one id, replace one version or
+///     remove one record, one is done.
+/// 16. **`find_ready` agrees with `find`.** It visits once and returns `true`, or does not visit and
+///     returns `false`. What it shows is as fresh as rule 1 says.
+/// 17. **A dropped call happens whole or not at all.** At once or a little later. Afterwards the store
+///     works as before, and no answer to a dropped call reaches another one.
+/// 18. **`Done` outlives the store.** If it is there to be kept: what was done is there when the place
+///     is opened again. A store in memory is exempt.
 ///
 /// # Design
 ///
@@ -25,7 +66,7 @@ type BoxError = Box<dyn Error + Send + Sync>;
 ///
 /// # Examples
 ///
-/// A complete store:
+/// A complete store, and the line that proves it:
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -89,9 +130,11 @@ type BoxError = Box<dyn Error + Send + Sync>;
 ///     }
 /// }
 ///
-/// # use tower_webhook::key::{KeyManager, NewKey};
+/// # use tower_webhook::key::{self, KeyManager, NewKey};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// key::conformance::check(async || MapStore::default()).await;
+///
 /// let keys = KeyManager::new(MapStore::default());
 /// let ann = Owner::new("ann")?;
 /// let issued = keys.generate(&ann, NewKey::new("laptop")).await?;
@@ -106,14 +149,14 @@ type BoxError = Box<dyn Error + Send + Sync>;
 /// ```
 #[async_trait]
 pub trait KeyStore: Send + Sync + 'static {
-    /// The record with this id, or `None` if there is none.
+    /// The record with this id, or `None` if there is none (rules 3 to 5).
     ///
     /// # Errors
     ///
     /// The store cannot tell.
     async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError>;
 
-    /// Keeps a new record. [`Write::Conflict`] if its id is taken.
+    /// Keeps a new record. [`Write::Conflict`] if its id is taken (rules 6 and 15).
     ///
     /// # Errors
     ///
@@ -121,9 +164,9 @@ pub trait KeyStore: Send + Sync + 'static {
     async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError>;
 
     /// Puts a record in the place of the one with the same id and the version `expected_version`.
-    /// [`Write::Conflict`] if there is none.
+    /// [`Write::Conflict`] if there is none (rule 7).
     ///
-    /// Comparing and writing are one step that no other call can come between.
+    /// Comparing and writing are one step that no other call can come between (rule 15).
     ///
     /// # Errors
     ///
@@ -131,14 +174,15 @@ pub trait KeyStore: Send + Sync + 'static {
     async fn replace(&self, record: KeyRecord, expected_version: u64) -> Result<Write, StoreError>;
 
     /// Removes these records. [`Write::Conflict`], and nothing is removed, unless all of them exist
-    /// and belong to `owner`.
+    /// and belong to `owner` (rules 8, 9 and 15).
     ///
     /// # Errors
     ///
     /// The store cannot tell which records are kept.
     async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError>;
 
-    /// At most `limit` records of `owner`, ordered by [`PageCursor::of`], that come after `after`.
+    /// At most `limit` records of `owner`, ordered by [`PageCursor::of`], that come after `after`
+    /// (rules 10 to 14).
     ///
     /// # Errors
     ///
@@ -154,7 +198,7 @@ pub trait KeyStore: Send + Sync + 'static {
     /// with `None` if there is none, and returns `true`.
     ///
     /// `false` means that the answer takes waiting, and [`find`](Self::find) is asked. The default
-    /// returns `false`.
+    /// returns `false` (rule 16).
     fn find_ready(&self, id: &KeyId, visit: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {
         let _ = (id, visit);
         false

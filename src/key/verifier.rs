@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use smol_str::SmolStr;
 
-use super::state::usable_previous;
+use super::state::{state_at, usable_previous};
 use super::{
     KeyFormat, KeyHasher, KeyId, KeyRecord, KeyState, KeyStore, Owner, ParsedKey, PrefixedFormat,
-    Scopes, StoreError, state,
+    Scopes, StoreError,
 };
 use crate::credential::Secret;
 use crate::{Clock, SystemTimer, Timer};
@@ -261,7 +261,7 @@ impl Parts {
         key: &ParsedKey<'_>,
         record: Option<&KeyRecord>,
     ) -> Result<VerifiedKey, VerifyError> {
-        let now = self.clock.now();
+        let now = self.clock.moment();
         let bound = record.is_none_or(|record| record.id() == key.id());
         let current = match record {
             Some(record) => self.hasher.compare(record.digest(), key),
@@ -270,7 +270,7 @@ impl Parts {
         let previous = record
             .and_then(|record| usable_previous(record, now))
             .map(|digest| self.hasher.compare(digest, key));
-        let state = record.map(|record| state(record, now));
+        let state = record.map(|record| state_at(record, now));
 
         let fault = |fault| Err(VerifyError::fault(key.id().clone(), fault));
         let refuse = |kind| Err(VerifyError { kind, id: Some(key.id().clone()), fault: None });

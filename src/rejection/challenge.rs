@@ -16,7 +16,7 @@ pub(crate) enum ChallengeScheme {
 }
 
 /// The `WWW-Authenticate` values of a layer, made once when the layer is built.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Challenges {
     plain: Vec<HeaderValue>,
     /// The same, after a credential that came by `Bearer` and is not good (RFC 6750, section 3.1).
@@ -51,6 +51,14 @@ impl Challenges {
 
     pub(super) fn values(&self, invalid_token: bool) -> &[HeaderValue] {
         if invalid_token { &self.invalid_token } else { &self.plain }
+    }
+}
+
+/// What is offered where no placement says more, so that a 401 always has a challenge.
+impl Default for Challenges {
+    fn default() -> Self {
+        let plain = vec![HeaderValue::from_static("ApiKey realm=\"webhook\"")];
+        Self { invalid_token: plain.clone(), plain }
     }
 }
 

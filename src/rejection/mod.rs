@@ -13,6 +13,7 @@
 //! 3. A fault of ours (a store that does not answer, a layer that is not wired) is a 5xx, never a 401.
 //! 4. Every refusal carries `Cache-Control: no-store` and `X-Content-Type-Options: nosniff`.
 //! 5. No refusal repeats anything that the request contained.
+//! 6. A refusal in answer to `HEAD` has the headers of its document and not the document.
 //!
 //! The body is a problem document ([RFC 9457]) with the members `type`, `title`, `status` and `code`.
 //! A closure may replace it ([`AuthLayer::with_rejection_response`]); the status and the headers above
@@ -76,14 +77,14 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 
 use crate::key::{KeyId, Owner, Scope};
 
 pub use self::body::ResponseBody;
 pub(crate) use self::challenge::{ChallengeScheme, Challenges};
 pub use self::kind::RejectionKind;
-pub(crate) use self::respond::Respond;
+pub(crate) use self::respond::{Respond, without_content};
 
 /// Why a request is refused.
 ///
@@ -94,6 +95,7 @@ pub struct Rejection {
     kind: RejectionKind,
     by_bearer: bool,
     for_user: bool,
+    to_head: bool,
     details: Option<Arc<Details>>,
 }
 
@@ -110,7 +112,7 @@ struct Details {
 
 impl Rejection {
     pub(crate) const fn new(kind: RejectionKind) -> Self {
-        Self { kind, by_bearer: false, for_user: false, details: None }
+        Self { kind, by_bearer: false, for_user: false, to_head: false, details: None }
     }
 
     /// Marks the credential as one that came in `Authorization: Bearer`, which decides whether the
@@ -123,6 +125,12 @@ impl Rejection {
     /// Marks the refusal as one of a user route, whose challenges are those of the authenticator.
     pub(crate) const fn for_user(mut self) -> Self {
         self.for_user = true;
+        self
+    }
+
+    /// Says which method is answered: an answer to `HEAD` has no content (RFC 9110, section 9.3.2).
+    pub(crate) fn in_answer_to(mut self, method: &Method) -> Self {
+        self.to_head = *method == Method::HEAD;
         self
     }
 

@@ -4,33 +4,54 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER,
-    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE,
+    RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderValue, Response};
+use http::{HeaderMap, HeaderValue, Response};
 
 use super::{Challenges, Rejection, RejectionKind, ResponseBody};
 use crate::trace;
 
 /// Makes responses of rejections: the challenges of a layer, and the closure that replaces the body.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Respond {
     keys: Challenges,
     users: Challenges,
     body: Option<Arc<BodyFn>>,
+    /// The headers of a default 401, made beforehand: junk is answered more often than anything else.
+    unauthorized: Unauthorized,
 }
+
+/// By whether the challenges are those of the authenticator, and whether a bearer token was presented.
+type Unauthorized = [[HeaderMap; 2]; 2];
 
 type BodyFn = dyn Fn(&Rejection) -> Response<Bytes> + Send + Sync;
 
 impl Respond {
     /// For a stage that asks for no credential.
     pub(crate) fn new() -> Self {
-        Self::default()
+        let mut respond = Self {
+            keys: Challenges::default(),
+            users: Challenges::default(),
+            body: None,
+            unauthorized: Unauthorized::default(),
+        };
+        respond.set_challenges(Challenges::default(), Challenges::default());
+        respond
     }
 
     pub(crate) fn set_challenges(&mut self, keys: Challenges, users: Challenges) {
         self.keys = keys;
         self.users = users;
+        let headers = |for_user, by_bearer| {
+            let rejection = Rejection::new(RejectionKind::Unknown).by_bearer(by_bearer);
+            let rejection = if for_user { rejection.for_user() } else { rejection };
+            let mut response = default_response(&rejection);
+            self.set_headers(&rejection, response.headers_mut());
+            std::mem::take(response.headers_mut())
+        };
+        self.unauthorized = [false, true]
+            .map(|for_user| [false, true].map(|by_bearer| headers(for_user, by_bearer)));
     }
 
     pub(crate) fn set_body(
@@ -48,12 +69,36 @@ impl Respond {
     /// The one way out. What protects the caller is set last, so that no closure can drop it.
     pub(crate) fn response(&self, rejection: &Rejection) -> Response<Bytes> {
         trace::refused(rejection);
+        let response = self.whole_response(rejection);
+        if rejection.to_head { without_content(response) } else { response }
+    }
+
+    fn whole_response(&self, rejection: &Rejection) -> Response<Bytes> {
+        if self.body.is_none() && rejection.kind().is_unauthorized() && !rejection.close() {
+            return self.default_unauthorized(rejection);
+        }
         let mut response = match &self.body {
             Some(body) => body(rejection),
             None => default_response(rejection),
         };
         *response.status_mut() = rejection.status();
-        let headers = response.headers_mut();
+        self.set_headers(rejection, response.headers_mut());
+        response
+    }
+
+    fn default_unauthorized(&self, rejection: &Rejection) -> Response<Bytes> {
+        let [keys, users] = &self.unauthorized;
+        let [plain, by_bearer] = if rejection.for_user { users } else { keys };
+        let invalid_token = rejection.by_bearer && rejection.kind() != RejectionKind::Missing;
+        let headers = if invalid_token { by_bearer } else { plain };
+        let document = rejection.kind().problem().document;
+        let mut response = Response::new(Bytes::from_static(document.as_bytes()));
+        *response.status_mut() = rejection.status();
+        *response.headers_mut() = headers.clone();
+        response
+    }
+
+    fn set_headers(&self, rejection: &Rejection, headers: &mut HeaderMap) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.remove(WWW_AUTHENTICATE);
@@ -83,7 +128,6 @@ impl Respond {
         if rejection.close() {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        response
     }
 }
 
@@ -103,6 +147,13 @@ const READ_MEDIA_TYPES: &str =
 #[cfg(not(feature = "multipart"))]
 const READ_MEDIA_TYPES: &str = "application/json, application/x-www-form-urlencoded";
 
+/// The same response without its content, for `HEAD`. Servers of HTTP/2 leave this to the service.
+pub(crate) fn without_content(mut response: Response<Bytes>) -> Response<Bytes> {
+    let length = HeaderValue::from(response.body().len());
+    response.headers_mut().entry(CONTENT_LENGTH).or_insert(length);
+    response.map(|_| Bytes::new())
+}
+
 fn default_response(rejection: &Rejection) -> Response<Bytes> {
     let document = rejection.kind().problem().document;
     let mut response = Response::new(Bytes::from_static(document.as_bytes()));
@@ -119,7 +170,7 @@ fn retry_after() -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
-    use http::StatusCode;
+    use http::{Method, StatusCode};
 
     use super::super::ChallengeScheme;
     use super::*;
@@ -253,6 +304,18 @@ mod tests {
         let response = respond().response(&Rejection::new(RejectionKind::Missing).for_user());
 
         assert_eq!(response.headers()[WWW_AUTHENTICATE], r#"Basic realm="r", charset="UTF-8""#);
+    }
+
+    #[test]
+    fn an_answer_to_head_has_headers_only() {
+        let rejection = Rejection::new(RejectionKind::NotFound);
+        let response = respond().response(&rejection.clone().in_answer_to(&Method::GET));
+        let length = response.body().len();
+        assert!(length > 0);
+
+        let response = respond().response(&rejection.in_answer_to(&Method::HEAD));
+        assert_eq!(response.headers()[CONTENT_LENGTH], length.to_string());
+        assert!(response.body().is_empty());
     }
 
     #[test]

@@ -3,7 +3,15 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 mod support;
+mod wire;
 
 mod api;
 mod auth;
+mod axum;
+mod broken_stores;
+mod corpus;
+mod hooks;
+mod hyper;
+mod peers;
 mod readiness;
+mod redaction;

@@ -1,0 +1,164 @@
+use super::Rule;
+use super::group::{Check, checks};
+use super::sample::{changed, id, owner, record};
+use super::trial::{Checked, Trial};
+use crate::key::Write::{Conflict, Done};
+
+pub(super) const CHECKS: &[Check] = checks![
+    a_fresh_store_is_empty,
+    an_inserted_record_is_found,
+    a_record_is_found_by_its_own_id_only,
+    an_id_that_is_taken_is_a_conflict,
+    a_replaced_record_is_found,
+    replace_compares_with_the_stored_version,
+    replace_of_a_missing_record_is_a_conflict,
+    the_new_version_is_that_of_the_record,
+    a_removed_record_is_gone,
+    remove_of_a_missing_record_is_a_conflict,
+    an_id_can_be_used_again,
+];
+
+async fn a_fresh_store_is_empty(trial: &Trial) -> Checked {
+    let under = trial.under(Rule::FindAnswersById);
+    under.find_is(&id("a"), None).await?;
+    trial.under(Rule::ListShowsOneOwner).list_is(&owner("ann"), None, 10, &[]).await
+}
+
+async fn an_inserted_record_is_found(trial: &Trial) -> Checked {
+    let a = record("a", "ann");
+    trial.keep(std::slice::from_ref(&a)).await?;
+    let under = trial.under(Rule::DoneIsSeen);
+    under.find_is(a.id(), Some(&a)).await?;
+    under.list_is(a.owner(), None, 10, &[&a]).await
+}
+
+async fn a_record_is_found_by_its_own_id_only(trial: &Trial) -> Checked {
+    let records = ["b", "ab", "abc", "b2"].map(|id| record(id, "ann"));
+    let under = trial.under(Rule::FindAnswersById);
+    for (index, record) in records.iter().enumerate() {
+        under.insert_is(record, Done).await?;
+        for (other, record) in records.iter().enumerate() {
+            under.find_is(record.id(), Some(record).filter(|_| other <= index)).await?;
+        }
+    }
+    for unknown in ["a", "c", "abcd", "B", "b1"] {
+        under.find_is(&id(unknown), None).await?;
+    }
+    Ok(())
+}
+
+async fn an_id_that_is_taken_is_a_conflict(trial: &Trial) -> Checked {
+    let a = record("a", "ann");
+    trial.keep(std::slice::from_ref(&a)).await?;
+    for other in [changed(&a, 2), changed(&a, 1), record("a", "bob"), a.clone()] {
+        let under = trial.under(Rule::InsertNeverOverwrites);
+        under.insert_is(&other, Conflict).await?;
+        let under = trial.under(Rule::ConflictChangesNothing);
+        under.find_is(a.id(), Some(&a)).await?;
+        under.owner_has(&owner("ann"), &[&a]).await?;
+        let under = trial.under(Rule::ListShowsOneOwner);
+        under.owner_has(&owner("bob"), &[]).await?;
+    }
+    Ok(())
+}
+
+async fn a_replaced_record_is_found(trial: &Trial) -> Checked {
+    let a = record("a", "ann");
+    let other = record("other", "ann");
+    trial.keep(&[a.clone(), other.clone()]).await?;
+    let mut stored = a;
+    for version in 2..6 {
+        let new = changed(&stored, version);
+        let under = trial.under(Rule::ReplaceComparesVersions);
+        under.replace_is(&new, stored.version(), Done).await?;
+        let under = trial.under(Rule::DoneIsSeen);
+        under.find_is(new.id(), Some(&new)).await?;
+        under.find_is(other.id(), Some(&other)).await?;
+        under.owner_has(new.owner(), &[&new, &other]).await?;
+        stored = new;
+    }
+    Ok(())
+}
+
+async fn replace_compares_with_the_stored_version(trial: &Trial) -> Checked {
+    let a = record("a", "ann").with_version(5);
+    trial.keep(std::slice::from_ref(&a)).await?;
+    for wrong in [0, 1, 4, 6, 50, i64::MAX.unsigned_abs()] {
+        // The version of the new record is not what is compared.
+        for new in [changed(&a, 5), changed(&a, wrong), changed(&a, 6)] {
+            let under = trial.under(Rule::ReplaceComparesVersions);
+            under.replace_is(&new, wrong, Conflict).await?;
+            let under = trial.under(Rule::ConflictChangesNothing);
+            under.find_is(a.id(), Some(&a)).await?;
+            under.owner_has(a.owner(), &[&a]).await?;
+        }
+    }
+    let new = changed(&a, 6);
+    trial.under(Rule::ReplaceComparesVersions).replace_is(&new, 5, Done).await
+}
+
+async fn replace_of_a_missing_record_is_a_conflict(trial: &Trial) -> Checked {
+    trial.keep(&[record("b", "ann")]).await?;
+    let a = record("a", "ann");
+    for expected in [0, 1] {
+        let under = trial.under(Rule::ReplaceComparesVersions);
+        under.replace_is(&a.clone().with_version(expected), expected, Conflict).await?;
+        under.replace_is(&a.clone().with_version(expected + 1), expected, Conflict).await?;
+    }
+    let under = trial.under(Rule::ConflictChangesNothing);
+    under.find_is(a.id(), None).await?;
+    under.owner_has(a.owner(), &[&record("b", "ann")]).await
+}
+
+/// The store does not count. A lower version or the same one is as good.
+async fn the_new_version_is_that_of_the_record(trial: &Trial) -> Checked {
+    let under = trial.under(Rule::ReplaceComparesVersions);
+    let mut stored = record("a", "ann").with_version(3);
+    trial.keep(std::slice::from_ref(&stored)).await?;
+    for version in [7, 2, 2, 0, 1] {
+        let new = changed(&stored, version);
+        under.replace_is(&new, stored.version(), Done).await?;
+        under.find_is(new.id(), Some(&new)).await?;
+        stored = new;
+    }
+    Ok(())
+}
+
+async fn a_removed_record_is_gone(trial: &Trial) -> Checked {
+    let (a, b) = (record("a", "ann"), record("b", "ann"));
+    trial.keep(&[a.clone(), b.clone()]).await?;
+    let under = trial.under(Rule::RemoveIsAllOrNothing);
+    under.remove_is(a.owner(), &[a.id().clone()], Done).await?;
+    let under = trial.under(Rule::DoneIsSeen);
+    under.find_is(a.id(), None).await?;
+    under.find_is(b.id(), Some(&b)).await?;
+    under.owner_has(a.owner(), &[&b]).await?;
+    let under = trial.under(Rule::ReplaceComparesVersions);
+    under.replace_is(&changed(&a, 2), 1, Conflict).await?;
+    trial.under(Rule::ConflictChangesNothing).find_is(a.id(), None).await
+}
+
+async fn remove_of_a_missing_record_is_a_conflict(trial: &Trial) -> Checked {
+    let (a, b) = (record("a", "ann"), record("b", "ann"));
+    trial.keep(std::slice::from_ref(&b)).await?;
+    let under = trial.under(Rule::RemoveIsAllOrNothing);
+    under.remove_is(a.owner(), &[a.id().clone()], Conflict).await?;
+    trial.keep(std::slice::from_ref(&a)).await?;
+    under.remove_is(a.owner(), &[a.id().clone()], Done).await?;
+    under.remove_is(a.owner(), &[a.id().clone()], Conflict).await?;
+    trial.under(Rule::ConflictChangesNothing).owner_has(b.owner(), &[&b]).await
+}
+
+/// Nothing of the removed record is left, and nothing of it comes back.
+async fn an_id_can_be_used_again(trial: &Trial) -> Checked {
+    let first = changed(&record("a", "ann"), 9);
+    trial.keep(std::slice::from_ref(&first)).await?;
+    let under = trial.under(Rule::RemoveIsAllOrNothing);
+    under.remove_is(first.owner(), &[first.id().clone()], Done).await?;
+    let second = record("a", "bob");
+    trial.keep(std::slice::from_ref(&second)).await?;
+    let under = trial.under(Rule::DoneIsSeen);
+    under.find_is(second.id(), Some(&second)).await?;
+    under.owner_has(second.owner(), &[&second]).await?;
+    trial.under(Rule::ListShowsOneOwner).owner_has(first.owner(), &[]).await
+}

@@ -1,0 +1,905 @@
+//! Stores that break the contract in one way each, and what the conformance suite says about them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use time::OffsetDateTime;
+use tokio::task::yield_now;
+use tower_webhook::key::conformance::{self, Rule};
+use tower_webhook::key::{
+    KeyId, KeyRecord, KeyStore, MemoryKeyStore, Owner, PageCursor, Scopes, StoreError, Write,
+};
+
+/// What a store does wrong.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Fault {
+    Nothing,
+    InsertOverwrites,
+    InsertOverwritesAndSaysConflict,
+    InsertFindsAnIdTakenByItsOwnerOnly,
+    ReplaceIgnoresTheVersion,
+    ReplaceInserts,
+    ReplaceCounts,
+    ReplaceKeepsMetadataThatGoes,
+    ReplaceKeepsTheOwner,
+    RemoveIsPartial,
+    RemoveCountsRepeats,
+    RemoveSaysDoneForWhatIsMissing,
+    RemoveIgnoresTheOwner,
+    ListLeaksEverybody,
+    ListLeaksOwnersInAnotherCase,
+    ListMatchesOwnersAsPatterns,
+    ListIsInTheOrderOfIds,
+    ListOrdersBySeconds,
+    ListOrdersTimesAsTexts,
+    ListIgnoresCaseInIds,
+    ListSkipsTheNext,
+    ListShowsTheCursorAgain,
+    ListStartsAgainWithoutTheCursor,
+    ListIgnoresTheLimit,
+    ListTakesTheLimitForSigned,
+    ListHasALimitOfItsOwn,
+    TruncatesNanoseconds,
+    MicrosecondsOnly,
+    LowersIds,
+    TrimsNames,
+    ComposesNames,
+    LosesMetadata,
+    ReadsNullAsNoMetadata,
+    RewritesMetadata,
+    LosesThePreviousDigest,
+    LosesNotBefore,
+    LosesThePepper,
+    EmptyScopesBecomeAll,
+    JoinsScopesByCommas,
+    VersionsAsFloats,
+    VersionsAsSigned,
+    FindAnswersWithAnother,
+    FindReadyIsStale,
+    FindReadyVisitsTwice,
+    FindReadyVisitsAndSaysNo,
+    Panics,
+    TwoInsertsAreDone,
+    TwoReplacesAreDone,
+    ReplaceBringsBack,
+    ReplaceGoesThroughNothing,
+    RemoveHitsTheNextOwner,
+    WritesInTwoSteps,
+    RemovesInTwoSteps,
+    KeepsTheLockOfADroppedCall,
+    LosesAConnectionPerDroppedCall,
+    AnswersWithTheReplyOfADroppedCall,
+    CachesWhatAChangeOvertook,
+}
+
+use Fault::*;
+
+/// Keeps the contract, except for its fault. Every call can wait.
+struct Broken {
+    fault: Fault,
+    records: Mutex<BTreeMap<KeyId, KeyRecord>>,
+    /// The order in which the records are listed, where that is kept apart.
+    index: Mutex<BTreeMap<KeyId, Owner>>,
+    cache: Mutex<HashMap<KeyId, Option<KeyRecord>>>,
+    locked: AtomicBool,
+    connections: Arc<tokio::sync::Semaphore>,
+    unread: Mutex<Vec<Option<KeyRecord>>>,
+}
+
+impl Broken {
+    fn new(fault: Fault) -> Self {
+        Self {
+            fault,
+            records: Mutex::default(),
+            index: Mutex::default(),
+            cache: Mutex::default(),
+            locked: AtomicBool::new(false),
+            connections: Arc::new(tokio::sync::Semaphore::new(64)),
+            unread: Mutex::default(),
+        }
+    }
+
+    fn has(&self, fault: Fault) -> bool {
+        self.fault == fault
+    }
+
+    fn records(&self) -> MutexGuard<'_, BTreeMap<KeyId, KeyRecord>> {
+        self.records.lock().unwrap()
+    }
+
+    fn id(&self, id: &KeyId) -> KeyId {
+        if self.has(LowersIds) {
+            return KeyId::new(id.as_str().to_ascii_lowercase()).unwrap();
+        }
+        id.clone()
+    }
+
+    fn put(&self, record: KeyRecord) {
+        let record = self.kept(record);
+        let id = self.id(record.id());
+        self.index.lock().unwrap().insert(id.clone(), record.owner().clone());
+        self.records().insert(id, record);
+    }
+
+    fn take(&self, id: &KeyId) {
+        self.records().remove(id);
+        self.index.lock().unwrap().remove(id);
+    }
+
+    /// What becomes of a record when it is kept.
+    fn kept(&self, record: KeyRecord) -> KeyRecord {
+        let cut = |time: OffsetDateTime, unit: u32| {
+            time.replace_nanosecond(time.nanosecond() / unit * unit).unwrap()
+        };
+        let name = record.name().to_owned();
+        let metadata = record.metadata().map(str::to_owned);
+        match self.fault {
+            TruncatesNanoseconds => {
+                let expires_at = record.expires_at().map(|time| cut(time, 1_000_000_000));
+                record.with_expires_at(expires_at)
+            }
+            MicrosecondsOnly => {
+                let revoked_at = record.revoked_at().map(|time| cut(time, 1_000));
+                record.with_revoked_at(revoked_at)
+            }
+            TrimsNames if !name.trim().is_empty() => record.with_name(name.trim()).unwrap(),
+            ComposesNames => record.with_name(name.replace("e\u{301}", "\u{e9}")).unwrap(),
+            LosesMetadata => record.with_metadata(None::<&str>).unwrap(),
+            ReadsNullAsNoMetadata if metadata.as_deref() == Some("null") => {
+                record.with_metadata(None::<&str>).unwrap()
+            }
+            RewritesMetadata => {
+                let value = metadata.and_then(|text| serde_json::from_str(&text).ok());
+                let text = value.map(|value: serde_json::Value| value.to_string());
+                record.with_metadata(text).unwrap()
+            }
+            LosesThePreviousDigest => record.with_previous_digest(None),
+            LosesNotBefore => record.with_not_before(None),
+            LosesThePepper => {
+                let bytes = *record.digest().expose_bytes();
+                let digest =
+                    tower_webhook::key::KeyDigest::from_parts("sha256", None, &bytes).unwrap();
+                record.with_digest(digest)
+            }
+            EmptyScopesBecomeAll if record.scopes().is_none() => record.with_scopes(Scopes::ALL),
+            JoinsScopesByCommas if !record.scopes().is_all() => {
+                let scopes: Vec<_> =
+                    record.scopes().iter().map(|scope| scope.as_str().to_owned()).collect();
+                let joined = scopes.join(",");
+                let texts = joined.split(',').filter(|text| !text.is_empty());
+                record.with_scopes(Scopes::parse(texts).unwrap())
+            }
+            VersionsAsFloats => {
+                let version = record.version() as f64 as u64;
+                record.with_version(version)
+            }
+            VersionsAsSigned => {
+                let version = i64::try_from(record.version()).unwrap_or(i64::MAX);
+                record.with_version(version.unsigned_abs())
+            }
+            _ => record,
+        }
+    }
+
+    /// Goes through the cache, if the fault is in it.
+    fn fresh(&self, id: &KeyId) {
+        if !self.has(FindReadyIsStale) {
+            self.cache.lock().unwrap().remove(id);
+        }
+    }
+
+    async fn begin(&self) -> Result<Busy<'_>, StoreError> {
+        if self.has(KeepsTheLockOfADroppedCall) {
+            for _ in 0..5_000 {
+                if !self.locked.swap(true, Ordering::SeqCst) {
+                    yield_now().await;
+                    return Ok(Busy(self));
+                }
+                yield_now().await;
+            }
+            return Err(StoreError::new("locked"));
+        }
+        if self.has(LosesAConnectionPerDroppedCall) {
+            let permit = self.connections.try_acquire();
+            permit.map_err(|_| StoreError::new("no connection is left"))?.forget();
+            yield_now().await;
+            self.connections.add_permits(1);
+            return Ok(Busy(self));
+        }
+        yield_now().await;
+        Ok(Busy(self))
+    }
+}
+
+/// Gives the lock back at the end of a call, but not when it is dropped before.
+struct Busy<'a>(&'a Broken);
+
+impl Busy<'_> {
+    async fn end(self) {
+        yield_now().await;
+        self.0.locked.store(false, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl KeyStore for Broken {
+    async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        assert!(!self.has(Panics) || id.as_str() != "abc", "index out of bounds");
+        let id = self.id(id);
+        let busy = self.begin().await?;
+        let mut found = self.records().get(&id).cloned();
+        if self.has(AnswersWithTheReplyOfADroppedCall) {
+            self.unread.lock().unwrap().push(found);
+            yield_now().await;
+            found = self.unread.lock().unwrap().remove(0);
+        }
+        if self.has(FindAnswersWithAnother) && found.is_none() {
+            found = self.records().values().next().cloned();
+        }
+        if self.has(FindReadyIsStale) {
+            self.cache.lock().unwrap().entry(id.clone()).or_insert(found.clone());
+        }
+        busy.end().await;
+        if self.has(CachesWhatAChangeOvertook) {
+            self.cache.lock().unwrap().insert(id, found.clone());
+        }
+        Ok(found)
+    }
+
+    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+        let busy = self.begin().await?;
+        let id = self.id(record.id());
+        let taken = self.records().get(&id).cloned();
+        if let Some(taken) = taken {
+            let overwrites = match self.fault {
+                InsertFindsAnIdTakenByItsOwnerOnly => taken.owner() != record.owner(),
+                fault => fault == InsertOverwrites,
+            };
+            if overwrites || self.has(InsertOverwritesAndSaysConflict) {
+                self.put(record);
+                self.fresh(&id);
+            }
+            busy.end().await;
+            return Ok(if overwrites { Write::Done } else { Write::Conflict });
+        }
+        match self.fault {
+            TwoInsertsAreDone => yield_now().await,
+            WritesInTwoSteps => {
+                self.records().insert(id.clone(), record.clone());
+                yield_now().await;
+            }
+            _ => {}
+        }
+        self.put(record);
+        self.fresh(&id);
+        busy.end().await;
+        Ok(Write::Done)
+    }
+
+    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<Write, StoreError> {
+        let busy = self.begin().await?;
+        let id = self.id(record.id());
+        let stored = self.records().get(&id).cloned();
+        let fits = match &stored {
+            None => self.has(ReplaceInserts),
+            Some(_) if self.has(ReplaceIgnoresTheVersion) => true,
+            Some(stored) if self.has(VersionsAsFloats) => {
+                stored.version() as f64 == expected as f64
+            }
+            Some(stored) => stored.version() == expected,
+        };
+        if !fits {
+            busy.end().await;
+            return Ok(Write::Conflict);
+        }
+        let mut record = record;
+        match (self.fault, &stored) {
+            (ReplaceCounts, _) => record = record.with_version(expected + 1),
+            (ReplaceKeepsMetadataThatGoes, Some(stored)) if record.metadata().is_none() => {
+                record = record.with_metadata(stored.metadata()).unwrap();
+            }
+            (ReplaceKeepsTheOwner, Some(stored)) => {
+                let mut text: serde_json::Value = serde_json::from_str(&record.encode()).unwrap();
+                text["owner"] = stored.owner().as_str().into();
+                record = KeyRecord::decode(text.to_string()).unwrap();
+            }
+            (TwoReplacesAreDone, _) => {
+                yield_now().await;
+                if !self.records().contains_key(&id) {
+                    return Ok(Write::Conflict);
+                }
+            }
+            (ReplaceBringsBack, _) => {
+                yield_now().await;
+                let overtaken = self.records().get(&id).map(KeyRecord::version);
+                if overtaken.is_some_and(|version| version != expected) {
+                    return Ok(Write::Conflict);
+                }
+            }
+            (ReplaceGoesThroughNothing, _) => {
+                self.take(&id);
+                yield_now().await;
+            }
+            _ => {}
+        }
+        self.put(record);
+        self.fresh(&id);
+        busy.end().await;
+        Ok(Write::Done)
+    }
+
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+        let busy = self.begin().await?;
+        let ids: Vec<_> = ids.iter().map(|id| self.id(id)).collect();
+        let fits = |id: &KeyId| match self.records().get(id) {
+            None => self.has(RemoveSaysDoneForWhatIsMissing),
+            Some(_) if self.has(RemoveIgnoresTheOwner) => true,
+            Some(record) => record.owner() == owner,
+        };
+        let fitting: Vec<_> = ids.iter().filter(|id| fits(id)).cloned().collect();
+        let mut all = fitting.len() == ids.len();
+        if self.has(RemoveCountsRepeats) {
+            let distinct: std::collections::BTreeSet<_> = fitting.iter().collect();
+            all &= distinct.len() == ids.len();
+        }
+        if !all && !self.has(RemoveIsPartial) {
+            busy.end().await;
+            return Ok(Write::Conflict);
+        }
+        if self.has(RemoveHitsTheNextOwner) {
+            yield_now().await;
+            if !fitting.iter().all(|id| self.records().contains_key(id)) {
+                return Ok(Write::Conflict);
+            }
+        }
+        for id in &fitting {
+            self.take(id);
+            self.fresh(id);
+            if self.has(RemovesInTwoSteps) {
+                yield_now().await;
+            }
+        }
+        busy.end().await;
+        Ok(if all { Write::Done } else { Write::Conflict })
+    }
+
+    async fn list(
+        &self,
+        owner: &Owner,
+        after: Option<&PageCursor>,
+        limit: usize,
+    ) -> Result<Vec<KeyRecord>, StoreError> {
+        let busy = self.begin().await?;
+        let is_owned = |id: &KeyId, record: &KeyRecord| match self.fault {
+            ListLeaksEverybody => true,
+            ListLeaksOwnersInAnotherCase => {
+                record.owner().as_str().eq_ignore_ascii_case(owner.as_str())
+            }
+            ListMatchesOwnersAsPatterns if owner.as_str() == "%" => true,
+            WritesInTwoSteps => self.index.lock().unwrap().get(id) == Some(owner),
+            _ => record.owner() == owner,
+        };
+        let mut found: Vec<KeyRecord> = self
+            .records()
+            .iter()
+            .filter(|(id, record)| is_owned(id, record))
+            .map(|(_, record)| record.clone())
+            .collect();
+        let second = |record: &KeyRecord| record.created_at().unix_timestamp();
+        match self.fault {
+            ListIsInTheOrderOfIds => found.sort_by_key(|record| record.id().clone()),
+            ListOrdersBySeconds => {
+                found.sort_by_key(|record| (second(record), record.id().clone()));
+            }
+            ListOrdersTimesAsTexts => found.sort_by_key(|record| {
+                let time = record.created_at();
+                let format = &time::format_description::well_known::Rfc3339;
+                (time.format(format).unwrap(), record.id().clone())
+            }),
+            ListIgnoresCaseInIds => found.sort_by_key(|record| {
+                (record.created_at(), record.id().as_str().to_ascii_lowercase())
+            }),
+            _ => found.sort_by_key(PageCursor::of),
+        }
+        if let Some(after) = after {
+            match self.fault {
+                ListShowsTheCursorAgain => found.retain(|record| PageCursor::of(record) >= *after),
+                ListStartsAgainWithoutTheCursor => {
+                    let place = found.iter().position(|record| PageCursor::of(record) == *after);
+                    found.drain(..place.map_or(0, |place| place + 1));
+                }
+                _ => found.retain(|record| PageCursor::of(record) > *after),
+            }
+            if self.has(ListSkipsTheNext) && !found.is_empty() {
+                found.remove(0);
+            }
+        }
+        match self.fault {
+            ListIgnoresTheLimit => {}
+            ListTakesTheLimitForSigned => found.truncate((limit as i32).max(0) as usize),
+            ListHasALimitOfItsOwn => found.truncate(limit.min(100)),
+            _ => found.truncate(limit),
+        }
+        busy.end().await;
+        Ok(found)
+    }
+
+    fn find_ready(&self, id: &KeyId, visit: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {
+        match self.fault {
+            FindReadyIsStale | CachesWhatAChangeOvertook => {
+                let cache = self.cache.lock().unwrap();
+                cache.get(id).inspect(|record| visit(record.as_ref())).is_some()
+            }
+            FindReadyVisitsTwice => {
+                visit(self.records().get(id));
+                visit(self.records().get(id));
+                true
+            }
+            FindReadyVisitsAndSaysNo => {
+                visit(self.records().get(id));
+                false
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What a panic of `check` says.
+async fn verdict(check: impl Future<Output = ()>) -> Result<(), String> {
+    let outcome = AssertUnwindSafe(check).catch_unwind().await;
+    outcome.map_err(|panic| *panic.downcast::<String>().unwrap())
+}
+
+async fn check(fault: Fault) -> Result<(), String> {
+    verdict(conformance::check(async || Broken::new(fault))).await
+}
+
+macro_rules! faults {
+    ($($name:ident: $fault:ident breaks $rule:ident;)*) => {
+        /// What keeps the contract passes, and so the fault alone is what fails below.
+        const FAULTS: &[(Fault, Rule)] = &[$(($fault, Rule::$rule)),*];
+
+        $(#[tokio::test]
+        async fn $name() {
+            let text = check($fault).await.expect_err("the fault was not seen");
+            println!("{text}");
+            let expected = format!("breaks {}", Rule::$rule);
+            assert!(text.contains(&expected), "expected {expected:?}, came {text}");
+        })*
+    };
+}
+
+faults! {
+    insert_overwrites: InsertOverwrites breaks InsertNeverOverwrites;
+    insert_overwrites_and_says_conflict: InsertOverwritesAndSaysConflict breaks ConflictChangesNothing;
+    insert_knows_an_id_per_owner: InsertFindsAnIdTakenByItsOwnerOnly breaks InsertNeverOverwrites;
+    replace_ignores_the_version: ReplaceIgnoresTheVersion breaks ReplaceComparesVersions;
+    replace_inserts_a_missing_record: ReplaceInserts breaks ReplaceComparesVersions;
+    replace_counts_by_itself: ReplaceCounts breaks ReplaceComparesVersions;
+    replace_keeps_metadata_that_goes: ReplaceKeepsMetadataThatGoes breaks RecordsComeBackAsGiven;
+    replace_keeps_the_owner: ReplaceKeepsTheOwner breaks ReplaceComparesVersions;
+    remove_is_partial: RemoveIsPartial breaks RemoveIsAllOrNothing;
+    remove_counts_repeats: RemoveCountsRepeats breaks RemoveIsAllOrNothing;
+    remove_is_done_without_a_record: RemoveSaysDoneForWhatIsMissing breaks RemoveIsAllOrNothing;
+    remove_ignores_the_owner: RemoveIgnoresTheOwner breaks RemoveAsksForTheOwner;
+    list_leaks_everybody: ListLeaksEverybody breaks ListShowsOneOwner;
+    list_leaks_owners_in_another_case: ListLeaksOwnersInAnotherCase breaks ListShowsOneOwner;
+    list_matches_owners_as_patterns: ListMatchesOwnersAsPatterns breaks ListShowsOneOwner;
+    list_is_in_the_order_of_ids: ListIsInTheOrderOfIds breaks ListIsInOrder;
+    list_orders_by_seconds: ListOrdersBySeconds breaks ListIsInOrder;
+    list_orders_times_as_texts: ListOrdersTimesAsTexts breaks ListIsInOrder;
+    list_ignores_case_in_ids: ListIgnoresCaseInIds breaks ListIsInOrder;
+    list_skips_the_record_after_the_cursor: ListSkipsTheNext breaks ListGoesOnAfterTheCursor;
+    list_shows_the_cursors_record_again: ListShowsTheCursorAgain breaks ListGoesOnAfterTheCursor;
+    list_starts_again_without_the_cursors_record:
+        ListStartsAgainWithoutTheCursor breaks ListGoesOnAfterTheCursor;
+    list_ignores_the_limit: ListIgnoresTheLimit breaks ListKeepsToTheLimit;
+    list_takes_a_high_limit_for_a_negative_one:
+        ListTakesTheLimitForSigned breaks ListKeepsToTheLimit;
+    list_has_a_limit_of_its_own: ListHasALimitOfItsOwn breaks ListKeepsToTheLimit;
+    nanoseconds_are_cut: TruncatesNanoseconds breaks RecordsComeBackAsGiven;
+    times_have_microseconds_only: MicrosecondsOnly breaks RecordsComeBackAsGiven;
+    ids_are_lowered: LowersIds breaks FindAnswersById;
+    names_are_trimmed: TrimsNames breaks RecordsComeBackAsGiven;
+    names_are_composed: ComposesNames breaks RecordsComeBackAsGiven;
+    metadata_is_lost: LosesMetadata breaks RecordsComeBackAsGiven;
+    metadata_null_is_none: ReadsNullAsNoMetadata breaks RecordsComeBackAsGiven;
+    metadata_is_rewritten: RewritesMetadata breaks RecordsComeBackAsGiven;
+    the_previous_digest_is_lost: LosesThePreviousDigest breaks RecordsComeBackAsGiven;
+    the_start_is_lost: LosesNotBefore breaks RecordsComeBackAsGiven;
+    the_name_of_the_pepper_is_lost: LosesThePepper breaks RecordsComeBackAsGiven;
+    an_empty_set_of_scopes_becomes_all: EmptyScopesBecomeAll breaks RecordsComeBackAsGiven;
+    scopes_are_joined_by_commas: JoinsScopesByCommas breaks RecordsComeBackAsGiven;
+    versions_are_floats: VersionsAsFloats breaks RecordsComeBackAsGiven;
+    versions_are_signed: VersionsAsSigned breaks RecordsComeBackAsGiven;
+    find_answers_with_another_record: FindAnswersWithAnother breaks FindAnswersById;
+    find_ready_is_stale: FindReadyIsStale breaks FindReadyAgreesWithFind;
+    find_ready_visits_twice: FindReadyVisitsTwice breaks FindReadyAgreesWithFind;
+    find_ready_visits_and_says_no: FindReadyVisitsAndSaysNo breaks FindReadyAgreesWithFind;
+    a_cache_keeps_what_a_change_overtook:
+        CachesWhatAChangeOvertook breaks FindReadyAgreesWithFind;
+    a_call_panics: Panics breaks FaultIsAnError;
+    two_inserts_are_done: TwoInsertsAreDone breaks ChangeIsOneStep;
+    two_replaces_of_one_version_are_done: TwoReplacesAreDone breaks ChangeIsOneStep;
+    replace_brings_back_what_is_removed: ReplaceBringsBack breaks ChangeIsOneStep;
+    replace_removes_before_it_writes: ReplaceGoesThroughNothing breaks ChangeIsOneStep;
+    remove_hits_the_next_owner: RemoveHitsTheNextOwner breaks ChangeIsOneStep;
+    a_dropped_insert_is_half_done: WritesInTwoSteps breaks DroppedCallIsWholeOrNothing;
+    a_dropped_call_keeps_its_lock: KeepsTheLockOfADroppedCall breaks DroppedCallIsWholeOrNothing;
+    a_dropped_call_loses_its_connection:
+        LosesAConnectionPerDroppedCall breaks DroppedCallIsWholeOrNothing;
+    a_reply_reaches_another_call:
+        AnswersWithTheReplyOfADroppedCall breaks DroppedCallIsWholeOrNothing;
+}
+
+/// As [`faults`], where the rule that is seen first is a matter of taste.
+#[tokio::test]
+async fn a_removal_in_two_steps_is_no_step() {
+    let report = conformance::cancellation(async || Broken::new(RemovesInTwoSteps)).await;
+
+    let rules: Vec<_> = report.violations().iter().map(|violation| violation.rule()).collect();
+    assert_eq!(rules, [Rule::DroppedCallIsWholeOrNothing], "{report}");
+    assert!(check(RemovesInTwoSteps).await.is_err());
+}
+
+#[tokio::test]
+async fn a_store_without_a_fault_passes() {
+    check(Nothing).await.unwrap();
+}
+
+#[test]
+fn every_rule_is_broken_by_some_fault() {
+    let seen: std::collections::BTreeSet<_> =
+        FAULTS.iter().map(|(_, rule)| rule.number()).collect();
+
+    // These have tests of their own below.
+    let missing: Vec<_> = (1..=18).filter(|number| !seen.contains(number)).collect();
+    assert_eq!(missing, [1, 14, 18]);
+}
+
+/// Shares a memory, except for its fault.
+struct Shared<F> {
+    memory: Arc<MemoryKeyStore>,
+    list: F,
+}
+
+#[async_trait]
+impl<F> KeyStore for Shared<F>
+where
+    F: Fn(&mut Vec<KeyRecord>) + Send + Sync + 'static,
+{
+    async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        self.memory.find(id).await
+    }
+
+    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+        self.memory.insert(record).await
+    }
+
+    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<Write, StoreError> {
+        self.memory.replace(record, expected).await
+    }
+
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+        self.memory.remove(owner, ids).await
+    }
+
+    async fn list(
+        &self,
+        owner: &Owner,
+        after: Option<&PageCursor>,
+        limit: usize,
+    ) -> Result<Vec<KeyRecord>, StoreError> {
+        let mut page = self.memory.list(owner, after, limit).await?;
+        (self.list)(&mut page);
+        Ok(page)
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_does_not_see_what_is_done_is_told() {
+    let text = verdict(conformance::check(async || Shared {
+        memory: Arc::default(),
+        list: |page: &mut Vec<KeyRecord>| page.clear(),
+    }))
+    .await
+    .unwrap_err();
+
+    assert!(text.contains("breaks rule 1 "), "{text}");
+}
+
+/// Replaces by removal and insertion.
+struct Away(MemoryKeyStore);
+
+#[async_trait]
+impl KeyStore for Away {
+    async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        self.0.find(id).await
+    }
+
+    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+        self.0.insert(record).await
+    }
+
+    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<Write, StoreError> {
+        let Some(old) = self.0.find(record.id()).await? else { return Ok(Write::Conflict) };
+        if old.version() != expected {
+            return Ok(Write::Conflict);
+        }
+        let _ = self.0.remove(old.owner(), &[old.id().clone()]).await?;
+        yield_now().await;
+        self.0.insert(record).await
+    }
+
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+        self.0.remove(owner, ids).await
+    }
+
+    async fn list(
+        &self,
+        owner: &Owner,
+        after: Option<&PageCursor>,
+        limit: usize,
+    ) -> Result<Vec<KeyRecord>, StoreError> {
+        self.0.list(owner, after, limit).await
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_is_away_for_a_moment_is_missing_on_a_page() {
+    let report = conformance::paging(async || Away(MemoryKeyStore::new())).await;
+
+    let rules: Vec<_> = report.violations().iter().map(|violation| violation.rule()).collect();
+    assert_eq!(rules, [Rule::PagesAreStable], "{report}");
+}
+
+/// One lock for everything, held across every wait of a call, and changes that are rolled back when a
+/// call is dropped: slow, and right.
+#[derive(Default)]
+struct OneByOne(tokio::sync::Mutex<()>, MemoryKeyStore);
+
+impl OneByOne {
+    async fn begin(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        let guard = self.0.lock().await;
+        yield_now().await;
+        yield_now().await;
+        guard
+    }
+}
+
+#[async_trait]
+impl KeyStore for OneByOne {
+    async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        let _guard = self.begin().await;
+        self.1.find(id).await
+    }
+
+    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+        let _guard = self.begin().await;
+        let write = self.1.insert(record).await;
+        yield_now().await;
+        write
+    }
+
+    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<Write, StoreError> {
+        let _guard = self.begin().await;
+        let write = self.1.replace(record, expected).await;
+        yield_now().await;
+        write
+    }
+
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+        let _guard = self.begin().await;
+        let write = self.1.remove(owner, ids).await;
+        yield_now().await;
+        write
+    }
+
+    async fn list(
+        &self,
+        owner: &Owner,
+        after: Option<&PageCursor>,
+        limit: usize,
+    ) -> Result<Vec<KeyRecord>, StoreError> {
+        let _guard = self.begin().await;
+        self.1.list(owner, after, limit).await
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_serves_one_call_at_a_time_passes() {
+    conformance::check(async || OneByOne::default()).await;
+}
+
+/// Every call is a task that goes on when the call is dropped, as a server does.
+#[derive(Clone, Default)]
+struct Detached(Arc<MemoryKeyStore>);
+
+impl Detached {
+    async fn spawn<T: Send + 'static>(
+        &self,
+        call: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let task = tokio::spawn(async {
+            for _ in 0..4 {
+                yield_now().await;
+            }
+            call.await
+        });
+        task.await.map_err(StoreError::new)?
+    }
+}
+
+#[async_trait]
+impl KeyStore for Detached {
+    async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        let (store, id) = (self.clone(), id.clone());
+        self.spawn(async move { store.0.find(&id).await }).await
+    }
+
+    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+        let store = self.clone();
+        self.spawn(async move { store.0.insert(record).await }).await
+    }
+
+    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<Write, StoreError> {
+        let store = self.clone();
+        self.spawn(async move { store.0.replace(record, expected).await }).await
+    }
+
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+        let (store, owner, ids) = (self.clone(), owner.clone(), ids.to_vec());
+        self.spawn(async move { store.0.remove(&owner, &ids).await }).await
+    }
+
+    async fn list(
+        &self,
+        owner: &Owner,
+        after: Option<&PageCursor>,
+        limit: usize,
+    ) -> Result<Vec<KeyRecord>, StoreError> {
+        let (store, owner, after) = (self.clone(), owner.clone(), after.cloned());
+        self.spawn(async move { store.0.list(&owner, after.as_ref(), limit).await }).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_whose_dropped_calls_go_on_passes() {
+    conformance::check(async || Detached::default()).await;
+}
+
+/// A server that is gone, by a client that takes errors for answers.
+struct Swallows(&'static str);
+
+impl Swallows {
+    fn answer<T>(&self, method: &str, answer: T) -> Result<T, StoreError> {
+        if self.0 == method { Ok(answer) } else { Err(StoreError::new("connection refused")) }
+    }
+}
+
+#[async_trait]
+impl KeyStore for Swallows {
+    async fn find(&self, _: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        self.answer("find", None)
+    }
+
+    async fn insert(&self, _: KeyRecord) -> Result<Write, StoreError> {
+        self.answer("insert", Write::Conflict)
+    }
+
+    async fn replace(&self, _: KeyRecord, _: u64) -> Result<Write, StoreError> {
+        self.answer("replace", Write::Conflict)
+    }
+
+    async fn remove(&self, _: &Owner, _: &[KeyId]) -> Result<Write, StoreError> {
+        self.answer("remove", Write::Done)
+    }
+
+    async fn list(
+        &self,
+        _: &Owner,
+        _: Option<&PageCursor>,
+        _: usize,
+    ) -> Result<Vec<KeyRecord>, StoreError> {
+        self.answer("list", Vec::new())
+    }
+
+    fn find_ready(&self, _: &KeyId, visit: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {
+        let answers = self.0 == "find_ready";
+        if answers {
+            visit(None);
+        }
+        answers
+    }
+}
+
+#[tokio::test]
+async fn an_error_that_is_turned_into_an_answer_is_told() {
+    for method in ["find", "find_ready", "insert", "replace", "remove", "list"] {
+        let text = verdict(conformance::check_outage(async || Swallows(method))).await.unwrap_err();
+        assert!(text.contains("breaks rule 3 (A fault is an error)"), "{text}");
+        assert!(text.contains(method), "{method}: {text}");
+    }
+    conformance::check_outage(async || Swallows("nothing")).await;
+}
+
+#[tokio::test]
+async fn a_place_that_forgets_is_told() {
+    let text =
+        verdict(conformance::check_durable(async || MemoryKeyStore::new())).await.unwrap_err();
+
+    assert!(text.contains("breaks rule 18 (`Done` outlives the store)"), "{text}");
+    assert!(text.contains("(closed and opened again)"), "{text}");
+}
+
+#[tokio::test]
+async fn a_place_that_forgets_the_last_change_is_told() {
+    // Every second opening finds what was there one opening ago.
+    let places = Mutex::new(vec![Arc::new(MemoryKeyStore::new())]);
+    let open = async || {
+        let place = Arc::clone(places.lock().unwrap().last().unwrap());
+        let empty = place.is_empty();
+        if !empty {
+            places.lock().unwrap().push(Arc::default());
+        }
+        place
+    };
+    let report = conformance::report_durable(open).await;
+
+    assert!(!report.is_kept());
+    assert!(report.violations().iter().all(|violation| violation.rule().number() >= 17));
+}
+
+#[tokio::test]
+async fn a_durable_place_passes() {
+    let place = Arc::new(Broken::new(Nothing));
+
+    conformance::check_durable(async || Arc::clone(&place)).await;
+    assert!(
+        conformance::report_durable(async || Arc::new(Broken::new(Nothing))).await.checks() > 3
+    );
+}
+
+#[tokio::test]
+async fn a_report_has_every_violation_and_its_explanation() {
+    let report = conformance::report(async || Broken::new(LosesNotBefore)).await;
+
+    assert!(report.checks() > 60);
+    assert!(report.violations().len() > 2);
+    let text = report.violations()[0].to_string();
+    for part in [
+        "The key store breaks rule 5 (Records come back as they were given).",
+        "check:    records: every part comes back",
+        "done:     insert(\"key-0000\" of \"ann\", version 1) -> Done",
+        "expected: find: \"key-0000\" of \"ann\", version 1 with not_before Some(2026-01-01",
+        "came:     \"key-0000\" of \"ann\", version 1 with not_before None",
+        "number 5 under \"Rules\" in the docs of `tower_webhook::key::KeyStore`",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+}
+
+#[test]
+fn the_suite_runs_without_a_runtime() {
+    let waker = std::task::Waker::noop();
+    let mut context = std::task::Context::from_waker(waker);
+    let mut check = Box::pin(conformance::check(async || MemoryKeyStore::new()));
+    // It waits for nothing but a memory, and still yields now and then.
+    for _ in 0..10_000 {
+        if check.as_mut().poll(&mut context).is_ready() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    panic!("not over");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_suite_can_be_spawned() {
+    let check = conformance::check(async || MemoryKeyStore::new());
+    tokio::spawn(check).await.unwrap();
+}

@@ -1,0 +1,119 @@
+//! G and I: what a body says that it is.
+
+use super::fixture::Fixture;
+use super::json::BODY;
+use super::request::{Sent, key, post};
+use super::row::Code::{Ambiguous, Coding, Malformed, MediaType, Missing, Ok};
+use super::row::{HEADER, Row, row};
+use super::run::Corpus;
+
+#[test]
+fn the_label_alone_decides() {
+    Corpus::run(rows);
+}
+
+fn labelled(label: impl AsRef<[u8]>, body: impl Into<String>) -> Sent {
+    post("/").header("content-type", label).body(body.into())
+}
+
+fn rows(f: &Fixture) -> Vec<Row> {
+    let k = f.k.as_str();
+    let json = format!(r#"{{"api_key":"{k}"}}"#);
+    let form = format!("api_key={k}");
+    let mut rows = Vec::new();
+    for label in [
+        "APPLICATION/JSON",
+        "application/json;charset=UTF-8",
+        " application/json\t;charset=\"utf-8\"",
+        "application/json ; a=\"b;c\"",
+        "application/vnd.x+json",
+        "application/problem+JSON",
+    ] {
+        rows.push(row(format!("G138-139.{label}"), BODY, labelled(label, &json), Ok, 1));
+    }
+    let long = format!("application/{}", "x".repeat(8192));
+    for label in [
+        "application",
+        "/",
+        "a/b/c",
+        "application/",
+        "text/plain",
+        "application/jsonx",
+        "application/jsön",
+        &long,
+    ] {
+        let id = &label[..label.len().min(20)];
+        rows.push(row(format!("G143.{id}"), BODY, labelled(label, &json), MediaType, 0));
+    }
+    let multipart = "multipart/form-data";
+    let with_boundary = "multipart/form-data; boundary=b";
+    let is_on = cfg!(feature = "multipart");
+    let unreadable = if is_on { Malformed } else { MediaType };
+    rows.extend([
+        row(
+            "G141",
+            BODY,
+            labelled("application/json", &json).header("content-type", "application/json"),
+            Ambiguous,
+            0,
+        ),
+        row("G141.list", BODY, labelled("application/json, text/plain", &json), Ambiguous, 0),
+        row(
+            "G141.header",
+            HEADER,
+            key(k).json("{}").header("content-type", "text/plain"),
+            Ambiguous,
+            1,
+        )
+        .hooks_only(),
+        row("G142", BODY, post("/").body(json.clone()), MediaType, 0),
+        row("G142.header", HEADER, key(k).body("opaque"), Ok, 1).check(|seen| {
+            assert!(seen.part("JSON").is_none_or(|json| json == serde_json::json!({})));
+        }),
+        row("G142.text", HEADER, key(k).header("content-type", "text/plain").body("{"), Ok, 1),
+        row("G142.empty", HEADER, key(k).json(""), Ok, 1),
+        row("G143.header", HEADER, key(k).header("content-type", "a/b/c").body("x"), MediaType, 1)
+            .hooks_only(),
+        row("G143.ff", BODY, labelled(b"application/json\xff", &json), MediaType, 0),
+        row("G144.form-as-json", BODY, labelled("application/json", &form), Malformed, 0),
+        row(
+            "G144.json-as-form",
+            BODY,
+            labelled("application/x-www-form-urlencoded", &json),
+            Missing,
+            0,
+        ),
+        row("G144.json-as-multipart", BODY, labelled(multipart, &json), Malformed, 0),
+        row("G144.json-as-multipart.boundary", BODY, labelled(with_boundary, &json), unreadable, 0),
+        row("G144.header", HEADER, key(k).json("a=1"), Malformed, 1).hooks_only(),
+        row("G144.header.form", HEADER, key(k).form("{\"a\":1}"), Ok, 1).check(|seen| {
+            assert!(seen.part("JSON").is_none_or(|json| json == serde_json::json!({})));
+            assert!(
+                seen.part("POST").is_none_or(|form| form == serde_json::json!({"{\"a\":1}": ""}))
+            );
+        }),
+    ]);
+    for (id, coding, expected) in [
+        ("I163", "gzip", Coding),
+        ("I164", "identity", Ok),
+        ("I164.upper", "IDENTITY", Ok),
+        ("I166", "gzip, gzip", Coding),
+        ("I166.list", "br, gzip", Coding),
+        ("I166.identity", "identity, gzip", Coding),
+        ("I166.unknown", "x-own", Coding),
+        ("I166.empty", "", Coding),
+        ("I166.element", "identity,", Coding),
+    ] {
+        let sent = key(k).header("content-encoding", coding).json("{}");
+        rows.push(row(id, HEADER, sent, expected, 1).hooks_only());
+        let sent = labelled("application/json", &json).header("content-encoding", coding);
+        let finds = usize::from(expected == Ok);
+        rows.push(row(format!("{id}.body"), BODY, sent, expected, finds));
+    }
+    let gzipped = post("/").json(&b"\x1f\x8b\x08\x00\x00\x00\x00\x00"[..]);
+    rows.push(row("I169", BODY, gzipped.clone(), Malformed, 0));
+    rows.push(
+        row("I169.header", HEADER, gzipped.header("x-api-key", k), Malformed, 1).hooks_only(),
+    );
+    rows
+}

@@ -1,0 +1,214 @@
+//! How the end of an execution becomes a response, in each shape.
+
+use http::header::{CONTENT_TYPE, ETAG, HeaderName, LOCATION};
+use http::{HeaderValue, StatusCode};
+use tower_webhook::executor::ResponseShape;
+
+use super::*;
+
+/// What an executor does, named by the path.
+async fn run(invocation: Invocation) -> Result<Outcome, ExecutorError> {
+    let value = |text: &str| HeaderValue::try_from(text).unwrap();
+    match invocation.uri().path() {
+        "/json" => Outcome::json(&("a", 1.5)),
+        "/text" => Outcome::json_text(r#"{"n": 1e400}"#),
+        "/empty" => Ok(Outcome::empty()),
+        "/accepted" => Ok(Outcome::accepted()),
+        "/raw" => Ok(Outcome::raw("<a/>")),
+        "/xml" => Outcome::raw("<a/>").with_header(CONTENT_TYPE, value("text/xml")),
+        "/created" => Outcome::json(&1)?
+            .with_status(StatusCode::CREATED)?
+            .with_header(LOCATION, value("/jobs/1"))?
+            .with_header(ETAG, value("\"1\""))?
+            .with_header(HeaderName::from_static("x-job"), value("1")),
+        "/unavailable" => Outcome::json(&"later")?.with_status(StatusCode::SERVICE_UNAVAILABLE),
+        "/private" => Err("connection to 10.0.0.1 refused".into()),
+        "/io" => Err(std::io::Error::other("10.0.0.1").into()),
+        "/public" => Err(ExecutorError::public("no \"ref\"\n in the payload")),
+        "/both" => Err(ExecutorError::public("not now").with_source("10.0.0.1")),
+        "/keys" => Outcome::json(&std::collections::HashMap::from([((1, 2), 10_001)])),
+        "/nan" => Outcome::json(&f64::NAN),
+        "/malformed" => Outcome::json_text("{10.0.0.1}"),
+        "/cookie" => Outcome::empty().with_header(http::header::SET_COOKIE, value("10.0.0.1")),
+        "/unauthorized" => Outcome::empty().with_status(StatusCode::UNAUTHORIZED),
+        "/large" => Outcome::json(&"x".repeat(999)),
+        "/fits" => Outcome::json(&"x".repeat(998)),
+        "/large-raw" => Ok(Outcome::raw(vec![b'x'; 1001])),
+        other => panic!("no case {other}"),
+    }
+}
+
+fn hooks(shape: ResponseShape) -> Hooks {
+    Hooks::new(AuthLayer::public(), run).with_max_response_bytes(1000).with_response_shape(shape)
+}
+
+const JSON: &str = "application/json";
+
+#[tokio::test]
+async fn the_status_member_tells_how_it_ended() {
+    let failed = r#"{"status":1,"err":"execution failed"}"#;
+    let internal = r#"{"status":1,"err":"internal error"}"#;
+    let fits = format!(r#"{{"status":0,"result":"{}"}}"#, "x".repeat(998));
+    let cases = [
+        ("/json", 200, JSON, r#"{"status":0,"result":["a",1.5]}"#),
+        ("/text", 200, JSON, r#"{"status":0,"result":{"n": 1e400}}"#),
+        ("/empty", 200, JSON, r#"{"status":0,"result":null}"#),
+        ("/accepted", 202, "", ""),
+        ("/raw", 200, "application/octet-stream", "<a/>"),
+        ("/xml", 200, "text/xml", "<a/>"),
+        ("/created", 201, JSON, r#"{"status":0,"result":1}"#),
+        ("/unavailable", 503, JSON, r#"{"status":0,"result":"later"}"#),
+        ("/private", 200, JSON, failed),
+        ("/io", 200, JSON, failed),
+        ("/public", 200, JSON, r#"{"status":1,"err":"no \"ref\"\n in the payload"}"#),
+        ("/both", 200, JSON, r#"{"status":1,"err":"not now"}"#),
+        ("/keys", 200, JSON, failed),
+        ("/nan", 200, JSON, r#"{"status":0,"result":null}"#),
+        ("/malformed", 200, JSON, failed),
+        ("/cookie", 200, JSON, failed),
+        ("/unauthorized", 200, JSON, failed),
+        ("/large", 200, JSON, internal),
+        ("/fits", 200, JSON, &fits),
+        ("/large-raw", 200, JSON, internal),
+    ];
+    for (path, status, media, body) in cases {
+        let response = call(&hooks(ResponseShape::status_member()), post_to(path, "")).await;
+        assert_eq!(response.status(), status, "{path}");
+        assert_eq!(response.body(), body, "{path}");
+        let found =
+            response.headers().get(CONTENT_TYPE).map_or("", |media| media.to_str().unwrap());
+        assert_eq!(found, media, "{path}");
+        assert_eq!(response.headers()["cache-control"], "no-store", "{path}");
+        assert!(!response.headers().contains_key("set-cookie"));
+    }
+}
+
+#[tokio::test]
+async fn plain_http_has_a_status_for_each_end() {
+    let cases = [
+        ("/json", 200, r#"["a",1.5]"#),
+        ("/text", 200, r#"{"n": 1e400}"#),
+        ("/empty", 200, "null"),
+        ("/accepted", 202, ""),
+        ("/raw", 200, "<a/>"),
+        ("/created", 201, "1"),
+        ("/unavailable", 503, "\"later\""),
+        ("/private", 502, "executor_failed"),
+        ("/public", 502, "executor_failed"),
+        ("/keys", 502, "executor_failed"),
+        ("/large", 500, "internal"),
+        ("/large-raw", 500, "internal"),
+    ];
+    for (path, status, expected) in cases {
+        let response = call(&hooks(ResponseShape::http()), post_to(path, "")).await;
+        assert_eq!(response.status(), status, "{path}");
+        assert_eq!(response.headers()["cache-control"], "no-store", "{path}");
+        assert!(!response.headers().contains_key("www-authenticate"), "{path}");
+        let is_problem = response
+            .headers()
+            .get(CONTENT_TYPE)
+            .is_some_and(|media| media == "application/problem+json");
+        if is_problem {
+            let problem: serde_json::Value = serde_json::from_str(response.body()).unwrap();
+            assert_eq!(problem["code"], expected, "{path}");
+            assert_eq!(problem["status"], status, "{path}");
+        } else {
+            assert_eq!(response.body(), expected, "{path}");
+        }
+        assert!(!response.body().contains("10.0.0.1"), "{path}");
+        assert_eq!(is_problem, [500, 502].contains(&status), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_headers_of_an_outcome_are_sent_in_both_shapes() {
+    for shape in [ResponseShape::status_member(), ResponseShape::http()] {
+        let response = call(&hooks(shape), post_to("/created", "")).await;
+        assert_eq!(response.status(), StatusCode::CREATED);
+        assert_eq!(response.headers()["location"], "/jobs/1");
+        assert_eq!(response.headers()["etag"], "\"1\"");
+        assert_eq!(response.headers()["x-job"], "1");
+    }
+}
+
+#[tokio::test]
+async fn a_shape_of_the_app_may_set_everything_but_loses_no_protection() {
+    let shape = ResponseShape::custom(|end| {
+        let (status, text) = match end {
+            Ok(outcome) => (201, outcome.as_json().unwrap_or("-").to_owned()),
+            Err(failure) => {
+                let source = failure.error().and_then(ExecutorError::source);
+                assert!(source.is_some_and(|source| source.to_string().contains("10.0.0.1")));
+                (418, failure.text().to_owned())
+            }
+        };
+        Response::builder()
+            .status(status)
+            .header("cache-control", "public")
+            .body(text.into())
+            .unwrap()
+    });
+    let cases = [("/json", 201, r#"["a",1.5]"#), ("/raw", 201, "-"), ("/both", 418, "not now")];
+    for (path, status, text) in cases {
+        let response = call(&hooks(shape.clone()), post_to(path, "")).await;
+        assert_eq!(response.status(), status);
+        assert_eq!(response.body(), text);
+        assert_eq!(response.headers()["cache-control"], "public");
+    }
+
+    // A response to a credential in the target is nobody else's, whatever the shape says.
+    let keys = Keys::new().await;
+    for shape in [shape, ResponseShape::status_member(), ResponseShape::http()] {
+        let hooks = Hooks::new(auth(&keys).with_policy(Policy::token()).unwrap(), run);
+        let hooks = hooks.with_response_shape(shape);
+        for path in ["/json", "/accepted", "/raw"] {
+            let response = call(&hooks, post_to(&format!("{path}?key={}", keys.text), "")).await;
+            assert_eq!(response.headers()["cache-control"], "private, no-store", "{path}");
+            assert_eq!(response.headers()["referrer-policy"], "no-referrer", "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn refusals_are_never_shaped() {
+    let keys = Keys::new().await;
+    let shapes = [
+        ResponseShape::status_member(),
+        ResponseShape::http(),
+        ResponseShape::custom(|_| panic!("a refusal was shaped")),
+    ];
+    for shape in shapes {
+        let hooks = Hooks::new(auth(&keys), run).with_max_body_bytes(10).with_response_shape(shape);
+        for (request, expected) in [
+            (post_to("/token", ""), 401),
+            (post_to("/token?key=junk", ""), 401),
+            (post_to(&format!("/token?key={0}&key={0}", keys.text), ""), 400),
+            (post_to(&format!("/scope?key={}", keys.text), ""), 403),
+            (post_to("/other", ""), 404),
+            (Request::get("/public").body(Body::default()).unwrap(), 405),
+            (post_to("/public", "{"), 400),
+            (post_to("/public", "0123456789!"), 413),
+            (post_to(&format!("/user?key={}", keys.text), ""), 500),
+        ] {
+            let response = call(&hooks, request).await;
+            assert_eq!(response.status(), expected);
+            assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+            let problem: serde_json::Value = serde_json::from_str(response.body()).unwrap();
+            assert_eq!(problem["status"], expected);
+        }
+    }
+
+    // The closure of the layer makes the bodies of all of them, and their status is kept.
+    let auth = auth(&keys).with_rejection_response(|rejection| {
+        Response::new(format!("refused: {}", rejection.code()).into())
+    });
+    let hooks = Hooks::new(auth, run).with_response_shape(ResponseShape::http());
+    for (request, status, code) in [
+        (post_to("/other", ""), 404, "not_found"),
+        (post_to("/public", "{"), 400, "malformed_body"),
+    ] {
+        let response = call(&hooks, request).await;
+        assert_eq!(response.status(), status);
+        assert_eq!(response.body(), &format!("refused: {code}"));
+    }
+}
