@@ -4,11 +4,33 @@ use sqlx::{Row, query};
 use time::Duration;
 use tower_webhook::key::{
     KeyManager, KeyRecord, KeyStore, ManageErrorKind, NewKey, PageCursor, PostgresKeyStore, Scopes,
-    VerifyErrorKind, Write,
+    VerifyErrorKind, Write, conformance,
 };
 
-use crate::server::shared;
+use crate::server::{Server, shared};
 use crate::support::{at, found, id, insert, new_schema, owner, record, store, store_in};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_contract_of_stores_is_kept() {
+    let server = shared();
+    let url = server.url();
+    conformance::check(async || store(&url).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_done_outlives_the_store() {
+    let server = shared();
+    let (url, schema) = (server.url(), new_schema());
+    conformance::check_durable(async || store_in(&url, &schema).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_gone_is_an_outage() {
+    let server = Server::start();
+    let store = store(&server.url()).await;
+    server.kill();
+    conformance::check_outage(async || store.clone()).await;
+}
 
 #[tokio::test]
 async fn a_key_lives_its_life_across_stores() {
