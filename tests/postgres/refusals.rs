@@ -13,8 +13,8 @@ async fn execute(connection: &mut PgConnection, sql: impl Into<String>) {
 }
 
 /// The SQLSTATE behind an error.
-fn state(error: StoreError) -> String {
-    let source = std::error::Error::source(&error).unwrap();
+fn state(error: &StoreError) -> String {
+    let source = std::error::Error::source(error).unwrap();
     let source = source.downcast_ref::<sqlx::Error>().expect("an error of the database");
     source.as_database_error().expect("an error of the server").code().unwrap().into_owned()
 }
@@ -25,7 +25,7 @@ async fn tables_that_are_missing_or_not_permitted_are_errors() {
     let mut admin = server.connect().await;
     let store = PostgresKeyStore::connect(&server.url()).await.unwrap();
     let store = store.with_schema(&new_schema()).unwrap();
-    assert_eq!(state(store.find(&id("k1")).await.unwrap_err()), "42P01");
+    assert_eq!(state(&store.find(&id("k1")).await.unwrap_err()), "42P01");
     assert!(store.check().await.is_err());
     assert!(store.list(&owner("ann"), None, 10).await.is_err());
     assert!(store.insert(record("k1", "ann", 0)).await.is_err());
@@ -38,7 +38,7 @@ async fn tables_that_are_missing_or_not_permitted_are_errors() {
     execute(&mut admin, format!("CREATE ROLE {schema} LOGIN")).await;
     let limited = server.url().replace("postgres@", &format!("{schema}@"));
     let limited = PostgresKeyStore::connect(&limited).await.unwrap().with_schema(&schema).unwrap();
-    assert_eq!(state(limited.find(&id("k1")).await.unwrap_err()), "42501");
+    assert_eq!(state(&limited.find(&id("k1")).await.unwrap_err()), "42501");
     assert!(limited.check().await.is_err());
     let grant = format!(
         "GRANT USAGE ON SCHEMA {schema} TO {schema}; \
@@ -47,7 +47,7 @@ async fn tables_that_are_missing_or_not_permitted_are_errors() {
     execute(&mut admin, grant).await;
     limited.check().await.unwrap();
     assert!(found(&limited, "k1").await.is_some());
-    assert_eq!(state(limited.insert(record("k2", "ann", 0)).await.unwrap_err()), "42501");
+    assert_eq!(state(&limited.insert(record("k2", "ann", 0)).await.unwrap_err()), "42501");
     // The tables are there: nothing is to be made.
     limited.migrate().await.unwrap();
     let other = limited.with_table_prefix("other_").unwrap();
@@ -91,9 +91,9 @@ async fn timeouts_of_the_server_are_errors() {
         let url = format!("{}&options=-c%20{setting}%3D100", server.url());
         let store = PostgresKeyStore::connect(&url).await.unwrap().with_schema(&schema).unwrap();
         execute(&mut admin, format!("BEGIN; LOCK TABLE {schema}.webhook_keys")).await;
-        assert_eq!(state(store.find(&id("k1")).await.unwrap_err()), expected);
-        assert_eq!(state(store.insert(record("k2", "ann", 0)).await.unwrap_err()), expected);
-        assert_eq!(state(store.list(&owner("ann"), None, 1).await.unwrap_err()), expected);
+        assert_eq!(state(&store.find(&id("k1")).await.unwrap_err()), expected);
+        assert_eq!(state(&store.insert(record("k2", "ann", 0)).await.unwrap_err()), expected);
+        assert_eq!(state(&store.list(&owner("ann"), None, 1).await.unwrap_err()), expected);
         execute(&mut admin, "ROLLBACK").await;
         assert!(found(&store, "k1").await.is_some());
         assert!(found(&store, "k2").await.is_none());
@@ -118,7 +118,7 @@ async fn a_server_that_is_read_only_answers_and_refuses_changes() {
     let store = PostgresKeyStore::connect(&url).await.unwrap().with_schema(&schema).unwrap();
     assert!(found(&store, "k1").await.is_some());
     assert_eq!(store.list(&owner("ann"), None, 10).await.unwrap().len(), 1);
-    assert_eq!(state(store.insert(record("k2", "ann", 0)).await.unwrap_err()), "25006");
+    assert_eq!(state(&store.insert(record("k2", "ann", 0)).await.unwrap_err()), "25006");
     assert!(store.replace(record("k1", "ann", 0).with_version(2), 1).await.is_err());
     assert!(store.remove(&owner("ann"), &[id("k1")]).await.is_err());
     assert!(found(&direct, "k1").await.is_some());
