@@ -50,7 +50,8 @@ mod trial;
 ///
 /// The store works behind a pooler that gives every transaction another connection, such as
 /// PgBouncer. It keeps no state in a connection and no prepared statements: a look-up is one
-/// statement in one message, everything else is a transaction of its own.
+/// statement in one message, everything else is a transaction of its own. PgBouncer wants
+/// `ignore_startup_parameters = extra_float_digits` for every client that uses sqlx.
 ///
 /// The log of statements of sqlx, and that of the server, can contain the ids of keys, which are no
 /// secrets. They do not contain digests.
