@@ -3,13 +3,15 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::StoreError;
+use crate::SystemTimer;
+use crate::timer::within;
 
 /// Runs the calls of a store on tokio tasks of their own.
 ///
@@ -17,11 +19,13 @@ use super::StoreError;
 ///    question of somebody who left hands one caller the record of another.
 /// 2. A call that takes longer than the deadline is dropped, with its connection: whoever writes the
 ///    call sees to it that a connection which is dropped in the middle is closed and not used again.
-/// 3. A call beyond the limit fails at once. Calls that hang do not pile up.
+/// 3. A call beyond the limit fails at once. Calls that hang do not pile up. A call that waits for its
+///    turn has not begun, and is no more when its caller goes away: what nobody waits for is not in the
+///    way of what somebody waits for.
 /// 4. A panic of a call is an error of that call.
 #[derive(Clone)]
 pub(super) struct DetachedCalls {
-    permits: Arc<Semaphore>,
+    places: Arc<Semaphore>,
     limit: usize,
     deadline: Duration,
 }
@@ -32,7 +36,7 @@ impl DetachedCalls {
 
     pub(super) fn new() -> Self {
         Self {
-            permits: Arc::new(Semaphore::new(Self::DEFAULT_LIMIT)),
+            places: Arc::new(Semaphore::new(Self::DEFAULT_LIMIT)),
             limit: Self::DEFAULT_LIMIT,
             deadline: Self::DEFAULT_DEADLINE,
         }
@@ -41,29 +45,71 @@ impl DetachedCalls {
     /// Sets how many calls are under way at once. Zero counts as one.
     pub(super) fn with_limit(mut self, limit: usize) -> Self {
         self.limit = limit.clamp(1, Semaphore::MAX_PERMITS);
-        self.permits = Arc::new(Semaphore::new(self.limit));
+        self.places = Arc::new(Semaphore::new(self.limit));
         self
     }
 
-    /// Sets how long a call may take.
+    /// Sets how long a call may take, the wait for its turn included. More than a day counts as a day.
     pub(super) fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
+        self.deadline = deadline.min(Duration::from_secs(24 * 60 * 60));
         self
     }
 
     /// What the call yields. It is under way when this future is polled for the first time, and goes
     /// on if this future is dropped.
+    #[cfg_attr(
+        not(any(feature = "postgres", feature = "redis")),
+        allow(dead_code, reason = "the calls of SQLite have turns")
+    )]
     pub(super) async fn run<T, C>(&self, call: C) -> Result<T, StoreError>
     where
         C: Future<Output = Result<T, StoreError>> + Send + 'static,
         T: Send + 'static,
     {
+        let (runtime, place) = self.enter()?;
+        self.detach(&runtime, self.deadline, place, call).await
+    }
+
+    /// As [`run`](Self::run), once there is a turn. The caller waits for it.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(super) async fn run_in_turn<T, C>(
+        &self,
+        turns: &Arc<Semaphore>,
+        call: C,
+    ) -> Result<T, StoreError>
+    where
+        C: Future<Output = Result<T, StoreError>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (runtime, place) = self.enter()?;
+        let started = Instant::now();
+        let turn = Arc::clone(turns).acquire_owned();
+        let turn = within(&SystemTimer::new(), self.deadline, turn).await;
+        let turn = turn.ok_or(CallError::TooSlow)?.map_err(|_| CallError::ShutDown)?;
+        let left = self.deadline.saturating_sub(started.elapsed());
+        self.detach(&runtime, left, (place, turn), call).await
+    }
+
+    fn enter(&self) -> Result<(Handle, OwnedSemaphorePermit), CallError> {
         let runtime = Handle::try_current().map_err(|_| CallError::NoRuntime)?;
-        let permits = Arc::clone(&self.permits);
-        let permit = permits.try_acquire_owned().map_err(|_| CallError::TooMany)?;
-        let deadline = self.deadline;
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        Ok((runtime, place.map_err(|_| CallError::TooMany)?))
+    }
+
+    /// `held` is let go when the call has ended.
+    async fn detach<T, C>(
+        &self,
+        runtime: &Handle,
+        deadline: Duration,
+        held: impl Send + 'static,
+        call: C,
+    ) -> Result<T, StoreError>
+    where
+        C: Future<Output = Result<T, StoreError>> + Send + 'static,
+        T: Send + 'static,
+    {
         let task = runtime.spawn(async move {
-            let _permit = permit;
+            let _held = held;
             timeout(deadline, call).await
         });
         match task.await {
@@ -202,6 +248,49 @@ mod tests {
         assert_eq!(cause(refused), CallError::TooMany);
         tokio::time::sleep(DetachedCalls::DEFAULT_DEADLINE * 2).await;
         calls.run(async { Ok(()) }).await.unwrap();
+    }
+
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    #[tokio::test]
+    async fn a_call_that_waits_for_its_turn_has_not_begun() {
+        let calls = DetachedCalls::new().with_limit(3).with_deadline(Duration::from_millis(200));
+        let turns = Arc::new(Semaphore::new(1));
+        let begun = Arc::new(AtomicUsize::new(0));
+        let call = |end: Option<Arc<Notify>>| {
+            let begun = Arc::clone(&begun);
+            async move {
+                begun.fetch_add(1, Ordering::Relaxed);
+                if let Some(end) = end {
+                    end.notified().await;
+                }
+                Ok(())
+            }
+        };
+        let end = Arc::new(Notify::new());
+        let mut first = Box::pin(calls.run_in_turn(&turns, call(Some(end.clone()))));
+        assert!(first.as_mut().now_or_never().is_none());
+        tokio::task::yield_now().await;
+
+        // Those who wait count, as long as they wait.
+        let mut second = Box::pin(calls.run_in_turn(&turns, call(None)));
+        let mut third = Box::pin(calls.run_in_turn(&turns, call(None)));
+        assert!(second.as_mut().now_or_never().is_none());
+        assert!(third.as_mut().now_or_never().is_none());
+        let refused = calls.run_in_turn(&turns, call(None)).now_or_never().unwrap();
+        assert_eq!(cause(refused), CallError::TooMany);
+        drop(second);
+        let mut fourth = Box::pin(calls.run_in_turn(&turns, call(None)));
+        assert!(fourth.as_mut().now_or_never().is_none());
+        drop(fourth);
+
+        end.notify_one();
+        first.await.unwrap();
+        third.await.unwrap();
+        assert_eq!(begun.load(Ordering::Relaxed), 2);
+
+        let _turn = turns.acquire().await.unwrap();
+        assert_eq!(cause(calls.run_in_turn(&turns, call(None)).await), CallError::TooSlow);
+        assert_eq!(begun.load(Ordering::Relaxed), 2);
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use tokio::sync::Semaphore;
 
 use self::statements::Statements;
 use self::tables::Tables;
@@ -38,9 +39,9 @@ mod trial;
 ///   breaks, a pause, a missing table, a missing permission, a timeout of the server's. A change on a
 ///   standby is an error. The store works again when the server does, without a restart.
 /// * A call that takes longer than the [deadline](Self::with_deadline), and a call beyond the
-///   [limit](Self::with_max_calls), is an error. A call whose caller went away goes on to its end,
-///   because its connection could otherwise give the answer to somebody else. A connection whose
-///   call did not come to its end is closed.
+///   [limit](Self::with_max_calls), is an error. A call that has begun goes on to its end if its
+///   caller goes away, because its connection could otherwise give the answer to somebody else. A
+///   connection whose call did not come to its end is closed.
 /// * A deadlock, a serialization failure and a broken connection are tried again, up to three
 ///   times. If a connection breaks before the answer to a change is there, the next trial tells
 ///   whether the change was made. Where it cannot tell, the call is an error.
@@ -49,7 +50,8 @@ mod trial;
 ///
 /// The store works behind a pooler that gives every transaction another connection, such as
 /// PgBouncer. It keeps no state in a connection and no prepared statements: a look-up is one
-/// statement in one message, everything else is a transaction of its own.
+/// statement in one message, everything else is a transaction of its own. PgBouncer wants
+/// `ignore_startup_parameters = extra_float_digits` for every client that uses sqlx.
 ///
 /// The log of statements of sqlx, and that of the server, can contain the ids of keys, which are no
 /// secrets. They do not contain digests.
@@ -81,6 +83,8 @@ mod trial;
 pub struct PostgresKeyStore {
     calls: DetachedCalls,
     pool: PgPool,
+    /// As many as the pool can have connections.
+    turns: Arc<Semaphore>,
     tables: Tables,
     statements: Arc<Statements>,
 }
@@ -95,7 +99,9 @@ impl PostgresKeyStore {
     pub fn new(pool: PgPool) -> Self {
         let tables = Tables::default();
         let statements = Arc::new(Statements::new(&tables));
-        Self { calls: DetachedCalls::new(), pool, tables, statements }
+        let turns = usize::try_from(pool.options().get_max_connections()).unwrap_or(usize::MAX);
+        let turns = Arc::new(Semaphore::new(turns.clamp(1, Semaphore::MAX_PERMITS)));
+        Self { calls: DetachedCalls::new(), pool, turns, tables, statements }
     }
 
     /// A store with a pool of its own, of ten connections.
@@ -181,7 +187,7 @@ impl PostgresKeyStore {
     pub async fn check(&self) -> Result<(), StoreError> {
         let (pool, tables) = (self.pool.clone(), self.tables.clone());
         let check = async move { tables.check(&pool).await.map_err(Failure::into_error) };
-        self.calls.run(check).await
+        self.calls.run_in_turn(&self.turns, check).await
     }
 }
 
@@ -202,7 +208,7 @@ impl KeyStore for PostgresKeyStore {
                 }
             }
         };
-        self.calls.run(call).await
+        self.calls.run_in_turn(&self.turns, call).await
     }
 
     async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
@@ -220,7 +226,7 @@ impl KeyStore for PostgresKeyStore {
                 }
             }
         };
-        self.calls.run(call).await
+        self.calls.run_in_turn(&self.turns, call).await
     }
 
     async fn replace(&self, record: KeyRecord, expected_version: u64) -> Result<Write, StoreError> {
@@ -238,7 +244,7 @@ impl KeyStore for PostgresKeyStore {
                 }
             }
         };
-        self.calls.run(call).await
+        self.calls.run_in_turn(&self.turns, call).await
     }
 
     async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
@@ -256,7 +262,7 @@ impl KeyStore for PostgresKeyStore {
                 }
             }
         };
-        self.calls.run(call).await
+        self.calls.run_in_turn(&self.turns, call).await
     }
 
     async fn list(
@@ -276,7 +282,7 @@ impl KeyStore for PostgresKeyStore {
                 }
             }
         };
-        self.calls.run(call).await
+        self.calls.run_in_turn(&self.turns, call).await
     }
 }
 

@@ -38,12 +38,14 @@ mod open_error;
 /// # Faults
 ///
 /// * A call that takes longer than the [deadline](Self::with_deadline), and a call beyond the
-///   [limit](Self::with_max_calls), is an error. A call whose caller went away goes on to its end.
+///   [limit](Self::with_max_calls), is an error. A call that has begun goes on to its end if its
+///   caller goes away.
 /// * A record has a checksum. One that cannot be read or was changed by anything but this store is
 ///   an error and not an unknown key.
-/// * [`open`](Self::open) reads the whole file and refuses one that is damaged, which takes about
-///   three seconds for a million keys. Damage that comes later to the search tree itself can make a
-///   known key unknown until the file is opened again, and never an unknown key known.
+/// * [`open`](Self::open) reads the whole file and refuses one that is damaged, which takes some ten
+///   seconds for a million keys and no time for a thousand. Damage that comes later, or that
+///   [`open_unchecked`](Self::open_unchecked) does not see, can make a known key unknown if it is in
+///   the search tree itself. It makes no unknown key known.
 /// * A file that was replaced with an older copy of itself, or whose write-ahead log was cut short
 ///   by somebody else, looks like any other. Nothing in it tells.
 ///
@@ -87,7 +89,8 @@ pub struct SqliteKeyStore {
 }
 
 impl SqliteKeyStore {
-    /// Opens the file, and creates it if there is none. Its folder has to exist.
+    /// Opens the file, and creates it if there is none. Its folder has to exist. Reads everything that
+    /// is in the file.
     ///
     /// # Errors
     ///
@@ -98,12 +101,21 @@ impl SqliteKeyStore {
     /// Whoever can write to the file can make keys. The folder is refused if everybody can replace
     /// the files in it.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, SqliteOpenError> {
+        let store = Self::open_unchecked(path).await?;
+        store.check().await?;
+        Ok(store)
+    }
+
+    /// Opens the file as [`open`](Self::open) does, and does not read what is in it: for files that are
+    /// so large that this takes too long. [`check`](Self::check) can follow later.
+    ///
+    /// # Errors
+    ///
+    /// See [`SqliteOpenErrorKind`].
+    pub async fn open_unchecked(path: impl AsRef<Path>) -> Result<Self, SqliteOpenError> {
         let (writer, readers) = open::open(path.as_ref()).await?;
-        Ok(Self {
-            calls: DetachedCalls::new(),
-            readers: Arc::new(readers),
-            writer: Arc::new(writer),
-        })
+        let (writer, readers) = (Arc::new(writer), Arc::new(readers));
+        Ok(Self { calls: DetachedCalls::new(), readers, writer })
     }
 
     /// A store in memory, for tests.
@@ -114,6 +126,18 @@ impl SqliteKeyStore {
     pub async fn in_memory() -> Result<Self, SqliteOpenError> {
         let writer = Arc::new(open::open_in_memory().await?);
         Ok(Self { calls: DetachedCalls::new(), readers: Arc::clone(&writer), writer })
+    }
+
+    /// Reads everything that is in the file, while the store can be used. No deadline ends this.
+    ///
+    /// # Errors
+    ///
+    /// [`Damaged`](SqliteOpenErrorKind::Damaged), or the file cannot be read.
+    pub async fn check(&self) -> Result<(), SqliteOpenError> {
+        let mut connection = self.readers.take().await?;
+        open::check(&mut connection).await?;
+        connection.give_back();
+        Ok(())
     }
 
     /// Sets how long a call may take. The default is five seconds.
@@ -147,7 +171,7 @@ impl KeyStore for SqliteKeyStore {
             connection.give_back();
             Ok(record)
         };
-        self.calls.run(call).await
+        self.calls.run_in_turn(self.readers.turns(), call).await
     }
 
     async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
@@ -164,7 +188,7 @@ impl KeyStore for SqliteKeyStore {
             connection.give_back();
             Ok(if done.rows_affected() == 0 { Write::Conflict } else { Write::Done })
         };
-        self.calls.run(call).await
+        self.calls.run_in_turn(self.writer.turns(), call).await
     }
 
     async fn replace(&self, record: KeyRecord, expected_version: u64) -> Result<Write, StoreError> {
@@ -192,7 +216,7 @@ impl KeyStore for SqliteKeyStore {
             connection.give_back();
             Ok(write)
         };
-        self.calls.run(call).await
+        self.calls.run_in_turn(self.writer.turns(), call).await
     }
 
     async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
@@ -219,7 +243,7 @@ impl KeyStore for SqliteKeyStore {
             connection.give_back();
             Ok(write)
         };
-        self.calls.run(call).await
+        self.calls.run_in_turn(self.writer.turns(), call).await
     }
 
     async fn list(
@@ -249,7 +273,7 @@ impl KeyStore for SqliteKeyStore {
             connection.give_back();
             Ok(records)
         };
-        self.calls.run(call).await
+        self.calls.run_in_turn(self.readers.turns(), call).await
     }
 }
 

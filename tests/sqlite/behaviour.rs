@@ -1,13 +1,49 @@
 use std::error::Error;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use sqlx::{Row, query, query_scalar};
 use time::Duration;
 use tower_webhook::key::{
     KeyManager, KeyStore, ManageErrorKind, NewKey, PageCursor, Scopes, SqliteKeyStore,
-    VerifyErrorKind, Write,
+    VerifyErrorKind, Write, conformance,
 };
 
 use crate::support::{Folder, at, connect, found, id, insert, owner, record};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_contract_of_stores_is_kept() {
+    conformance::check(async || SqliteKeyStore::in_memory().await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_contract_of_stores_is_kept_in_a_file() {
+    let folder = Folder::new();
+    let file = AtomicU32::new(0);
+    conformance::check(async || {
+        let name = format!("{}.db", file.fetch_add(1, Ordering::Relaxed));
+        SqliteKeyStore::open(folder.path().join(name)).await.unwrap()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_done_outlives_the_store() {
+    let folder = Folder::new();
+    conformance::check_durable(async || SqliteKeyStore::open(folder.file()).await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_without_its_table_is_an_outage() {
+    let folder = Folder::new();
+    conformance::check_outage(async || {
+        let file = folder.path().join(format!("{:?}.db", std::time::Instant::now()));
+        let store = SqliteKeyStore::open(&file).await.unwrap();
+        let drop = query("DROP TABLE keys").execute(&mut connect(&file).await).await;
+        drop.unwrap();
+        store
+    })
+    .await;
+}
 
 #[tokio::test]
 async fn a_key_lives_its_life_across_restarts() {
@@ -232,7 +268,7 @@ async fn a_revoked_key_is_refused_by_every_verification_that_starts_later() {
             let (verifier, text, revoked) = (two.verifier(), text.clone(), revoked.clone());
             tasks.push(tokio::spawn(async move {
                 for _ in 0..50 {
-                    let late = revoked.load(std::sync::atomic::Ordering::SeqCst);
+                    let late = revoked.load(Ordering::SeqCst);
                     let verdict = verifier.verify(text.as_bytes()).await;
                     match verdict {
                         Ok(_) => assert!(!late, "a revoked key was accepted"),
@@ -250,7 +286,7 @@ async fn a_revoked_key_is_refused_by_every_verification_that_starts_later() {
                 Err(error) => assert_eq!(error.kind(), ManageErrorKind::Conflict),
             }
         }
-        revoked.store(true, std::sync::atomic::Ordering::SeqCst);
+        revoked.store(true, Ordering::SeqCst);
         for task in tasks {
             task.await.unwrap();
         }
@@ -261,7 +297,7 @@ async fn a_revoked_key_is_refused_by_every_verification_that_starts_later() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_that_are_dropped_leave_nothing_behind() {
     let folder = Folder::new();
-    let store = SqliteKeyStore::open(folder.file()).await.unwrap().with_max_calls(20_000);
+    let store = SqliteKeyStore::open(folder.file()).await.unwrap();
     for number in 0..50 {
         insert(&store, &record(&format!("k{number}"), "ann", number)).await;
     }
@@ -289,13 +325,13 @@ async fn calls_that_are_dropped_leave_nothing_behind() {
     for task in tasks {
         task.await.unwrap();
     }
-    // Those that nobody waits for go on, one after the other. This one is the last.
+    // A change that had begun goes on. This one is the last.
     insert(&store, &record("last", "ann", 0)).await;
     for number in 0..50 {
         assert!(found(&store, &format!("k{number}")).await.is_some());
     }
     let listed = store.list(&owner("ann"), None, 1000).await.unwrap();
-    assert_eq!(listed.len(), 50 + 200 + 1);
+    assert!((51..=251).contains(&listed.len()), "{}", listed.len());
 }
 
 #[tokio::test]

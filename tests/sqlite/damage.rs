@@ -8,7 +8,7 @@ use std::path::Path;
 
 use sqlx::{query, query_scalar};
 use time::Duration;
-use tower_webhook::key::{KeyRecord, KeyStore, SqliteKeyStore};
+use tower_webhook::key::{KeyRecord, KeyStore, SqliteKeyStore, SqliteOpenErrorKind};
 
 use crate::support::{Folder, at, connect, found, id, insert, owner, record};
 
@@ -120,7 +120,7 @@ async fn damage_under_an_open_store_is_an_error_or_not_seen_yet() {
     for bit in 0..8 {
         let folder = Folder::new();
         write(&folder.file(), &bytes);
-        let store = SqliteKeyStore::open(folder.file()).await.unwrap();
+        let store = SqliteKeyStore::open_unchecked(folder.file()).await.unwrap();
         let mut damaged = bytes.clone();
         for start in &copies {
             damaged[start + 40] ^= 1 << bit;
@@ -130,6 +130,8 @@ async fn damage_under_an_open_store_is_an_error_or_not_seen_yet() {
         // A connection that has not read the page yet.
         assert!(store.find(&id("key7")).await.is_err());
         check(&store, &model).await;
+        let damage = store.check().await.unwrap_err();
+        assert_eq!(damage.kind(), SqliteOpenErrorKind::Damaged);
     }
 }
 

@@ -1,15 +1,16 @@
 use std::ops::{Deref, DerefMut};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, SqliteConnection};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 
-/// Connections to one file, made when they are needed and kept for the next call.
+/// Connections to one file, made when they are needed and kept for the next call. A call takes one when
+/// it has its turn.
 pub(super) struct Connections {
     options: SqliteConnectOptions,
     idle: Mutex<Vec<SqliteConnection>>,
-    permits: Semaphore,
+    turns: Arc<Semaphore>,
 }
 
 impl Connections {
@@ -19,18 +20,22 @@ impl Connections {
         first: Option<SqliteConnection>,
     ) -> Self {
         let idle = Mutex::new(first.into_iter().collect());
-        Self { options, idle, permits: Semaphore::new(max) }
+        Self { options, idle, turns: Arc::new(Semaphore::new(max)) }
     }
 
-    /// A connection that nobody else has. Waits for one.
+    /// As many as there can be connections.
+    pub(super) fn turns(&self) -> &Arc<Semaphore> {
+        &self.turns
+    }
+
+    /// A connection that nobody else has.
     pub(super) async fn take(&self) -> Result<Lease<'_>, sqlx::Error> {
-        let permit = self.permits.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match idle {
             Some(connection) => connection,
             None => self.options.connect().await?,
         };
-        Ok(Lease { connection, home: self, _permit: permit })
+        Ok(Lease { connection, home: self })
     }
 }
 
@@ -39,7 +44,6 @@ impl Connections {
 pub(super) struct Lease<'a> {
     connection: SqliteConnection,
     home: &'a Connections,
-    _permit: SemaphorePermit<'a>,
 }
 
 impl Lease<'_> {

@@ -1,4 +1,4 @@
-//! Opening a file: settings, schema, and a look at everything in it.
+//! Opening a file: settings, schema, and a look at everything that is in it.
 
 use std::path::Path;
 use std::thread::available_parallelism;
@@ -55,7 +55,6 @@ pub(super) async fn open(path: &Path) -> Result<(Connections, Connections), Sqli
     let mut writer = options.connect().await?;
     set_journal_mode(&mut writer).await?;
     migrate(&mut writer).await?;
-    check(&mut writer).await?;
 
     let readers = options.clone().pragma("query_only", "ON");
     let count = available_parallelism().map_or(2, usize::from).clamp(2, 8);
@@ -154,7 +153,7 @@ async fn check_schema(connection: &mut SqliteConnection) -> Result<(), SqliteOpe
 }
 
 /// Reads everything: the trees by SQLite, the records here.
-async fn check(connection: &mut SqliteConnection) -> Result<(), SqliteOpenError> {
+pub(super) async fn check(connection: &mut SqliteConnection) -> Result<(), SqliteOpenError> {
     let damaged = |cause| SqliteOpenError::with_cause(SqliteOpenErrorKind::Damaged, cause);
     let report: String =
         query_scalar("PRAGMA integrity_check(1)").fetch_one(&mut *connection).await?;
