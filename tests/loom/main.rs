@@ -3,6 +3,8 @@
 //! The code under test is a file of the library, compiled here with the atomics of loom. Nothing else is
 //! compiled in another way, so these tests run with all the others.
 
+#![allow(clippy::unwrap_used)]
+
 #[allow(dead_code)]
 #[path = "../../src/key/cache/generations.rs"]
 mod generations;

@@ -27,7 +27,9 @@ enum Mode {
 
 /// Keeps every batch. Clones share everything.
 #[derive(Clone)]
-struct Sink(Arc<Mutex<(Mode, Vec<Vec<(KeyId, OffsetDateTime)>>)>>);
+struct Sink(Arc<Mutex<(Mode, Vec<Batch>)>>);
+
+type Batch = Vec<(KeyId, OffsetDateTime)>;
 
 impl Sink {
     fn new() -> Self {
