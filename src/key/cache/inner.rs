@@ -33,7 +33,7 @@ pub(super) struct Inner<S> {
 }
 
 /// How many ids have an invalidation of their own, more or less.
-const STRIPES: usize = 1024;
+const STRIPES: usize = 16 * 1024;
 
 /// How many changes are under way at most.
 const MAX_CHANGES: usize = 1024;

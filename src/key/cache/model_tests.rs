@@ -38,7 +38,7 @@ enum Step {
     Reads(Fault, u64, u64),
     Writes(Fault, u64, u64),
     Wait(u64),
-    MoveClock(i64),
+    TurnClock(i64),
     Invalidate(u8),
     InvalidateAll,
 }
@@ -65,7 +65,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (fault(), delay(), delay()).prop_map(|(fault, a, b)| Step::Reads(fault, a, b)),
         2 => (fault(), delay(), delay()).prop_map(|(fault, a, b)| Step::Writes(fault, a, b)),
         6 => prop_oneof![0..50_u64, 0..1_200_u64, 0..6_000_u64].prop_map(Step::Wait),
-        1 => (-7_000..7_000_i64).prop_map(Step::MoveClock),
+        1 => (-7_000..7_000_i64).prop_map(Step::TurnClock),
         1 => id().prop_map(Step::Invalidate),
         1 => Just(Step::InvalidateAll),
     ];
@@ -290,7 +290,7 @@ async fn run(steps: Vec<Step>) {
                 world.store.set_writes(script(fault, before, after));
             }
             Step::Wait(milliseconds) => advance(Duration::from_millis(milliseconds)).await,
-            Step::MoveClock(milliseconds) => {
+            Step::TurnClock(milliseconds) => {
                 world.look_at_clock();
                 world.skew.fetch_add(milliseconds, Ordering::SeqCst);
             }
