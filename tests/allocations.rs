@@ -1,5 +1,7 @@
 //! What must not allocate does not. In a binary of its own, because the counting allocator is global.
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::Duration;
 
 use async_trait::async_trait;

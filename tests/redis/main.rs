@@ -6,6 +6,8 @@ mod proxy;
 mod server;
 mod support;
 
+#[cfg(feature = "cache")]
+mod cached;
 mod conformance;
 mod connection;
 mod contract;

@@ -175,6 +175,9 @@ pub(super) fn token(
         .unwrap()
 }
 
+/// Looks at what came through, and panics if it is not as it has to be.
+type Check = Box<dyn Fn(&Seen)>;
+
 pub(super) struct Row {
     pub(super) id: String,
     pub(super) setup: Setup,
@@ -189,7 +192,7 @@ pub(super) struct Row {
     pub(super) is_stray: bool,
     /// The body is not polled, although it is part of the reason.
     pub(super) is_unread: bool,
-    pub(super) check: Option<Box<dyn Fn(&Seen)>>,
+    pub(super) check: Option<Check>,
 }
 
 pub(super) fn row(
