@@ -35,7 +35,8 @@ type BoxError = Box<dyn Error + Send + Sync>;
 ///    whoever the record with that id belongs to. The id of a removed record is free.
 /// 7. **`replace` compares versions.** It puts the record, whole, in the place of the one that has the
 ///    same id and exactly the expected version, and is in conflict if there is none. The store does
-///    not count: the new version is that of the new record. Owner and time of creation may change.
+///    not count: the new version is that of the new record. Versions rise; a store keeps a record whose
+///    version does not, or returns an error. Owner and time of creation may change.
 /// 8. **`remove` is all or nothing.** It removes every record or, in conflict, none. An id that occurs
 ///    twice counts once. No ids at all are [`Write::Done`].
 /// 9. **`remove` asks for the owner.** It is in conflict if one of the records belongs to somebody

@@ -1,4 +1,5 @@
 use super::Rule;
+use super::describe::told;
 use super::group::{Check, checks};
 use super::sample::{changed, id, owner, record};
 use super::trial::{Checked, Trial};
@@ -13,6 +14,7 @@ pub(super) const CHECKS: &[Check] = checks![
     replace_compares_with_the_stored_version,
     replace_of_a_missing_record_is_a_conflict,
     the_new_version_is_that_of_the_record,
+    a_version_that_does_not_rise_is_kept_or_refused,
     a_removed_record_is_gone,
     remove_of_a_missing_record_is_a_conflict,
     an_id_can_be_used_again,
@@ -110,16 +112,37 @@ async fn replace_of_a_missing_record_is_a_conflict(trial: &Trial) -> Checked {
     under.owner_has(a.owner(), &[&record("b", "ann")]).await
 }
 
-/// The store does not count. A lower version or the same one is as good.
+/// The store does not count.
 async fn the_new_version_is_that_of_the_record(trial: &Trial) -> Checked {
     let under = trial.under(Rule::ReplaceComparesVersions);
     let mut stored = record("a", "ann").with_version(3);
     trial.keep(std::slice::from_ref(&stored)).await?;
-    for version in [7, 2, 2, 0, 1] {
+    for version in [4, 9, 10, 1_000] {
         let new = changed(&stored, version);
         under.replace_is(&new, stored.version(), Done).await?;
         under.find_is(new.id(), Some(&new)).await?;
+        under.replace_is(&changed(&new, 2_000), stored.version(), Conflict).await?;
         stored = new;
+    }
+    Ok(())
+}
+
+async fn a_version_that_does_not_rise_is_kept_or_refused(trial: &Trial) -> Checked {
+    let under = trial.under(Rule::ReplaceComparesVersions);
+    let mut stored = record("a", "ann").with_version(3);
+    trial.keep(std::slice::from_ref(&stored)).await?;
+    for version in [3, 2, 0] {
+        let new = changed(&stored, version);
+        let expected = stored.version();
+        let text = format!("replace(\"a\", version {version}, expected version {expected})");
+        let call = trial.store().replace(new.clone(), expected);
+        match under.raw(&text, call, told).await? {
+            Ok(Done) => stored = new,
+            Ok(Conflict) => return Err(under.breach("replace: Done or an error", "Conflict")),
+            Err(_) => {}
+        }
+        under.find_is(stored.id(), Some(&stored)).await?;
+        under.owner_has(stored.owner(), &[&stored]).await?;
     }
     Ok(())
 }

@@ -44,10 +44,12 @@ async fn a_long_history_agrees_with_a_sorted_map(trial: &Trial) -> Checked {
                 model.entry(made.id().clone()).or_insert(made);
             }
             3..5 => {
-                let (expected, version) = (numbers.of(&[0, 1, 2], 0), numbers.of(&[0, 1, 2], 0));
+                let right = stored.as_ref().map(KeyRecord::version);
+                let right = right.filter(|_| numbers.below(2) > 0);
+                let expected = right.unwrap_or(numbers.of(&[0, 1, 2, 3], 0));
                 // Most changes keep owner and time of creation, and not all.
                 let base = stored.clone().filter(|_| numbers.below(4) > 0).unwrap_or(made);
-                let new = changed(&base, version);
+                let new = changed(&base, expected + numbers.of(&[1, 2], 1));
                 let fits = stored.is_some_and(|stored| stored.version() == expected);
                 let under = trial.under(Rule::ReplaceComparesVersions);
                 under.replace_is(&new, expected, if fits { Done } else { Conflict }).await?;

@@ -15,7 +15,7 @@
 //!    store without a runtime that shares memory between threads has tests of its own for that.
 //! 4. Up to 40 calls are under way at once, and a store has ten seconds for an answer. One that
 //!    blocks the thread for ever blocks the test.
-//! 5. A run makes some ten thousand calls.
+//! 5. A run makes several thousand calls: a second in memory, up to a minute over a network.
 //!
 //! [`report`] does the same, goes on after a violation and returns all of them. A function per group
 //! of rules, such as [`paging`], is there for work on one part of a store.
