@@ -1,3 +1,5 @@
+#![allow(clippy::panic, clippy::unwrap_used)]
+
 use std::collections::HashMap;
 
 use proptest::prelude::*;
