@@ -56,7 +56,11 @@
 //! |---|---|
 //! | `axum` | [`Identity`](identity::Identity) and `Option<Identity>` as extractors |
 //! | `axum-original-uri` | removal of credentials from axum's `OriginalUri` as well |
+//! | `cache` | `CachedKeyStore`, a bounded cache in front of a slow store |
 //! | `multipart` | `multipart/form-data` in body placements and in the envelope |
+//! | `postgres` | `PostgresKeyStore` (needs Rust 1.94) |
+//! | `redis` | `RedisKeyStore` |
+//! | `sqlite` | `SqliteKeyStore` (needs Rust 1.94; compiles SQLite, which is C) |
 //! | `tokio` | `TokioTimer`: deadlines on tokio's clock |
 //! | `tracing` | one event per request and per failed execution, see [`trace`] |
 //! | `full` | all of them |
