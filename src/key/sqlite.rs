@@ -42,7 +42,7 @@ mod open_error;
 ///   caller goes away.
 /// * A record has a checksum. One that cannot be read or was changed by anything but this store is
 ///   an error and not an unknown key.
-/// * [`open`](Self::open) reads the whole file and refuses one that is damaged, which takes some ten
+/// * [`open`](Self::open) reads the whole file and refuses one that is damaged, which takes some fifteen
 ///   seconds for a million keys and no time for a thousand. Damage that comes later, or that
 ///   [`open_unchecked`](Self::open_unchecked) does not see, can make a known key unknown if it is in
 ///   the search tree itself. It makes no unknown key known.
