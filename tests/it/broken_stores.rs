@@ -86,6 +86,8 @@ struct Broken {
     index: Mutex<BTreeMap<KeyId, Owner>>,
     cache: Mutex<HashMap<KeyId, Option<KeyRecord>>>,
     locked: AtomicBool,
+    /// Whoever held the lock is gone, and nobody will give it back.
+    lost: AtomicBool,
     connections: Arc<tokio::sync::Semaphore>,
     unread: Mutex<Vec<Option<KeyRecord>>>,
 }
@@ -98,6 +100,7 @@ impl Broken {
             index: Mutex::default(),
             cache: Mutex::default(),
             locked: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
             connections: Arc::new(tokio::sync::Semaphore::new(64)),
             unread: Mutex::default(),
         }
@@ -194,14 +197,15 @@ impl Broken {
 
     async fn begin(&self) -> Result<Busy<'_>, StoreError> {
         if self.has(KeepsTheLockOfADroppedCall) {
-            for _ in 0..5_000 {
-                if !self.locked.swap(true, Ordering::SeqCst) {
-                    yield_now().await;
-                    return Ok(Busy(self));
+            while self.locked.swap(true, Ordering::SeqCst) {
+                if self.lost.load(Ordering::SeqCst) {
+                    return Err(StoreError::new("locked"));
                 }
                 yield_now().await;
             }
-            return Err(StoreError::new("locked"));
+            let busy = Busy(self);
+            yield_now().await;
+            return Ok(busy);
         }
         if self.has(LosesAConnectionPerDroppedCall) {
             let permit = self.connections.try_acquire();
@@ -222,6 +226,13 @@ impl Busy<'_> {
     async fn end(self) {
         yield_now().await;
         self.0.locked.store(false, Ordering::SeqCst);
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.lost.store(true, Ordering::SeqCst);
     }
 }
 
