@@ -15,6 +15,7 @@ mod support;
 mod behaviour;
 mod cancel;
 mod contention;
+mod http;
 mod outage;
 mod pooling;
 mod refusals;
