@@ -55,8 +55,10 @@ async fn recovers(address: SocketAddr, secret: &str) {
 async fn an_outage_is_a_503_on_a_running_server_and_ends_by_itself() {
     let server = Server::start();
     let store = store(&server.url()).await;
-    let issued =
-        KeyManager::new(store.clone()).generate(&owner("ann"), NewKey::new("laptop")).await.unwrap();
+    let issued = KeyManager::new(store.clone())
+        .generate(&owner("ann"), NewKey::new("laptop"))
+        .await
+        .unwrap();
     let secret = issued.secret().expose_secret().to_owned();
     let verifier = KeyVerifier::new(store).with_store_deadline(DEADLINE);
     let auth = AuthLayer::token(verifier, [Placement::bearer()]).unwrap();
