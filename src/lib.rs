@@ -16,6 +16,7 @@
 //! | [`envelope`] | the request | an [`Envelope`](envelope::Envelope): the request as one JSON text |
 //! | [`executor`] | the envelope | an [`Outcome`](executor::Outcome), and the response |
 //! | [`manage`] | a request about keys | keys that are made, changed and ended by their owner |
+//! | [`leaf`] | | what services that answer by themselves have in common |
 //! | [`rejection`] | what went wrong in any of them | one response |
 //!
 //! Use as much of it as you need: [`auth::AuthLayer`] in front of existing handlers, [`executor::Hooks`]
@@ -87,6 +88,8 @@ pub mod identity;
 pub mod executor;
 
 pub mod manage;
+
+pub mod leaf;
 
 pub mod rejection;
 

@@ -1,7 +1,5 @@
 use std::convert::Infallible;
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -9,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderName, Method, Request, Response};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use tower_service::Service;
 
 use super::contain::Contain;
@@ -23,6 +21,7 @@ use crate::config::ConfigError;
 use crate::credential::redact_target;
 use crate::envelope::{Envelope, EnvelopeBuilder, EnvelopeInput};
 use crate::identity::Identity;
+use crate::leaf::{ResponseBody, ResponseFuture};
 use crate::rejection::{Rejection, RejectionKind, without_content};
 use crate::timer::{SystemTimer, Timer, within};
 use crate::trace;
@@ -191,15 +190,14 @@ where
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
         let shared = Arc::clone(&self.shared);
-        ResponseFuture(Box::pin(async move {
+        ResponseFuture::new(async move {
             let is_head = request.method() == Method::HEAD;
             let response = match shared.serve(request).await {
                 Ok(response) => response,
                 Err(rejection) => shared.gate.respond().response(&rejection),
             };
-            let response = if is_head { without_content(response) } else { response };
-            response.map(|bytes| ResponseBody(Some(bytes)))
-        }))
+            if is_head { without_content(response) } else { response }
+        })
     }
 }
 
@@ -328,55 +326,5 @@ impl fmt::Debug for Hooks {
             .field("gate", &self.shared.gate)
             .field("shape", &self.shared.shape)
             .finish_non_exhaustive()
-    }
-}
-
-/// Response future of [`Hooks`].
-#[must_use = "futures do nothing unless polled"]
-pub struct ResponseFuture(Pin<Box<dyn Future<Output = Response<ResponseBody>> + Send>>);
-
-impl Future for ResponseFuture {
-    type Output = Result<Response<ResponseBody>, Infallible>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(cx).map(Ok)
-    }
-}
-
-impl fmt::Debug for ResponseFuture {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
-    }
-}
-
-/// Response body of [`Hooks`].
-#[derive(Clone, Default)]
-pub struct ResponseBody(Option<Bytes>);
-
-impl Body for ResponseBody {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let bytes = self.0.take().filter(|bytes| !bytes.is_empty());
-        Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(Bytes::is_empty)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let len = self.0.as_ref().map_or(0, Bytes::len);
-        SizeHint::with_exact(u64::try_from(len).unwrap_or(u64::MAX))
-    }
-}
-
-impl fmt::Debug for ResponseBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseBody").finish_non_exhaustive()
     }
 }

@@ -67,7 +67,7 @@ mod slots;
 
 pub use self::error::ExecutorError;
 pub use self::execute::Executor;
-pub use self::hooks::{Hooks, ResponseBody, ResponseFuture};
+pub use self::hooks::Hooks;
 pub use self::invocation::Invocation;
 pub use self::outcome::Outcome;
 pub use self::service::ServiceExecutor;

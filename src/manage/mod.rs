@@ -146,5 +146,5 @@ mod route;
 mod service;
 mod view;
 
-pub use self::service::{ManagementApi, ResponseBody, ResponseFuture};
+pub use self::service::ManagementApi;
 pub use self::view::KeyView;
