@@ -1,0 +1,150 @@
+//! What the three servers have in common and what has nothing to do with their protocols: flags, the data
+//! folder, the start and the end of the process.
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::future::IntoFuture;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+
+mod data;
+
+pub use self::data::DataFolder;
+
+/// An error of the start, shown to whoever started the program.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// How long requests in progress may take once the process was told to stop.
+const GRACE: Duration = Duration::from_secs(4);
+
+/// The flags of a server.
+#[derive(Debug)]
+pub struct Flags {
+    /// `--listen ADDR`: where the server listens. Port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// `--config FILE`: the configuration. `None` is the built-in demo.
+    pub config: Option<PathBuf>,
+    /// `--data DIR`: the folder of the embedded store.
+    pub data: PathBuf,
+    /// The values of the server's own flags, in the order in which [`Flags::parse`] names them.
+    pub own: Vec<Option<PathBuf>>,
+}
+
+impl Flags {
+    /// Reads the flags of the server `name`, which has these flags of its own, each with a path as its
+    /// value.
+    ///
+    /// # Errors
+    ///
+    /// Refuses an unknown flag, a flag without a value, and an address that is none.
+    pub fn parse(
+        name: &str,
+        own: &[&str],
+        arguments: impl IntoIterator<Item = OsString>,
+    ) -> Result<Self, Error> {
+        use lexopt::prelude::*;
+
+        let mut flags = Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
+            config: None,
+            data: PathBuf::from(".data").join(name),
+            own: vec![None; own.len()],
+        };
+        let mut parser = lexopt::Parser::from_args(arguments);
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Long("listen") => flags.listen = parser.value()?.parse()?,
+                Long("config") => flags.config = Some(parser.value()?.into()),
+                Long("data") => flags.data = parser.value()?.into(),
+                Long(flag) => {
+                    let own = own.iter().position(|own| *own == flag);
+                    match own.and_then(|position| flags.own.get_mut(position)) {
+                        Some(value) => *value = Some(parser.value()?.into()),
+                        None => return Err(argument.unexpected().into()),
+                    }
+                }
+                _ => return Err(argument.unexpected().into()),
+            }
+        }
+        Ok(flags)
+    }
+
+    /// The text of the configuration, or the built-in `demo`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the file cannot be read.
+    pub fn read_config(&self, demo: &str) -> Result<String, Error> {
+        match &self.config {
+            None => Ok(demo.to_owned()),
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|error| format!("{}: {error}", path.display()).into()),
+        }
+    }
+}
+
+/// Serves until SIGTERM or SIGINT, then lets requests in progress finish.
+///
+/// The first line on standard output is `listening on http://IP:PORT`. `hints` come after it, on standard
+/// error, with `{address}` replaced by the address.
+///
+/// # Errors
+///
+/// Returns an error if the address cannot be bound.
+pub async fn serve(listen: SocketAddr, app: Router, hints: &str) -> Result<(), Error> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let listener = TcpListener::bind(listen).await.map_err(|error| format!("{listen}: {error}"))?;
+    let address = listener.local_addr()?;
+    announce(address, hints);
+
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server = axum::serve(listener, app)
+        .with_graceful_shutdown(async {
+            let _ = stopped.await;
+        })
+        .into_future();
+    tokio::pin!(server);
+    tokio::select! {
+        ended = &mut server => ended?,
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    let _ = stop.send(());
+    // A caller that never finishes its request does not keep the process.
+    match timeout(GRACE, server).await {
+        Ok(ended) => ended?,
+        Err(_) => {}
+    }
+    Ok(())
+}
+
+/// The status of the process, and on an error its line on standard error.
+#[expect(clippy::print_stderr, reason = "the error of a program")]
+pub fn exit(name: &str, result: Result<(), impl Display>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{name}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "what a newcomer may try")]
+fn announce(address: SocketAddr, hints: &str) {
+    use std::io::Write as _;
+
+    // A closed standard output is no reason to stop.
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "listening on http://{address}");
+    let _ = out.flush();
+    eprintln!("{}", hints.replace("{address}", &address.to_string()));
+}
