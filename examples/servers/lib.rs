@@ -113,15 +113,14 @@ pub async fn serve(listen: SocketAddr, app: Router, hints: &str) -> Result<(), E
         .into_future();
     tokio::pin!(server);
     tokio::select! {
-        ended = &mut server => ended?,
+        ended = &mut server => return Ok(ended?),
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     let _ = stop.send(());
     // A caller that never finishes its request does not keep the process.
-    match timeout(GRACE, server).await {
-        Ok(ended) => ended?,
-        Err(_) => {}
+    if let Ok(ended) = timeout(GRACE, server).await {
+        ended?;
     }
     Ok(())
 }
