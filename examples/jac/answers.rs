@@ -46,7 +46,7 @@ pub(crate) fn rejection(rejection: &Rejection) -> http::Response<Bytes> {
         RejectionKind::Missing => "Not authenticated",
         kind => kind.status().canonical_reason().unwrap_or("Refused"),
     };
-    if let Some(error) = rejection.source() {
+    if let (true, Some(error)) = (rejection.status().is_server_error(), rejection.source()) {
         log(error);
     }
     let mut response = http::Response::new(detail(text).into());

@@ -114,8 +114,9 @@ async fn enter(
     next: Next,
 ) -> Result<Response, Refusal> {
     let entry = match caller {
+        _ if !hook.walker.auth => None,
         Some(Extension(caller)) => Some(hook.entry(&caller, reference.as_deref()).await?),
-        None => None,
+        None => return Err(Refusal::Unauthorized),
     };
     request.extensions_mut().insert(Entry(entry));
     Ok(next.run(request).await)

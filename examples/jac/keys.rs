@@ -79,6 +79,7 @@ impl Keys {
         let parsed = self.format.parse(key.expose_secret()).ok_or(Refusal::Unavailable)?;
         self.labels.put(owner, parsed.id(), &label).await?;
 
+        // What the key is for is in its label.
         let new = NewKey::new("jac").with_all_scopes().with_expires_in(lifetime);
         let imported = self.manager.import(owner, key.clone(), new).await;
         let record = imported.map_err(|error| match error.kind() {

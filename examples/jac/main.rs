@@ -45,7 +45,7 @@ use crate::users::Users;
 const DEMO: &str = include_str!("demo.json");
 
 const HINTS: &str = r#"
-Make a key, list the keys, and call a walker with a key that is made on the spot:
+Make a key, list your keys, and call a walker with the newest of them:
   curl -s -H 'Authorization: Bearer demo-token-ann' --json '{"name":"first"}' http://{address}/webhook/generate-key
   curl -s -H 'Authorization: Bearer demo-token-ann' http://{address}/webhook
   curl -s -H "X-API-KEY: $(curl -s -H 'Authorization: Bearer demo-token-ann' http://{address}/webhook | sed 's/.*"key":"\([^"]*\)".*/\1/')" --json '{"text":"hello"}' http://{address}/webhook/walker/greet"#;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::HeaderMap;
+use tower_webhook::content::json::JsonKind;
 use tower_webhook::content::multipart::{self, Part};
 use tower_webhook::content::{MediaType, form};
 
@@ -107,7 +108,7 @@ impl<'a> BodyKind<'a> {
     pub(crate) fn of(headers: &HeaderMap, bytes: &'a [u8], json_first: bool) -> Self {
         let is_object = || {
             let read = members(bytes);
-            read.is_ok_and(|(kind, _)| kind == tower_webhook::content::json::JsonKind::Object)
+            read.is_ok_and(|(kind, _)| kind == JsonKind::Object)
         };
         if bytes.is_empty() || (json_first && is_object()) {
             return Self::Json;
@@ -133,9 +134,8 @@ fn pairs(raw: &[u8]) -> BTreeMap<String, Given<'static>> {
 }
 
 fn piece(part: &Part<'_>) -> Piece {
-    let text = String::from_utf8_lossy(part.content());
     match part.file_name() {
-        None => Piece::Text(text.into_owned()),
+        None => Piece::Text(String::from_utf8_lossy(part.content()).into_owned()),
         Some(name) => Piece::File(format!(
             r#"{{"filename":{},"content_type":{},"size":{}}}"#,
             quoted(name),

@@ -43,11 +43,11 @@ struct Addresses {
     list: Router,
     extend: Router,
     delete: Router,
-    walkers: HashMap<String, Hook>,
+    walkers: HashMap<String, WalkerRoute>,
 }
 
 /// A walker, and what its address looks like.
-struct Hook {
+struct WalkerRoute {
     service: Router,
     key_in_path: bool,
     is_open: bool,
@@ -59,7 +59,7 @@ impl Addresses {
         let mut walkers = HashMap::new();
         for walker in config.walkers {
             let name = walker.name.clone();
-            if let Some(hook) = Hook::new(walker, shared)? {
+            if let Some(hook) = WalkerRoute::new(walker, shared)? {
                 walkers.insert(name, hook);
             }
         }
@@ -86,7 +86,7 @@ impl Addresses {
     }
 }
 
-impl Hook {
+impl WalkerRoute {
     /// `None` for a walker that is not called from outside.
     fn new(mut walker: Walker, shared: &Shared) -> Result<Option<Self>, ConfigError> {
         let Some(webhook) = walker.webhook.take() else { return Ok(None) };
@@ -118,7 +118,7 @@ where
     H: Handler<T, Keys>,
     T: 'static,
 {
-    let auth = AuthLayer::user(users.clone(), [Users::placement()])?
+    let auth = AuthLayer::user(users.clone(), Users::placements())?
         .with_policy(Policy::user().with_methods([method]))?
         .with_rejection_response(answers::rejection);
     let service = Router::new().fallback(handler).with_state(keys.clone());

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use servers::Error;
 use tower_webhook::RequestHead;
 use tower_webhook::auth::{Authentication, Authenticator, BoxError, User};
-use tower_webhook::credential::{Candidate, Placement, Secret};
+use tower_webhook::credential::{Candidate, Placement, PlacementKind, Secret};
 use tower_webhook::key::{KeyHasher, KeyId, Owner, ParsedKey};
 
 use crate::config::Config;
@@ -29,20 +30,15 @@ impl Users {
         Ok(users)
     }
 
-    /// Where a user's token sits. [`Placement::bearer`] does not see a header of another scheme, which here is
-    /// a credential that is not good.
-    pub(crate) fn placement() -> Placement {
-        Placement::custom(|head| {
+    /// Where a user's token sits. A header of another scheme is a credential that is not good, whereas
+    /// [`Placement::bearer`] alone does not count it as one.
+    pub(crate) fn placements() -> [Placement; 2] {
+        let foreign = Placement::custom(|head| {
             let values = head.headers().get_all(AUTHORIZATION).iter();
-            values
-                .map(|value| std::str::from_utf8(value.as_bytes()).unwrap_or("unreadable"))
-                .filter(|value| !is_absent(value))
-                .map(Secret::new)
-                .collect()
-        })
-        .with_scrub(|request| {
-            request.headers_mut().remove(AUTHORIZATION);
-        })
+            let foreign = values.filter(|value| !value.is_empty() && !is_bearer(value));
+            foreign.map(|_| Secret::new("of another scheme")).collect()
+        });
+        [Placement::bearer(), foreign]
     }
 
     fn digest(&self, token: &str) -> [u8; 32] {
@@ -59,7 +55,8 @@ impl Authenticator for Users {
         candidate: Option<&Candidate<'_>>,
     ) -> Result<Authentication, BoxError> {
         let Some(candidate) = candidate else { return Ok(Authentication::Missing) };
-        let token = candidate.expose_text().and_then(token);
+        let is_bearer = candidate.placement() == PlacementKind::Bearer;
+        let token = candidate.expose_text().filter(|_| is_bearer);
         let owner = token.and_then(|token| self.by_token.get(&self.digest(token)));
         Ok(match owner {
             Some(owner) => Authentication::Accepted(User::new(owner.clone())),
@@ -68,14 +65,8 @@ impl Authenticator for Users {
     }
 }
 
-/// A header that is empty, and `Bearer` without a token, count as none.
-fn is_absent(value: &str) -> bool {
-    let value = value.trim_matches([' ', '\t']);
-    value.is_empty() || value.eq_ignore_ascii_case("bearer")
-}
-
-/// The token behind `Bearer`, in any case.
-fn token(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start_matches(' '))
+/// Whether the scheme is `Bearer`, in any case.
+fn is_bearer(value: &HeaderValue) -> bool {
+    let scheme = value.as_bytes().split(|byte| *byte == b' ').next();
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
 }
