@@ -2,7 +2,9 @@
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderValue, Method, StatusCode};
 use tower_webhook::key::{ManageError, ManageErrorKind};
 use tower_webhook::rejection::{Rejection, RejectionKind};
@@ -33,7 +35,7 @@ pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Response {
     (status, [content_type], body.into()).into_response()
 }
 
-/// An answer that shows a secret to its owner.
+/// An answer that no cache keeps, such as one that shows a secret to its owner.
 pub(crate) fn confidential(status: StatusCode, body: impl Into<Bytes>) -> Response {
     let mut response = json(status, body);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -137,7 +139,9 @@ impl From<ManageError> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let mut response = json(self.status(), self.body());
+        let mut response = confidential(self.status(), self.body());
+        let nosniff = HeaderValue::from_static("nosniff");
+        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, nosniff);
         if matches!(self, Self::Unavailable) {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }

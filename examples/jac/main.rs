@@ -5,6 +5,9 @@
 //! cargo run --example jac
 //! ```
 //!
+//! starts the built-in demo and prints `curl` lines for it. `--listen ADDR`, `--config FILE`, `--data DIR` and
+//! `--exec-log FILE` change that.
+//!
 //! Read on in the order in which a request meets the modules: `routes`, then `management` for users, or
 //! `hooks` and `walkers` for keys.
 

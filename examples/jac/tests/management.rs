@@ -300,7 +300,7 @@ async fn the_keys_of_a_vanished_user_are_bad_until_the_user_is_back() {
     let unknown = server.call("unknown").await;
     let vanished = server.call(&key).await;
     vanished.refuses(401, "Unauthorized");
-    assert_eq!(unknown.text, vanished.text);
+    assert_eq!((unknown.text, unknown.headers), (vanished.text, vanished.headers));
     server.manage(BOB, "GET", "/webhook", "").await.refuses(401, "Unauthorized");
 
     // A user of another name and token takes the root over.
