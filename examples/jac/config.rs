@@ -186,9 +186,13 @@ fn check_id(id: &str) -> Result<(), &'static str> {
 fn shown(error: &serde_json::Error) -> String {
     let text = error.to_string();
     if text.starts_with("unknown variant") || text.starts_with("missing field") {
-        return text;
+        return format!("the configuration: {text}");
     }
-    format!("a value does not fit at line {} column {}", error.line(), error.column())
+    format!(
+        "the configuration: a value does not fit at line {} column {}",
+        error.line(),
+        error.column()
+    )
 }
 
 const fn yes() -> bool {

@@ -59,8 +59,9 @@ impl Addresses {
         let mut walkers = HashMap::new();
         for walker in config.walkers {
             let name = walker.name.clone();
-            if let Some(hook) = WalkerRoute::new(walker, shared)? {
-                walkers.insert(name, hook);
+            let route = WalkerRoute::new(walker, shared);
+            if let Some(route) = route.map_err(|error| format!("walker {name:?}: {error}"))? {
+                walkers.insert(name, route);
             }
         }
         Ok(Self {
