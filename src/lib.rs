@@ -60,6 +60,7 @@
 //! | `cache` | `CachedKeyStore`, a bounded cache in front of a slow store |
 //! | `multipart` | `multipart/form-data` in body placements and in the envelope |
 //! | `postgres` | `PostgresKeyStore` (needs Rust 1.94) |
+//! | `recoverable` | `SealingKeys`: keys whose text can be shown again, sealed in the store |
 //! | `redis` | `RedisKeyStore` |
 //! | `sqlite` | `SqliteKeyStore` (needs Rust 1.94; compiles SQLite, which is C) |
 //! | `tokio` | `TokioTimer`: deadlines on tokio's clock |

@@ -4,7 +4,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::moment::Moment;
-use super::{KeyDigest, KeyId, KeyRecord, Owner, Scopes};
+use super::{KeyDigest, KeyId, KeyRecord, Owner, Scopes, SealedSecret};
 
 impl KeyRecord {
     /// The record as a JSON text, which later versions of this crate can read.
@@ -32,6 +32,7 @@ impl KeyRecord {
             revoked_at: self.revoked_at().map(|time| Moment::new(time).encode()),
             version: self.version(),
             metadata: self.metadata().map(str::to_owned),
+            sealed: self.sealed().map(|sealed| sealed.as_str().to_owned()),
         };
         // Texts, numbers and lists of texts: there is nothing that JSON cannot hold.
         serde_json::to_string(&stored).unwrap_or_default()
@@ -129,6 +130,9 @@ struct Stored {
     version: u64,
     #[serde(deserialize_with = "present")]
     metadata: Option<String>,
+    /// Most records have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sealed: Option<String>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -157,6 +161,8 @@ impl Stored {
             (Some(digest), Some(until)) => Some((digest.into_digest()?, time(until)?)),
             _ => return Err(invalid()),
         };
+        let sealed = self.sealed.as_deref().map(SealedSecret::parse).transpose();
+        let sealed = sealed.map_err(|_| invalid())?;
         let digest = self.digest.into_digest()?;
         let created_at = time(self.created_at)?;
         let record = KeyRecord::new(self.id, self.owner, self.name, digest, created_at);
@@ -169,6 +175,7 @@ impl Stored {
             .with_disabled(self.disabled)
             .with_revoked_at(self.revoked_at.map(time).transpose()?)
             .with_version(self.version)
+            .with_sealed(sealed)
             .with_metadata(self.metadata)
             .map_err(|_| invalid())
     }
@@ -279,6 +286,18 @@ mod tests {
         assert_eq!(record.previous_digest().unwrap().pepper(), Some("p1"));
         assert_eq!(record.expires_at(), None);
         assert_eq!(json(&record), serde_json::from_str::<Value>(&text).unwrap());
+    }
+
+    #[test]
+    fn a_sealed_text_is_read_back_by_every_build() {
+        let sealed = SealedSecret::parse("v1.0123abcd.AAAA").unwrap();
+        let record = full().with_sealed(Some(sealed.clone()));
+        let text = record.encode();
+        assert_eq!(KeyRecord::decode(&text).unwrap().sealed(), Some(&sealed));
+        let damaged = text.replace("v1.0123abcd", "v2.0123abcd");
+        let error = KeyRecord::decode(damaged).unwrap_err();
+        assert_eq!(error.kind(), DecodeErrorKind::InvalidValue);
+        assert!(!full().encode().contains("sealed"));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 use std::error::Error;
 use std::fmt;
 
+#[cfg(feature = "recoverable")]
+use super::OpenError;
 use super::record::InvalidRecord;
 use super::{GenerateError, StoreError};
 
@@ -26,6 +28,8 @@ pub enum ManageErrorKind {
     Invalid,
     /// The key was revoked, and nothing changes it any more.
     Revoked,
+    /// The text of the key is not kept, and cannot be shown again.
+    NotRecoverable,
     /// No text could be made for a key. Nothing was changed.
     Random,
     /// The store cannot answer. Whether something was changed is not known.
@@ -54,6 +58,7 @@ impl ManageError {
             ManageErrorKind::Conflict => "the key is there already or changes too fast",
             ManageErrorKind::Invalid => self.reason.unwrap_or("a value is outside its limits"),
             ManageErrorKind::Revoked => "the key was revoked",
+            ManageErrorKind::NotRecoverable => "the text of the key is not kept",
             ManageErrorKind::Random => "no key could be made",
             ManageErrorKind::Unavailable => "the key store cannot answer",
         }
@@ -69,6 +74,13 @@ impl From<StoreError> for ManageError {
 impl From<GenerateError> for ManageError {
     fn from(error: GenerateError) -> Self {
         Self { source: Some(error.into()), ..Self::new(ManageErrorKind::Random) }
+    }
+}
+
+#[cfg(feature = "recoverable")]
+impl From<OpenError> for ManageError {
+    fn from(error: OpenError) -> Self {
+        Self { source: Some(error.into()), ..Self::new(ManageErrorKind::Unavailable) }
     }
 }
 

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use time::{Duration, OffsetDateTime};
 
+#[cfg(feature = "recoverable")]
+use super::SealingKeys;
 use super::new_key::later;
 use super::{
     GenerateError, IssuedKey, KeyDigest, KeyDraft, KeyFormat, KeyHasher, KeyId, KeyRecord,
     KeyStore, KeyUpdate, KeyVerifier, ManageError, ManageErrorKind, NewKey, Owner, Page,
-    PageCursor, PrefixedFormat, StoreError, Write,
+    PageCursor, PrefixedFormat, SealedSecret, StoreError, Write,
 };
 use crate::Clock;
 use crate::credential::Secret;
@@ -62,6 +64,8 @@ struct Parts {
     format: Arc<dyn KeyFormat>,
     hasher: KeyHasher,
     clock: Clock,
+    #[cfg(feature = "recoverable")]
+    sealing: Option<SealingKeys>,
 }
 
 /// How often a change is tried again because another one came first. Every failure means that
@@ -84,6 +88,8 @@ impl KeyManager {
             format: Arc::new(PrefixedFormat::default()),
             hasher: KeyHasher::sha256(),
             clock: Clock::system(),
+            #[cfg(feature = "recoverable")]
+            sealing: None,
         }))
     }
 
@@ -114,7 +120,7 @@ impl KeyManager {
     /// A verifier of these keys: same store, format, digests and clock.
     #[must_use]
     pub fn verifier(&self) -> KeyVerifier {
-        let Parts { store, format, hasher, clock } = (*self.0).clone();
+        let Parts { store, format, hasher, clock, .. } = (*self.0).clone();
         KeyVerifier::from_parts(store, format, hasher, clock)
     }
 
@@ -136,10 +142,11 @@ impl KeyManager {
                 draft = draft.with_id(id);
             }
             let (id, digest, secret) = self.draw(&draft)?;
+            let sealed = self.seal(&secret, &id, owner)?;
             if new.id.as_ref().is_some_and(|asked| *asked != id) {
                 return Err(ManageError::invalid("the format of the keys does not keep this id"));
             }
-            let record = new.record(owner, id, digest, now)?;
+            let record = new.record(owner, id, digest, now)?.with_sealed(sealed);
             if self.0.store.insert(record.clone()).await? == Write::Done {
                 return Ok(IssuedKey::new(record, secret));
             }
@@ -166,7 +173,9 @@ impl KeyManager {
         let parsed = parsed.filter(|_| text.expose_secret().len() <= super::verifier::MAX_KEY_LEN);
         let parsed = parsed.ok_or(ManageError::invalid("the text is no key of the format"))?;
         let digest = self.0.hasher.digest(&parsed);
-        let record = new.record(owner, parsed.into_id(), digest, self.0.clock.now())?;
+        let id = parsed.into_id();
+        let sealed = self.seal(&text, &id, owner)?;
+        let record = new.record(owner, id, digest, self.0.clock.now())?.with_sealed(sealed);
         match self.0.store.insert(record.clone()).await? {
             Write::Done => Ok(record),
             Write::Conflict => Err(ManageError::new(ManageErrorKind::Conflict)),
@@ -277,6 +286,7 @@ impl KeyManager {
             let until = old.expires_at().map_or(until, |expires_at| until.min(expires_at));
             let draft = KeyDraft::new(owner, now).with_id(id);
             let (new_id, digest, secret) = self.draw(&draft)?;
+            let sealed = self.seal(&secret, &new_id, owner)?;
 
             if new_id == *id {
                 let previous = (until > now).then(|| (old.digest().clone(), until));
@@ -284,6 +294,7 @@ impl KeyManager {
                     .clone()
                     .with_digest(digest)
                     .with_previous_digest(previous)
+                    .with_sealed(sealed)
                     .with_version(version);
                 if self.0.store.replace(record.clone(), old.version()).await? == Write::Done {
                     return Ok(IssuedKey::new(record, secret));
@@ -296,6 +307,7 @@ impl KeyManager {
                 .with_not_before(old.not_before())
                 .with_expires_at(old.expires_at())
                 .with_disabled(old.disabled())
+                .with_sealed(sealed)
                 .with_metadata(old.metadata())?;
             if self.0.store.insert(record.clone()).await? == Write::Conflict {
                 continue;
@@ -340,7 +352,8 @@ impl KeyManager {
     /// `NotFound`, `Conflict`, `Unavailable`.
     pub async fn revoke(&self, owner: &Owner, id: &KeyId) -> Result<KeyRecord, ManageError> {
         let revoked = self.change(owner, id, |record, now| {
-            Ok(Some(record.clone().with_revoked_at(Some(now)).with_previous_digest(None)))
+            let revoked = record.clone().with_revoked_at(Some(now));
+            Ok(Some(revoked.with_previous_digest(None).with_sealed(None)))
         });
         match revoked.await {
             Err(error) if error.kind() == ManageErrorKind::Revoked => self.get(owner, id).await,
@@ -397,6 +410,21 @@ impl KeyManager {
         let digest = self.0.hasher.digest(&parsed);
         let id = parsed.into_id();
         Ok((id, digest, secret))
+    }
+
+    /// The text for the record, if keys are recoverable.
+    fn seal(
+        &self,
+        secret: &Secret,
+        id: &KeyId,
+        owner: &Owner,
+    ) -> Result<Option<SealedSecret>, GenerateError> {
+        #[cfg(feature = "recoverable")]
+        if let Some(sealing) = &self.0.sealing {
+            return sealing.seal(secret, &recovery::context(id, owner)).map(Some);
+        }
+        let _ = (secret, id, owner);
+        Ok(None)
     }
 
     async fn set_disabled(
@@ -463,6 +491,9 @@ fn next_version(record: &KeyRecord) -> Result<u64, ManageError> {
     }
     record.version().checked_add(1).ok_or(ManageError::new(ManageErrorKind::Conflict))
 }
+
+#[cfg(feature = "recoverable")]
+mod recovery;
 
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,8 @@
 //!    `key::conformance::check(MyStore::fresh).await`. See [`conformance`].
 //! 5. A [`KeyFormat`] reads and makes the texts: [`PrefixedFormat`] for new systems,
 //!    [`OpaqueFormat`] for keys that another system has handed out, [`TokenFormat`] for a token per hook.
+//! 6. The text of a key is shown once. With feature `recoverable`, `KeyManager::with_recoverable` seals it in the
+//!    record, for systems whose users see their keys again.
 //!
 //! Nothing here needs a server. A queue consumer and a command line verify keys in the same way.
 //!
@@ -68,6 +70,9 @@ mod record;
 #[cfg(feature = "redis")]
 mod redis;
 mod scope;
+mod sealed;
+#[cfg(feature = "recoverable")]
+mod sealing;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sql;
 #[cfg(feature = "sqlite")]
@@ -106,6 +111,10 @@ pub use self::record::{InvalidRecord, KeyRecord};
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use self::redis::{RedisInvalidations, RedisKeyStore, RedisStoreError, RedisStoreErrorKind};
 pub use self::scope::{InvalidScope, Scope, Scopes};
+pub use self::sealed::{InvalidSealedSecret, SealedSecret};
+#[cfg(feature = "recoverable")]
+#[cfg_attr(docsrs, doc(cfg(feature = "recoverable")))]
+pub use self::sealing::{OpenError, OpenErrorKind, SealingKeys};
 #[cfg(feature = "sqlite")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
 pub use self::sqlite::{SqliteKeyStore, SqliteOpenError, SqliteOpenErrorKind};

@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 use time::OffsetDateTime;
 
 use super::moment::Moment;
-use super::{KeyDigest, KeyId, Owner, Scopes};
+use super::{KeyDigest, KeyId, Owner, Scopes, SealedSecret};
 
 /// What a store keeps of one key. The key itself is not in it.
 ///
@@ -55,6 +55,7 @@ struct Rare {
     not_before: Option<Moment>,
     revoked_at: Option<Moment>,
     metadata: Option<Box<str>>,
+    sealed: Option<SealedSecret>,
 }
 
 impl KeyRecord {
@@ -176,6 +177,13 @@ impl KeyRecord {
         Ok(self)
     }
 
+    /// Sets the sealed text of the key. `None`: the text cannot be shown again.
+    #[must_use]
+    pub fn with_sealed(mut self, sealed: Option<SealedSecret>) -> Self {
+        self.set_rare(|rare| rare.sealed = sealed);
+        self
+    }
+
     /// The id.
     #[must_use]
     pub fn id(&self) -> &KeyId {
@@ -260,6 +268,12 @@ impl KeyRecord {
         self.rare.as_ref()?.metadata.as_deref()
     }
 
+    /// The sealed text of the key, if it can be shown again.
+    #[must_use]
+    pub fn sealed(&self) -> Option<&SealedSecret> {
+        self.rare.as_ref()?.sealed.as_ref()
+    }
+
     pub(super) fn revoked(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| rare.revoked_at.is_some())
     }
@@ -291,7 +305,8 @@ impl KeyRecord {
         let used = rare.previous.is_some()
             || rare.not_before.is_some()
             || rare.revoked_at.is_some()
-            || rare.metadata.is_some();
+            || rare.metadata.is_some()
+            || rare.sealed.is_some();
         self.rare = used.then_some(rare);
     }
 }
@@ -312,6 +327,7 @@ impl fmt::Debug for KeyRecord {
             .field("disabled", &self.disabled)
             .field("revoked_at", &self.revoked_at())
             .field("version", &self.version)
+            .field("sealed", &self.sealed())
             .finish_non_exhaustive()
     }
 }

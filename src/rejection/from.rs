@@ -48,7 +48,9 @@ impl From<&ContentError> for Rejection {
 impl From<ManageError> for Rejection {
     fn from(error: ManageError) -> Self {
         match error.kind() {
-            ManageErrorKind::NotFound => Self::new(RejectionKind::NotFound),
+            ManageErrorKind::NotFound | ManageErrorKind::NotRecoverable => {
+                Self::new(RejectionKind::NotFound)
+            }
             ManageErrorKind::Conflict => Self::new(RejectionKind::Conflict),
             ManageErrorKind::Revoked => Self::new(RejectionKind::AlreadyRevoked),
             ManageErrorKind::Invalid => Self::new(RejectionKind::Invalid)

@@ -64,6 +64,11 @@ pub(super) fn difference(one: &KeyRecord, other: &KeyRecord) -> Option<(String, 
         .or_else(|| part("version", &one.version(), &other.version()))
         .or_else(|| part("metadata", &one.metadata(), &other.metadata()))
         .or_else(|| {
+            let sealed =
+                |record: &KeyRecord| record.sealed().map(|sealed| sealed.as_str().to_owned());
+            part("sealed", &sealed(one), &sealed(other))
+        })
+        .or_else(|| {
             // A part that this list does not have.
             let same = one.encode() == other.encode();
             (!same).then(|| ("its encoded text".to_owned(), "another encoded text".to_owned()))
@@ -95,7 +100,7 @@ mod tests {
 
     use super::*;
     use crate::key::Scopes;
-    use crate::key::conformance::sample::{at, digest, peppered, record, record_at};
+    use crate::key::conformance::sample::{at, digest, peppered, record, record_at, sealed};
 
     #[test]
     fn a_change_of_any_part_is_a_difference() {
@@ -116,6 +121,7 @@ mod tests {
             ("revoked_at", one.clone().with_revoked_at(Some(at(1)))),
             ("version", one.clone().with_version(2)),
             ("metadata", one.clone().with_metadata(Some("1")).unwrap()),
+            ("sealed", one.clone().with_sealed(Some(sealed(1)))),
         ];
         for (part, other) in others {
             let (wanted, _) = difference(&one, &other).unwrap();

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use super::report::fail;
 use crate::key::record::checked_name;
-use crate::key::{KeyDigest, KeyId, KeyRecord, Owner, Scopes};
+use crate::key::{KeyDigest, KeyId, KeyRecord, Owner, Scopes, SealedSecret};
 
 /// What the suite makes itself is within the limits of its type.
 #[track_caller]
@@ -49,6 +49,11 @@ pub(super) fn record_at(id_text: &str, owner_text: &str, created_at: OffsetDateT
     sound(made).with_scopes(sound(Scopes::parse(["deploy"])))
 }
 
+/// A sealed text.
+pub(super) fn sealed(byte: u8) -> SealedSecret {
+    sound(SealedSecret::parse(&format!("v1.{byte:08x}.AZaz09-_")))
+}
+
 /// The record after a change: another name, another digest, and this version.
 pub(super) fn changed(record: &KeyRecord, version: u64) -> KeyRecord {
     let name = format!("version {version}");
@@ -67,7 +72,8 @@ pub(super) fn stamped(id_text: &str, owner_text: &str, number: u8) -> KeyRecord 
         .with_expires_at(Some(time))
         .with_revoked_at(Some(time))
         .with_disabled(number % 2 == 1)
-        .with_version(number.into());
+        .with_version(number.into())
+        .with_sealed(Some(sealed(number)));
     sound(sound(record.with_name(format!("name {number}"))).with_metadata(Some(number.to_string())))
 }
 
