@@ -11,9 +11,12 @@ use sqlx::{Row, Sqlite, SqliteConnection, SqlitePool, Transaction, query, query_
 
 use crate::stacks::{Block, Definition, Kind, Mode, Parameters, Settings, Stack, Verb};
 
-/// The file and the connections to it.
+/// The connections to the file. There is one that writes, so that writers wait for their turn and not for a lock.
 #[derive(Clone, Debug)]
-pub(crate) struct Storage(SqlitePool);
+pub(crate) struct Storage {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
 
 /// Why a call did not do what it was asked.
 #[derive(Debug)]
@@ -76,16 +79,20 @@ impl Storage {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(5));
-        let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
+        let pool = SqlitePoolOptions::new();
+        let writer = pool.clone().max_connections(1).connect_with(options.clone()).await?;
         for table in TABLES {
-            query(table).execute(&pool).await?;
+            query(table).execute(&writer).await?;
         }
-        Ok(Self(pool))
+        let readers = pool.max_connections(4).connect_with(options).await?;
+        Ok(Self { writer, readers })
     }
 
     /// Whether the stacks of a configuration have been imported.
     pub(crate) async fn is_imported(&self) -> Result<bool> {
-        Ok(query_scalar("SELECT EXISTS (SELECT 1 FROM next_block)").fetch_one(&self.0).await?)
+        Ok(query_scalar("SELECT EXISTS (SELECT 1 FROM next_block)")
+            .fetch_one(&self.readers)
+            .await?)
     }
 
     /// Takes over all stacks of a configuration, or none of them.
@@ -106,18 +113,18 @@ impl Storage {
 
     pub(crate) async fn by_id(&self, id: i64) -> Result<Option<Stack>> {
         let row = query("SELECT * FROM stacks WHERE id = ?").bind(id);
-        row.fetch_optional(&self.0).await?.as_ref().map(stack_of).transpose()
+        row.fetch_optional(&self.readers).await?.as_ref().map(stack_of).transpose()
     }
 
     /// All stacks of that name, by ascending id.
     pub(crate) async fn by_name(&self, name: &str) -> Result<Vec<Stack>> {
         let rows = query("SELECT * FROM stacks WHERE name = ? ORDER BY id").bind(name);
-        rows.fetch_all(&self.0).await?.iter().map(stack_of).collect()
+        rows.fetch_all(&self.readers).await?.iter().map(stack_of).collect()
     }
 
     /// How many stacks a caller sees in lists, and those of a page, which counts from 1.
     pub(crate) async fn page(&self, caller: Option<i64>, page: i64) -> Result<(i64, Vec<Stack>)> {
-        let mut transaction = self.0.begin().await?;
+        let mut transaction = self.readers.begin().await?;
         let count = query_scalar("SELECT count(*) FROM stacks WHERE public OR owner IS ?")
             .bind(caller)
             .fetch_one(&mut *transaction)
@@ -170,13 +177,16 @@ impl Storage {
 
     /// Notes that a stack has a token.
     pub(crate) async fn note_token(&self, id: i64) -> Result<()> {
-        query("UPDATE stacks SET has_token = 1 WHERE id = ?").bind(id).execute(&self.0).await?;
+        query("UPDATE stacks SET has_token = 1 WHERE id = ?")
+            .bind(id)
+            .execute(&self.writer)
+            .await?;
         Ok(())
     }
 
-    /// A transaction that may write from the start: it waits for others and never has to begin anew.
+    /// A transaction that holds the right to write from the start, in view of other processes.
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
-        Ok(self.0.begin_with("BEGIN IMMEDIATE").await?)
+        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
     }
 }
 
