@@ -196,7 +196,10 @@ impl From<StorageError> for Fault {
 impl<E: Into<Error>> From<E> for Fault {
     #[expect(clippy::print_stderr, reason = "the log of a program")]
     fn from(error: E) -> Self {
-        eprintln!("kragle: {}", error.into());
+        let error = error.into();
+        let causes = std::iter::successors(error.source(), |error| error.source());
+        let causes: String = causes.map(|cause| format!(": {cause}")).collect();
+        eprintln!("kragle: {error}{causes}");
         Self::Unavailable
     }
 }

@@ -4,9 +4,17 @@
 //! cargo run --example kragle
 //! ```
 //!
-//! prints its address and `curl` lines to try. `--config FILE` takes the place of the configuration in
-//! `demo.json`, `--data DIR` is where everything is kept, and `--exec-log FILE` writes down what stacks are
-//! given.
+//! prints its address and `curl` lines to try. These need a credential of the configuration in `demo.json`:
+//!
+//! ```text
+//! curl -s -H 'X-Webhook-Token: demo-token' http://127.0.0.1:3000/api/v1/blockstacks/hook/2
+//! curl -s -u alice:alice-demo -d week=47 http://127.0.0.1:3000/api/v1/blockstacks/hook/3
+//! curl -s -u alice:alice-demo http://127.0.0.1:3000/api/v1/blockstacks
+//! curl -s -u alice:alice-demo http://127.0.0.1:3000/api/v1/blockstacks/hook/token_refresh/2
+//! ```
+//!
+//! `--config FILE` takes the place of that configuration, `--data DIR` is where everything is kept, and
+//! `--exec-log FILE` writes down what stacks are given.
 //!
 //! | file | what it holds |
 //! |---|---|
@@ -14,7 +22,8 @@
 //! | `rules.rs` | addresses, who may call them, refusals |
 //! | `api.rs` | the answers at every address but those of hooks |
 //! | `run.rs` | running a stack |
-//! | `stacks.rs` | stacks, their definitions and views |
+//! | `stacks.rs` | stacks, and their definitions in JSON |
+//! | `views.rs` | what is shown of stacks |
 //! | `storage.rs` | stacks in SQLite |
 //! | `tokens.rs` | a token for each stack |
 //! | `users.rs` | passwords and logins |
@@ -32,6 +41,7 @@ mod storage;
 mod tests;
 mod tokens;
 mod users;
+mod views;
 
 use std::env;
 use std::path::Path;
@@ -66,11 +76,12 @@ use crate::users::{COOKIE, Users};
 const CONTENT_LIMITS: ContentLimits =
     ContentLimits::new().with_json(JSON_LIMITS).with_fields(usize::MAX).with_parts(usize::MAX);
 
+/// For the built-in configuration. Its credentials are in `demo.json`: a server prints none.
 const HINTS: &str = r#"
-A public hook, a token hook, and the stacks of alice with their tokens:
+A public hook, the public stacks, and a hook that asks for a token (see examples/kragle/demo.json):
   curl -s --json '{"hello": "world"}' 'http://{address}/api/v1/blockstacks/hook/1?a=1'
-  curl -s -H 'X-Webhook-Token: demo-token' http://{address}/api/v1/blockstacks/hook/2
-  curl -s -u alice:alice-demo http://{address}/api/v1/blockstacks
+  curl -s http://{address}/api/v1/blockstacks
+  curl -si http://{address}/api/v1/blockstacks/hook/2
 "#;
 
 /// Everything that requests have in common.
@@ -111,7 +122,7 @@ impl App {
                 let run = runner.run(invocation);
                 async move { Outcome::json(&run?.blocks) }
             };
-            limited(Hooks::new(admitted()?, run))?
+            limited(Hooks::new(for_owners()?, run))?
                 .with_response_shape(ResponseShape::custom(exec_answer))
         };
         let buffer =
@@ -181,8 +192,9 @@ fn auth(tokens: &Tokens, users: &Arc<Users>) -> Result<AuthLayer, Error> {
         .with_rejection_response(refusal))
 }
 
-/// For requests that `auth` has let in already. A token is no credential there and is taken out all the same.
-fn admitted() -> Result<AuthLayer, Error> {
+/// For the stacks that their owners run, after `auth` has let them in. A token is no credential there and is taken
+/// out all the same.
+fn for_owners() -> Result<AuthLayer, Error> {
     Ok(AuthLayer::per_request(|head: RequestHead<'_>| {
         let stack = head.extensions().get::<Target>()?.stack()?;
         Some(Policy::public().with_methods([head.method().clone()]).with_hook(stack.id.to_string()))
@@ -235,7 +247,8 @@ async fn run() -> Result<(), Error> {
     let config = Config::parse(&flags.read_config(include_str!("demo.json"))?)?;
     let log = flags.own.first().and_then(Option::as_deref);
     let app = App::open(&config, &flags.data, log).await?;
-    servers::serve(flags.listen, router(app), HINTS).await
+    let hints = if flags.config.is_none() { HINTS } else { "" };
+    servers::serve(flags.listen, router(app), hints).await
 }
 
 #[tokio::main]

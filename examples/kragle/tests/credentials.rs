@@ -123,6 +123,8 @@ async fn a_user_hook_asks_for_its_owner() {
         hook().header("cookie", format!("auth_tkt=; auth_tkt={ticket}")),
         hook().alice().header("x-webhook-token", "a").header("x-webhook-token", "b"),
         hook().alice().header("authorization", ""),
+        hook().header("authorization", "bearer").alice(),
+        hook().header("cookie", cookie(&ticket)).header("authorization", "Basic "),
     ];
     for request in good {
         let result = server.send(request).await.result();
@@ -131,7 +133,7 @@ async fn a_user_hook_asks_for_its_owner() {
     }
     let carol = post("/blockstacks/hook/9").basic("carol:pä:ss wörd");
     assert_eq!(server.send(carol).await.status, 200);
-    assert_eq!(server.inputs().len(), 9);
+    assert_eq!(server.inputs().len(), 11);
 
     let missing = server.send(hook()).await;
     assert_eq!(missing.refusal(), (401, 3));
@@ -148,6 +150,7 @@ async fn a_user_hook_asks_for_its_owner() {
         hook().basic("alice"),
         hook().basic("alice:"),
         hook().basic(":wonderland"),
+        hook().basic(":"),
         hook().basic(latin),
         hook().header("authorization", "Basic ???"),
         hook().header("authorization", "Bearer x"),
@@ -245,7 +248,11 @@ async fn an_optional_user_has_to_be_good_if_there_is_one() {
         let ignored =
             get(path).header("authorization", "Bearer x").header("cookie", "a=1; auth_tkt=");
         assert_eq!(server.send(ignored).await.status, 200);
-        for bad in [get(path).basic("alice:wrong"), get(path).header("authorization", "Basic ?")] {
+        for bad in [
+            get(path).basic("alice:wrong"),
+            get(path).basic(":"),
+            get(path).header("authorization", "Basic ?"),
+        ] {
             assert_eq!(server.send(bad).await.refusal(), (401, 3));
         }
         let cookie = get(path).header("cookie", "auth_tkt=x");
