@@ -182,7 +182,7 @@ fn auth(tokens: &Tokens, users: &Arc<Users>) -> Result<AuthLayer, Error> {
     let user_placements = [Placement::basic(), Placement::cookie(COOKIE)?];
     let presented = Credentials::new(user_placements.clone())?;
     let policy = move |head: RequestHead<'_>| -> Option<Policy> {
-        let presents_user = !matches!(presented.find(head), Ok(None));
+        let presents_user = || !matches!(presented.find(head), Ok(None));
         head.extensions().get::<Target>()?.policy(head.method(), presents_user)
     };
     let carriers = Credentials::new(carriers()?)?.with_content_limits(CONTENT_LIMITS);

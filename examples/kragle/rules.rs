@@ -112,7 +112,11 @@ impl Target {
 
     /// Who may call. `None` is an unknown hook. What a request does not need a user for is public, until it
     /// names one (`presents_user`): then that user has to be good.
-    pub(crate) fn policy(&self, method: &Method, presents_user: bool) -> Option<Policy> {
+    pub(crate) fn policy(
+        &self,
+        method: &Method,
+        presents_user: impl FnOnce() -> bool,
+    ) -> Option<Policy> {
         let policy = match (&self.address, self.stack()) {
             (Address::Hook(_), stack) => return stack.and_then(hook_policy),
             (Address::Authenticate, _) => Policy::public(),
@@ -125,7 +129,7 @@ impl Target {
             }
             (Address::Stacks, _) if method != Method::GET => Policy::user(),
             (Address::ById(_) | Address::ByName(_), Some(_)) if self.is_private() => Policy::user(),
-            _ if presents_user => Policy::user(),
+            _ if presents_user() => Policy::user(),
             _ => Policy::public(),
         };
         Some(policy.with_methods(self.address.methods().iter().cloned()))

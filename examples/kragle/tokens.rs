@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use servers::{DataFolder, Error};
+use tokio::sync::Mutex;
 use tower_webhook::credential::Secret;
 use tower_webhook::key::{
     KeyHasher, KeyManager, KeyVerifier, ManageError, ManageErrorKind, NewKey, Pepper, SealingKeys,
@@ -18,8 +19,13 @@ use tower_webhook::key::{
 use crate::stacks::Stack;
 
 /// The tokens of all stacks.
-#[derive(Clone, Debug)]
-pub(crate) struct Tokens(KeyManager);
+#[derive(Debug)]
+pub(crate) struct Tokens {
+    keys: KeyManager,
+    /// Refreshes wait for their turn. The store would let one of those at the same time through and have all
+    /// others try again.
+    refreshing: Mutex<()>,
+}
 
 impl Tokens {
     pub(crate) async fn open(folder: &DataFolder) -> Result<Self, Error> {
@@ -30,21 +36,21 @@ impl Tokens {
             .with_format(TokenFormat)
             .with_hasher(KeyHasher::peppered(pepper))
             .with_recoverable(SealingKeys::new(folder.key_material("sealing-key")?));
-        Ok(Self(keys))
+        Ok(Self { keys, refreshing: Mutex::default() })
     }
 
     /// What decides about a presented token.
     pub(crate) fn verifier(&self) -> KeyVerifier {
         // A disk that is busy with changes delays look-ups.
-        self.0.verifier().with_store_deadline(Duration::from_secs(5))
+        self.keys.verifier().with_store_deadline(Duration::from_secs(5))
     }
 
     /// Takes over the token of a configuration. One that an import left behind which was cut short is replaced.
     pub(crate) async fn import(&self, stack: &Stack, token: &str) -> Result<(), ManageError> {
-        let import = || self.0.import(&stack.account, Secret::new(token), new_key(stack));
+        let import = || self.keys.import(&stack.account, Secret::new(token), new_key(stack));
         match import().await {
             Err(error) if error.kind() == ManageErrorKind::Conflict => {
-                self.0.delete(&stack.account, std::slice::from_ref(&stack.key)).await?;
+                self.keys.delete(&stack.account, std::slice::from_ref(&stack.key)).await?;
                 import().await.map(drop)
             }
             imported => imported.map(drop),
@@ -56,14 +62,14 @@ impl Tokens {
         if !stack.settings.has_token {
             return Ok(None);
         }
-        match self.0.recover(&stack.account, &stack.key).await {
+        match self.keys.recover(&stack.account, &stack.key).await {
             Err(error) if error.kind() == ManageErrorKind::NotFound => {}
             token => return token.map(Some),
         }
-        match self.0.generate(&stack.account, new_key(stack)).await {
+        match self.keys.generate(&stack.account, new_key(stack)).await {
             // Somebody else was first.
             Err(error) if error.kind() == ManageErrorKind::Conflict => {
-                self.0.recover(&stack.account, &stack.key).await.map(Some)
+                self.keys.recover(&stack.account, &stack.key).await.map(Some)
             }
             issued => issued.map(|issued| Some(issued.into_parts().1)),
         }
@@ -71,10 +77,11 @@ impl Tokens {
 
     /// Replaces the token of a stack that has one. The old one stops at once.
     pub(crate) async fn refresh(&self, stack: &Stack) -> Result<Secret, ManageError> {
-        let rotate = || self.0.rotate(&stack.account, &stack.key, time::Duration::ZERO);
+        let _turn = self.refreshing.lock().await;
+        let rotate = || self.keys.rotate(&stack.account, &stack.key, time::Duration::ZERO);
         let rotated = match rotate().await {
             Err(error) if error.kind() == ManageErrorKind::NotFound => {
-                match self.0.generate(&stack.account, new_key(stack)).await {
+                match self.keys.generate(&stack.account, new_key(stack)).await {
                     Err(error) if error.kind() == ManageErrorKind::Conflict => rotate().await,
                     generated => generated,
                 }
