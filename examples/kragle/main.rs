@@ -1,2 +1,257 @@
-//! Placeholder.
-fn main() {}
+//! Stacks of blocks that are run by webhooks, with the wire protocol of Kragle.io.
+//!
+//! ```text
+//! cargo run --example kragle
+//! ```
+//!
+//! prints its address and `curl` lines to try. These need a credential of the configuration in `demo.json`:
+//!
+//! ```text
+//! curl -s -H 'X-Webhook-Token: demo-token' http://127.0.0.1:3000/api/v1/blockstacks/hook/2
+//! curl -s -u alice:alice-demo -d week=47 http://127.0.0.1:3000/api/v1/blockstacks/hook/3
+//! curl -s -u alice:alice-demo http://127.0.0.1:3000/api/v1/blockstacks
+//! curl -s -u alice:alice-demo http://127.0.0.1:3000/api/v1/blockstacks/hook/token_refresh/2
+//! ```
+//!
+//! `--config FILE` takes the place of that configuration, `--data DIR` is where everything is kept, and
+//! `--exec-log FILE` writes down what stacks are given.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `main.rs` | the start, and the way of a request |
+//! | `rules.rs` | addresses, who may call them, refusals |
+//! | `api.rs` | the answers at every address but those of hooks |
+//! | `run.rs` | running a stack |
+//! | `stacks.rs` | stacks, and their definitions in JSON |
+//! | `views.rs` | what is shown of stacks |
+//! | `storage.rs` | stacks in SQLite |
+//! | `tokens.rs` | a token for each stack |
+//! | `users.rs` | passwords and logins |
+//! | `config.rs` | the configuration |
+//!
+//! The library decides who is let in, makes envelopes, runs hooks and keeps tokens.
+
+mod api;
+mod config;
+mod rules;
+mod run;
+mod stacks;
+mod storage;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod users;
+mod views;
+
+use std::env;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+use servers::{DataFolder, Error, Flags};
+use tower::{Layer as _, ServiceExt as _, service_fn};
+use tower_webhook::RequestHead;
+use tower_webhook::auth::{AuthLayer, Policy};
+use tower_webhook::body::BufferLayer;
+use tower_webhook::content::ContentLimits;
+use tower_webhook::credential::{Credentials, Placement};
+use tower_webhook::envelope::{EnvelopeBuilder, HeaderRepeats, JsonValues, NonUtf8};
+use tower_webhook::executor::{Failure, Hooks, Invocation, Outcome, ResponseShape};
+
+use crate::config::Config;
+use crate::rules::{Address, Fault, JSON_LIMITS, MAX_BODY_BYTES, Target, refusal};
+use crate::run::Runner;
+use crate::storage::{Storage, StorageError};
+use crate::tokens::Tokens;
+use crate::users::{COOKIE, Users};
+
+/// Only its size limits what a body may hold.
+const CONTENT_LIMITS: ContentLimits =
+    ContentLimits::new().with_json(JSON_LIMITS).with_fields(usize::MAX).with_parts(usize::MAX);
+
+/// For the built-in configuration. Its credentials are in `demo.json`: a server prints none.
+const HINTS: &str = r#"
+A public hook, the public stacks, and a hook that asks for a token (see examples/kragle/demo.json):
+  curl -s --json '{"hello": "world"}' 'http://{address}/api/v1/blockstacks/hook/1?a=1'
+  curl -s http://{address}/api/v1/blockstacks
+  curl -si http://{address}/api/v1/blockstacks/hook/2
+"#;
+
+/// Everything that requests have in common.
+struct App {
+    storage: Storage,
+    tokens: Tokens,
+    users: Arc<Users>,
+    /// Who may call which address.
+    auth: AuthLayer,
+    /// Runs stacks for the callers of their webhooks.
+    hooks: Hooks,
+    /// Runs stacks for their owners.
+    exec: Hooks,
+    /// Reads the bodies of all other requests.
+    buffer: BufferLayer,
+}
+
+impl App {
+    async fn open(config: &Config, data: &Path, log: Option<&Path>) -> Result<Self, Error> {
+        let folder = DataFolder::open(data)?;
+        let storage = Storage::open(&folder.file("stacks.db")).await?;
+        let tokens = Tokens::open(&folder).await?;
+        import(config, &storage, &tokens).await.map_err(StorageError::into_error)?;
+
+        let users = Arc::new(Users::new(&config.users)?);
+        let auth = auth(&tokens, &users)?;
+        let runner = Arc::new(Runner::new(log)?);
+        let hooks = {
+            let runner = Arc::clone(&runner);
+            let run = move |invocation: Invocation| {
+                let run = runner.run(invocation);
+                async move { Outcome::json(&run?.output) }
+            };
+            limited(Hooks::new(auth.clone(), run))?
+        };
+        let exec = {
+            let run = move |invocation: Invocation| {
+                let run = runner.run(invocation);
+                async move { Outcome::json(&run?.blocks) }
+            };
+            limited(Hooks::new(for_owners()?, run))?
+                .with_response_shape(ResponseShape::custom(exec_answer))
+        };
+        let buffer =
+            BufferLayer::new().with_max_bytes(MAX_BODY_BYTES).with_rejection_response(refusal);
+        Ok(Self { storage, tokens, users, auth, hooks, exec, buffer })
+    }
+
+    /// The way of a request: its address, the stacks it names, and then the library, which asks
+    /// [`Target::policy`] who may call.
+    async fn serve(self: Arc<Self>, mut request: Request) -> Result<Response, Fault> {
+        let address = Address::parse(request.uri().path()).ok_or(Fault::NotFound)?;
+        let is_hook = matches!(address, Address::Hook(_));
+        request.extensions_mut().insert(self.target(address).await?);
+        if is_hook {
+            let Ok(response) = self.hooks.clone().oneshot(request).await;
+            return Ok(response.map(Body::new));
+        }
+        let auth = self.auth.clone();
+        let service = service_fn(move |request| api::answer(Arc::clone(&self), request));
+        let Ok(response) = auth.layer(service).oneshot(request).await;
+        Ok(response.map(Body::new))
+    }
+
+    async fn target(&self, address: Address) -> Result<Target, Fault> {
+        let stacks = match &address {
+            Address::Hook(id)
+            | Address::Exec(id)
+            | Address::TokenRefresh(id)
+            | Address::ById(id)
+            | Address::Stack(id) => match id {
+                Some(id) => self.storage.by_id(*id).await?.into_iter().collect(),
+                None => Vec::new(),
+            },
+            Address::ByName(name) => self.storage.by_name(name).await?,
+            Address::Stacks | Address::Authenticate => Vec::new(),
+        };
+        Ok(Target { address, stacks: stacks.into() })
+    }
+}
+
+/// Takes over the stacks and tokens of the configuration when the folder is new. The stacks come last and all at
+/// once: without them, the next start begins again.
+async fn import(config: &Config, storage: &Storage, tokens: &Tokens) -> Result<(), StorageError> {
+    if storage.is_imported().await? {
+        return Ok(());
+    }
+    for (stack, token) in &config.stacks {
+        if let Some(token) = token {
+            tokens.import(stack, token).await?;
+        }
+    }
+    storage.import(config.stacks.iter().map(|(stack, _)| stack)).await
+}
+
+/// Who may call, and where credentials are looked for.
+fn auth(tokens: &Tokens, users: &Arc<Users>) -> Result<AuthLayer, Error> {
+    let user_placements = [Placement::basic(), Placement::cookie(COOKIE)?];
+    let presented = Credentials::new(user_placements.clone())?;
+    let policy = move |head: RequestHead<'_>| -> Option<Policy> {
+        let presents_user = || !matches!(presented.find(head), Ok(None));
+        head.extensions().get::<Target>()?.policy(head.method(), presents_user)
+    };
+    let carriers = Credentials::new(carriers()?)?.with_content_limits(CONTENT_LIMITS);
+    Ok(AuthLayer::per_request(policy)
+        .with_keys_and_credentials(tokens.verifier(), carriers)?
+        .with_authenticator(Arc::clone(users), user_placements)?
+        .with_rejection_response(refusal))
+}
+
+/// For the stacks that their owners run, after `auth` has let them in. A token is no credential there and is taken
+/// out all the same.
+fn for_owners() -> Result<AuthLayer, Error> {
+    Ok(AuthLayer::per_request(|head: RequestHead<'_>| {
+        let stack = head.extensions().get::<Target>()?.stack()?;
+        Some(Policy::public().with_methods([head.method().clone()]).with_hook(stack.id.to_string()))
+    })
+    .with_stripped(carriers()?)?
+    .with_rejection_response(refusal))
+}
+
+/// Where the token of a hook may stand.
+fn carriers() -> Result<[Placement; 3], Error> {
+    Ok([Placement::header("x-webhook-token")?, Placement::bearer(), Placement::query("token")?])
+}
+
+/// The envelope of the protocol, under limits that leave room for every body.
+fn limited(hooks: Hooks) -> Result<Hooks, Error> {
+    let envelope = EnvelopeBuilder::new()
+        .with_json_values(JsonValues::ObjectsOnly)
+        .with_header_repeats(HeaderRepeats::Joined)
+        .with_header_bytes(NonUtf8::Latin1)
+        .with_lenient_media_types()
+        .with_limits(CONTENT_LIMITS);
+    Ok(hooks
+        .with_envelope(envelope)
+        .with_max_body_bytes(MAX_BODY_BYTES)
+        // A byte of a form can become six in the envelope.
+        .with_max_response_bytes(8 * MAX_BODY_BYTES)
+        .with_coded_bodies()
+        .with_max_executions(1024)?)
+}
+
+fn exec_answer(end: Result<&Outcome, &Failure>) -> Response<Bytes> {
+    let text = match end {
+        Ok(outcome) => format!(r#"{{"success":{}}}"#, outcome.as_json().unwrap_or("[]")),
+        Err(failure) => serde_json::json!({"error": failure.text()}).to_string(),
+    };
+    let mut response = Response::new(text.into());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn router(app: App) -> Router {
+    let serve = |State(app): State<Arc<App>>, request: Request| async move {
+        app.serve(request).await.unwrap_or_else(|fault| fault.into_response())
+    };
+    Router::new().fallback(serve).with_state(Arc::new(app))
+}
+
+async fn run() -> Result<(), Error> {
+    let flags = Flags::parse("kragle", &["exec-log"], env::args_os().skip(1))?;
+    let config = Config::parse(&flags.read_config(include_str!("demo.json"))?)?;
+    let log = flags.own.first().and_then(Option::as_deref);
+    let app = App::open(&config, &flags.data, log).await?;
+    let hints = if flags.config.is_none() { HINTS } else { "" };
+    servers::serve(flags.listen, router(app), hints).await
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    servers::exit("kragle", run().await)
+}

@@ -213,7 +213,7 @@ impl Gate {
         let Some(presented) = candidate.expose_bytes() else {
             return Progress::Decided(Err(malformed(placement)));
         };
-        match verifier.begin(presented) {
+        match verifier.begin_with(presented, policy.key()) {
             Attempt::Ready(result) => {
                 Progress::Decided(self.conclude(policy, head, result, placement))
             }

@@ -4,7 +4,7 @@ use http::{HeaderValue, Method};
 
 use crate::config::ConfigError;
 use crate::identity::Identity;
-use crate::key::{Owner, Scope};
+use crate::key::{KeyId, Owner, Scope};
 use crate::rejection::{Rejection, RejectionKind};
 
 /// Who may call, and by which method.
@@ -37,6 +37,7 @@ struct Inner {
     methods: Option<Box<[Method]>>,
     scopes: Box<[Scope]>,
     owner: Option<Owner>,
+    key: Option<KeyId>,
     hook: Option<Arc<str>>,
     nobody: bool,
 }
@@ -97,6 +98,14 @@ impl Policy {
         self.with(|inner| inner.owner = Some(owner))
     }
 
+    /// Asks for this one key, on token policies: any other is refused with 401 like an unknown one. Its
+    /// record alone is looked up, so the text need not say which key it is: see
+    /// [`TokenFormat`](crate::key::TokenFormat).
+    #[must_use]
+    pub fn with_key(self, id: KeyId) -> Self {
+        self.with(|inner| inner.key = Some(id))
+    }
+
     /// Names the hook. [`Hooks`](crate::executor::Hooks) counts executions by this name and tells it to the
     /// executor.
     #[must_use]
@@ -113,6 +122,10 @@ impl Policy {
 
     pub(crate) fn hook_name(&self) -> Option<Arc<str>> {
         self.0.hook.clone()
+    }
+
+    pub(crate) fn key(&self) -> Option<&KeyId> {
+        self.0.key.as_ref()
     }
 
     pub(crate) fn access(&self) -> Access {
@@ -147,7 +160,9 @@ impl Policy {
     pub(crate) fn authorize(&self, identity: &Identity) -> Result<(), Rejection> {
         let inner = &*self.0;
         let owner_fits = inner.owner.as_ref().is_none_or(|owner| owner == identity.owner());
-        if inner.nobody || (!owner_fits && inner.access == Access::Token) {
+        let key_fits = inner.key.as_ref().is_none_or(|id| Some(id) == identity.key_id());
+        let fits = owner_fits && key_fits;
+        if inner.nobody || (!fits && inner.access == Access::Token) {
             return Err(Rejection::new(RejectionKind::WrongOwner));
         }
         if !owner_fits {
@@ -169,6 +184,7 @@ impl Policy {
             methods: None,
             scopes: Box::default(),
             owner: None,
+            key: None,
             hook: None,
             nobody: false,
         }))

@@ -117,7 +117,7 @@ impl Default for ContentLimits {
 /// Why a body was refused for its label or its content.
 ///
 /// The text is fixed by the [kind](Self::kind) and never shows the body.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ContentError {
     kind: ContentErrorKind,
     json: Option<JsonError>,

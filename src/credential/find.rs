@@ -46,7 +46,7 @@ impl Credentials {
             }
             Place::Bearer => {
                 // Two `Authorization` headers are a repeat, whatever their schemes.
-                for value in values(head.headers(), &AUTHORIZATION) {
+                for value in authorizations(head.headers()) {
                     one.add(match scheme(value, b"bearer") {
                         Some(token) => Presented::Text(token.into()),
                         None => Presented::Foreign,
@@ -54,7 +54,7 @@ impl Credentials {
                 }
             }
             Place::Basic => {
-                for value in values(head.headers(), &AUTHORIZATION) {
+                for value in authorizations(head.headers()) {
                     one.add(match scheme(value, b"basic") {
                         Some(encoded) => basic(encoded),
                         None => Presented::Foreign,
@@ -173,6 +173,16 @@ fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
     headers.get_all(name).iter().map(trimmed).filter(|value| !value.is_empty())
 }
 
+/// The values of `Authorization`. `Bearer` or `Basic` with nothing behind it is empty too, whichever of them is
+/// read.
+fn authorizations(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let is_bare = |value: &&[u8]| {
+        let rest = scheme(value, b"bearer").or_else(|| scheme(value, b"basic"));
+        rest.is_some_and(<[u8]>::is_empty)
+    };
+    values(headers, &AUTHORIZATION).filter(move |value| !is_bare(value))
+}
+
 fn trimmed(value: &HeaderValue) -> &[u8] {
     trim_blanks(value.as_bytes())
 }
@@ -214,7 +224,7 @@ fn basic(encoded: &[u8]) -> Presented<'static> {
     let Ok(decoded) = STANDARD.decode(encoded) else { return Presented::Unreadable };
     let Ok(text) = String::from_utf8(decoded) else { return Presented::Unreadable };
     match text.split_once(':') {
-        None => Presented::Unreadable,
+        None | Some(("", "")) => Presented::Unreadable,
         Some((username, "")) => Presented::Text(username.as_bytes().to_vec().into()),
         Some((username, password)) => {
             Presented::UserAndText(username.to_owned(), password.as_bytes().to_vec())

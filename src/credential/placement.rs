@@ -103,7 +103,8 @@ impl Placement {
 
     /// `Authorization: Basic <base64 of user:password>` (RFC 7617). The password is the credential, and
     /// the user name stands beside it ([`Candidate::username`](super::Candidate::username)). Where the
-    /// password is empty, the user name is the credential, as several providers of API keys have it.
+    /// password is empty, the user name is the credential, as several providers of API keys have it. Where both
+    /// are empty, the credential is there and cannot be read.
     #[must_use]
     pub const fn basic() -> Self {
         Self::new(Place::Basic)

@@ -67,7 +67,7 @@ fn authorization_values() {
     let secret_token = one(Placement::bearer().with_secret_token_uri());
     let both = Credentials::new([Placement::bearer(), Placement::basic()]).unwrap();
     type Case<'a> = (&'a Credentials, &'a [&'a str], Result<Option<&'a str>, FindErrorKind>);
-    let cases: [Case<'_>; 26] = [
+    let cases: [Case<'_>; 30] = [
         (&bearer, &["Bearer k"], Ok(Some("k"))),
         (&bearer, &["bEARER   k "], Ok(Some("k"))),
         (&bearer, &["Bearer k x"], Ok(Some("k x"))),
@@ -88,7 +88,12 @@ fn authorization_values() {
         (&basic, &["Basic dTpr"], Ok(Some("k"))),
         (&basic, &["basic dTprOms="], Ok(Some("k:k"))),
         (&basic, &["Basic dTo="], Ok(Some("u"))),
-        (&basic, &["Basic Og=="], Ok(None)),
+        // Neither a name nor a password, and yet somebody's credential.
+        (&basic, &["Basic Og=="], Ok(Some("<unreadable>"))),
+        (&basic, &["Basic"], Ok(None)),
+        (&basic, &["Bearer", "Basic dTpr"], Ok(Some("k"))),
+        (&basic, &["Digest", "Basic dTpr"], Err(FindErrorKind::Ambiguous)),
+        (&bearer, &["Bearer k", "bASIC"], Ok(Some("k"))),
         (&basic, &["Basic dQ=="], Ok(Some("<unreadable>"))),
         (&basic, &["Basic %%%"], Ok(Some("<unreadable>"))),
         (&basic, &["Basic dTpr/w"], Ok(Some("<unreadable>"))),

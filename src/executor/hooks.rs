@@ -50,6 +50,7 @@ struct Shared {
     deadline: Duration,
     slots: Slots,
     timer: Arc<dyn Timer>,
+    takes_coded: bool,
 }
 
 impl Hooks {
@@ -80,6 +81,7 @@ impl Hooks {
                 deadline: Duration::from_secs(15),
                 slots: Slots::new(64),
                 timer: Arc::new(SystemTimer::new()),
+                takes_coded: false,
             }),
         }
     }
@@ -116,6 +118,13 @@ impl Hooks {
     #[must_use]
     pub fn with_max_body_bytes(self, max_bytes: usize) -> Self {
         self.with(|shared| shared.body.max_bytes = max_bytes)
+    }
+
+    /// Takes a body with a `Content-Encoding` as it was sent, instead of refusing it with 415. Nothing is
+    /// decoded: coded JSON is malformed.
+    #[must_use]
+    pub fn with_coded_bodies(self) -> Self {
+        self.with(|shared| shared.takes_coded = true)
     }
 
     /// The time in which a body has to arrive. The default is 10 seconds.
@@ -216,7 +225,7 @@ impl Shared {
         let reads_first =
             self.gate.needs_body(&policy) && !matches!(parts.method, Method::GET | Method::HEAD);
         if reads_first && let Some(body) = unread.take() {
-            check_coding(&parts)?;
+            self.check_coding(&parts)?;
             let max_bytes = self.body.max_bytes.min(self.pre_auth_max_bytes);
             let limits = BodyLimits { max_bytes, ..self.body };
             let collected = self.read(&parts, body, limits).await?;
@@ -227,7 +236,7 @@ impl Shared {
         let by_target = admission.by_target();
         let identity = admission.identity.clone();
 
-        check_coding(&parts)?;
+        self.check_coding(&parts)?;
         if let Some(body) = unread {
             let collected = self.read(&parts, body, self.body).await?;
             parts.extensions.insert(BufferedBody::new(collected));
@@ -250,6 +259,15 @@ impl Shared {
             protect_target(response.headers_mut());
         }
         Ok(response)
+    }
+
+    /// No coding is undone here: an executor would be given bytes that it cannot read.
+    fn check_coding(&self, parts: &Parts) -> Result<(), Rejection> {
+        if self.takes_coded || body::is_identity_coded(&parts.headers) {
+            Ok(())
+        } else {
+            Err(Rejection::new(RejectionKind::UnsupportedContentCoding))
+        }
     }
 
     async fn read<B>(
@@ -308,15 +326,6 @@ impl Shared {
             trace::failed(hook.as_deref(), failure);
         }
         self.shape.response(end.as_ref())
-    }
-}
-
-/// No coding is undone here: an executor would be given bytes that it cannot read.
-fn check_coding(parts: &Parts) -> Result<(), Rejection> {
-    if body::is_identity_coded(&parts.headers) {
-        Ok(())
-    } else {
-        Err(Rejection::new(RejectionKind::UnsupportedContentCoding))
     }
 }
 

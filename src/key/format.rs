@@ -14,6 +14,7 @@ type BoxError = Box<dyn Error + Send + Sync>;
 ///
 /// [`PrefixedFormat`](super::PrefixedFormat) is the format of new systems and the default.
 /// [`OpaqueFormat`](super::OpaqueFormat) takes over keys that another system made.
+/// [`TokenFormat`](super::TokenFormat) reads tokens that do not say which key they are.
 ///
 /// # Examples
 ///
@@ -52,9 +53,20 @@ pub trait KeyFormat: Send + Sync + 'static {
     /// secret: nothing is trimmed, folded or skipped.
     fn parse<'a>(&self, text: &'a str) -> Option<ParsedKey<'a>>;
 
+    /// Reads the text of a key that has to be the one with this id: that of a
+    /// [policy](crate::auth::Policy::with_key), or one that is made
+    /// [under an id](super::NewKey::with_id). `None` means that it is not.
+    ///
+    /// The default reads the text and compares the ids. A format whose texts name no id takes this one,
+    /// and then [`parse`](Self::parse) gives `None`.
+    fn parse_for<'a>(&self, id: &KeyId, text: &'a str) -> Option<ParsedKey<'a>> {
+        self.parse(text).filter(|key| key.id() == id)
+    }
+
     /// Makes the text of a new key.
     ///
-    /// [`parse`](Self::parse) reads every text that this makes.
+    /// [`parse`](Self::parse) reads every text that this makes, or [`parse_for`](Self::parse_for) does
+    /// with the id of the draft.
     ///
     /// # Errors
     ///
@@ -76,6 +88,10 @@ macro_rules! forward {
         impl<F: KeyFormat + ?Sized> KeyFormat for $pointer<F> {
             fn parse<'a>(&self, text: &'a str) -> Option<ParsedKey<'a>> {
                 (**self).parse(text)
+            }
+
+            fn parse_for<'a>(&self, id: &KeyId, text: &'a str) -> Option<ParsedKey<'a>> {
+                (**self).parse_for(id, text)
             }
 
             fn generate(&self, draft: &KeyDraft<'_>) -> Result<Secret, GenerateError> {

@@ -158,15 +158,19 @@ impl KeyManager {
     ///
     /// # Errors
     ///
-    /// `Invalid` if the text is no key of the format, too; `Conflict` if the key is known already;
-    /// `Unavailable`.
+    /// `Invalid` if the text is no key of the format, or not the one with the
+    /// [asked](NewKey::with_id) id, too; `Conflict` if the key is known already; `Unavailable`.
     pub async fn import(
         &self,
         owner: &Owner,
         text: Secret,
         new: NewKey,
     ) -> Result<KeyRecord, ManageError> {
-        let parsed = self.0.format.parse(text.expose_secret());
+        let parsed = match &new.id {
+            Some(id) => self.0.format.parse_for(id, text.expose_secret()),
+            None => self.0.format.parse(text.expose_secret()),
+        };
+        let parsed = parsed.filter(|_| text.expose_secret().len() <= super::verifier::MAX_KEY_LEN);
         let parsed = parsed.ok_or(ManageError::invalid("the text is no key of the format"))?;
         let digest = self.0.hasher.digest(&parsed);
         let id = parsed.into_id();
@@ -396,9 +400,11 @@ impl KeyManager {
     /// is presented.
     fn draw(&self, draft: &KeyDraft<'_>) -> Result<(KeyId, KeyDigest, Secret), ManageError> {
         let secret = self.0.format.generate(draft)?;
-        let parsed = self.0.format.parse(secret.expose_secret());
-        let parsed =
-            parsed.filter(|_| secret.expose_secret().len() <= super::verifier::MAX_KEY_LEN);
+        let text = secret.expose_secret();
+        // A format that cannot keep ids reads its text without one.
+        let kept = draft.id().and_then(|id| self.0.format.parse_for(id, text));
+        let parsed = kept.or_else(|| self.0.format.parse(text));
+        let parsed = parsed.filter(|_| text.len() <= super::verifier::MAX_KEY_LEN);
         let parsed =
             parsed.ok_or_else(|| GenerateError::new("the format does not read its own key"))?;
         let digest = self.0.hasher.digest(&parsed);

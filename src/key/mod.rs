@@ -9,7 +9,7 @@
 //!    methods, and one line in a test proves that it keeps the contract:
 //!    `key::conformance::check(MyStore::fresh).await`. See [`conformance`].
 //! 5. A [`KeyFormat`] reads and makes the texts: [`PrefixedFormat`] for new systems,
-//!    [`OpaqueFormat`] for keys that another system has handed out.
+//!    [`OpaqueFormat`] for keys that another system has handed out, [`TokenFormat`] for a token per hook.
 //! 6. The text of a key is shown once. With feature `recoverable`, `KeyManager::with_recoverable` seals it in the
 //!    record, for systems whose users see their keys again.
 //!
@@ -79,6 +79,7 @@ mod sql;
 mod sqlite;
 mod state;
 mod store;
+mod token;
 mod usage;
 mod verifier;
 
@@ -119,6 +120,7 @@ pub use self::sealing::{OpenError, OpenErrorKind, SealingKeys};
 pub use self::sqlite::{SqliteKeyStore, SqliteOpenError, SqliteOpenErrorKind};
 pub use self::state::{KeyState, state};
 pub use self::store::{KeyStore, StoreError, Write};
+pub use self::token::TokenFormat;
 pub use self::usage::{UsageSink, UsageStats, UsageTracker};
 pub use self::verifier::{
     Attempt, KeyVerifier, PendingVerification, VerifiedKey, VerifyError, VerifyErrorKind,

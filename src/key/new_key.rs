@@ -54,7 +54,8 @@ impl NewKey {
     ///
     /// With an id that follows from what the key is for, a call that is repeated because its answer
     /// was lost does not make a second key. The format has to keep ids:
-    /// [`PrefixedFormat`](super::PrefixedFormat) keeps those of 16 letters and digits.
+    /// [`PrefixedFormat`](super::PrefixedFormat) keeps those of 16 letters and digits,
+    /// [`TokenFormat`](super::TokenFormat) every one.
     #[must_use]
     pub fn with_id(mut self, id: KeyId) -> Self {
         self.id = Some(id);

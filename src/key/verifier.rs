@@ -133,8 +133,18 @@ impl KeyVerifier {
     /// The answer is there at once, without an allocation, if the text is refused unread or the
     /// store answers through [`find_ready`](KeyStore::find_ready).
     pub fn begin(&self, presented: &[u8]) -> Attempt {
+        self.begin_with(presented, None)
+    }
+
+    /// Starts to verify a presented key that has to be the one with this id. No other record is looked
+    /// up, and a key that names another id is [`Malformed`](VerifyErrorKind::Malformed) here.
+    pub fn begin_for(&self, id: &KeyId, presented: &[u8]) -> Attempt {
+        self.begin_with(presented, Some(id))
+    }
+
+    pub(crate) fn begin_with(&self, presented: &[u8], id: Option<&KeyId>) -> Attempt {
         let parts = &*self.0;
-        let key = match parts.parse(presented) {
+        let key = match parts.parse(presented, id) {
             Ok(key) => key,
             Err(error) => return Attempt::Ready(Err(error)),
         };
@@ -162,10 +172,20 @@ impl KeyVerifier {
     ///
     /// The key is refused, or the store cannot answer: see [`VerifyErrorKind`].
     pub async fn verify(&self, presented: &[u8]) -> Result<VerifiedKey, VerifyError> {
-        match self.begin(presented) {
-            Attempt::Ready(verdict) => verdict,
-            Attempt::Pending(verdict) => verdict.await,
-        }
+        self.begin(presented).verdict().await
+    }
+
+    /// Verifies a presented key that has to be the one with this id.
+    ///
+    /// # Errors
+    ///
+    /// The key is refused, or the store cannot answer: see [`VerifyErrorKind`].
+    pub async fn verify_for(
+        &self,
+        id: &KeyId,
+        presented: &[u8],
+    ) -> Result<VerifiedKey, VerifyError> {
+        self.begin_for(id, presented).verdict().await
     }
 
     /// Takes keys out of a text that has them in the wrong place: see [`KeyFormat::redact`].
@@ -237,13 +257,21 @@ impl Parts {
         }
     }
 
-    fn parse<'a>(&self, presented: &'a [u8]) -> Result<ParsedKey<'a>, VerifyError> {
+    fn parse<'a>(
+        &self,
+        presented: &'a [u8],
+        id: Option<&KeyId>,
+    ) -> Result<ParsedKey<'a>, VerifyError> {
         let malformed = VerifyError { kind: VerifyErrorKind::Malformed, id: None, fault: None };
         if presented.len() > MAX_KEY_LEN {
             return Err(malformed);
         }
         let text = std::str::from_utf8(presented).ok();
-        text.and_then(|text| self.format.parse(text)).ok_or(malformed)
+        let key = text.and_then(|text| match id {
+            None => self.format.parse(text),
+            Some(id) => self.format.parse_for(id, text),
+        });
+        key.ok_or(malformed)
     }
 
     /// Asks the store, for as long as it may take.
@@ -326,6 +354,15 @@ pub enum Attempt {
     Pending(PendingVerification),
 }
 
+impl Attempt {
+    async fn verdict(self) -> Result<VerifiedKey, VerifyError> {
+        match self {
+            Self::Ready(verdict) => verdict,
+            Self::Pending(verdict) => verdict.await,
+        }
+    }
+}
+
 impl fmt::Debug for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -403,7 +440,7 @@ pub struct VerifyError {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum VerifyErrorKind {
-    /// The text is no key of the format. The store was not asked.
+    /// The text is no key of the format, or not the one that is asked for. The store was not asked.
     Malformed,
     /// There is no key with this id.
     Unknown,

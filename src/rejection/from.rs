@@ -42,6 +42,7 @@ impl From<&ContentError> for Rejection {
             }
             ContentErrorKind::TooManyFields => RejectionKind::TooManyFields,
         })
+        .with_source(error.clone())
     }
 }
 
@@ -58,6 +59,23 @@ impl From<ManageError> for Rejection {
             ManageErrorKind::Random | ManageErrorKind::Unavailable => {
                 Self::new(RejectionKind::Unavailable).with_source(error)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::json::{self, JsonLimits};
+
+    #[test]
+    fn a_refused_body_keeps_what_was_wrong_with_it() {
+        let json = json::validate(b"{", &JsonLimits::new()).unwrap_err();
+        let other = ContentError::new(ContentErrorKind::Malformed);
+        for (error, offset) in [(ContentError::from(json), Some(1)), (other, None)] {
+            let rejection = Rejection::from(&error);
+            let source = rejection.source().and_then(|source| source.downcast_ref());
+            assert_eq!(source.map(ContentError::offset), Some(offset));
         }
     }
 }

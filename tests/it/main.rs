@@ -14,5 +14,6 @@ mod hooks;
 mod hyper;
 mod manage;
 mod peers;
+mod pinned;
 mod readiness;
 mod redaction;

@@ -142,6 +142,26 @@ async fn the_first_rule_that_is_broken_decides() {
 }
 
 #[tokio::test]
+async fn a_coded_body_is_refused_unless_it_is_asked_for() {
+    let counter = Counter::default();
+    let hooks = Hooks::new(AuthLayer::public(), counter.executor());
+    let coded = |media: &str| {
+        let mut request = post_to("/", "\u{1f}\u{8b}");
+        request.headers_mut().insert("content-encoding", "gzip".parse().unwrap());
+        request.headers_mut().insert("content-type", media.parse().unwrap());
+        request
+    };
+    assert_eq!(call(&hooks, coded("text/plain")).await.status(), 415);
+
+    let hooks = hooks.with_coded_bodies();
+    let response = call(&hooks, coded("text/plain")).await;
+    assert_eq!(response.status(), 200);
+    assert!(response.body().contains(r#""content-encoding":"gzip""#));
+    assert_eq!(call(&hooks, coded("application/json")).await.status(), 400);
+    assert_eq!(counter.take(), 1);
+}
+
+#[tokio::test]
 async fn a_hook_is_called_by_post_unless_its_policy_says_otherwise() {
     let keys = Keys::new().await;
     let counter = Counter::default();
