@@ -156,8 +156,8 @@ mod tests {
         let cut = |offset, limit| Page { offset, limit }.of(vec![1, 2, 3]);
         assert_eq!(cut(0, None), [1, 2, 3]);
         assert_eq!(cut(1, Some(1)), [2]);
-        assert_eq!(cut(3, Some(1)), []);
-        assert_eq!(cut(usize::MAX, Some(usize::MAX)), []);
+        assert!(cut(3, Some(1)).is_empty());
+        assert!(cut(usize::MAX, Some(usize::MAX)).is_empty());
     }
 
     #[test]
