@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use servers::{DataFolder, Error};
-use time::OffsetDateTime;
+use time::{OffsetDateTime, PrimitiveDateTime};
 use tower_webhook::auth::{Authentication, Authenticator, BoxError, User};
 use tower_webhook::credential::{Candidate, Credentials, Placement, Secret};
 use tower_webhook::key::{
-    KeyFormat as _, KeyHasher, KeyId, KeyManager, KeyVerifier, ManageErrorKind, NewKey,
-    OpaqueFormat, Owner, Pepper, SqliteKeyStore, VerifyErrorKind,
+    KeyFormat as _, KeyHasher, KeyId, KeyManager, KeyRecord, KeyVerifier, ManageError,
+    ManageErrorKind, NewKey, OpaqueFormat, Owner, Pepper, SqliteKeyStore, VerifyErrorKind,
 };
 use tower_webhook::{ConfigError, RequestHead};
 
@@ -94,6 +94,20 @@ impl Accounts {
     /// The manager of the API keys.
     pub(crate) fn api_keys(&self) -> &KeyManager {
         &self.api_keys
+    }
+
+    /// All API keys of a user, oldest first.
+    pub(crate) async fn api_keys_of(&self, user: &Owner) -> Result<Vec<KeyRecord>, ManageError> {
+        let mut records = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.api_keys.list(user, after, KeyManager::MAX_PAGE_LEN).await?;
+            after = page.next().cloned();
+            records.extend(page.into_keys());
+            if after.is_none() {
+                return Ok(records);
+            }
+        }
     }
 
     async fn import(
@@ -188,9 +202,22 @@ async fn import(
     }
 }
 
-/// So many seconds later, within the years that a record can hold.
+/// So many seconds later. What a record cannot hold was always, or is never, over.
 fn later(now: OffsetDateTime, seconds: i64) -> OffsetDateTime {
-    const LATEST: i64 = 253_402_300_799;
-    let seconds = now.unix_timestamp().saturating_add(seconds).clamp(0, LATEST);
-    OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(now)
+    const NEVER: OffsetDateTime = PrimitiveDateTime::MAX.assume_utc();
+    let time = now.checked_add(time::Duration::seconds(seconds));
+    time.unwrap_or(if seconds < 0 { OffsetDateTime::UNIX_EPOCH } else { NEVER })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expiry_of_any_size_is_kept() {
+        let now = OffsetDateTime::now_utc();
+        assert_eq!(later(now, 1), now + Duration::from_secs(1));
+        assert!(later(now, i64::MAX) > now + Duration::from_secs(1_000_000_000));
+        assert!(later(now, i64::MIN) < now && later(now, -60) < now);
+    }
 }

@@ -244,10 +244,18 @@ pub(crate) fn read_folder(folder: &Path) -> Result<Vec<String>, Error> {
     let read = |path: &Path| {
         let text = fs::read_to_string(path).map_err(|error| fault(path, &error))?;
         let value: serde_json::Value =
-            serde_saphyr::from_str(&text).map_err(|_| fault(path, &"the file is no YAML"))?;
+            serde_saphyr::from_str(&text).map_err(|error| fault(path, &no_yaml(&error)))?;
         Ok(value.to_string())
     };
     paths.iter().map(|path| read(path)).collect()
+}
+
+/// Where a file stops to be YAML. What stands there is not shown.
+fn no_yaml(error: &serde_saphyr::Error) -> String {
+    match error.location() {
+        Some(place) => format!("the file is no YAML from line {} on", place.line()),
+        None => "the file is no YAML".to_owned(),
+    }
 }
 
 #[cfg(test)]

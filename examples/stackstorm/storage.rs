@@ -119,6 +119,7 @@ impl Storage {
             let id = id.unwrap_or_else(|| rule.id.clone());
             save(&mut transaction, &Rule { id, ..rule.clone() }).await?;
         }
+        drop_unused_hooks(&mut transaction).await?;
         transaction.commit().await
     }
 
@@ -269,10 +270,11 @@ async fn save_if_free(connection: &mut SqliteConnection, rule: &Rule) -> Result<
         return Ok(Saved::Taken(other));
     }
     save(connection, rule).await?;
+    drop_unused_hooks(connection).await?;
     Ok(Saved::Done)
 }
 
-/// Writes a rule in the place of the one with its id, and keeps the hooks in step.
+/// Writes a rule in the place of the one with its id, and makes its hook.
 async fn save(connection: &mut SqliteConnection, rule: &Rule) -> Result<()> {
     query(
         "INSERT INTO rules (id, name, pack, description, enabled, trigger_type, parameters, hook, criteria, action)
@@ -299,7 +301,7 @@ async fn save(connection: &mut SqliteConnection, rule: &Rule) -> Result<()> {
             .execute(&mut *connection)
             .await?;
     }
-    drop_unused_hooks(connection).await
+    Ok(())
 }
 
 /// A hook is there as long as a rule has its url.

@@ -33,17 +33,7 @@ impl Server {
         if !query.filter("user").fits(user.as_str()) {
             return Ok(page_of(Vec::new(), page));
         }
-        let mut records = Vec::new();
-        let mut after = None;
-        loop {
-            let keys = self.accounts.api_keys();
-            let part = keys.list(user, after, tower_webhook::key::KeyManager::MAX_PAGE_LEN).await?;
-            after = part.next().cloned();
-            records.extend(part.into_keys());
-            if after.is_none() {
-                break;
-            }
-        }
+        let records = self.accounts.api_keys_of(user).await?;
         let mut details = self.storage.all_key_details().await?;
         let shown = |record: KeyRecord| {
             // A key without details is being made or deleted.
@@ -206,8 +196,10 @@ impl Change {
     }
 }
 
-/// The members of the record in a body.
+/// The members of the record in a body that are sent: `null` is not.
 fn object(text: &str) -> Result<Members<'_>, Refusal> {
     let not_an_object = || Refusal::invalid(format!("The API key {}", not_of_type(["object"])));
-    value(text)?.as_object().ok_or_else(not_an_object)
+    let mut members = value(text)?.as_object().ok_or_else(not_an_object)?;
+    members.retain(|(_, value)| value.kind() != JsonKind::Null);
+    Ok(members)
 }
