@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use http::Extensions;
 
 use super::BoxError;
 use crate::credential::Candidate;
@@ -79,19 +80,45 @@ pub enum Authentication {
 pub struct User {
     pub(super) owner: Owner,
     pub(super) scopes: Scopes,
+    pub(super) extensions: Extensions,
 }
 
 impl User {
     /// A user who may do everything that their policies do not tie to an owner.
     #[must_use]
-    pub const fn new(owner: Owner) -> Self {
-        Self { owner, scopes: Scopes::ALL }
+    pub fn new(owner: Owner) -> Self {
+        Self { owner, scopes: Scopes::ALL, extensions: Extensions::new() }
     }
 
     /// A user who may do only this.
     #[must_use]
     pub fn with_scopes(mut self, scopes: Scopes) -> Self {
         self.scopes = scopes;
+        self
+    }
+
+    /// Hands something that the authenticator has looked up to the inner service: a session, a row of a
+    /// table of users. It is put into the extensions of the request when the request is let in.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::auth::User;
+    /// use tower_webhook::key::Owner;
+    ///
+    /// #[derive(Clone)]
+    /// struct Plan {
+    ///     requests_per_day: u32,
+    /// }
+    ///
+    /// let user = User::new(Owner::new("alice")?).with_extension(Plan { requests_per_day: 1_000 });
+    /// // In the handler: `request.extensions().get::<Plan>()`.
+    /// # let _ = user;
+    /// # Ok::<(), tower_webhook::key::InvalidId>(())
+    /// ```
+    #[must_use]
+    pub fn with_extension<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.extensions.insert(value);
         self
     }
 }

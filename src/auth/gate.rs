@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, REFERRER_POLICY};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{Extensions, HeaderMap, HeaderValue, Method};
 
-use super::authenticator::{Authentication, Authenticator};
+use super::authenticator::{Authentication, Authenticator, User};
 use super::policy::{Access, Policy};
 use super::resolver::{BoxError, Resolver};
 use crate::config::ConfigError;
@@ -61,6 +61,8 @@ pub(super) struct Users {
 pub(crate) struct Admission {
     /// `None` on a public route.
     pub(crate) identity: Option<Identity>,
+    /// What the authenticator hands to the inner service.
+    extensions: Extensions,
 }
 
 pub(crate) type Decision = Result<Admission, Rejection>;
@@ -192,7 +194,7 @@ impl Gate {
             return Progress::Decided(Err(rejection));
         }
         match policy.access() {
-            Access::Public => Progress::Decided(Ok(Admission { identity: None })),
+            Access::Public => Progress::Decided(Ok(Admission::new(None))),
             Access::User => Progress::Authenticating,
             Access::Token => self.admit_key(policy, head),
         }
@@ -273,9 +275,9 @@ impl Gate {
         let placement = candidate.as_ref().map(Candidate::placement);
         let by_bearer = placement == Some(PlacementKind::Bearer);
         let answer = users.authenticator.authenticate(head, candidate.as_ref()).await;
-        let identity = match answer {
-            Ok(Authentication::Accepted(user)) => {
-                Identity::of_user(user.owner, user.scopes, placement)
+        let (identity, extensions) = match answer {
+            Ok(Authentication::Accepted(User { owner, scopes, extensions })) => {
+                (Identity::of_user(owner, scopes, placement), extensions)
             }
             Ok(Authentication::Refused) => {
                 return Err(Rejection::new(RejectionKind::Unknown).by_bearer(by_bearer).for_user());
@@ -287,7 +289,8 @@ impl Gate {
                 return Err(Rejection::new(RejectionKind::Unavailable).with_source(error));
             }
         };
-        self.authorize(policy, head, identity).map_err(Rejection::for_user)
+        let admission = self.authorize(policy, head, identity).map_err(Rejection::for_user)?;
+        Ok(Admission { extensions, ..admission })
     }
 
     fn conclude(
@@ -321,7 +324,7 @@ impl Gate {
         if self.conceal {
             policy.check_method(head.method(), self.default_methods)?;
         }
-        Ok(Admission { identity: Some(identity) })
+        Ok(Admission::new(Some(identity)))
     }
 
     /// The method comes before the credential, unless that would tell which hooks exist.
@@ -342,11 +345,16 @@ impl Gate {
             trace::accepted(identity);
         }
         self.all_credentials().for_each(|credentials| credentials.scrub_head(head));
+        head.extensions_mut().extend(admission.extensions);
         identity::insert(head.extensions_mut(), admission.identity);
     }
 }
 
 impl Admission {
+    fn new(identity: Option<Identity>) -> Self {
+        Self { identity, extensions: Extensions::new() }
+    }
+
     /// Whether the credential stood in the target of the request.
     pub(crate) fn by_target(&self) -> bool {
         let placement = self.identity.as_ref().and_then(Identity::placement);

@@ -119,8 +119,20 @@ impl AuthLayer {
             Some(_) => Some(Credentials::new(placements)?),
             None => None,
         };
-        let authenticator: Arc<dyn Authenticator> = Arc::new(authenticator);
-        self.try_with(|gate| gate.users = Some(Users { authenticator, credentials }))
+        self.with_users(authenticator, credentials)
+    }
+
+    /// The same, with settings of its own for the list of placements.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the realm cannot stand in a challenge.
+    pub fn with_authenticator_and_credentials(
+        self,
+        authenticator: impl Authenticator,
+        credentials: Credentials,
+    ) -> Result<Self, ConfigError> {
+        self.with_users(authenticator, Some(credentials))
     }
 
     /// Places whose content is removed from requests although this layer reads no credential there: what
@@ -231,6 +243,15 @@ impl AuthLayer {
 
     fn new(source: PolicySource) -> Self {
         Self { gate: Arc::new(Gate::new(source)) }
+    }
+
+    fn with_users(
+        self,
+        authenticator: impl Authenticator,
+        credentials: Option<Credentials>,
+    ) -> Result<Self, ConfigError> {
+        let authenticator: Arc<dyn Authenticator> = Arc::new(authenticator);
+        self.try_with(|gate| gate.users = Some(Users { authenticator, credentials }))
     }
 
     fn map_policy(self, change: impl FnOnce(Policy) -> Policy) -> Self {

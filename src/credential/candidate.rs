@@ -10,6 +10,7 @@ pub struct Candidate<'a> {
     pub(super) text: Option<Cow<'a, [u8]>>,
     pub(super) username: Option<String>,
     pub(super) placement: PlacementKind,
+    pub(super) position: usize,
 }
 
 impl Candidate<'_> {
@@ -36,6 +37,14 @@ impl Candidate<'_> {
     #[must_use]
     pub const fn placement(&self) -> PlacementKind {
         self.placement
+    }
+
+    /// Where that placement stands in the list of placements: 0 for the first.
+    ///
+    /// Tells placements of one kind apart, where they mean different things.
+    #[must_use]
+    pub const fn position(&self) -> usize {
+        self.position
     }
 }
 

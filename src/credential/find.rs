@@ -20,8 +20,8 @@ impl Credentials {
     /// limit or malformed, or if a body placement finds no buffered body.
     pub fn find<'a>(&self, head: RequestHead<'a>) -> Result<Option<Candidate<'a>>, FindError> {
         let mut found = None;
-        for placement in &self.placements {
-            let Some(candidate) = self.find_in(placement, head)? else { continue };
+        for (position, placement) in self.placements.iter().enumerate() {
+            let Some(candidate) = self.find_in(placement, position, head)? else { continue };
             if self.first_wins {
                 return Ok(Some(candidate));
             }
@@ -35,6 +35,7 @@ impl Credentials {
     fn find_in<'a>(
         &self,
         placement: &Placement,
+        position: usize,
         head: RequestHead<'a>,
     ) -> Result<Option<Candidate<'a>>, FindError> {
         let mut one = One::default();
@@ -87,7 +88,7 @@ impl Credentials {
                 }
             }
         }
-        Ok(one.into_candidate(placement))
+        Ok(one.into_candidate(placement, position))
     }
 
     fn find_in_body<'a>(
@@ -141,7 +142,7 @@ impl<'a> One<'a> {
         Ok(())
     }
 
-    fn into_candidate(self, placement: &Placement) -> Option<Candidate<'a>> {
+    fn into_candidate(self, placement: &Placement, position: usize) -> Option<Candidate<'a>> {
         let (text, username) = match self.0? {
             Presented::Text(text) => (Some(text), None),
             Presented::UserAndText(username, text) => (Some(text.into()), Some(username)),
@@ -152,7 +153,7 @@ impl<'a> One<'a> {
             Some(text) if placement.secret_token_uri => Some(without_uri_scheme(text)),
             other => other,
         };
-        Some(Candidate { text, username, placement: placement.kind() })
+        Some(Candidate { text, username, placement: placement.kind(), position })
     }
 }
 

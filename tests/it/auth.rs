@@ -368,6 +368,55 @@ async fn the_body_is_not_polled_before_the_verdict() {
     assert!(!polled.load(Ordering::SeqCst));
 }
 
+/// Logins stand in the first and the third of four placements, keys in the others.
+struct Kinds;
+
+#[async_trait]
+impl Authenticator for Kinds {
+    async fn authenticate(
+        &self,
+        _head: RequestHead<'_>,
+        candidate: Option<&Candidate<'_>>,
+    ) -> Result<Authentication, BoxError> {
+        let position = candidate.unwrap().position();
+        Ok(Authentication::Accepted(User::new(owner("alice")).with_extension(position)))
+    }
+}
+
+#[tokio::test]
+async fn an_authenticator_tells_placements_apart_and_hands_on_what_it_found() {
+    let credentials = Credentials::new([
+        Placement::header("x-login").unwrap(),
+        Placement::header("x-key").unwrap(),
+        Placement::query("login").unwrap(),
+        Placement::query("key").unwrap(),
+    ])
+    .unwrap()
+    .with_insecure_first_credential_wins();
+    let layer = AuthLayer::per_request(|_: RequestHead<'_>| Some(Policy::user()))
+        .with_authenticator_and_credentials(Kinds, credentials)
+        .unwrap();
+    let cases: [(&[&str], &str, Option<usize>); 6] = [
+        (&["x-login", "x-key"], "/?login=l&key=k", Some(0)),
+        (&["x-key"], "/?login=l&key=k", Some(1)),
+        (&[], "/?key=k&login=l", Some(2)),
+        (&[], "/?key=k", Some(3)),
+        (&["x-key", "x-key"], "/?login=l", None),
+        (&[], "/?key=k&key=k", None),
+    ];
+    for (headers, target, expected) in cases {
+        let inner = Recorder::default();
+        let request = headers
+            .iter()
+            .fold(Request::post(target), |request, name| request.header(*name, "secret"));
+        let response = call(&layer, &inner, request.body(Body::default()).unwrap()).await;
+        assert_eq!(response.status(), if expected.is_some() { 200 } else { 400 });
+        let passed = inner.take();
+        let found = passed.first().and_then(|request| request.extensions().get::<usize>().copied());
+        assert_eq!(found, expected, "{headers:?} {target}");
+    }
+}
+
 #[tokio::test]
 async fn the_first_placement_wins_only_where_it_is_asked_for() {
     let keys = Keys::new().await;

@@ -58,7 +58,44 @@ pub fn visit_members<'a>(
     limits: &JsonLimits,
     mut visit: impl FnMut(Member<'a>),
 ) -> Result<JsonText<'a>, JsonError> {
-    scan::scan(bytes, limits, &mut visit)
+    scan::scan(bytes, limits, &mut |part| {
+        if let Part::Member(member) = part {
+            visit(member);
+        }
+    })
+}
+
+/// Checks a JSON text and shows each element of the array at its top level, in order.
+///
+/// Shows nothing if the top level is no array.
+///
+/// # Errors
+///
+/// As [`validate`]. Elements may have been shown before the error was found: use them only after
+/// `Ok`.
+///
+/// # Examples
+///
+/// ```
+/// use tower_webhook::content::json::{self, JsonLimits};
+///
+/// let mut elements = Vec::new();
+/// json::visit_elements(br#"[1.10, "a"]"#, &JsonLimits::new(), |element| {
+///     elements.push(element.value());
+/// })?;
+/// assert_eq!(elements, ["1.10", r#""a""#]);
+/// # Ok::<(), json::JsonError>(())
+/// ```
+pub fn visit_elements<'a>(
+    bytes: &'a [u8],
+    limits: &JsonLimits,
+    mut visit: impl FnMut(Element<'a>),
+) -> Result<JsonText<'a>, JsonError> {
+    scan::scan(bytes, limits, &mut |part| {
+        if let Part::Element(element) = part {
+            visit(element);
+        }
+    })
 }
 
 /// The text without the top-level member of that name, or the text itself if there is none.
@@ -201,57 +238,57 @@ impl fmt::Debug for JsonText<'_> {
     }
 }
 
+/// What the value at the top level has in it.
+enum Part<'a> {
+    Member(Member<'a>),
+    Element(Element<'a>),
+}
+
 /// One member of the object at the top level of a JSON text.
 #[derive(Clone)]
 pub struct Member<'a> {
-    text: &'a str,
     /// Between the quotes.
     name: Range<usize>,
     name_has_escapes: bool,
-    value: Range<usize>,
-    kind: JsonKind,
+    value: Element<'a>,
 }
 
 impl<'a> Member<'a> {
     /// The name after unescaping. Allocates only if the name was written with escapes.
     #[must_use]
     pub fn name(&self) -> Cow<'a, str> {
-        let raw = self.text.get(self.name.clone()).unwrap_or_default();
+        let raw = self.value.text.get(self.name.clone()).unwrap_or_default();
         if self.name_has_escapes { Cow::Owned(unescape(raw)) } else { Cow::Borrowed(raw) }
     }
 
     /// The type of the value.
     #[must_use]
     pub const fn kind(&self) -> JsonKind {
-        self.kind
+        self.value.kind
     }
 
     /// The value as it was written, without the white space around it.
     #[must_use]
     pub fn value(&self) -> &'a str {
-        self.text.get(self.value.clone()).unwrap_or_default()
+        self.value.value()
     }
 
     /// What a string says, after unescaping. `None` for every other type.
     #[must_use]
     pub fn as_text(&self) -> Option<Cow<'a, str>> {
-        let raw = match self.kind {
-            JsonKind::String => self.text.get(self.value.start + 1..self.value.end - 1)?,
-            _ => return None,
-        };
-        Some(if raw.contains('\\') { Cow::Owned(unescape(raw)) } else { Cow::Borrowed(raw) })
+        self.value.as_text()
     }
 
     /// The bytes from the opening quote of the name to the end of the value.
     #[must_use]
     pub const fn span(&self) -> Range<usize> {
-        self.name.start - 1..self.value.end
+        self.name.start - 1..self.value.span.end
     }
 
     /// The bytes of the value.
     #[must_use]
     pub const fn value_span(&self) -> Range<usize> {
-        self.value.start..self.value.end
+        self.value.span()
     }
 }
 
@@ -259,6 +296,53 @@ impl fmt::Debug for Member<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Member")
             .field("span", &self.span())
+            .field("kind", &self.kind())
+            .finish_non_exhaustive()
+    }
+}
+
+/// One element of the array at the top level of a JSON text.
+#[derive(Clone)]
+pub struct Element<'a> {
+    text: &'a str,
+    span: Range<usize>,
+    kind: JsonKind,
+}
+
+impl<'a> Element<'a> {
+    /// The type of the element.
+    #[must_use]
+    pub const fn kind(&self) -> JsonKind {
+        self.kind
+    }
+
+    /// The element as it was written, without the white space around it.
+    #[must_use]
+    pub fn value(&self) -> &'a str {
+        self.text.get(self.span.clone()).unwrap_or_default()
+    }
+
+    /// What a string says, after unescaping. `None` for every other type.
+    #[must_use]
+    pub fn as_text(&self) -> Option<Cow<'a, str>> {
+        let raw = match self.kind {
+            JsonKind::String => self.text.get(self.span.start + 1..self.span.end - 1)?,
+            _ => return None,
+        };
+        Some(if raw.contains('\\') { Cow::Owned(unescape(raw)) } else { Cow::Borrowed(raw) })
+    }
+
+    /// The bytes of the element.
+    #[must_use]
+    pub const fn span(&self) -> Range<usize> {
+        self.span.start..self.span.end
+    }
+}
+
+impl fmt::Debug for Element<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Element")
+            .field("span", &self.span)
             .field("kind", &self.kind)
             .finish_non_exhaustive()
     }

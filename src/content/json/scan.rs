@@ -1,7 +1,7 @@
 use std::ops::Range;
 
 use super::names::{Names, OwnNames};
-use super::{JsonError, JsonErrorKind, JsonKind, JsonLimits, JsonText, Member};
+use super::{Element, JsonError, JsonErrorKind, JsonKind, JsonLimits, JsonText, Member, Part};
 
 /// Offsets are kept in 32 bits, and half of their range belongs to names that were unescaped.
 const LONGEST: usize = (u32::MAX / 2) as usize;
@@ -9,7 +9,7 @@ const LONGEST: usize = (u32::MAX / 2) as usize;
 pub(super) fn scan<'a>(
     bytes: &'a [u8],
     limits: &JsonLimits,
-    visit: &mut impl FnMut(Member<'a>),
+    visit: &mut impl FnMut(Part<'a>),
 ) -> Result<JsonText<'a>, JsonError> {
     if bytes.len() >= LONGEST {
         return Err(JsonError { kind: JsonErrorKind::TooLong, offset: LONGEST });
@@ -48,7 +48,7 @@ struct Frame {
     names: OwnNames,
 }
 
-/// The name and the start of the member that is being read at the top level.
+/// The start of the value that is being read at the top level, and its name if it is a member.
 #[derive(Default)]
 struct Pending {
     name: Range<usize>,
@@ -60,7 +60,7 @@ impl<'a> Scanner<'a> {
     fn run(
         &mut self,
         text: &'a str,
-        visit: &mut impl FnMut(Member<'a>),
+        visit: &mut impl FnMut(Part<'a>),
     ) -> Result<JsonKind, JsonErrorKind> {
         let mut pending = Pending::default();
         loop {
@@ -113,13 +113,16 @@ impl<'a> Scanner<'a> {
                     };
                 };
                 let is_object = frame.is_object;
-                if is_object && self.open.len() == 1 {
-                    visit(Member {
-                        text,
-                        name: pending.name.clone(),
-                        name_has_escapes: pending.name_has_escapes,
-                        value: pending.value..end,
-                        kind,
+                if self.open.len() == 1 {
+                    let value = Element { text, span: pending.value..end, kind };
+                    visit(if is_object {
+                        Part::Member(Member {
+                            name: pending.name.clone(),
+                            name_has_escapes: pending.name_has_escapes,
+                            value,
+                        })
+                    } else {
+                        Part::Element(value)
                     });
                 }
                 match (byte, is_object) {

@@ -396,6 +396,38 @@ fn members_are_shown_with_their_places() {
 }
 
 #[test]
+fn elements_are_shown_with_their_places() {
+    let text = r#" [ [1,[2]] ,"c\n\u00e9",-1e400, {"x":[null]},null,true] "#;
+    let mut elements = Vec::new();
+    let checked =
+        visit_elements(text.as_bytes(), &JsonLimits::new(), |element| elements.push(element))
+            .unwrap();
+
+    assert_eq!(checked.kind(), JsonKind::Array);
+    let shown: Vec<_> = elements.iter().map(|element| (element.kind(), element.value())).collect();
+    let expected = [
+        (JsonKind::Array, "[1,[2]]"),
+        (JsonKind::String, r#""c\n\u00e9""#),
+        (JsonKind::Number, "-1e400"),
+        (JsonKind::Object, r#"{"x":[null]}"#),
+        (JsonKind::Null, "null"),
+        (JsonKind::Boolean, "true"),
+    ];
+    assert_eq!(shown, expected);
+    assert_eq!(elements[1].as_text().unwrap(), "c\né");
+    assert_eq!(elements[0].as_text(), None);
+    assert_eq!(&text[elements[3].span()], elements[3].value());
+}
+
+#[test]
+fn only_an_array_at_the_top_has_elements() {
+    for text in [r#"{"a":[1]}"#, r#""a""#, "1", "null", "[]", " [ ] "] {
+        visit_elements(text.as_bytes(), &JsonLimits::new(), |element| panic!("{element:?}"))
+            .unwrap();
+    }
+}
+
+#[test]
 fn only_an_object_at_the_top_has_members() {
     for text in [r#"[{"a":1}]"#, r#""a""#, "1", "null", "{}", r#"[[{"a":1}],{"b":2}]"#] {
         visit_members(text.as_bytes(), &JsonLimits::new(), |member| panic!("{member:?}")).unwrap();
