@@ -13,9 +13,13 @@ mod server;
 mod support;
 
 mod behaviour;
+#[cfg(feature = "cache")]
+mod cached;
 mod cancel;
 mod contention;
 mod http;
+mod invalidations;
+mod migration;
 mod outage;
 mod pooling;
 mod refusals;
