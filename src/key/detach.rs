@@ -71,7 +71,10 @@ impl DetachedCalls {
     }
 
     /// As [`run`](Self::run), once there is a turn. The caller waits for it.
-    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    #[cfg_attr(
+        not(any(feature = "sqlite", feature = "postgres")),
+        allow(dead_code, reason = "the calls of Redis share a connection")
+    )]
     pub(super) async fn run_in_turn<T, C>(
         &self,
         turns: &Arc<Semaphore>,
@@ -250,7 +253,6 @@ mod tests {
         calls.run(async { Ok(()) }).await.unwrap();
     }
 
-    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     #[tokio::test]
     async fn a_call_that_waits_for_its_turn_has_not_begun() {
         let calls = DetachedCalls::new().with_limit(3).with_deadline(Duration::from_millis(200));

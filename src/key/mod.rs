@@ -55,6 +55,8 @@ mod digest;
 mod format;
 mod id;
 mod id_hasher;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod inbox;
 mod invalidation;
 mod manage_error;
 mod manager;
@@ -104,7 +106,7 @@ pub use self::opaque::OpaqueFormat;
 pub use self::page::{InvalidCursor, Page, PageCursor};
 #[cfg(feature = "postgres")]
 #[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
-pub use self::postgres::PostgresKeyStore;
+pub use self::postgres::{PostgresInvalidations, PostgresKeyStore};
 pub use self::prefixed::PrefixedFormat;
 pub use self::record::{InvalidRecord, KeyRecord};
 #[cfg(feature = "redis")]

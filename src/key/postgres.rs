@@ -8,6 +8,7 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio::sync::Semaphore;
 
+pub use self::invalidations::PostgresInvalidations;
 use self::statements::Statements;
 use self::tables::Tables;
 use self::trial::{Failure, Trials};
@@ -15,7 +16,9 @@ use super::detach::DetachedCalls;
 use super::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Write};
 use crate::ConfigError;
 
+mod invalidations;
 mod lease;
+mod schema;
 mod statements;
 mod tables;
 mod trial;
@@ -62,7 +65,10 @@ mod trial;
 /// [`KeyRecord::encode`] in the column `record`, and `webhook_keys_schema` with the version of the
 /// schema. The other columns, such as `owner` and `expires_at`, are computed by the server from the
 /// record, for queries of people; they cannot differ from it and cannot be written. No key is in the
-/// database.
+/// database. Tables of an earlier version of this crate are brought up to date by the same call.
+///
+/// Triggers on `webhook_keys` tell of every change, whoever makes it, when it is committed: see
+/// [`invalidations`](Self::invalidations).
 ///
 /// This store needs Rust 1.94 and a tokio runtime with its time and network drivers on. Encrypted
 /// connections need a feature of sqlx of your choice, such as `tls-rustls`, in your own manifest.
@@ -156,8 +162,16 @@ impl PostgresKeyStore {
         self
     }
 
-    /// Makes the schema and the tables that are missing. To call it again, or in several processes at
-    /// once, changes nothing.
+    /// The changes of keys in these tables, for a cache in front of the store. They come over a
+    /// connection of their own, which is none of the pool and is made as those of the pool are.
+    #[must_use]
+    pub fn invalidations(&self) -> PostgresInvalidations {
+        let options = (*self.pool.connect_options()).clone();
+        PostgresInvalidations::of_tables(options, self.tables.clone())
+    }
+
+    /// Makes the schema and the tables that are missing, and brings tables of an earlier version up to
+    /// date. To call it again, or in several processes at once, changes nothing.
     ///
     /// # Errors
     ///

@@ -70,7 +70,7 @@ async fn tables_that_somebody_changed_are_errors() {
         assert!(replace.is_err() || list.is_err(), "{change}");
     }
     for change in
-        ["UPDATE {}.webhook_keys_schema SET version = 2", "DELETE FROM {}.webhook_keys_schema"]
+        ["UPDATE {}.webhook_keys_schema SET version = 3", "DELETE FROM {}.webhook_keys_schema"]
     {
         let schema = new_schema();
         let store = store_in(&server.url(), &schema).await;

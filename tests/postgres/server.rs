@@ -214,7 +214,7 @@ fn new_folder() -> PathBuf {
 }
 
 /// A program of the newest server that is installed.
-fn program(name: &str) -> String {
+pub(crate) fn program(name: &str) -> String {
     let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let programs = installed.map(|version| version.path().join("bin").join(name));
     let newest = programs.filter(|program| program.exists()).max();

@@ -1,8 +1,14 @@
 //! The store in Redis, on servers that the tests start themselves, and behind a proxy that misbehaves.
+//!
+//! `TOWER_WEBHOOK_ROUNDS` sets how often a key is revoked in one process and refused in another (20). The
+//! times that this takes are printed: `cargo test --all-features --test redis revocation -- --nocapture`.
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 mod proxy;
+#[cfg(feature = "cache")]
+#[path = "../shared/revocation.rs"]
+mod revocation_times;
 mod server;
 mod support;
 
@@ -17,4 +23,6 @@ mod invalidations;
 mod life;
 mod load;
 mod outage;
+#[cfg(feature = "cache")]
+mod revocation;
 mod setup;

@@ -1,8 +1,9 @@
+use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, PgPool, Row, raw_sql};
 
 use super::super::StoreError;
-use super::Failure;
 use super::lease::Lease;
+use super::{Failure, schema};
 use crate::ConfigError;
 
 /// Where the tables are. Every name is a checked identifier, which needs no quotes and gets them all
@@ -12,8 +13,6 @@ pub(super) struct Tables {
     schema: String,
     prefix: String,
 }
-
-const SCHEMA_VERSION: i32 = 1;
 
 /// Any number that nobody else is likely to take. All migrations of a database wait for each other.
 const MIGRATION_LOCK: i64 = 0x7477_6877_6b65_7973;
@@ -37,12 +36,32 @@ impl Tables {
 
     /// The table of the keys.
     pub(super) fn keys(&self) -> String {
-        format!("\"{}\".\"{}keys\"", self.schema, self.prefix)
+        self.named("keys")
     }
 
     /// The table with the version of the schema.
-    fn version(&self) -> String {
-        format!("\"{}\".\"{}keys_schema\"", self.schema, self.prefix)
+    pub(super) fn version(&self) -> String {
+        self.named("keys_schema")
+    }
+
+    /// The name of something that belongs to the tables, in their schema.
+    pub(super) fn named(&self, name: &str) -> String {
+        format!("\"{}\".\"{}{name}\"", self.schema, self.prefix)
+    }
+
+    /// What the names of things begin with that have no schema of their own, such as indexes.
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The channel in which the server tells of changes of the table of the keys. It knows the name of
+    /// that table, which can be longer than the 63 bytes of a channel's.
+    pub(super) fn channel(&self) -> String {
+        let table = format!("{}.{}keys", self.schema, self.prefix);
+        let hash = Sha256::digest(table.as_bytes());
+        let hash =
+            hash.iter().take(16).fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+        format!("{}{hash}", schema::CHANNEL_PREFIX)
     }
 
     pub(super) async fn migrate(&self, pool: &PgPool) -> Result<(), Failure> {
@@ -60,10 +79,11 @@ impl Tables {
         }
         let exists = format!("SELECT to_regclass('{}') IS NOT NULL AS found", self.version());
         let exists = raw_sql(AssertSqlSafe(exists)).fetch_one(lease.connection()?).await?;
-        if exists.try_get("found")? {
-            self.check_version(&mut lease).await?;
-        } else {
-            raw_sql(AssertSqlSafe(self.create())).execute(lease.connection()?).await?;
+        let found = exists.try_get("found")?;
+        let version = if found { self.read_version(&mut lease).await? } else { 0 };
+        let steps = schema::steps_from(version, self).ok_or_else(other_version)?;
+        for step in steps {
+            raw_sql(AssertSqlSafe(step)).execute(lease.connection()?).await?;
         }
         raw_sql("COMMIT").execute(lease.connection()?).await?;
         lease.give_back();
@@ -72,56 +92,27 @@ impl Tables {
 
     pub(super) async fn check(&self, pool: &PgPool) -> Result<(), Failure> {
         let mut lease = Lease::take(pool).await?;
-        self.check_version(&mut lease).await?;
+        if self.read_version(&mut lease).await? != schema::VERSION {
+            return Err(other_version());
+        }
         let columns = format!("SELECT record FROM {} WHERE id = ''", self.keys());
         raw_sql(AssertSqlSafe(columns)).fetch_optional(lease.connection()?).await?;
         lease.give_back();
         Ok(())
     }
 
-    async fn check_version(&self, lease: &mut Lease) -> Result<(), Failure> {
+    async fn read_version(&self, lease: &mut Lease) -> Result<i32, Failure> {
         let version = format!("SELECT version FROM {}", self.version());
         let rows = raw_sql(AssertSqlSafe(version)).fetch_all(lease.connection()?).await?;
         let [row] = &*rows else {
             return Err(Failure::Answer(StoreError::new("the key tables have no version")));
         };
-        match row.try_get::<i32, _>("version")? {
-            SCHEMA_VERSION => Ok(()),
-            _ => Err(Failure::Answer(StoreError::new("the key tables are of another version"))),
-        }
+        Ok(row.try_get("version")?)
     }
+}
 
-    /// What makes the tables. `created_at` is what `sortable` computes; `version` has more than the
-    /// 63 bits of a `bigint`.
-    fn create(&self) -> String {
-        format!(
-            "CREATE TABLE {keys} (
-    id text COLLATE \"C\" PRIMARY KEY,
-    record text NOT NULL,
-    owner text COLLATE \"C\" NOT NULL
-        GENERATED ALWAYS AS (record::jsonb ->> 'owner') STORED,
-    name text NOT NULL GENERATED ALWAYS AS (record::jsonb ->> 'name') STORED,
-    created_at text COLLATE \"C\" NOT NULL GENERATED ALWAYS AS (
-        substr(record::jsonb ->> 'created_at', 1, 19) || '.' || substr(
-            rtrim(substr(record::jsonb ->> 'created_at', 21), 'Z') || '000000000', 1, 9
-        ) || 'Z'
-    ) STORED,
-    expires_at text GENERATED ALWAYS AS (record::jsonb ->> 'expires_at') STORED,
-    disabled boolean NOT NULL
-        GENERATED ALWAYS AS ((record::jsonb ->> 'disabled')::boolean) STORED,
-    revoked_at text GENERATED ALWAYS AS (record::jsonb ->> 'revoked_at') STORED,
-    version numeric NOT NULL
-        GENERATED ALWAYS AS ((record::jsonb ->> 'version')::numeric) STORED,
-    CHECK (id = record::jsonb ->> 'id')
-);
-CREATE INDEX \"{prefix}keys_by_owner\" ON {keys} (owner, created_at, id);
-CREATE TABLE {version} (version integer NOT NULL);
-INSERT INTO {version} VALUES ({SCHEMA_VERSION})",
-            keys = self.keys(),
-            version = self.version(),
-            prefix = self.prefix,
-        )
-    }
+fn other_version() -> Failure {
+    Failure::Answer(StoreError::new("the key tables are of another version"))
 }
 
 const INVALID_SCHEMA: &str =

@@ -1,18 +1,16 @@
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::aio::{MultiplexedConnection, SendError};
 use redis::{AsyncConnectionConfig, Client, ProtocolVersion, PushInfo, PushKind, Value};
-use tokio::sync::mpsc::{self, Receiver};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::names::Names;
 use super::{RedisStoreError, RedisStoreErrorKind};
 use crate::ConfigError;
-use crate::key::{Invalidation, Invalidations, KeyId, StoreError};
+use crate::key::inbox::{Inbox, inbox, message};
+use crate::key::{Invalidation, Invalidations, StoreError};
 
 /// The changes of keys in a namespace of a [`RedisKeyStore`](super::RedisKeyStore), whichever process
 /// makes them.
@@ -56,13 +54,10 @@ pub struct RedisInvalidations {
 
 struct Subscription {
     connection: MultiplexedConnection,
-    messages: Receiver<Invalidation>,
-    /// Whether there were more messages than there is place for.
-    overrun: Arc<AtomicBool>,
+    inbox: Inbox,
     next_beat: Instant,
 }
 
-const MAX_MESSAGES: usize = 1024;
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(2);
 
 impl RedisInvalidations {
@@ -97,15 +92,10 @@ impl RedisInvalidations {
         let info = self.client.get_connection_info();
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let client = Client::open(info.clone().set_redis_settings(settings))?;
-        let (sender, messages) = mpsc::channel(MAX_MESSAGES);
-        let overrun = Arc::new(AtomicBool::new(false));
-        let overruns = Arc::clone(&overrun);
+        let (sender, inbox) = inbox();
         let push = move |push: PushInfo| {
-            let Some(message) = read(&push) else { return Ok(()) };
-            sender.try_send(message).map_err(|_| {
-                overruns.store(true, Ordering::Release);
-                SendError
-            })
+            let fits = read(&push).is_none_or(|message| sender.put(message));
+            if fits { Ok(()) } else { Err(SendError) }
         };
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
@@ -114,7 +104,7 @@ impl RedisInvalidations {
         let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
         connection.subscribe(self.names.changes()).await?;
         let next_beat = Instant::now() + self.heartbeat;
-        Ok(Subscription { connection, messages, overrun, next_beat })
+        Ok(Subscription { connection, inbox, next_beat })
     }
 }
 
@@ -122,11 +112,7 @@ impl Subscription {
     /// The next message, or `None` if the connection is lost.
     async fn next(&mut self, heartbeat: Duration) -> Option<Invalidation> {
         loop {
-            // Whatever is in the queue is older than what found no place in it.
-            if self.overrun.swap(false, Ordering::Acquire) {
-                return Some(Invalidation::All);
-            }
-            if let Ok(message) = timeout_at(self.next_beat, self.messages.recv()).await {
+            if let Ok(message) = timeout_at(self.next_beat, self.inbox.next()).await {
                 return message;
             }
             let ping = redis::cmd("PING");
@@ -166,14 +152,14 @@ impl fmt::Debug for RedisInvalidations {
     }
 }
 
-/// The message in a push, if it is one. A text that is no id may have been about any key.
+/// The message in a push, if it is one.
 fn read(push: &PushInfo) -> Option<Invalidation> {
     if push.kind != PushKind::Message {
         return None;
     }
-    let id = match push.data.as_slice() {
-        [_, Value::BulkString(payload)] => std::str::from_utf8(payload).ok().map(KeyId::new),
+    let text = match push.data.as_slice() {
+        [_, Value::BulkString(payload)] => std::str::from_utf8(payload).ok(),
         _ => None,
     };
-    Some(id.and_then(Result::ok).map_or(Invalidation::All, Invalidation::Key))
+    Some(text.map_or(Invalidation::All, message))
 }

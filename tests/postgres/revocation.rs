@@ -1,0 +1,60 @@
+//! Revocation in one process and refusal in another, with and without `NOTIFY`.
+
+use std::time::Duration;
+
+use tower_webhook::key::{KeyManager, PostgresInvalidations, PostgresKeyStore};
+
+use crate::proxy::{Fault, Proxy};
+use crate::revocation_times::{Verifier, given_place, measure, rounds, verify_what_is_given};
+use crate::server::shared;
+use crate::support::{new_schema, store_in};
+
+const HEARTBEAT: Duration = Duration::from_millis(200);
+const NAME: &str = "revocation::a_process_that_verifies";
+
+/// The place is the address of the store, the schema, and the address for the subscription, which can
+/// be `-`.
+#[tokio::test]
+async fn a_process_that_verifies() {
+    let Some(place) = given_place() else { return };
+    let mut parts = place.split(' ');
+    let store = PostgresKeyStore::connect(parts.next().unwrap()).await.unwrap();
+    let schema = parts.next().unwrap();
+    let store = store.with_schema(schema).unwrap();
+    let channel = parts.next().filter(|&url| url != "-");
+    let changes = channel.map(|url| {
+        let changes = PostgresInvalidations::new(url.parse().unwrap());
+        changes.with_schema(schema).unwrap().with_heartbeat(HEARTBEAT)
+    });
+    verify_what_is_given(&place, store, changes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_another_process_revoked_opens_for_the_time_to_live_at_most() {
+    let server = shared();
+    let schema = new_schema();
+    let keys = KeyManager::new(store_in(&server.url(), &schema).await);
+    let (ttl, rounds) = (Duration::from_millis(500), rounds());
+
+    let mut alone = Verifier::start(NAME, &format!("{} {schema} -", server.url()), ttl);
+    let without = measure("postgres without channel", &mut alone, &keys, ttl, rounds).await;
+
+    let ttl = Duration::from_secs(5);
+    let proxy = Proxy::start(server.port()).await;
+    let place = format!("{} {schema} {}", server.url(), proxy.url());
+    let mut told = Verifier::start(NAME, &place, ttl);
+    let with = measure("postgres with channel", &mut told, &keys, ttl, rounds).await;
+    assert!(with.most < Duration::from_secs(2) && with.median < without.median);
+
+    for (fault, what) in [(Fault::StallAll, "silent"), (Fault::Reset, "broken")] {
+        proxy.set(fault);
+        let what = format!("postgres while the channel is {what}");
+        measure(&what, &mut told, &keys, ttl, 3).await;
+        proxy.set(Fault::None);
+        // The pauses between attempts have grown.
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        let what = "postgres after the outage";
+        let after = measure(what, &mut told, &keys, ttl, rounds).await;
+        assert!(after.most < Duration::from_secs(2), "{:?}", after.most);
+    }
+}

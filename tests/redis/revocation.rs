@@ -1,0 +1,55 @@
+//! Revocation in one process and refusal in another, with and without the channel of changes.
+
+use std::time::Duration;
+
+use tower_webhook::key::{KeyManager, RedisInvalidations, RedisKeyStore};
+
+use crate::proxy::{Mode, Proxy};
+use crate::revocation_times::{Verifier, given_place, measure, rounds, verify_what_is_given};
+use crate::support::fresh;
+
+const HEARTBEAT: Duration = Duration::from_millis(200);
+const NAME: &str = "revocation::a_process_that_verifies";
+
+/// The place is the address of the store and that of the channel, which can be `-`.
+#[tokio::test]
+async fn a_process_that_verifies() {
+    let Some(place) = given_place() else { return };
+    let mut parts = place.split(' ');
+    let store = RedisKeyStore::connect(parts.next().unwrap()).await.unwrap();
+    let channel = parts.next().filter(|&url| url != "-");
+    let changes = channel.map(|url| {
+        let client = redis::Client::open(url).unwrap();
+        RedisInvalidations::new(client).with_heartbeat(HEARTBEAT)
+    });
+    verify_what_is_given(&place, store, changes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_another_process_revoked_opens_for_the_time_to_live_at_most() {
+    let (server, store) = fresh().await;
+    let keys = KeyManager::new(store);
+    let (ttl, rounds) = (Duration::from_millis(500), rounds());
+
+    let mut alone = Verifier::start(NAME, &format!("{} -", server.url()), ttl);
+    let without = measure("redis without channel", &mut alone, &keys, ttl, rounds).await;
+
+    let ttl = Duration::from_secs(5);
+    let proxy = Proxy::start(server.port()).await;
+    let place = format!("{} {}", server.url(), proxy.url());
+    let mut told = Verifier::start(NAME, &place, ttl);
+    let with = measure("redis with channel", &mut told, &keys, ttl, rounds).await;
+    assert!(with.most < Duration::from_secs(2) && with.median < without.median);
+
+    for (mode, what) in [(Mode::Stall, "silent"), (Mode::Refuse, "broken")] {
+        proxy.set(mode);
+        let what = format!("redis while the channel is {what}");
+        measure(&what, &mut told, &keys, ttl, 3).await;
+        proxy.set(Mode::Pass);
+        // The pauses between attempts have grown.
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        let what = "redis after the outage";
+        let after = measure(what, &mut told, &keys, ttl, rounds).await;
+        assert!(after.most < Duration::from_secs(2), "{:?}", after.most);
+    }
+}
