@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use http::Request;
 use sha2::{Digest, Sha256};
-use support::{Inner, by_hand, call, keys, ours, request, static_bearer};
+use support::{floor, Inner, by_hand, call, keys, ours, request, static_bearer};
 use tower_webhook::credential::Placement;
 
 const BATCH: usize = 64;
@@ -130,6 +130,7 @@ fn main() {
             request("/", Some(("authorization", "Bearer k")))
         }),
         case("axum from_fn by hand", by_hand(&hand_keys), bearer(&hand_keys)),
+        case("by hand, one function", floor::Floor::new(&texts), header(&texts)),
         case("ours: header", ours(&manager, x_api_key()), header(&texts)),
         case("ours: bearer", ours(&manager, Placement::bearer()), bearer(&texts)),
         case("ours: query", ours(&manager, Placement::query("key").expect("a name")), query),

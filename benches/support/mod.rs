@@ -17,6 +17,8 @@ use tower_webhook::auth::AuthLayer;
 use tower_webhook::credential::Placement;
 use tower_webhook::key::{KeyManager, MemoryKeyStore, NewKey, Owner};
 
+pub(crate) mod floor;
+
 #[allow(dead_code)]
 #[path = "../../examples/from_fn.rs"]
 mod from_fn;

@@ -1,2 +1,75 @@
-//! Placeholder.
-fn main() {}
+//! A server that speaks the protocol of Jac Cloud's webhooks: walkers that are called from outside with an
+//! API key, and the management of such keys.
+//!
+//! ```text
+//! cargo run --example jac
+//! ```
+//!
+//! starts the built-in demo and prints `curl` lines for it. `--listen ADDR`, `--config FILE`, `--data DIR` and
+//! `--exec-log FILE` change that.
+//!
+//! Read on in the order in which a request meets the modules: `routes`, then `management` for users, or
+//! `hooks` and `walkers` for keys.
+
+mod answers;
+mod body_key;
+mod config;
+mod exec_log;
+mod fields;
+mod graph;
+mod hooks;
+mod json;
+mod keys;
+mod labels;
+mod management;
+mod reading;
+mod routes;
+#[cfg(test)]
+mod tests;
+mod users;
+mod validation;
+mod walkers;
+
+use std::env;
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use axum::Router;
+use servers::{DataFolder, Error, Flags};
+
+use crate::config::Config;
+use crate::exec_log::ExecLog;
+use crate::graph::Graph;
+use crate::hooks::Shared;
+use crate::keys::Keys;
+use crate::users::Users;
+
+const DEMO: &str = include_str!("demo.json");
+
+const HINTS: &str = r#"
+Make a key, list your keys, and call a walker with the newest of them:
+  curl -s -H 'Authorization: Bearer demo-token-ann' --json '{"name":"first"}' http://{address}/webhook/generate-key
+  curl -s -H 'Authorization: Bearer demo-token-ann' http://{address}/webhook
+  curl -s -H "X-API-KEY: $(curl -s -H 'Authorization: Bearer demo-token-ann' http://{address}/webhook | sed 's/.*"key":"\([^"]*\)".*/\1/')" --json '{"text":"hello"}' http://{address}/webhook/walker/greet"#;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    servers::exit("jac", start(env::args_os().skip(1)).await)
+}
+
+async fn start(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
+    let flags = Flags::parse("jac", &["exec-log"], arguments)?;
+    let config = Config::parse(&flags.read_config(DEMO)?)?;
+    let log = ExecLog::open(flags.own.first().and_then(Option::as_deref))?;
+    let app = app(config, &DataFolder::open(&flags.data)?, log).await?;
+    let hints = if flags.config.is_none() { HINTS } else { "" };
+    servers::serve(flags.listen, app, hints).await
+}
+
+async fn app(config: Config, folder: &DataFolder, log: ExecLog) -> Result<Router, Error> {
+    let users = Users::new(&config)?;
+    let graph = Arc::new(Graph::new(&config)?);
+    let shared = Shared { keys: Keys::open(folder).await?, graph, log };
+    routes::app(config, &users, &shared)
+}
