@@ -70,7 +70,8 @@ impl Config {
     /// Refuses what is no JSON, is of another shape, or contradicts itself. The error names the place and
     /// never what stands there, which may be a password.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
-        validate(text.as_bytes(), &JSON_LIMITS)?;
+        validate(text.as_bytes(), &JSON_LIMITS)
+            .map_err(|error| format!("{error}, at byte {}", error.offset()))?;
         let Entries { users, stacks } = serde_json::from_str(text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             format!("line {line}, column {column}: this is not the shape of a configuration")
