@@ -130,7 +130,7 @@ impl KeyFormat for PrefixedFormat {
             return None;
         }
         let expected = self.check.update(body.as_bytes()).finish();
-        if check.as_bytes() != encode_check(expected) {
+        if decode_check(check) != Some(expected) {
             return None;
         }
         Some(ParsedKey::fixed(KeyId::from_checked(id), secret))
@@ -193,6 +193,29 @@ fn encode_check(mut check: u32) -> [u8; CHECK_LEN] {
     text
 }
 
+/// The number that six digits stand for. No division and no branch, unlike the way there.
+fn decode_check(text: &str) -> Option<u32> {
+    const INVALID: u8 = u8::MAX;
+    static VALUES: [u8; 256] = {
+        let mut values = [INVALID; 256];
+        let mut value = 0;
+        while value < BASE62.len() {
+            values[BASE62[value] as usize] = value as u8;
+            value += 1;
+        }
+        values
+    };
+    let digits: &[u8; CHECK_LEN] = text.as_bytes().try_into().ok()?;
+    let mut number = 0_u64;
+    let mut highest = 0;
+    for digit in digits {
+        let value = VALUES.get(usize::from(*digit)).copied().unwrap_or(INVALID);
+        highest |= value;
+        number = number * 62 + u64::from(value);
+    }
+    if highest >= 64 { None } else { u32::try_from(number).ok() }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -237,6 +260,13 @@ mod tests {
         assert_eq!(&encode_check(61), b"00000z");
         assert_eq!(&encode_check(62), b"000010");
         assert_eq!(&encode_check(u32::MAX), b"4gfFC3");
+        for check in [0, 61, 62, 3843, 1 << 31, u32::MAX - 1, u32::MAX] {
+            let text = encode_check(check);
+            assert_eq!(decode_check(str::from_utf8(&text).unwrap()), Some(check));
+        }
+        for text in ["4gfFC4", "zzzzzz", "00000", "0000000", "00000-", "00000é", "é0000"] {
+            assert_eq!(decode_check(text), None, "{text}");
+        }
     }
 
     #[test]
