@@ -19,7 +19,7 @@ use crate::config::ConfigError;
 use crate::credential::{Candidate, Credentials, PlacementKind};
 use crate::head::{HeadMut, RequestHead};
 use crate::identity::{self, Identity};
-use crate::key::{Attempt, KeyVerifier, VerifiedKey, VerifyError, VerifyErrorKind};
+use crate::key::{Begun, KeyRecord, KeyVerifier, VerifiedKey, VerifyError, VerifyErrorKind};
 use crate::rejection::{Challenges, Rejection, RejectionKind, Respond};
 use crate::timer::{SystemTimer, Timer};
 use crate::trace;
@@ -215,11 +215,11 @@ impl Gate {
         let Some(presented) = candidate.expose_bytes() else {
             return Progress::Decided(Err(malformed(placement)));
         };
-        match verifier.begin_with(presented, policy.key()) {
-            Attempt::Ready(result) => {
-                Progress::Decided(self.conclude(policy, head, result, placement))
-            }
-            Attempt::Pending(verification) => {
+        let identity = |record: &KeyRecord, realm| Identity::of_record(record, realm, placement);
+        match verifier.begin_as(presented, policy.key(), identity) {
+            Begun::Ready(Ok(identity)) => Progress::Decided(self.authorize(policy, head, identity)),
+            Begun::Ready(Err(error)) => Progress::Decided(Err(refused_key(error, placement))),
+            Begun::Pending(verification) => {
                 Progress::Verifying(Verifying { verification, placement })
             }
         }
@@ -256,8 +256,11 @@ impl Gate {
         head: RequestHead<'_>,
         verifying: Verifying,
     ) -> Decision {
-        let result = verifying.verification.await;
-        self.conclude(policy, head, result, verifying.placement)
+        let Verifying { verification, placement } = verifying;
+        match verification.await {
+            Ok(key) => self.authorize(policy, head, Identity::of_key(&key, placement)),
+            Err(error) => Err(refused_key(error, placement)),
+        }
     }
 
     pub(crate) async fn authenticate(&self, policy: &Policy, head: RequestHead<'_>) -> Decision {
@@ -291,19 +294,6 @@ impl Gate {
         };
         let admission = self.authorize(policy, head, identity).map_err(Rejection::for_user)?;
         Ok(Admission { extensions, ..admission })
-    }
-
-    fn conclude(
-        &self,
-        policy: &Policy,
-        head: RequestHead<'_>,
-        result: Result<VerifiedKey, VerifyError>,
-        placement: PlacementKind,
-    ) -> Decision {
-        match result {
-            Ok(key) => self.authorize(policy, head, Identity::of_key(&key, placement)),
-            Err(error) => Err(refused_key(error, placement)),
-        }
     }
 
     fn authorize(&self, policy: &Policy, head: RequestHead<'_>, identity: Identity) -> Decision {

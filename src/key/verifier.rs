@@ -133,36 +133,40 @@ impl KeyVerifier {
     /// The answer is there at once, without an allocation, if the text is refused unread or the
     /// store answers through [`find_ready`](KeyStore::find_ready).
     pub fn begin(&self, presented: &[u8]) -> Attempt {
-        self.begin_with(presented, None)
+        self.begin_as(presented, None, VerifiedKey::new).into()
     }
 
     /// Starts to verify a presented key that has to be the one with this id. No other record is looked
     /// up, and a key that names another id is [`Malformed`](VerifyErrorKind::Malformed) here.
     pub fn begin_for(&self, id: &KeyId, presented: &[u8]) -> Attempt {
-        self.begin_with(presented, Some(id))
+        self.begin_as(presented, Some(id), VerifiedKey::new).into()
     }
 
-    pub(crate) fn begin_with(&self, presented: &[u8], id: Option<&KeyId>) -> Attempt {
+    /// Starts to verify a presented key, and makes of its record what is asked for.
+    pub(crate) fn begin_as<T>(
+        &self,
+        presented: &[u8],
+        id: Option<&KeyId>,
+        accept: impl Fn(&KeyRecord, KeyRealm) -> T,
+    ) -> Begun<T> {
         let parts = &*self.0;
         let key = match parts.parse(presented, id) {
             Ok(key) => key,
-            Err(error) => return Attempt::Ready(Err(error)),
+            Err(error) => return Begun::Ready(Err(error)),
         };
         let mut visits = 0_u32;
         let mut verdict = None;
         let mut visit = |record: Option<&KeyRecord>| {
             visits = visits.saturating_add(1);
-            verdict = Some(parts.judge(&key, record));
+            verdict = Some(parts.judge(&key, record, &accept));
         };
         // The closure's state is looked at only if nothing panicked.
         let asked = AssertUnwindSafe(|| parts.store.find_ready(key.id(), &mut visit));
         match (catch_unwind(asked), verdict) {
-            (Ok(false), _) => Attempt::Pending(self.clone().ask(key)),
-            (Ok(true), Some(verdict)) if visits == 1 => Attempt::Ready(verdict),
-            (Ok(true), _) => {
-                Attempt::Ready(Err(VerifyError::fault(key.into_id(), Fault::NoAnswer)))
-            }
-            (Err(_), _) => Attempt::Ready(Err(VerifyError::fault(key.into_id(), Fault::Panicked))),
+            (Ok(false), _) => Begun::Pending(self.clone().ask(key)),
+            (Ok(true), Some(verdict)) if visits == 1 => Begun::Ready(verdict),
+            (Ok(true), _) => Begun::Ready(Err(VerifyError::fault(key.into_id(), Fault::NoAnswer))),
+            (Err(_), _) => Begun::Ready(Err(VerifyError::fault(key.into_id(), Fault::Panicked))),
         }
     }
 
@@ -231,7 +235,7 @@ impl KeyVerifier {
             match parts.find(&id).await {
                 Ok(record) => {
                     let key = ParsedKey::with_layout(id, secret.expose_secret(), layout);
-                    parts.judge(&key, record.as_ref())
+                    parts.judge(&key, record.as_ref(), VerifiedKey::new)
                 }
                 Err(fault) => Err(VerifyError::fault(id, fault)),
             }
@@ -294,11 +298,12 @@ impl Parts {
 
     /// The verdict. Everything is computed before anything is decided, and the work is the same with
     /// and without a record.
-    fn judge(
+    fn judge<T>(
         &self,
         key: &ParsedKey<'_>,
         record: Option<&KeyRecord>,
-    ) -> Result<VerifiedKey, VerifyError> {
+        accept: impl Fn(&KeyRecord, KeyRealm) -> T,
+    ) -> Result<T, VerifyError> {
         let now = self.clock.moment();
         let bound = record.is_none_or(|record| record.id() == key.id());
         let current = match record {
@@ -331,7 +336,7 @@ impl Parts {
                 if let Some(usage) = &self.usage {
                     usage.record_second(record.id(), now.seconds());
                 }
-                Ok(VerifiedKey::new(record, self.realm()))
+                Ok(accept(record, self.realm()))
             }
             (Some(_), Some(KeyState::NotYetValid), true) => refuse(VerifyErrorKind::NotYetValid),
             (Some(_), Some(KeyState::Expired), true) => refuse(VerifyErrorKind::Expired),
@@ -352,6 +357,21 @@ pub enum Attempt {
     Ready(Result<VerifiedKey, VerifyError>),
     /// The verdict comes when the store has answered.
     Pending(PendingVerification),
+}
+
+/// An [`Attempt`] whose verdict is made for a purpose.
+pub(crate) enum Begun<T> {
+    Ready(Result<T, VerifyError>),
+    Pending(PendingVerification),
+}
+
+impl From<Begun<VerifiedKey>> for Attempt {
+    fn from(begun: Begun<VerifiedKey>) -> Self {
+        match begun {
+            Begun::Ready(verdict) => Self::Ready(verdict),
+            Begun::Pending(verdict) => Self::Pending(verdict),
+        }
+    }
 }
 
 impl Attempt {
