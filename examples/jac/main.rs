@@ -47,11 +47,14 @@ use crate::users::Users;
 
 const DEMO: &str = include_str!("demo.json");
 
+/// For the built-in configuration. A server prints no credentials: `curl` reads them from
+/// files and from answers.
 const HINTS: &str = r#"
-Make a key, list your keys, and call a walker with the newest of them:
-  curl -s -H 'Authorization: Bearer demo-token-ann' --json '{"name":"first"}' http://{address}/webhook/generate-key
-  curl -s -H 'Authorization: Bearer demo-token-ann' http://{address}/webhook
-  curl -s -H "X-API-KEY: $(curl -s -H 'Authorization: Bearer demo-token-ann' http://{address}/webhook | sed 's/.*"key":"\([^"]*\)".*/\1/')" --json '{"text":"hello"}' http://{address}/webhook/walker/greet"#;
+With the built-in configuration: make a key, call a walker with the newest key, call one that is open
+  curl -s -K {examples}/jac/ann.curl --json '{"name":"first"}' http://{address}/webhook/generate-key
+  curl -s -H "X-API-KEY: $(curl -s -K {examples}/jac/ann.curl http://{address}/webhook | sed 's/.*"key":"\([^"]*\)".*/\1/')" --json '{"text":"hello"}' http://{address}/webhook/walker/greet
+  curl -s -X POST http://{address}/webhook/walker/open
+"#;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -63,8 +66,7 @@ async fn start(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Erro
     let config = Config::parse(&flags.read_config(DEMO)?)?;
     let log = ExecLog::open(flags.own.first().and_then(Option::as_deref))?;
     let app = app(config, &DataFolder::open(&flags.data)?, log).await?;
-    let hints = if flags.config.is_none() { HINTS } else { "" };
-    servers::serve(flags.listen, app, hints).await
+    servers::serve(flags.listen, app, HINTS).await
 }
 
 async fn app(config: Config, folder: &DataFolder, log: ExecLog) -> Result<Router, Error> {

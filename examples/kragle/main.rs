@@ -4,13 +4,12 @@
 //! cargo run --example kragle
 //! ```
 //!
-//! prints its address and `curl` lines to try. These need a credential of the configuration in `demo.json`:
+//! prints its address and `curl` lines to try. More of them:
 //!
 //! ```text
-//! curl -s -H 'X-Webhook-Token: demo-token' http://127.0.0.1:3000/api/v1/blockstacks/hook/2
-//! curl -s -u alice:alice-demo -d week=47 http://127.0.0.1:3000/api/v1/blockstacks/hook/3
-//! curl -s -u alice:alice-demo http://127.0.0.1:3000/api/v1/blockstacks
-//! curl -s -u alice:alice-demo http://127.0.0.1:3000/api/v1/blockstacks/hook/token_refresh/2
+//! curl -s -K examples/kragle/alice.curl -d week=47 http://127.0.0.1:3000/api/v1/blockstacks/hook/3
+//! curl -s -K examples/kragle/alice.curl http://127.0.0.1:3000/api/v1/blockstacks/exec/4
+//! curl -s -K examples/kragle/alice.curl http://127.0.0.1:3000/api/v1/blockstacks/hook/token_refresh/2
 //! ```
 //!
 //! `--config FILE` takes the place of that configuration, `--data DIR` is where everything is kept, and
@@ -76,12 +75,13 @@ use crate::users::{COOKIE, Users};
 const CONTENT_LIMITS: ContentLimits =
     ContentLimits::new().with_json(JSON_LIMITS).with_fields(usize::MAX).with_parts(usize::MAX);
 
-/// For the built-in configuration. Its credentials are in `demo.json`: a server prints none.
+/// For the built-in configuration. A server prints no credentials: `curl` reads them from
+/// files.
 const HINTS: &str = r#"
-A public hook, the public stacks, and a hook that asks for a token (see examples/kragle/demo.json):
+With the built-in configuration: a public hook, a hook with a token, and the stacks that alice sees
   curl -s --json '{"hello": "world"}' 'http://{address}/api/v1/blockstacks/hook/1?a=1'
-  curl -s http://{address}/api/v1/blockstacks
-  curl -si http://{address}/api/v1/blockstacks/hook/2
+  curl -s -K {examples}/kragle/token.curl http://{address}/api/v1/blockstacks/hook/2
+  curl -s -K {examples}/kragle/alice.curl http://{address}/api/v1/blockstacks
 "#;
 
 /// Everything that requests have in common.
@@ -247,8 +247,7 @@ async fn run() -> Result<(), Error> {
     let config = Config::parse(&flags.read_config(include_str!("demo.json"))?)?;
     let log = flags.own.first().and_then(Option::as_deref);
     let app = App::open(&config, &flags.data, log).await?;
-    let hints = if flags.config.is_none() { HINTS } else { "" };
-    servers::serve(flags.listen, router(app), hints).await
+    servers::serve(flags.listen, router(app), HINTS).await
 }
 
 #[tokio::main]

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fmt::Display;
 use std::future::IntoFuture;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -93,7 +93,7 @@ impl Flags {
 /// Serves until SIGTERM or SIGINT, then lets requests in progress finish.
 ///
 /// The first line on standard output is `listening on http://IP:PORT`. `hints` come after it, on standard
-/// error, with `{address}` replaced by the address.
+/// error, with `{address}` replaced by the address and `{examples}` by the folder of the examples.
 ///
 /// # Errors
 ///
@@ -145,5 +145,15 @@ fn announce(address: SocketAddr, hints: &str) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "listening on http://{address}");
     let _ = out.flush();
-    eprintln!("{}", hints.replace("{address}", &address.to_string()));
+    let hints = hints.replace("{address}", &address.to_string());
+    eprintln!("{}", hints.replace("{examples}", examples_folder()));
+}
+
+/// The folder of the examples: seen from the top folder, where a newcomer starts, or from anywhere.
+fn examples_folder() -> &'static str {
+    const HERE: &str = env!("CARGO_MANIFEST_DIR");
+    match HERE.strip_suffix("/servers") {
+        Some(folder) if !Path::new("examples/servers").is_dir() => folder,
+        _ => "examples",
+    }
 }
