@@ -35,7 +35,8 @@ pub(crate) struct Caller {
 /// The tokens and the API keys.
 #[derive(Clone, Debug)]
 pub(crate) struct Accounts {
-    tokens: KeyManager,
+    tokens: KeyVerifier,
+    keys: KeyVerifier,
     api_keys: KeyManager,
     storage: Storage,
     /// A credential of anybody else is never good.
@@ -78,17 +79,19 @@ impl Accounts {
             let keys = KeyManager::new(store).with_format(format.clone());
             Ok::<_, Error>(keys.with_hasher(KeyHasher::peppered(pepper.clone())))
         };
-        let accounts = Self {
-            tokens: open("tokens.db").await?,
-            api_keys: open("keys.db").await?,
-            storage: storage.clone(),
-            users: config.users.clone(),
-        };
+        let (tokens, api_keys) = (open("tokens.db").await?, open("keys.db").await?);
         if !storage.is_filled().await? {
-            let details = accounts.import(&format, &config.tokens, &config.api_keys).await?;
+            import_tokens(&tokens, &format, &config.tokens).await?;
+            let details = import_keys(&api_keys, &format, &config.api_keys).await?;
             storage.fill(&config.rules, &details).await?;
         }
-        Ok(accounts)
+        Ok(Self {
+            tokens: tokens.verifier().with_store_deadline(PATIENCE),
+            keys: api_keys.verifier().with_store_deadline(PATIENCE),
+            api_keys,
+            storage: storage.clone(),
+            users: config.users.clone(),
+        })
     }
 
     /// The manager of the API keys.
@@ -110,27 +113,6 @@ impl Accounts {
         }
     }
 
-    async fn import(
-        &self,
-        format: &OpaqueFormat,
-        tokens: &[NewToken],
-        api_keys: &[NewApiKey],
-    ) -> Result<Vec<(String, KeyDetails)>, Error> {
-        let now = OffsetDateTime::now_utc();
-        for NewToken { token, user, expires_in } in tokens {
-            let new = NewKey::new("token").with_expires_at(later(now, *expires_in));
-            import(&self.tokens, format, user, token, new).await?;
-        }
-        let mut details = Vec::new();
-        for NewApiKey { key, user, enabled, metadata, scopes } in api_keys {
-            let new = NewKey::new("api key").with_disabled(!enabled);
-            let id = import(&self.api_keys, format, user, key, new).await?;
-            let (metadata, scopes) = (metadata.clone(), scopes.clone());
-            details.push((id.to_string(), KeyDetails { metadata, scopes }));
-        }
-        Ok(details)
-    }
-
     /// What a key may do. `None` if it was deleted at this moment.
     async fn grants(&self, kind: Kind, id: &str) -> Result<Option<Grants>, BoxError> {
         if kind == Kind::Token {
@@ -144,14 +126,6 @@ impl Accounts {
             }
         }
     }
-
-    fn verifier(&self, kind: Kind) -> KeyVerifier {
-        let keys = match kind {
-            Kind::Token => &self.tokens,
-            Kind::ApiKey => &self.api_keys,
-        };
-        keys.verifier().with_store_deadline(PATIENCE)
-    }
 }
 
 #[async_trait]
@@ -163,8 +137,11 @@ impl Authenticator for Accounts {
     ) -> Result<Authentication, BoxError> {
         let Some(candidate) = candidate else { return Ok(Authentication::Missing) };
         let kind = *KINDS.get(candidate.position()).ok_or("a carrier without a kind")?;
-        let presented = candidate.expose_bytes().unwrap_or_default();
-        let key = match self.verifier(kind).verify(presented).await {
+        let verifier = match kind {
+            Kind::Token => &self.tokens,
+            Kind::ApiKey => &self.keys,
+        };
+        let key = match verifier.verify(candidate.expose_bytes().unwrap_or_default()).await {
             Ok(key) => key,
             Err(error) if error.kind() == VerifyErrorKind::StoreUnavailable => {
                 return Err(error.into());
@@ -183,6 +160,35 @@ impl Authenticator for Accounts {
             }
         }
     }
+}
+
+async fn import_tokens(
+    keys: &KeyManager,
+    format: &OpaqueFormat,
+    tokens: &[NewToken],
+) -> Result<(), Error> {
+    let now = OffsetDateTime::now_utc();
+    for NewToken { token, user, expires_in } in tokens {
+        let new = NewKey::new("token").with_expires_at(later(now, *expires_in));
+        import(keys, format, user, token, new).await?;
+    }
+    Ok(())
+}
+
+/// Imports API keys, and gives what is to be known about each beside its record.
+async fn import_keys(
+    keys: &KeyManager,
+    format: &OpaqueFormat,
+    api_keys: &[NewApiKey],
+) -> Result<Vec<(String, KeyDetails)>, Error> {
+    let mut details = Vec::new();
+    for NewApiKey { key, user, enabled, metadata, scopes } in api_keys {
+        let new = NewKey::new("api key").with_disabled(!enabled);
+        let id = import(keys, format, user, key, new).await?;
+        let (metadata, scopes) = (metadata.clone(), scopes.clone());
+        details.push((id.to_string(), KeyDetails { metadata, scopes }));
+    }
+    Ok(details)
 }
 
 /// Takes a credential over, unless an earlier start has done so, and gives its id.

@@ -6,7 +6,6 @@ use servers::Error;
 use tower_webhook::content::json::JsonKind;
 use tower_webhook::credential::Secret;
 use tower_webhook::key::Owner;
-use uuid::Uuid;
 
 use crate::json::{Members, Value, sent};
 use crate::rules::{Rule, TriggerTypes};
@@ -77,20 +76,15 @@ impl Config {
         let tokens = tokens.collect::<Result<Vec<_>, _>>()?;
         let api_keys = read_all("api_keys")?.into_iter().map(read_api_key);
         let api_keys = api_keys.collect::<Result<Vec<_>, _>>()?;
-        let rules = read_all("rules")?.into_iter().map(|value| read_rule(value, &types));
-        let rules = rules.collect::<Result<Vec<_>, _>>()?;
+        let rules = read_all("rules")?.into_iter().map(|value| Rule::new(value, &types));
+        let rules = rules.collect::<Result<Vec<_>, _>>();
+        let rules = rules.map_err(|reason| format!("a rule is not valid: {reason}"))?;
         check_distinct("token", tokens.iter().map(|new| new.token.expose_secret()))?;
         check_distinct("API key", api_keys.iter().map(|new| new.key.expose_secret()))?;
         check_distinct("rule name", rules.iter().map(|rule| rule.name.as_str()))?;
         let users = users.into_iter().collect();
         Ok(Self { validate_payload, users, tokens, api_keys, types, rules })
     }
-}
-
-/// A new rule, with an id of its own.
-pub(crate) fn read_rule(value: Value<'_>, types: &TriggerTypes) -> Result<Rule, String> {
-    Rule::new(Uuid::new_v4().simple().to_string(), value, types)
-        .map_err(|reason| format!("a rule is not valid: {reason}"))
 }
 
 /// # Errors

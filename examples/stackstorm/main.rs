@@ -32,10 +32,9 @@ use tokio::sync::Mutex;
 
 use crate::accounts::Accounts;
 use crate::api::Server;
-use crate::config::{Config, check_distinct, read_rule};
-use crate::json::Value;
+use crate::config::{Config, check_distinct};
 use crate::payload::Payloads;
-use crate::rules::{Rule, TriggerTypes, read_folder};
+use crate::rules::read_folder;
 use crate::storage::Storage;
 
 mod accounts;
@@ -92,9 +91,10 @@ async fn serve(arguments: Vec<OsString>) -> Result<(), Error> {
 /// Opens what is kept, and brings the rule files in.
 async fn open(data: &DataFolder, config: Config, rules: Option<PathBuf>) -> Result<Server, Error> {
     let rules = match rules {
-        Some(folder) => rule_files(&folder, &config.types)?,
+        Some(folder) => read_folder(&folder, &config.types)?,
         None => Vec::new(),
     };
+    check_distinct("rule name", rules.iter().map(|rule| rule.name.as_str()))?;
     let storage = Storage::open(&data.file("stackstorm.db")).await?;
     let accounts = Accounts::open(data, &storage, &config).await?;
     storage.put_rules(&rules).await?;
@@ -106,13 +106,4 @@ async fn open(data: &DataFolder, config: Config, rules: Option<PathBuf>) -> Resu
         payloads: Payloads::new()?,
         key_changes: Mutex::new(()),
     })
-}
-
-/// The rules in the files of a folder.
-fn rule_files(folder: &std::path::Path, types: &TriggerTypes) -> Result<Vec<Rule>, Error> {
-    let texts = read_folder(folder)?;
-    let read = |text: &String| Ok(read_rule(Value::read(text.as_bytes())?, types)?);
-    let rules = texts.iter().map(read).collect::<Result<Vec<_>, Error>>()?;
-    check_distinct("rule name", rules.iter().map(|rule| rule.name.as_str()))?;
-    Ok(rules)
 }

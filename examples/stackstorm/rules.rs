@@ -6,6 +6,7 @@ use std::path::Path;
 
 use servers::Error;
 use tower_webhook::content::json::JsonKind;
+use uuid::Uuid;
 
 use crate::address::registered_hook;
 use crate::json::{Object, Value, sent};
@@ -80,13 +81,13 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
-    /// Reads a new rule.
+    /// Reads a new rule, and gives it an id.
     ///
     /// # Errors
     ///
     /// Says what is wrong with it, and shows none of its values.
-    pub(crate) fn new(id: String, record: Value<'_>, types: &TriggerTypes) -> Result<Self, String> {
-        Self::read(id, None, record, types)
+    pub(crate) fn new(record: Value<'_>, types: &TriggerTypes) -> Result<Self, String> {
+        Self::read(Uuid::new_v4().simple().to_string(), None, record, types)
     }
 
     /// The rule after a change. Members that are not sent stay, and a trigger is replaced as a whole.
@@ -226,28 +227,31 @@ fn wrong(name: &str, kind: &str) -> String {
     format!("'{name}' {}", not_of_type([kind]))
 }
 
-/// The rules in the YAML files of a folder, as JSON texts.
+/// The rules in the YAML files of a folder.
 ///
 /// # Errors
 ///
-/// The folder or a file cannot be read, or is no YAML.
-pub(crate) fn read_folder(folder: &Path) -> Result<Vec<String>, Error> {
-    let fault = |path: &Path, error: &dyn std::fmt::Display| {
-        Error::from(format!("{}: {error}", path.display()))
-    };
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).map_err(|error| fault(folder, &error))? {
-        paths.push(entry.map_err(|error| fault(folder, &error))?.path());
-    }
+/// The folder or a file cannot be read, or a file is no valid rule.
+pub(crate) fn read_folder(folder: &Path, types: &TriggerTypes) -> Result<Vec<Rule>, Error> {
+    let entries = fs::read_dir(folder).map_err(|error| fault(folder, error))?;
+    let paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>();
+    let mut paths = paths.map_err(|error| fault(folder, error))?;
     paths.retain(|path| path.extension().is_some_and(|name| name == "yaml" || name == "yml"));
     paths.sort();
-    let read = |path: &Path| {
-        let text = fs::read_to_string(path).map_err(|error| fault(path, &error))?;
-        let value: serde_json::Value =
-            serde_saphyr::from_str(&text).map_err(|error| fault(path, &no_yaml(&error)))?;
-        Ok(value.to_string())
-    };
-    paths.iter().map(|path| read(path)).collect()
+    paths.iter().map(|path| read_file(path, types)).collect()
+}
+
+fn read_file(path: &Path, types: &TriggerTypes) -> Result<Rule, Error> {
+    let text = fs::read_to_string(path).map_err(|error| fault(path, error))?;
+    let record: serde_json::Value =
+        serde_saphyr::from_str(&text).map_err(|error| fault(path, no_yaml(&error)))?;
+    let record = record.to_string();
+    let record = Value::read(record.as_bytes()).map_err(|error| fault(path, error))?;
+    Rule::new(record, types).map_err(|reason| fault(path, reason))
+}
+
+fn fault(path: &Path, error: impl std::fmt::Display) -> Error {
+    format!("{}: {error}", path.display()).into()
 }
 
 /// Where a file stops to be YAML. What stands there is not shown.
@@ -269,7 +273,7 @@ mod tests {
     }
 
     fn rule(record: &str) -> Result<Rule, String> {
-        Rule::new("1".to_owned(), Value::read(record.as_bytes()).unwrap(), &types())
+        Rule::read("1".to_owned(), None, Value::read(record.as_bytes()).unwrap(), &types())
     }
 
     const HOOK: &str =

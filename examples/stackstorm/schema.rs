@@ -97,7 +97,8 @@ impl Schema {
                         Some(choices.iter().map(|choice| choice.text().to_owned()).collect());
                 }
                 "anyOf" => {
-                    let alternatives = value.as_array().ok_or_else(fault)?;
+                    let alternatives = value.as_array().filter(|list| !list.is_empty());
+                    let alternatives = alternatives.ok_or_else(fault)?;
                     schema.alternatives =
                         Some(alternatives.into_iter().map(Self::read).collect::<Result<_, _>>()?);
                 }
@@ -183,7 +184,8 @@ fn read_types(value: Value<'_>) -> Option<Vec<String>> {
         Some(name) => vec![name],
         None => value.as_texts()?,
     };
-    types.iter().all(|name| TYPES.contains(&name.as_str())).then_some(types)
+    let are_known = types.iter().all(|name| TYPES.contains(&name.as_str()));
+    (are_known && !types.is_empty()).then_some(types)
 }
 
 fn is_of_type(value: Value<'_>, name: &str) -> bool {
@@ -342,6 +344,8 @@ mod tests {
             "true",
             r#"{"type":"any"}"#,
             r#"{"type":["string",1]}"#,
+            r#"{"type":[]}"#,
+            r#"{"anyOf":[]}"#,
             r#"{"required":true}"#,
             r#"{"required":[1]}"#,
             r#"{"additionalProperties":{}}"#,

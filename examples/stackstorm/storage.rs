@@ -4,6 +4,8 @@
 //! changes come one after the other.
 
 use std::collections::HashMap;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use sqlx::sqlite::{
@@ -81,9 +83,10 @@ pub(crate) enum Saved {
 
 impl Storage {
     pub(crate) async fn open(path: &Path) -> Result<Self> {
+        // Payloads are for nobody else to read. SQLite gives its other files the mode of this one.
+        OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
-            .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full);
         let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;

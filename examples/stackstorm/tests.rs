@@ -46,6 +46,9 @@ const CONFIG: &str = r#"{
     ]
 }"#;
 
+/// Headers of a request.
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
 const BILL: (&str, &str) = ("x-auth-token", "token-bill");
 
 /// A server in a folder that goes away with it.
@@ -103,7 +106,7 @@ impl Site {
         Answer { status: head.status, headers: head.headers, text }
     }
 
-    async fn call(&self, by: &[(&str, &str)], method: &str, target: &str, body: &str) -> Answer {
+    async fn call(&self, by: Headers<'_>, method: &str, target: &str, body: &str) -> Answer {
         let mut request = Request::builder().method(method).uri(target);
         for (name, value) in by {
             request = request.header(*name, *value);
@@ -204,7 +207,7 @@ async fn the_first_carrier_that_is_not_empty_decides() {
     let site = Site::new().await;
     let token = "x-auth-token";
     let key = "st2-api-key";
-    let cases: [(&[(&str, &str)], &str, u16); 14] = [
+    let cases: [(Headers<'_>, &str, u16); 14] = [
         (&[(token, "token-bill"), (key, "bad")], "?x-auth-token=bad&st2-api-key=bad", 200),
         (&[(token, "bad"), (key, "key-bill")], "?x-auth-token=token-bill", 401),
         (&[(token, ""), (key, "key-bill")], "?x-auth-token=bad", 200),

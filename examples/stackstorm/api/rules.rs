@@ -1,7 +1,6 @@
 //! Rules are made, listed, read, changed and deleted.
 
 use http::StatusCode;
-use uuid::Uuid;
 
 use super::{Answer, Call, Server, page_of, value};
 use crate::accounts::Caller;
@@ -40,8 +39,7 @@ impl Server {
     pub(super) async fn create_rule(&self, call: &Call<'_>) -> Answer {
         let text = call.read(Accepts::JsonOnly)?;
         let record = object(&text)?;
-        let id = Uuid::new_v4().simple().to_string();
-        let rule = Rule::new(id, record, &self.types).map_err(Refusal::invalid)?;
+        let rule = Rule::new(record, &self.types).map_err(Refusal::invalid)?;
         check_hook(call.caller, rule.hook.as_deref())?;
         match self.storage.create_rule(&rule).await? {
             Saved::Done => Ok(json(StatusCode::CREATED, rule.record())),
