@@ -57,15 +57,12 @@ mod tests;
 /// The configuration of a server that was given none.
 const DEMO: &str = include_str!("demo.json");
 
+/// For the built-in configuration. A server prints no credentials: `curl` reads them from files.
 const HINTS: &str = r#"
-Call a hook. Answer: {"ref": "main"}
-  curl -s -H 'St2-Api-Key: demo-sender-for-local-use-only' --json '{"ref": "main"}' http://{address}/v1/webhooks/sample
-
-Make a hook of your own. Answer: the rule
-  curl -s -H 'X-Auth-Token: demo-token-for-local-use-only' --json '{"name": "mine", "trigger": {"type": "core.st2.webhook", "parameters": {"url": "mine"}}}' http://{address}/v1/rules
-
-What the hooks have dispatched, newest first
-  curl -s -H 'X-Auth-Token: demo-token-for-local-use-only' 'http://{address}/v1/triggerinstances?limit=1'
+With the built-in configuration: call a hook, make a hook of your own, and see what was dispatched last
+  curl -s -K {examples}/stackstorm/sender.curl --json '{"ref": "main"}' http://{address}/v1/webhooks/sample
+  curl -s -K {examples}/stackstorm/demo.curl --json '{"name": "mine", "trigger": {"type": "core.st2.webhook", "parameters": {"url": "mine"}}}' http://{address}/v1/rules
+  curl -s -K {examples}/stackstorm/demo.curl 'http://{address}/v1/triggerinstances?limit=1'
 "#;
 
 fn main() -> ExitCode {
@@ -80,12 +77,10 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn serve(arguments: Vec<OsString>) -> Result<(), Error> {
     let mut flags = Flags::parse("stackstorm", &["rules"], arguments)?;
-    // The credentials of the hints are those of the demo.
-    let hints = if flags.config.is_none() { HINTS } else { "" };
     let config = Config::read(&flags.read_config(DEMO)?)?;
     let folder = flags.own.pop().flatten();
     let server = open(&DataFolder::open(&flags.data)?, config, folder).await?;
-    servers::serve(flags.listen, server::router(server)?, hints).await
+    servers::serve(flags.listen, server::router(server)?, HINTS).await
 }
 
 /// Opens what is kept, and brings the rule files in.

@@ -910,9 +910,12 @@ async fn no_credential_is_readable_in_the_folder() {
 async fn the_hints_work_with_the_demo() {
     let site = Site::with(crate::DEMO).await;
     let mut calls = 0;
-    for line in crate::HINTS.lines().filter_map(|line| line.trim().strip_prefix("curl -s -H '")) {
-        let (header, rest) = line.split_once('\'').unwrap();
-        let (name, value) = header.split_once(": ").unwrap();
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    for line in crate::HINTS.lines().filter_map(|line| line.trim().strip_prefix("curl -s -K ")) {
+        let (file, rest) = line.split_once(' ').unwrap();
+        let file = fs::read_to_string(file.replace("{examples}", examples)).unwrap();
+        let header = file.lines().find_map(|line| line.strip_prefix("header = \"")).unwrap();
+        let (name, value) = header.trim_end_matches('"').split_once(": ").unwrap();
         let target = rest.split("{address}").nth(1).unwrap().trim_end_matches('\'');
         let body = rest.split_once("--json '").map(|(_, rest)| rest.split('\'').next().unwrap());
         let method = if body.is_some() { "POST" } else { "GET" };

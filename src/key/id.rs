@@ -18,15 +18,8 @@ use smol_str::SmolStr;
 /// assert!(KeyId::new("two words").is_err());
 /// # Ok::<(), tower_webhook::key::InvalidId>(())
 /// ```
-#[derive(Clone, Eq, Hash, Ord, PartialOrd)]
+#[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct KeyId(SmolStr);
-
-/// The texts are compared at once: two ids that were read apart are never one allocation.
-impl PartialEq for KeyId {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_str() == other.as_str()
-    }
-}
 
 impl KeyId {
     /// The most bytes of an id.

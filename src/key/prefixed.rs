@@ -195,25 +195,30 @@ fn encode_check(mut check: u32) -> [u8; CHECK_LEN] {
 
 /// The number that six digits stand for. No division and no branch, unlike the way there.
 fn decode_check(text: &str) -> Option<u32> {
-    const INVALID: u8 = u8::MAX;
-    static VALUES: [u8; 256] = {
-        let mut values = [INVALID; 256];
-        let mut value = 0;
-        while value < BASE62.len() {
-            values[BASE62[value] as usize] = value as u8;
-            value += 1;
-        }
-        values
-    };
+    static VALUES: [u8; 256] = digit_values();
     let digits: &[u8; CHECK_LEN] = text.as_bytes().try_into().ok()?;
     let mut number = 0_u64;
     let mut highest = 0;
     for digit in digits {
-        let value = VALUES.get(usize::from(*digit)).copied().unwrap_or(INVALID);
+        let value = VALUES.get(usize::from(*digit)).copied().unwrap_or(NO_DIGIT);
         highest |= value;
         number = number * 62 + u64::from(value);
     }
     if highest >= 64 { None } else { u32::try_from(number).ok() }
+}
+
+/// Stands for a byte that is no digit, in a table of what digits are worth.
+const NO_DIGIT: u8 = u8::MAX;
+
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+const fn digit_values() -> [u8; 256] {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < BASE62.len() {
+        values[BASE62[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
 }
 
 #[cfg(test)]
