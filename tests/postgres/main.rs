@@ -17,6 +17,8 @@ mod proxy;
 mod revocation_times;
 mod server;
 mod support;
+#[path = "../shared/usage.rs"]
+mod usage_rules;
 
 mod behaviour;
 #[cfg(feature = "cache")]
@@ -32,3 +34,4 @@ mod refusals;
 #[cfg(feature = "cache")]
 mod revocation;
 mod scale;
+mod usage;

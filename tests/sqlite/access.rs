@@ -170,7 +170,7 @@ async fn a_file_of_a_later_version_is_refused() {
     let folder = Folder::new();
     drop(SqliteKeyStore::open(folder.file()).await.unwrap());
     let mut connection = connect(&folder.file()).await;
-    query("PRAGMA user_version = 2").execute(&mut connection).await.unwrap();
+    query("PRAGMA user_version = 3").execute(&mut connection).await.unwrap();
 
     assert_eq!(refusal(folder.file()).await, SqliteOpenErrorKind::NewerSchema);
 }
