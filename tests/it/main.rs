@@ -13,6 +13,8 @@ mod corpus;
 mod hooks;
 mod hyper;
 mod manage;
+#[cfg(feature = "tracing")]
+mod observers;
 mod peers;
 mod readiness;
 mod redaction;

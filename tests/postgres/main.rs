@@ -25,6 +25,7 @@ mod behaviour;
 mod cached;
 mod cancel;
 mod contention;
+mod hostile;
 mod http;
 mod invalidations;
 mod migration;

@@ -218,3 +218,28 @@ pub(super) async fn check(connection: &mut SqliteConnection) -> Result<(), Sqlit
         }
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_connection_waits_for_the_disk() {
+        let name = format!("tower-webhook-sqlite-open-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        let (writer, readers) = open(&folder.join("keys.db")).await.unwrap();
+        for connections in [&writer, &readers, &writer] {
+            // The first one was made by `open`. The next one is made here, as after a failed call.
+            let mut lease = connections.take().await.unwrap();
+            for (pragma, expected) in
+                [("synchronous", 2), ("fullfsync", 1), ("checkpoint_fullfsync", 1)]
+            {
+                let set = format!("PRAGMA {pragma}");
+                let set = query_scalar::<_, i64>(sqlx::AssertSqlSafe(set));
+                assert_eq!(set.fetch_one(&mut *lease).await.unwrap(), expected, "{pragma}");
+            }
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
