@@ -10,6 +10,7 @@ mod auth;
 mod axum;
 mod broken_stores;
 mod corpus;
+mod faults;
 mod hooks;
 mod hyper;
 mod manage;
