@@ -12,9 +12,11 @@
 //! standard error. The second one prints
 //!
 //! ```text
-//! ID                NAME    SCOPES  STATE   EXPIRES
-//! 2tYcgbPGLcpYIiz5  laptop  deploy  active  2027-01-23T12:00:00Z
+//! ID                NAME    SCOPES  STATE   EXPIRES               LAST USED
+//! 2tYcgbPGLcpYIiz5  laptop  deploy  active  2027-01-23T12:00:00Z  2026-11-24T11:58:00Z
 //! ```
+//!
+//! When a key was last used is known if the app writes it into the same store, with a `UsageTracker`.
 //!
 //! A key is checked from standard input, because what is an argument can be seen by every process:
 //!
@@ -42,7 +44,7 @@ use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 use tower_webhook::key::{
     IssuedKey, KeyId, KeyManager, KeyRecord, KeyStore, ManageError, ManageErrorKind,
-    MemoryKeyStore, NewKey, Owner, Scopes, VerifyErrorKind,
+    MemoryKeyStore, NewKey, Owner, Scopes, UsageSource, VerifyErrorKind,
 };
 use tower_webhook::manage::KeyView;
 
@@ -324,11 +326,14 @@ fn interval(name: &str, text: &str) -> Result<Duration, Failure> {
     })
 }
 
+/// A store, and when its keys were last used, if it knows.
+type Opened = (Box<dyn KeyStore>, Option<Box<dyn UsageSource>>);
+
 /// Opens the store that a text names, after having set it up if `init`.
-async fn open(text: &str, init: bool) -> Result<Box<dyn KeyStore>, Failure> {
+async fn open(text: &str, init: bool) -> Result<Opened, Failure> {
     let scheme = text.split(':').next().unwrap_or_default();
     match scheme {
-        "memory" if text == "memory" => Ok(Box::new(MemoryKeyStore::new())),
+        "memory" if text == "memory" => Ok((Box::new(MemoryKeyStore::new()), None)),
         "sqlite" if text.len() > "sqlite:".len() => sqlite(text).await,
         "postgres" | "postgresql" => postgres(text, init).await,
         "redis" | "rediss" => redis(text, init).await,
@@ -337,44 +342,45 @@ async fn open(text: &str, init: bool) -> Result<Box<dyn KeyStore>, Failure> {
 }
 
 #[cfg(feature = "sqlite")]
-async fn sqlite(text: &str) -> Result<Box<dyn KeyStore>, Failure> {
+async fn sqlite(text: &str) -> Result<Opened, Failure> {
     let file = text.strip_prefix("sqlite:").unwrap_or_default();
     let store = tower_webhook::key::SqliteKeyStore::open(file).await;
-    Ok(Box::new(store.map_err(|error| Failure::fault(&error))?))
+    let store = store.map_err(|error| Failure::fault(&error))?;
+    Ok((Box::new(store.clone()), Some(Box::new(store))))
 }
 
 #[cfg(not(feature = "sqlite"))]
-async fn sqlite(_text: &str) -> Result<Box<dyn KeyStore>, Failure> {
+async fn sqlite(_text: &str) -> Result<Opened, Failure> {
     Err(without("SQLite", "sqlite"))
 }
 
 #[cfg(feature = "postgres")]
-async fn postgres(text: &str, init: bool) -> Result<Box<dyn KeyStore>, Failure> {
+async fn postgres(text: &str, init: bool) -> Result<Opened, Failure> {
     let store = tower_webhook::key::PostgresKeyStore::connect(text).await;
     let store = store.map_err(|error| Failure::fault(&error))?;
     if init {
         store.migrate().await.map_err(|error| Failure::fault(&error))?;
     }
-    Ok(Box::new(store))
+    Ok((Box::new(store.clone()), Some(Box::new(store))))
 }
 
 #[cfg(not(feature = "postgres"))]
-async fn postgres(_text: &str, _init: bool) -> Result<Box<dyn KeyStore>, Failure> {
+async fn postgres(_text: &str, _init: bool) -> Result<Opened, Failure> {
     Err(without("PostgreSQL", "postgres"))
 }
 
 #[cfg(feature = "redis")]
-async fn redis(text: &str, init: bool) -> Result<Box<dyn KeyStore>, Failure> {
+async fn redis(text: &str, init: bool) -> Result<Opened, Failure> {
     let store = tower_webhook::key::RedisKeyStore::connect(text).await;
     let store = store.map_err(|error| Failure::fault(&error))?;
     if init {
         store.initialize().await.map_err(|error| Failure::fault(&error))?;
     }
-    Ok(Box::new(store))
+    Ok((Box::new(store.clone()), Some(Box::new(store))))
 }
 
 #[cfg(not(feature = "redis"))]
-async fn redis(_text: &str, _init: bool) -> Result<Box<dyn KeyStore>, Failure> {
+async fn redis(_text: &str, _init: bool) -> Result<Opened, Failure> {
     Err(without("Redis", "redis"))
 }
 
@@ -410,6 +416,7 @@ impl Command {
     async fn execute(
         self,
         keys: &KeyManager,
+        usage: Option<&dyn UsageSource>,
         json: bool,
         streams: &mut Streams<'_>,
     ) -> Result<(), Failure> {
@@ -421,7 +428,7 @@ impl Command {
             Self::Rotate(owner, id, overlap) => {
                 return show_once(&keys.rotate(&owner, &id, overlap).await?, json, now(), streams);
             }
-            Self::List(owner) => return list(keys, &owner, json, streams).await,
+            Self::List(owner) => return list(keys, usage, &owner, json, streams).await,
             Self::Delete(owner, ids) => return Ok(keys.delete(&owner, &ids).await?),
             Self::Verify => return verify(keys, json, streams).await,
             // The store was set up when it was opened.
@@ -473,6 +480,7 @@ fn show_once(
 
 async fn list(
     keys: &KeyManager,
+    usage: Option<&dyn UsageSource>,
     owner: &Owner,
     json: bool,
     streams: &mut Streams<'_>,
@@ -487,15 +495,22 @@ async fn list(
             break;
         }
     }
+    let used = match usage {
+        Some(usage) => {
+            let ids: Vec<KeyId> = records.iter().map(|record| record.id().clone()).collect();
+            usage.last_used(&ids).await.map_err(|error| Failure::fault(&error))?
+        }
+        None => vec![None; records.len()],
+    };
     let now = keys.clock().now();
-    let views = records.iter().map(|record| KeyView::new(record, now));
+    let views = records.iter().map(|record| KeyView::new(record, now)).zip(used);
     if json {
-        let views: Vec<_> = views.map(|view| view.to_json()).collect();
+        let views: Vec<_> = views.map(|(view, used)| with_last_used(&view, used)).collect();
         writeln!(streams.output, "[{}]", views.join(","))?;
         return Ok(());
     }
-    let head = ["ID", "NAME", "SCOPES", "STATE", "EXPIRES"].map(str::to_owned);
-    let rows = views.map(|view| {
+    let head = ["ID", "NAME", "SCOPES", "STATE", "EXPIRES", "LAST USED"].map(str::to_owned);
+    let rows = views.map(|(view, used)| {
         let record = view.record();
         [
             record.id().to_string(),
@@ -503,10 +518,18 @@ async fn list(
             scopes(record),
             view.state().as_str().to_owned(),
             moment(record.expires_at(), "never"),
+            moment(used, "-"),
         ]
     });
     write!(streams.output, "{}", table(&[head].into_iter().chain(rows).collect::<Vec<_>>()))?;
     Ok(())
+}
+
+/// The view as an object with one member more. Metadata in it stays as it is, digit by digit.
+fn with_last_used(view: &KeyView<'_>, used: Option<OffsetDateTime>) -> String {
+    let object = view.to_json();
+    let used = json!(used.map(|used| moment(Some(used), "")));
+    format!(r#"{},"last_used":{used}}}"#, object.strip_suffix('}').unwrap_or_default())
 }
 
 async fn verify(keys: &KeyManager, json: bool, streams: &mut Streams<'_>) -> Result<(), Failure> {
@@ -579,10 +602,13 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
     text
 }
 
+/// The keys of a store, and when they were last used.
+type Managed = (KeyManager, Option<Box<dyn UsageSource>>);
+
 /// The whole program: reads the arguments, opens the store, does it, and says what went wrong.
 async fn run(
     arguments: impl IntoIterator<Item = OsString>,
-    open: impl AsyncFn(Option<&str>, bool) -> Result<KeyManager, Failure>,
+    open: impl AsyncFn(Option<&str>, bool) -> Result<Managed, Failure>,
     mut streams: Streams<'_>,
 ) -> u8 {
     let ended = async {
@@ -593,8 +619,8 @@ async fn run(
         }
         let command = arguments.command()?;
         let init = matches!(command, Command::Init);
-        let keys = open(arguments.store.as_deref(), init).await?;
-        command.execute(&keys, arguments.json, &mut streams).await?;
+        let (keys, usage) = open(arguments.store.as_deref(), init).await?;
+        command.execute(&keys, usage.as_deref(), arguments.json, &mut streams).await?;
         streams.output.flush()?;
         Ok(())
     };
@@ -613,7 +639,8 @@ async fn main() -> ExitCode {
     let open = async |store: Option<&str>, init: bool| {
         let store = store.map(str::to_owned).or_else(|| env::var("KEYS_STORE").ok());
         let store = required("store", store.as_deref())?.to_owned();
-        Ok(KeyManager::new(open(&store, init).await?))
+        let (store, usage) = open(&store, init).await?;
+        Ok((KeyManager::new(store), usage))
     };
     let streams =
         Streams { input: &mut io::stdin(), output: &mut io::stdout(), remarks: &mut io::stderr() };
@@ -640,7 +667,7 @@ mod tests {
         let (mut output, mut remarks) = (Vec::new(), Vec::new());
         let streams =
             Streams { input: &mut input.as_bytes(), output: &mut output, remarks: &mut remarks };
-        let open = async |_: Option<&str>, _: bool| Ok(keys.clone());
+        let open = async |_: Option<&str>, _: bool| Ok((keys.clone(), None));
         let code = run(line.split(' ').map(OsString::from), open, streams).await;
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Ended { code, output: text(output), remarks: text(remarks) }
@@ -667,8 +694,8 @@ mod tests {
 
         let listed = run_with(&keys, "list --owner alice", "").await;
         let expected = format!(
-            "ID                NAME    SCOPES    STATE   EXPIRES\n\
-             {id}  laptop  a,deploy  active  2027-01-23T12:00:00Z\n"
+            "ID                NAME    SCOPES    STATE   EXPIRES               LAST USED\n\
+             {id}  laptop  a,deploy  active  2027-01-23T12:00:00Z  -\n"
         );
         assert_eq!((listed.code, listed.output), (0, expected));
 
@@ -720,12 +747,44 @@ mod tests {
         let secret = made["secret"].as_str().unwrap();
 
         let listed = run_with(&keys, "list --json --owner alice", "").await;
-        assert_eq!(json(&listed.output), json!([made["key"]]));
+        let mut expected = made["key"].clone();
+        expected["last_used"] = json!(null);
+        assert_eq!(json(&listed.output), json!([expected]));
         assert!(!listed.output.contains(secret));
         let verified = run_with(&keys, "verify --json", secret).await;
         assert_eq!(json(&verified.output)["owner"], "alice");
         let none = run_with(&keys, "list --json --owner bob", "").await;
         assert_eq!(none.output, "[]\n");
+    }
+
+    struct Noon;
+
+    #[async_trait::async_trait]
+    impl UsageSource for Noon {
+        async fn last_used(
+            &self,
+            ids: &[KeyId],
+        ) -> Result<Vec<Option<OffsetDateTime>>, tower_webhook::key::StoreError> {
+            Ok(vec![Some(NOW); ids.len()])
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_tells_when_keys_were_last_used() {
+        let keys = memory();
+        run_with(&keys, "generate --owner alice --name ci", "").await;
+        for (json, expected) in [
+            (false, "  never    2026-11-24T12:00:00Z\n"),
+            (true, ",\"last_used\":\"2026-11-24T12:00:00Z\"}]\n"),
+        ] {
+            let mut output = Vec::new();
+            let mut streams =
+                Streams { input: &mut io::empty(), output: &mut output, remarks: &mut io::sink() };
+            let alice = Owner::new("alice").unwrap();
+            list(&keys, Some(&Noon), &alice, json, &mut streams).await.unwrap();
+            let output = String::from_utf8(output).unwrap();
+            assert!(output.ends_with(expected), "{output}");
+        }
     }
 
     #[tokio::test]
@@ -796,7 +855,7 @@ mod tests {
             remarks: &mut remarks,
         };
         let line = "generate --owner alice --name a".split(' ').map(OsString::from);
-        let open = async |_: Option<&str>, _: bool| Ok(keys.clone());
+        let open = async |_: Option<&str>, _: bool| Ok((keys.clone(), None));
         assert_eq!(run(line, open, streams).await, 3);
         let remarks = String::from_utf8(remarks).unwrap();
         assert!(remarks.contains(&id_of(&keys).await), "{remarks}");
@@ -825,7 +884,7 @@ mod tests {
         let folder = env::temp_dir().join(format!("tower-webhook-keys-{}", std::process::id()));
         std::fs::create_dir(&folder).unwrap();
         let text = format!("sqlite:{}", folder.join("keys.db").display());
-        let manager = async || KeyManager::new(open(&text, false).await.unwrap());
+        let manager = async || KeyManager::new(open(&text, false).await.unwrap().0);
 
         let made = run_with(&manager().await, "generate --owner alice --name a", "").await;
         let verified = run_with(&manager().await, "verify", &made.output).await;

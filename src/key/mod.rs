@@ -123,7 +123,7 @@ pub use self::sqlite::{SqliteKeyStore, SqliteOpenError, SqliteOpenErrorKind};
 pub use self::state::{KeyState, state};
 pub use self::store::{KeyStore, StoreError, Write};
 pub use self::token::TokenFormat;
-pub use self::usage::{UsageSink, UsageStats, UsageTracker};
+pub use self::usage::{UsageSink, UsageSource, UsageStats, UsageTracker};
 pub use self::verifier::{
     Attempt, KeyVerifier, PendingVerification, VerifiedKey, VerifyError, VerifyErrorKind,
 };

@@ -22,6 +22,7 @@ mod schema;
 mod statements;
 mod tables;
 mod trial;
+mod usage;
 
 /// A store in a PostgreSQL database, version 12 or later.
 ///
@@ -61,14 +62,17 @@ mod trial;
 ///
 /// # Tables
 ///
-/// [`migrate`](Self::migrate) makes two tables: `webhook_keys` with the text of
-/// [`KeyRecord::encode`] in the column `record`, and `webhook_keys_schema` with the version of the
-/// schema. The other columns, such as `owner` and `expires_at`, are computed by the server from the
-/// record, for queries of people; they cannot differ from it and cannot be written. No key is in the
-/// database. Tables of an earlier version of this crate are brought up to date by the same call.
+/// [`migrate`](Self::migrate) makes three tables: `webhook_keys` with the text of
+/// [`KeyRecord::encode`] in the column `record`, `webhook_key_usage` with the times that a
+/// [`UsageTracker`](super::UsageTracker) writes, which go with their key, and `webhook_keys_schema` with
+/// the version of the schema. The other columns, such as `owner` and `expires_at`, are computed by the
+/// server from the record, for queries of people; they cannot differ from it and cannot be written. No
+/// key is in the database. Tables of an earlier version of this crate are brought up to date by the
+/// same call.
 ///
 /// Triggers on `webhook_keys` tell of every change, whoever makes it, when it is committed: see
-/// [`invalidations`](Self::invalidations).
+/// [`invalidations`](Self::invalidations). A `TRUNCATE` of it needs `CASCADE`, because the times refer
+/// to the keys.
 ///
 /// This store needs Rust 1.94 and a tokio runtime with its time and network drivers on. Encrypted
 /// connections need a feature of sqlx of your choice, such as `tls-rustls`, in your own manifest.

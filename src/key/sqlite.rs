@@ -19,6 +19,7 @@ mod connections;
 mod file;
 mod open;
 mod open_error;
+mod usage;
 
 /// A store in an SQLite file.
 ///
@@ -51,10 +52,12 @@ mod open_error;
 ///
 /// # The file
 ///
-/// One table, `keys`, with the text of [`KeyRecord::encode`] in the column `record`. The columns
+/// A table, `keys`, with the text of [`KeyRecord::encode`] in the column `record`. The columns
 /// `owner`, `name`, `created_at`, `expires_at`, `disabled`, `revoked_at` and `version` are computed
 /// from it, for people with the `sqlite3` tool; they cannot differ from the record and cannot be
-/// written. No key is in the file.
+/// written. No key is in the file. Another one, `key_usage`, has the times that a
+/// [`UsageTracker`](super::UsageTracker) writes; they go with their key. A file of an earlier version of
+/// this crate is brought up to date when it is opened.
 ///
 /// A file is created for its owner alone. A file that its group or others can write to, and a
 /// symbolic link, are refused.

@@ -6,27 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use time::OffsetDateTime;
 
+pub use self::sink::{UsageSink, UsageSource};
 use super::id_hasher::IdHasher;
 use super::{KeyId, StoreError};
 use crate::timer::within;
 use crate::{ConfigError, SystemTimer, Timer};
 
-/// Where the times of last use are kept.
-#[async_trait]
-pub trait UsageSink: Send + Sync + 'static {
-    /// Keeps for each key when it was last used. Every key occurs once.
-    ///
-    /// Of two times for a key the later one counts, whichever comes first: a time may come twice, and
-    /// an earlier one after a later one. A key may have been deleted in the meantime.
-    ///
-    /// # Errors
-    ///
-    /// The times may not be kept. They are part of the next batch.
-    async fn write(&self, batch: Vec<(KeyId, OffsetDateTime)>) -> Result<(), StoreError>;
-}
+mod sink;
 
 /// Remembers when keys were last used, and writes it down now and then.
 ///
@@ -42,7 +30,12 @@ pub trait UsageSink: Send + Sync + 'static {
 ///
 /// Clones share everything. A setting gives a tracker of its own, which is empty.
 ///
+/// The stores in databases are sinks themselves, `UsageTracker::new(store.clone())`, and tell the times
+/// by [`UsageSource`].
+///
 /// # Examples
+///
+/// A sink of one's own:
 ///
 /// ```
 /// use async_trait::async_trait;

@@ -10,9 +10,12 @@ mod auth;
 mod axum;
 mod broken_stores;
 mod corpus;
+mod faults;
 mod hooks;
 mod hyper;
 mod manage;
+#[cfg(feature = "tracing")]
+mod observers;
 mod peers;
 mod pinned;
 mod readiness;

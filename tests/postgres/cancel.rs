@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use tower_webhook::key::{KeyStore, PostgresKeyStore};
+use tower_webhook::key::{KeyStore, PostgresKeyStore, Write};
 
 use crate::proxy::{Fault, Proxy};
 use crate::server::{Server, shared};
-use crate::support::{find, found, id, insert, owner, record, recovers, setting, store};
+use crate::support::{
+    find, found, id, insert, new_schema, owner, record, recovers, setting, store, store_in,
+};
 
 /// Calls of many callers of whom most go away. Every answer is to the question that was asked.
 async fn cancel_many(store: &PostgresKeyStore, count: u64) {
@@ -104,4 +106,35 @@ async fn calls_that_pass_their_deadline_free_their_connections() {
         proxy.set(Fault::None);
         assert!(recovers(|| find(&store, "k1")).await.is_some());
     }
+}
+
+#[test]
+fn a_runtime_that_ends_during_calls_leaves_whole_changes() {
+    let server = shared();
+    let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let schema = new_schema();
+    for round in 0..8 {
+        let ending = runtime();
+        let (url, schema) = (server.url(), schema.clone());
+        let store = ending.block_on(store_in(&url, &schema));
+        let changes = store.clone();
+        ending.spawn(async move {
+            for number in 0.. {
+                let key = format!("k{round}.{number}");
+                insert(&changes, &record(&key, "ann", 0)).await;
+                let new = record(&key, "ann", 0).with_version(2);
+                assert_eq!(changes.replace(new, 1).await.unwrap(), Write::Done);
+            }
+        });
+        std::thread::sleep(Duration::from_millis(30 + round * 7));
+        drop(ending);
+        let call = futures_util::FutureExt::now_or_never(store.find(&id("k0.0")));
+        assert!(call.unwrap().is_err(), "there is no runtime");
+    }
+    runtime().block_on(async {
+        let store = store_in(&server.url(), &schema).await;
+        let listed = store.list(&owner("ann"), None, 100_000).await.unwrap();
+        assert!(listed.len() > 8);
+        assert!(listed.iter().all(|record| (1..=2).contains(&record.version())));
+    });
 }

@@ -137,7 +137,7 @@ async fn a_change_by_psql_is_told() {
     psql(&format!("UPDATE {table} SET record = record || ' '"));
     assert_eq!(next(&mut changes).await, Some(Invalidation::All));
     assert!(is_quiet(&mut changes).await);
-    psql(&format!("TRUNCATE {table}"));
+    psql(&format!("TRUNCATE {table} CASCADE"));
     assert_eq!(next(&mut changes).await, Some(Invalidation::All));
     assert!(is_quiet(&mut changes).await);
 }
@@ -280,7 +280,7 @@ async fn who_is_not_told_is_an_error() {
     let missing = store.clone().with_schema("missing").unwrap();
     assert!(missing.invalidations().next().await.is_err());
     let mut changes = listening(&store).await;
-    execute(&mut admin, format!("DROP TABLE {table}")).await;
+    execute(&mut admin, format!("DROP TABLE {table} CASCADE")).await;
     assert_eq!(next(&mut changes).await, None);
     assert_eq!(next(&mut changes).await, None);
 }

@@ -17,12 +17,15 @@ mod proxy;
 mod revocation_times;
 mod server;
 mod support;
+#[path = "../shared/usage.rs"]
+mod usage_rules;
 
 mod behaviour;
 #[cfg(feature = "cache")]
 mod cached;
 mod cancel;
 mod contention;
+mod hostile;
 mod http;
 mod invalidations;
 mod migration;
@@ -32,3 +35,4 @@ mod refusals;
 #[cfg(feature = "cache")]
 mod revocation;
 mod scale;
+mod usage;

@@ -178,3 +178,43 @@ async fn callers_wait_for_a_small_pool_until_the_deadline() {
     drop(held);
     assert!(waiting.await.iter().all(Result::is_ok));
 }
+
+#[tokio::test]
+async fn a_full_disk_is_an_error_that_ends_when_there_is_space_again() {
+    let server = Server::start();
+    let schema = new_schema();
+    let store = store_in(&server.url(), &schema).await;
+    insert(&store, &record("k", "ann", 0)).await;
+    // The write-ahead log has files of 16 MiB. The table grows beyond that, with rows that are too short
+    // to be compressed.
+    let filler = format!(
+        "INSERT INTO {schema}.webhook_keys (id, record) SELECT 'f' || i, jsonb_set(jsonb_set(record::jsonb, \
+         '{{id}}', to_jsonb('f' || i)), '{{metadata}}', to_jsonb(repeat('x', 1000))) \
+         FROM {schema}.webhook_keys, generate_series(1, 16000) AS i WHERE id = 'k'"
+    );
+    execute(&mut server.connect().await, filler).await;
+    let size = format!("SELECT pg_relation_size('{schema}.webhook_keys')");
+    let size: i64 = sqlx::query_scalar(AssertSqlSafe(size))
+        .fetch_one(&mut server.connect().await)
+        .await
+        .unwrap();
+    assert!(size > 17 << 20, "{size}");
+    server.limit_files(Some(16 << 20));
+    let large = |number: usize| {
+        let record = record(&format!("k{number}"), "ann", 0);
+        record.with_metadata(Some(format!("\"{}\"", "x".repeat(1000)))).unwrap()
+    };
+    let mut count = 0;
+    while store.insert(large(count)).await.is_ok() {
+        count += 1;
+        assert!(count < 1000, "there is no limit");
+    }
+    // What is there stays there, and nothing is half made.
+    assert!(found(&store, &format!("k{count}")).await.is_none());
+    assert!(found(&store, "k").await.is_some());
+    server.limit_files(None);
+    insert(&store, &large(count)).await;
+    for number in 0..count {
+        assert!(found(&store, &format!("k{number}")).await.is_some());
+    }
+}

@@ -5,7 +5,9 @@ use std::time::Duration;
 use tower_webhook::key::{KeyManager, PostgresInvalidations, PostgresKeyStore};
 
 use crate::proxy::{Fault, Proxy};
-use crate::revocation_times::{Verifier, given_place, measure, rounds, verify_what_is_given};
+use crate::revocation_times::{
+    Verifier, given_place, measure, refusal_after_a_pause, rounds, verify_what_is_given,
+};
 use crate::server::shared;
 use crate::support::{new_schema, store_in};
 
@@ -57,4 +59,17 @@ async fn a_key_that_another_process_revoked_opens_for_the_time_to_live_at_most()
         let after = measure(what, &mut told, &keys, ttl, rounds).await;
         assert!(after.most < Duration::from_secs(2), "{:?}", after.most);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_was_paused_for_longer_than_the_time_to_live_refuses_at_once() {
+    let server = shared();
+    let schema = new_schema();
+    let keys = KeyManager::new(store_in(&server.url(), &schema).await);
+    let ttl = Duration::from_secs(2);
+    let mut alone = Verifier::start(NAME, &format!("{} {schema} -", server.url()), ttl);
+    let pause = ttl + Duration::from_millis(200);
+    let refusal = refusal_after_a_pause(&mut alone, &keys, pause).await;
+    println!("postgres after a pause: refused after {refusal:.1?}");
+    assert!(refusal < ttl / 2, "{refusal:?}");
 }

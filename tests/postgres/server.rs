@@ -84,6 +84,18 @@ impl Server {
         }
     }
 
+    /// Lets no process of the server write beyond this size of a file, as if the disk were full; or lifts
+    /// that limit.
+    pub(crate) fn limit_files(&self, bytes: Option<u64>) {
+        let postmaster = self.process.lock().unwrap().id();
+        let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
+        for process in [vec![postmaster], children(postmaster)].concat() {
+            let mut prlimit = as_postgres("prlimit");
+            prlimit.args(["--pid", &process.to_string(), &format!("--fsize={limit}:unlimited")]);
+            let _ = prlimit.stderr(Stdio::null()).status().expect("`prlimit` is in util-linux");
+        }
+    }
+
     /// Stops the server and everything in it, until it is resumed.
     pub(crate) fn pause(&self) {
         let postmaster = self.process.lock().unwrap().id();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tower_webhook::key::{KeyStore, RedisKeyStore, RedisStoreErrorKind};
+use tower_webhook::key::{KeyStore, RedisKeyStore, RedisStoreErrorKind, UsageSink, UsageSource};
 
 use crate::proxy::{Mode, Proxy};
 use crate::server::Server;
@@ -188,6 +188,10 @@ async fn a_cluster_finds_all_keys_of_a_namespace_in_one_slot() {
     done(store.insert(record_of("{b}", "b", 0)).await);
     done(store.replace(record_of("{c}", "b", 0).with_version(2), 1).await);
     assert_eq!(store.list(&owner("{c}"), None, 9).await.unwrap().len(), 1);
+    let ids = [id("a"), id("b")];
+    let times = ids.clone().map(|id| (id, time::OffsetDateTime::UNIX_EPOCH));
+    UsageSink::write(&store, times.to_vec()).await.unwrap();
+    assert!(store.last_used(&ids).await.unwrap().iter().all(Option::is_some));
     done(store.remove(&owner("ann"), &[id("a")]).await);
 }
 

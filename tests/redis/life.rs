@@ -8,7 +8,7 @@ use tower_webhook::key::{
     KeyManager, KeyStore, ManageErrorKind, NewKey, RedisKeyStore, VerifyErrorKind,
 };
 
-use crate::support::{fresh, id, owner, record};
+use crate::support::{done, fresh, id, owner, record};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_rotations_one_secret_is_left() {
@@ -211,4 +211,33 @@ async fn a_look_up_that_started_before_a_change_is_no_older_than_allowed() {
     for reader in readers {
         reader.await.unwrap();
     }
+}
+
+#[test]
+fn a_runtime_that_ends_during_calls_leaves_whole_changes() {
+    let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (server, _) = runtime().block_on(fresh());
+    for round in 0..8 {
+        let ending = runtime();
+        let store = ending.block_on(RedisKeyStore::connect(&server.url())).unwrap();
+        let changes = store.clone();
+        ending.spawn(async move {
+            for number in 0.. {
+                let key = format!("k{round}.{number}");
+                done(changes.insert(record(&key)).await);
+                done(changes.replace(record(&key).with_version(2), 1).await);
+            }
+        });
+        std::thread::sleep(std::time::Duration::from_millis(30 + round * 7));
+        drop(ending);
+        let call = futures_util::FutureExt::now_or_never(store.find(&id("k0.0")));
+        assert!(call.unwrap().is_err(), "there is no runtime");
+    }
+    runtime().block_on(async {
+        let store = RedisKeyStore::connect(&server.url()).await.unwrap();
+        let store = store.with_deadline(std::time::Duration::from_secs(5));
+        let listed = store.list(&owner("ann"), None, 100_000).await.unwrap();
+        assert!(listed.len() > 8);
+        assert!(listed.iter().all(|record| (1..=2).contains(&record.version())));
+    });
 }

@@ -11,6 +11,8 @@ mod proxy;
 mod revocation_times;
 mod server;
 mod support;
+#[path = "../shared/usage.rs"]
+mod usage_rules;
 
 #[cfg(feature = "cache")]
 mod cached;
@@ -26,3 +28,4 @@ mod outage;
 #[cfg(feature = "cache")]
 mod revocation;
 mod setup;
+mod usage;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tower_webhook::key::{KeyStore, RedisKeyStore, RedisStoreErrorKind};
+use tower_webhook::key::{KeyStore, RedisKeyStore, RedisStoreErrorKind, UsageSink, UsageSource};
 
 use crate::server::{Server, free_port};
 use crate::support::{done, fresh, id, kind, owner, record};
@@ -107,7 +107,7 @@ async fn the_commands_that_are_documented_are_enough() {
     let (server, store) = fresh().await;
     done(store.insert(record("old")).await);
     let rules = "on >pa55word resetkeys ~{tower-webhook}:* resetchannels &{tower-webhook}:changes \
-                 -@all +echo +get +set +del +zadd +zrem +zcard +zrange +zmscore +publish +eval \
+                 -@all +echo +get +set +del +exists +zadd +zrem +zcard +zrange +zmscore +publish +eval \
                  +evalsha";
     let words: Vec<&str> = ["ACL", "SETUSER", "app"].into_iter().chain(rules.split(' ')).collect();
     server.command(&words);
@@ -119,6 +119,8 @@ async fn the_commands_that_are_documented_are_enough() {
     done(store.insert(record("k")).await);
     done(store.replace(record("k").with_version(2), 1).await);
     assert_eq!(store.list(&owner("ann"), None, 9).await.unwrap().len(), 2);
+    store.write(vec![(id("k"), time::OffsetDateTime::UNIX_EPOCH)]).await.unwrap();
+    assert!(store.last_used(&[id("k")]).await.unwrap()[0].is_some());
     done(store.remove(&owner("ann"), &[id("k")]).await);
 
     // Without the channel a change fails as a whole.

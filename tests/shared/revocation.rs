@@ -82,6 +82,11 @@ impl Verifier {
         verifier
     }
 
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+
     /// What follows on the next line that begins with this word.
     fn wait_for(&mut self, word: &str) -> String {
         let mut line = String::new();
@@ -107,6 +112,26 @@ impl Verifier {
         let refused: u64 = self.wait_for("refused ").parse().unwrap();
         Duration::from_nanos(refused).saturating_sub(acknowledged)
     }
+}
+
+/// How long a key opens in a process that was paused while it was revoked, for longer than the time to
+/// live, after that process goes on.
+pub(crate) async fn refusal_after_a_pause(
+    verifier: &mut Verifier,
+    keys: &KeyManager,
+    pause: Duration,
+) -> Duration {
+    let ann = Owner::new("ann").unwrap();
+    let issued = keys.generate(&ann, NewKey::new("laptop")).await.unwrap();
+    writeln!(verifier.input, "{}", issued.secret().expose_secret()).unwrap();
+    verifier.wait_for("opens");
+    verifier.signal("STOP");
+    keys.revoke(&ann, issued.record().id()).await.unwrap();
+    sleep(pause);
+    let resumed = now();
+    verifier.signal("CONT");
+    let refused: u64 = verifier.wait_for("refused ").parse().unwrap();
+    Duration::from_nanos(refused).saturating_sub(resumed)
 }
 
 impl Drop for Verifier {

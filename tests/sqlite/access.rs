@@ -119,6 +119,13 @@ async fn a_missing_folder_is_not_made() {
 }
 
 #[tokio::test]
+async fn a_folder_that_takes_no_file_is_refused() {
+    // Nobody can make a file here, not even root.
+    assert_eq!(refusal("/proc/keys.db").await, SqliteOpenErrorKind::Inaccessible);
+    assert_eq!(refusal("/proc/self/keys.db").await, SqliteOpenErrorKind::Inaccessible);
+}
+
+#[tokio::test]
 async fn a_path_is_no_uri() {
     let folder = Folder::new();
     for name in ["file:keys.db?mode=memory", ":memory:", "a?b#c%41 d", "ü.db"] {
@@ -170,7 +177,7 @@ async fn a_file_of_a_later_version_is_refused() {
     let folder = Folder::new();
     drop(SqliteKeyStore::open(folder.file()).await.unwrap());
     let mut connection = connect(&folder.file()).await;
-    query("PRAGMA user_version = 2").execute(&mut connection).await.unwrap();
+    query("PRAGMA user_version = 3").execute(&mut connection).await.unwrap();
 
     assert_eq!(refusal(folder.file()).await, SqliteOpenErrorKind::NewerSchema);
 }

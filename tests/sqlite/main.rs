@@ -7,10 +7,14 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 mod support;
+#[path = "../shared/usage.rs"]
+mod usage_rules;
 
 mod access;
 mod behaviour;
 mod crash;
 mod damage;
+mod migration;
 mod processes;
 mod scale;
+mod usage;

@@ -24,7 +24,7 @@ const MAX_TOLD: usize = 100;
 /// What brings tables of a version, 0 for none, up to date: one step for each version in between.
 /// Nothing if the version is unknown.
 pub(super) fn steps_from(version: i32, tables: &Tables) -> Option<Vec<String>> {
-    let steps = [create(tables), tell(tables)];
+    let steps = [create(tables), tell_and_use(tables)];
     let done = usize::try_from(version).ok()?;
     steps.get(done..).map(<[String]>::to_vec)
 }
@@ -61,8 +61,8 @@ INSERT INTO {version} VALUES (1)",
     )
 }
 
-/// Version 2 tells of changes. An id has at most 64 bytes, and a message at most 8000.
-fn tell(tables: &Tables) -> String {
+/// Version 2 tells of changes, and knows when keys were last used. An id has at most 64 bytes, and a message at most 8000.
+fn tell_and_use(tables: &Tables) -> String {
     let (keys, function) = (tables.keys(), tables.named("keys_tell"));
     let triggers = TRIGGERS.map(|(name, event, rows)| {
         format!(
@@ -86,7 +86,13 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
-{triggers}UPDATE {version} SET version = 2",
+{triggers}CREATE TABLE {usage} (
+    id text COLLATE \"C\" PRIMARY KEY
+        REFERENCES {keys} ON UPDATE CASCADE ON DELETE CASCADE,
+    last_used timestamptz NOT NULL
+);
+UPDATE {version} SET version = 2",
+        usage = tables.usage(),
         triggers = triggers.concat(),
         version = tables.version(),
     )

@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Row, query, raw_sql};
@@ -20,11 +22,13 @@ pub(super) struct Statements {
     replace: String,
     remove: String,
     list: String,
+    write_usage: String,
+    read_usage: String,
 }
 
 impl Statements {
     pub(super) fn new(tables: &Tables) -> Self {
-        let keys = tables.keys();
+        let (keys, usage) = (tables.keys(), tables.usage());
         Self {
             find: format!("SELECT record FROM {keys} WHERE id = "),
             insert: format!(
@@ -37,6 +41,22 @@ impl Statements {
             list: format!(
                 "SELECT record FROM {keys} WHERE owner = $1 AND (created_at, id) > ($2, $3) \
                  ORDER BY created_at, id LIMIT $4"
+            ),
+            // A key that is being deleted is waited for, and then left out. The order keeps two that
+            // write from waiting for each other.
+            write_usage: format!(
+                "WITH known AS (
+    SELECT id FROM {keys} WHERE id = ANY($1) ORDER BY id FOR KEY SHARE
+)
+INSERT INTO {usage} AS kept (id, last_used)
+SELECT id, to_timestamp(max(second)) FROM unnest($1::text[], $2::bigint[]) AS used (id, second)
+    JOIN known USING (id) GROUP BY id ORDER BY id
+ON CONFLICT (id) DO UPDATE SET last_used = excluded.last_used
+    WHERE kept.last_used < excluded.last_used"
+            ),
+            read_usage: format!(
+                "SELECT id, extract(epoch FROM last_used)::bigint AS second FROM {usage} \
+                 WHERE id = ANY($1)"
             ),
         }
     }
@@ -118,6 +138,31 @@ impl Statements {
         }
         lease.give_back();
         Ok(records)
+    }
+
+    pub(super) async fn write_usage(
+        &self,
+        pool: &PgPool,
+        ids: &[String],
+        seconds: &[i64],
+    ) -> Result<(), Failure> {
+        let write = bind(&self.write_usage).bind(ids).bind(seconds);
+        self.change_one(pool, write).await.map(drop)
+    }
+
+    /// The seconds since 1970 of the last use, by id.
+    pub(super) async fn read_usage(
+        &self,
+        pool: &PgPool,
+        ids: &[String],
+    ) -> Result<HashMap<String, i64>, Failure> {
+        let mut lease = begin(pool, "BEGIN READ ONLY").await?;
+        let rows = bind(&self.read_usage).bind(ids).fetch_all(lease.connection()?).await?;
+        raw_sql("COMMIT").execute(lease.connection()?).await?;
+        let pair = |row: &PgRow| Ok((row.try_get("id")?, row.try_get("second")?));
+        let seconds = rows.iter().map(pair).collect::<Result<_, sqlx::Error>>()?;
+        lease.give_back();
+        Ok(seconds)
     }
 
     async fn change_one(

@@ -39,6 +39,11 @@ impl Tables {
         self.named("keys")
     }
 
+    /// The table of the times of last use.
+    pub(super) fn usage(&self) -> String {
+        self.named("key_usage")
+    }
+
     /// The table with the version of the schema.
     pub(super) fn version(&self) -> String {
         self.named("keys_schema")

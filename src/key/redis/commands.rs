@@ -40,16 +40,30 @@ redis.call('ZADD', KEYS[4], 0, ARGV[8])
 return {ARGV[1], 'done'}
 ";
 
-/// `KEYS`: sentinel, index, and every record. `ARGV`: .., and id, record and member of each of them.
+/// `KEYS`: sentinel, index, usage, and every record. `ARGV`: .., and id, record and member of each of
+/// them.
 const REMOVE: &str = "
 redis.call('ZCARD', KEYS[2])
-for i = 3, #KEYS do
-  if redis.call('GET', KEYS[i]) ~= ARGV[i * 3 - 4] then return {ARGV[1], 'other'} end
+redis.call('ZCARD', KEYS[3])
+for i = 4, #KEYS do
+  if redis.call('GET', KEYS[i]) ~= ARGV[i * 3 - 7] then return {ARGV[1], 'other'} end
 end
-for i = 3, #KEYS do redis.call('PUBLISH', ARGV[3], ARGV[i * 3 - 5]) end
-for i = 3, #KEYS do
+for i = 4, #KEYS do redis.call('PUBLISH', ARGV[3], ARGV[i * 3 - 8]) end
+for i = 4, #KEYS do
   redis.call('DEL', KEYS[i])
-  redis.call('ZREM', KEYS[2], ARGV[i * 3 - 3])
+  redis.call('ZREM', KEYS[2], ARGV[i * 3 - 6])
+  redis.call('ZREM', KEYS[3], ARGV[i * 3 - 8])
+end
+return {ARGV[1], 'done'}
+";
+
+/// `KEYS`: sentinel, usage, and every record. `ARGV`: .., and the second and id of each of them.
+const USAGE: &str = "
+redis.call('ZCARD', KEYS[2])
+for i = 3, #KEYS do
+  if redis.call('EXISTS', KEYS[i]) == 1 then
+    redis.call('ZADD', KEYS[2], 'GT', ARGV[i * 2 - 2], ARGV[i * 2 - 1])
+  end
 end
 return {ARGV[1], 'done'}
 ";
@@ -57,8 +71,9 @@ return {ARGV[1], 'done'}
 static INSERT_SCRIPT: LazyLock<WriteScript> = LazyLock::new(|| WriteScript::new(INSERT));
 static REPLACE_SCRIPT: LazyLock<WriteScript> = LazyLock::new(|| WriteScript::new(REPLACE));
 static REMOVE_SCRIPT: LazyLock<WriteScript> = LazyLock::new(|| WriteScript::new(REMOVE));
+static USAGE_SCRIPT: LazyLock<WriteScript> = LazyLock::new(|| WriteScript::new(USAGE));
 
-/// A script that changes records, all of them or none.
+/// A script that changes records, or when they were used: all of them or none.
 pub(super) struct WriteScript {
     code: String,
     script: Script,
@@ -75,6 +90,10 @@ impl WriteScript {
 
     pub(super) fn remove() -> &'static Self {
         &REMOVE_SCRIPT
+    }
+
+    pub(super) fn usage() -> &'static Self {
+        &USAGE_SCRIPT
     }
 
     fn new(body: &str) -> Self {

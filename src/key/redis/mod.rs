@@ -7,6 +7,7 @@ mod link;
 mod names;
 mod seen;
 mod setup;
+mod usage;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -41,6 +42,7 @@ use crate::ConfigError;
 /// | `{namespace}:sentinel` | string | the version of this layout |
 /// | `{namespace}:record:<id>` | string | the text of [`KeyRecord::encode`] |
 /// | `{namespace}:owner:<owner>` | sorted set | the owner's ids, by time of creation and id |
+/// | `{namespace}:usage` | sorted set | the ids by the second of their last use, if a [`UsageTracker`](super::UsageTracker) writes it |
 /// | `{namespace}:changes` | channel | the id of every record that changes |
 ///
 /// No name has a secret or a digest in it: names are seen in `MONITOR`, `SLOWLOG` and `SCAN`. No key
@@ -80,8 +82,8 @@ use crate::ConfigError;
 /// # Security
 ///
 /// Whoever can write to the server can give anybody any key, unless digests are made with a
-/// [`Pepper`](super::Pepper). The commands needed are `ECHO`, `GET`, `SET`, `DEL`, `ZADD`, `ZREM`,
-/// `ZCARD`, `ZRANGE`, `ZMSCORE`, `PUBLISH`, `EVAL`, `EVALSHA`, and `WAIT` for
+/// [`Pepper`](super::Pepper). The commands needed are `ECHO`, `GET`, `SET`, `DEL`, `EXISTS`, `ZADD`,
+/// `ZREM`, `ZCARD`, `ZRANGE`, `ZMSCORE`, `PUBLISH`, `EVAL`, `EVALSHA`, and `WAIT` for
 /// [`with_wait`](Self::with_wait); on the keys and the channel above. `initialize` needs `SCAN`;
 /// `CONFIG GET` and `INFO` are used if they are allowed.
 ///
@@ -357,7 +359,9 @@ impl RedisKeyStore {
             if stored.iter().any(|(record, _)| record.owner() != owner) {
                 return Ok(Write::Conflict);
             }
-            let mut change = self.change(WriteScript::remove()).keys([self.names.index(owner)]);
+            let mut change = self
+                .change(WriteScript::remove())
+                .keys([self.names.index(owner), self.names.usage()]);
             for (record, text) in &stored {
                 change = change.keys([self.names.record(record.id())]).arguments([
                     record.id().to_string(),

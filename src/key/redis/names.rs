@@ -49,6 +49,10 @@ impl Names {
         format!("{{{}}}:owner:{owner}", self.0)
     }
 
+    pub(super) fn usage(&self) -> String {
+        format!("{{{}}}:usage", self.0)
+    }
+
     pub(super) fn changes(&self) -> String {
         format!("{{{}}}:changes", self.0)
     }
@@ -111,6 +115,7 @@ mod tests {
         assert_eq!(names.record(&id), "{a.b}:record:k:1");
         assert_eq!(names.index(&owner), "{a.b}:owner:{x} y");
         assert_eq!(names.sentinel(), "{a.b}:sentinel");
+        assert_eq!(names.usage(), "{a.b}:usage");
         assert_eq!(names.changes(), "{a.b}:changes");
     }
 

@@ -14,14 +14,16 @@ use super::{SqliteOpenError, SqliteOpenErrorKind, file, read};
 
 /// `twhk` in ASCII, in the header of the file.
 const APPLICATION_ID: i64 = 0x7477_686b;
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
-/// Every object of the schema: its name, and the statement that makes it and that SQLite keeps.
+/// Every object of the schema: the version that brought it, its name, and the statement that makes it
+/// and that SQLite keeps.
 ///
 /// `created_at` is what `sortable` computes. `version` is of any type because SQLite's integers have
 /// 63 bits.
-const SCHEMA: [(&str, &str); 2] = [
+const SCHEMA: [(i64, &str, &str); 4] = [
     (
+        1,
         "keys",
         "CREATE TABLE keys (
     id TEXT NOT NULL PRIMARY KEY,
@@ -40,7 +42,22 @@ const SCHEMA: [(&str, &str); 2] = [
     version ANY NOT NULL AS (json_extract(record, '$.version'))
 ) STRICT",
     ),
-    ("keys_by_owner", "CREATE INDEX keys_by_owner ON keys (owner, created_at, id)"),
+    (1, "keys_by_owner", "CREATE INDEX keys_by_owner ON keys (owner, created_at, id)"),
+    (
+        2,
+        "key_usage",
+        "CREATE TABLE key_usage (
+    id TEXT NOT NULL PRIMARY KEY,
+    last_used TEXT NOT NULL
+) STRICT, WITHOUT ROWID",
+    ),
+    (
+        2,
+        "keys_deleted",
+        "CREATE TRIGGER keys_deleted AFTER DELETE ON keys BEGIN
+    DELETE FROM key_usage WHERE id = old.id;
+END",
+    ),
 ];
 
 /// How long SQLite waits for a lock of another process or connection. Less than the deadline of a
@@ -103,14 +120,18 @@ async fn set_journal_mode(connection: &mut SqliteConnection) -> Result<(), Sqlit
     }
 }
 
-/// Creates the schema in an empty file, and checks that of any other.
+/// Creates the schema in an empty file, brings that of an earlier version up to date, and checks that
+/// of any other.
 async fn migrate(connection: &mut SqliteConnection) -> Result<(), SqliteOpenError> {
-    if is_empty(connection).await? {
+    if earlier_version(connection).await?.is_some() {
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         // Another process may have been faster.
-        if is_empty(&mut transaction).await? {
-            for (_, statement) in SCHEMA {
-                raw_sql(statement).execute(&mut *transaction).await?;
+        if let Some(version) = earlier_version(&mut transaction).await? {
+            check_objects(&mut transaction, version).await?;
+            for (since, _, statement) in SCHEMA {
+                if since > version {
+                    raw_sql(statement).execute(&mut *transaction).await?;
+                }
             }
             let ids = format!(
                 "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}"
@@ -122,10 +143,17 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), SqliteOpenErro
     check_schema(connection).await
 }
 
-async fn is_empty(connection: &mut SqliteConnection) -> Result<bool, SqliteOpenError> {
+/// The version of a file that is to be brought up to date, 0 if it is empty.
+async fn earlier_version(
+    connection: &mut SqliteConnection,
+) -> Result<Option<i64>, SqliteOpenError> {
     let objects: i64 =
         query_scalar("SELECT count(*) FROM sqlite_schema").fetch_one(&mut *connection).await?;
-    Ok(objects == 0 && ids(connection).await? == (0, 0))
+    Ok(match ids(connection).await? {
+        (0, 0) if objects == 0 => Some(0),
+        (APPLICATION_ID, version) if (1..SCHEMA_VERSION).contains(&version) => Some(version),
+        _ => None,
+    })
 }
 
 /// The ids of the application and of its schema.
@@ -143,13 +171,25 @@ async fn check_schema(connection: &mut SqliteConnection) -> Result<(), SqliteOpe
     if version > SCHEMA_VERSION {
         return Err(SqliteOpenError::new(SqliteOpenErrorKind::NewerSchema));
     }
-    let mut complete = version == SCHEMA_VERSION;
-    for (name, statement) in SCHEMA {
-        let found = query_scalar::<_, String>("SELECT sql FROM sqlite_schema WHERE name = ?1");
-        let found = found.bind(name).fetch_optional(&mut *connection).await?;
-        complete &= found.as_deref() == Some(statement);
+    if version < SCHEMA_VERSION {
+        return Err(SqliteOpenError::new(SqliteOpenErrorKind::Damaged));
     }
-    if complete { Ok(()) } else { Err(SqliteOpenError::new(SqliteOpenErrorKind::Damaged)) }
+    check_objects(connection, version).await
+}
+
+/// Whether everything is there that belongs to a version.
+async fn check_objects(
+    connection: &mut SqliteConnection,
+    version: i64,
+) -> Result<(), SqliteOpenError> {
+    for (_, name, statement) in SCHEMA.iter().filter(|(since, ..)| *since <= version) {
+        let found = query_scalar::<_, String>("SELECT sql FROM sqlite_schema WHERE name = ?1");
+        let found = found.bind(*name).fetch_optional(&mut *connection).await?;
+        if found.as_deref() != Some(*statement) {
+            return Err(SqliteOpenError::new(SqliteOpenErrorKind::Damaged));
+        }
+    }
+    Ok(())
 }
 
 /// Reads everything: the trees by SQLite, the records here.
@@ -176,5 +216,30 @@ pub(super) async fn check(connection: &mut SqliteConnection) -> Result<(), Sqlit
             Some(row) => last = row.try_get("rowid")?,
             None => return Ok(()),
         }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_connection_waits_for_the_disk() {
+        let name = format!("tower-webhook-sqlite-open-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        let (writer, readers) = open(&folder.join("keys.db")).await.unwrap();
+        for connections in [&writer, &readers, &writer] {
+            // The first one was made by `open`. The next one is made here, as after a failed call.
+            let mut lease = connections.take().await.unwrap();
+            for (pragma, expected) in
+                [("synchronous", 2), ("fullfsync", 1), ("checkpoint_fullfsync", 1)]
+            {
+                let set = format!("PRAGMA {pragma}");
+                let set = query_scalar::<_, i64>(sqlx::AssertSqlSafe(set));
+                assert_eq!(set.fetch_one(&mut *lease).await.unwrap(), expected, "{pragma}");
+            }
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

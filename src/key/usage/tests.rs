@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use async_trait::async_trait;
 use proptest::prelude::*;
 use tokio::time::advance;
 
