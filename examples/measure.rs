@@ -304,7 +304,7 @@ impl Drop for Server {
 async fn serve(app: Router) -> io::Result<Server> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
-    // A connection that cannot be told apart is slower, and answers the same.
+    // A connection that keeps Nagle's algorithm is slower, and answers the same.
     let listener = listener.tap_io(|connection| drop(connection.set_nodelay(true)));
     let task = tokio::spawn(async move { axum::serve(listener, app).await }).abort_handle();
     Ok(Server { address, task })
