@@ -1,0 +1,66 @@
+//! One endpoint behind axum, as `benches/servers/run` starts it: `open`, with a `token`, or with a token and
+//! a process to `spawn` for each call.
+//!
+//! It prints three lines: its address, a key that opens it, and a key of the same shape that does not.
+
+use std::env;
+use std::error::Error;
+use std::process::Stdio;
+
+use axum::Router;
+use axum::routing::{MethodRouter, get};
+use axum::serve::ListenerExt;
+use http::StatusCode;
+use tokio::net::TcpListener;
+use tokio::process::Command;
+use tower_webhook::auth::AuthLayer;
+use tower_webhook::credential::Placement;
+use tower_webhook::key::{KeyManager, MemoryKeyStore, NewKey, Owner};
+
+/// How many keys are in the store beside the one that is used.
+const KEYS: usize = 1000;
+
+/// What `webhook` answers as well: the output of the command.
+async fn spawn() -> Result<Vec<u8>, StatusCode> {
+    let output = Command::new("/bin/true").stdin(Stdio::null()).output().await;
+    output.map(|output| output.stdout).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// A manager over a store with keys in it, and the text of one of them.
+async fn issue(owner: &Owner, count: usize) -> Result<(KeyManager, String), Box<dyn Error>> {
+    let keys = KeyManager::new(MemoryKeyStore::new());
+    for _ in 0..count {
+        keys.generate(owner, NewKey::new("other")).await?;
+    }
+    let issued = keys.generate(owner, NewKey::new("used")).await?;
+    Ok((keys, issued.secret().expose_secret().to_owned()))
+}
+
+fn app(mode: &str, keys: &KeyManager) -> Result<Router, Box<dyn Error>> {
+    let fixed = || get(async || "hello");
+    let guarded = |endpoint: MethodRouter| -> Result<_, Box<dyn Error>> {
+        Ok(endpoint.route_layer(AuthLayer::token(keys, [Placement::header("x-api-key")?])?))
+    };
+    let endpoint = match mode {
+        "open" => fixed(),
+        "token" => guarded(fixed())?,
+        "spawn" => guarded(get(spawn))?,
+        _ => return Err("usage: endpoint open|token|spawn".into()),
+    };
+    Ok(Router::new().route("/", endpoint))
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let owner = Owner::new("alice")?;
+    let (keys, key) = issue(&owner, KEYS).await?;
+    let (_, unknown) = issue(&owner, 0).await?;
+    let app = app(&env::args().nth(1).unwrap_or_default(), &keys)?;
+
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("http://{}\n{key}\n{unknown}", listener.local_addr()?);
+    // A connection that keeps Nagle's algorithm is slower, and answers the same.
+    let listener = listener.tap_io(|connection| drop(connection.set_nodelay(true)));
+    axum::serve(listener, app).await?;
+    Ok(())
+}
