@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use http::Request;
 use sha2::{Digest, Sha256};
-use support::{floor, Inner, by_hand, call, keys, ours, request, static_bearer};
+use support::{Inner, by_hand, call, floor, keys, ours, request, static_bearer};
 use tower_webhook::credential::Placement;
 
 const BATCH: usize = 64;

@@ -73,14 +73,16 @@ impl Floor {
         let rest = signed.strip_prefix(b"whk_")?;
         let (id, secret) = rest.split_at(16);
         let secret = secret.strip_prefix(b"_")?;
-        let base62 = |part: &[u8]| part.iter().fold(true, |ok, byte| ok & byte.is_ascii_alphanumeric());
+        let base62 =
+            |part: &[u8]| part.iter().fold(true, |ok, byte| ok & byte.is_ascii_alphanumeric());
         if !(base62(id) & base62(secret)) {
             return None;
         }
         let mut sum = crc32::Crc32::new().update(signed).finish();
         let mut expected = [b'0'; 6];
         for character in expected.iter_mut().rev() {
-            const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+            const DIGITS: &[u8; 62] =
+                b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
             *character = DIGITS[(sum % 62) as usize];
             sum /= 62;
         }
@@ -93,7 +95,8 @@ impl Floor {
         let keys = self.keys.pin();
         let record = keys.get(id)?;
         let mut same = Choice::TRUE;
-        for (left, right) in digest.as_chunks::<8>().0.iter().zip(record.digest.as_chunks::<8>().0) {
+        for (left, right) in digest.as_chunks::<8>().0.iter().zip(record.digest.as_chunks::<8>().0)
+        {
             let (left, right) = (u64::from_ne_bytes(*left), u64::from_ne_bytes(*right));
             same = same.and(Choice::from_u64_eq(left, right));
         }

@@ -12,7 +12,8 @@ const PRE_AUTH_MAX_BYTES: usize = 16 * 1024;
 /// Without a placement in the body, the body is not polled before the verdict, and then read under the
 /// limits of the [`BufferLayer`]. With one, the body is read first, under a limit of its own
 /// ([`with_pre_auth_max_bytes`](Self::with_pre_auth_max_bytes)), because the one who sends it is not known
-/// yet.
+/// yet. That is only so where the policy asks for a credential and serves the method: a
+/// [resolver](super::Resolver) that answers at once is asked twice for this.
 ///
 /// The inner service is a service of `Request<ReplayBody<ReplayBody<B>>>`, which a service that is generic
 /// over its body type does not notice.
@@ -65,10 +66,11 @@ impl<S> Layer<S> for BufferedAuthLayer {
     type Service = Buffer<Auth<Buffer<S>>>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let needs_body = self.auth.gate().all_credentials().any(Credentials::need_body);
+        let gate = self.auth.clone().into_gate();
+        let some_need_body = gate.all_credentials().any(Credentials::need_body);
         let max_bytes = self.buffer.max_bytes().min(self.pre_auth_max_bytes);
         let before = self.buffer.clone().with_max_bytes(max_bytes).with_identity_coding_only();
-        let before = before.with_enabled(needs_body);
+        let before = before.with_filter(move |head| some_need_body && gate.needs_body_of(head));
         before.layer(self.auth.layer(self.buffer.layer(inner)))
     }
 }

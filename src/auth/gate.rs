@@ -144,6 +144,22 @@ impl Gate {
         credentials.is_some_and(Credentials::need_body)
     }
 
+    /// The same for a request whose policy is not known yet. One that is refused for its target or its method
+    /// needs none.
+    pub(super) fn needs_body_of(&self, parts: &mut Parts) -> bool {
+        if self.shows_head() {
+            self.mark_sensitive(&mut parts.headers);
+        }
+        let head = RequestHead::from(&*parts);
+        match self.resolve_ready(head) {
+            Some(Ok(policy)) => {
+                self.needs_body(&policy) && self.check_method_first(&policy, head).is_ok()
+            }
+            Some(Err(_)) => false,
+            None => true,
+        }
+    }
+
     /// The policy of a request; `None` if the resolver has to wait for it.
     pub(crate) fn resolve_ready(
         &self,

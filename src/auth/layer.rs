@@ -233,10 +233,6 @@ impl AuthLayer {
         self.gate
     }
 
-    pub(super) fn gate(&self) -> &Gate {
-        &self.gate
-    }
-
     fn fixed(policy: Policy) -> Self {
         Self::new(PolicySource::Fixed(policy))
     }

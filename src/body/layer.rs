@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
+use http::request::Parts;
 use tower_layer::Layer;
 
 use super::Buffer;
@@ -42,9 +43,11 @@ pub(super) struct Shared {
     pub(super) timer: Arc<dyn Timer>,
     pub(super) respond: Respond,
     pub(super) identity_coding_only: bool,
-    /// Off where a body may be needed later and is not needed now.
-    pub(super) enabled: bool,
+    /// Whose body is read. Others are passed on unread, in the same type.
+    pub(super) reads: Option<Arc<Filter>>,
 }
+
+type Filter = dyn Fn(&mut Parts) -> bool + Send + Sync;
 
 impl BufferLayer {
     /// A layer with a limit of 256 KiB and a deadline of 10 seconds.
@@ -54,7 +57,7 @@ impl BufferLayer {
             timer: Arc::new(SystemTimer::new()),
             respond: Respond::new(),
             identity_coding_only: false,
-            enabled: true,
+            reads: None,
         })
     }
 
@@ -74,9 +77,12 @@ impl BufferLayer {
         self.0.limits.max_bytes
     }
 
-    /// A layer that is not enabled passes bodies on unread, in the same type.
-    pub(crate) const fn with_enabled(mut self, enabled: bool) -> Self {
-        self.0.enabled = enabled;
+    /// Reads the bodies of these requests only, and passes others on unread, in the same type.
+    pub(crate) fn with_filter(
+        mut self,
+        reads: impl Fn(&mut Parts) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.0.reads = Some(Arc::new(reads));
         self
     }
 

@@ -66,11 +66,11 @@ where
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture<S, B> {
         let shared = Arc::clone(&self.shared);
-        if !shared.enabled {
-            let request = request.map(ReplayBody::passthrough);
+        let (mut parts, body) = request.into_parts();
+        if shared.reads.as_ref().is_some_and(|reads| !reads(&mut parts)) {
+            let request = Request::from_parts(parts, ReplayBody::passthrough(body));
             return ResponseFuture::pass(request, self.inner.clone(), shared);
         }
-        let (parts, body) = request.into_parts();
         if shared.identity_coding_only && !is_identity_coded(&parts.headers) {
             let rejection = Rejection::new(RejectionKind::UnsupportedContentCoding);
             let mut rejection = rejection.in_answer_to(&parts.method);

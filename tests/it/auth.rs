@@ -300,6 +300,37 @@ async fn a_credential_in_the_target_is_taken_out_of_it() {
 }
 
 #[tokio::test]
+async fn a_body_is_read_beforehand_only_where_a_credential_may_be_in_it() {
+    let keys = Keys::new().await;
+    let resolve = |head: RequestHead<'_>| match head.uri().path() {
+        "/open" => Some(Policy::public().with_methods([Method::POST])),
+        "/token" => Some(Policy::token().with_methods([Method::POST])),
+        _ => None,
+    };
+    let layer = AuthLayer::per_request(resolve)
+        .with_keys(&keys.manager, [Placement::body("key").unwrap()])
+        .unwrap()
+        .with_buffer(BufferLayer::new())
+        .with_pre_auth_max_bytes(10);
+    let inner = Recorder::default();
+    let cases = [
+        ("POST", "/open", StatusCode::OK),
+        ("POST", "/token", StatusCode::PAYLOAD_TOO_LARGE),
+        ("PUT", "/token", StatusCode::METHOD_NOT_ALLOWED),
+        ("PUT", "/open", StatusCode::METHOD_NOT_ALLOWED),
+        ("POST", "/nowhere", StatusCode::NOT_FOUND),
+    ];
+    for (method, target, expected) in cases {
+        let body = Body::from("more than ten bytes");
+        let request = Request::builder().method(method).uri(target).body(body).unwrap();
+        let response = layer.layer(inner.clone()).oneshot(request).await.unwrap();
+        assert_eq!(response.status(), expected, "{method} {target}");
+    }
+    let [request] = <[_; 1]>::try_from(inner.take()).unwrap();
+    assert_eq!(request.body(), "more than ten bytes");
+}
+
+#[tokio::test]
 async fn a_credential_in_the_body_is_taken_out_of_it() {
     let keys = Keys::new().await;
     let layer = AuthLayer::token(&keys.manager, [Placement::body("key").unwrap()])
