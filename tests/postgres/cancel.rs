@@ -1,5 +1,7 @@
 //! Callers that go away in the middle of a call.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tower_webhook::key::{KeyStore, PostgresKeyStore, Write};
@@ -113,20 +115,28 @@ fn a_runtime_that_ends_during_calls_leaves_whole_changes() {
     let server = shared();
     let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let schema = new_schema();
+    let made = Arc::new(AtomicUsize::new(0));
     for round in 0..8 {
         let ending = runtime();
         let (url, schema) = (server.url(), schema.clone());
         let store = ending.block_on(store_in(&url, &schema));
         let changes = store.clone();
+        let counter = Arc::clone(&made);
         ending.spawn(async move {
             for number in 0.. {
                 let key = format!("k{round}.{number}");
                 insert(&changes, &record(&key, "ann", 0)).await;
+                counter.fetch_add(1, Ordering::Relaxed);
                 let new = record(&key, "ann", 0).with_version(2);
                 assert_eq!(changes.replace(new, 1).await.unwrap(), Write::Done);
             }
         });
-        std::thread::sleep(Duration::from_millis(30 + round * 7));
+        let started = std::time::Instant::now();
+        while made.load(Ordering::Relaxed) < 2 * (round + 1) {
+            assert!(started.elapsed() < Duration::from_secs(60), "no change is made");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_millis(round as u64));
         drop(ending);
         let call = futures_util::FutureExt::now_or_never(store.find(&id("k0.0")));
         assert!(call.unwrap().is_err(), "there is no runtime");
@@ -134,7 +144,7 @@ fn a_runtime_that_ends_during_calls_leaves_whole_changes() {
     runtime().block_on(async {
         let store = store_in(&server.url(), &schema).await;
         let listed = store.list(&owner("ann"), None, 100_000).await.unwrap();
-        assert!(listed.len() > 8);
+        assert!(listed.len() >= made.load(Ordering::Relaxed));
         assert!(listed.iter().all(|record| (1..=2).contains(&record.version())));
     });
 }
