@@ -266,7 +266,7 @@ async fn a_request_that_is_dropped_midway_never_reaches_the_service_inside() {
 
 #[tokio::test]
 async fn a_layer_that_is_not_enabled_passes_the_body_on_unread() {
-    let layer = layer().with_identity_coding_only().with_enabled(false);
+    let layer = layer().with_identity_coding_only().with_filter(|_| false);
     let (mut service, mut handle) = mock(&layer);
     handle.allow(0);
     let mut sent = too_large();

@@ -29,15 +29,12 @@ impl Crc32 {
                 ^ at(t1, *g)
                 ^ at(t0, *h);
         }
-        let (words, rest) = rest.as_chunks::<4>();
-        for word in words {
-            let [low0, low1, low2, low3] = (state ^ u32::from_le_bytes(*word)).to_le_bytes();
-            state = at(t3, low0) ^ at(t2, low1) ^ at(t1, low2) ^ at(t0, low3);
-        }
-        for byte in rest {
-            let [low, ..] = state.to_le_bytes();
-            state = at(t0, low ^ byte) ^ (state >> 8);
-        }
+        // The rest at once as well: look-ups that do not wait for each other.
+        let tables = TABLES.iter().take(rest.len()).rev();
+        let mixed = state.to_le_bytes().into_iter().chain([0; 4]);
+        let kept = state.checked_shr(8 * rest.len() as u32).unwrap_or(0);
+        let looked_up = rest.iter().zip(mixed).zip(tables);
+        let state = looked_up.fold(kept, |sum, ((byte, low), table)| sum ^ at(table, byte ^ low));
         Self(state)
     }
 
