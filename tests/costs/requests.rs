@@ -1,0 +1,132 @@
+//! Requests that are accepted or refused by their head.
+
+use async_trait::async_trait;
+use tower::Layer;
+use tower_webhook::auth::AuthLayer;
+use tower_webhook::key::{
+    KeyId, KeyManager, KeyRecord, KeyStore, KeyVerifier, MemoryKeyStore, Owner, PageCursor,
+    StoreError, Write,
+};
+
+use crate::support::Inner;
+use crate::support::{Pending, bare_request, cost, guarded, keys, layer, request};
+
+#[test]
+fn an_accepted_request_allocates_for_its_identity_alone() {
+    let (manager, text) = keys(MemoryKeyStore::new());
+
+    let count = cost(&mut guarded(&manager), || request(Some(&text)), 200).count_total;
+
+    assert_eq!(count, 1);
+}
+
+#[test]
+fn the_map_of_extensions_is_made_where_there_was_none() {
+    let (manager, text) = keys(MemoryKeyStore::new());
+
+    let count = cost(&mut guarded(&manager), || bare_request(Some(&text)), 200).count_total;
+
+    assert_eq!(count, 3);
+}
+
+#[test]
+fn a_public_route_allocates_nothing() {
+    let mut service = AuthLayer::public().layer(Inner);
+
+    assert_eq!(cost(&mut service, || request(Some("k")), 200).count_total, 0);
+}
+
+/// What a refusal allocates for a missing, a junk, an unknown and a wrong key.
+fn refusals(auth: impl Fn(&KeyManager) -> AuthLayer) -> [u64; 4] {
+    let (manager, text) = keys(MemoryKeyStore::new());
+    let (_, unknown) = keys(MemoryKeyStore::new());
+    let junk = format!("{}000000", &text[..text.len() - 6]);
+    let wrong = wrong_secret(&text);
+    [None, Some(&junk), Some(&unknown), Some(&wrong)].map(|key| {
+        let mut service = auth(&manager).layer(Inner);
+        cost(&mut service, || request(key.map(String::as_str)), 401).count_total
+    })
+}
+
+/// Another key under the same id.
+fn wrong_secret(text: &str) -> String {
+    let id = KeyId::new(text.split('_').nth(1).unwrap()).unwrap();
+    let manager = KeyManager::new(MemoryKeyStore::new());
+    let new = tower_webhook::key::NewKey::new("test").with_id(id);
+    let issued = crate::support::wait(manager.generate(&Owner::new("bob").unwrap(), new)).unwrap();
+    issued.secret().expose_secret().to_owned()
+}
+
+#[test]
+fn a_refusal_copies_the_headers_that_were_made_beforehand() {
+    assert_eq!(refusals(layer), [2, 2, 2, 2]);
+}
+
+#[test]
+fn a_refusal_with_a_body_of_the_app() {
+    let empty = |manager: &KeyManager| {
+        layer(manager).with_rejection_response(|_| http::Response::default())
+    };
+
+    assert_eq!(refusals(empty), [2, 2, 2, 2]);
+}
+
+#[test]
+fn an_answer_that_has_to_be_waited_for() {
+    let (manager, text) = keys(Pending::default());
+
+    let info = cost(&mut guarded(&manager), || request(Some(&text)), 200);
+
+    assert_eq!(info.count_total, 0);
+    assert!(info.bytes_total <= 1, "{}", info.bytes_total);
+}
+
+#[test]
+fn a_malformed_key_never_reaches_the_store() {
+    let (manager, text) = keys(MemoryKeyStore::new());
+    drop(manager);
+    let auth = AuthLayer::token(
+        KeyVerifier::new(Forbidden),
+        [tower_webhook::credential::Placement::header("x-api-key").unwrap()],
+    );
+    let mut service = auth.unwrap().layer(Inner);
+    let cut = text[..text.len() - 1].to_owned();
+    let long = text.repeat(100);
+    let other_check = format!("{}000000", &text[..text.len() - 6]);
+    for junk in ["x", "whk_", &cut, &long, &other_check, "\u{7f}"] {
+        if http::HeaderValue::from_str(junk).is_ok() {
+            cost(&mut service, || request(Some(junk)), 401);
+        }
+    }
+}
+
+/// A store that must not be asked.
+struct Forbidden;
+
+#[async_trait]
+impl KeyStore for Forbidden {
+    async fn find(&self, _: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        panic!("the store was asked")
+    }
+
+    async fn insert(&self, _: KeyRecord) -> Result<Write, StoreError> {
+        panic!("the store was asked")
+    }
+
+    async fn replace(&self, _: KeyRecord, _: u64) -> Result<Write, StoreError> {
+        panic!("the store was asked")
+    }
+
+    async fn remove(&self, _: &Owner, _: &[KeyId]) -> Result<Write, StoreError> {
+        panic!("the store was asked")
+    }
+
+    async fn list(
+        &self,
+        _: &Owner,
+        _: Option<&PageCursor>,
+        _: usize,
+    ) -> Result<Vec<KeyRecord>, StoreError> {
+        panic!("the store was asked")
+    }
+}
