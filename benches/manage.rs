@@ -61,7 +61,9 @@ mod the_manager {
     fn update(bencher: Bencher<'_, '_>) {
         let (manager, owner) = (manager(), owner(0));
         let (id, update) = (new(&manager), KeyUpdate::new().with_name("other"));
-        bencher.bench_local(|| wait(manager.update(&owner, &id, &update)).expect("a key"));
+        bencher
+            .with_inputs(|| update.clone())
+            .bench_local_values(|update| wait(manager.update(&owner, &id, update)).expect("a key"));
     }
 
     #[divan::bench]

@@ -15,8 +15,8 @@ use tower::{Layer, Service};
 use tower_webhook::auth::{Auth, AuthLayer};
 use tower_webhook::credential::Placement;
 use tower_webhook::key::{
-    KeyId, KeyManager, KeyRecord, KeyStore, MemoryKeyStore, NewKey, Owner, PageCursor, StoreError,
-    UsageSink, Write,
+    KeyId, KeyManager, KeyRecord, KeyStore, KeyVerifier, MemoryKeyStore, NewKey, Owner, PageCursor,
+    StoreError, UsageSink, Write,
 };
 
 pub(crate) type Body = Full<Bytes>;
@@ -25,6 +25,13 @@ pub(crate) type Body = Full<Bytes>;
 pub(crate) fn allocating(mut call: impl FnMut()) -> usize {
     (0..1000).for_each(|_| call());
     (0..1000).filter(|_| allocation_counter::measure(&mut call).count_total > 0).count()
+}
+
+/// Every count is at most what it may be.
+#[track_caller]
+pub(crate) fn no_more_than<const N: usize>(limits: [u64; N], counts: [u64; N]) {
+    let within = counts.iter().zip(limits).all(|(count, limit)| *count <= limit);
+    assert!(within, "{counts:?} and not {limits:?}");
 }
 
 /// Answers at once and allocates nothing.
@@ -71,8 +78,8 @@ pub(crate) fn guarded(manager: &KeyManager) -> Auth<Inner> {
     layer(manager).layer(Inner)
 }
 
-pub(crate) fn layer(manager: &KeyManager) -> AuthLayer {
-    AuthLayer::token(manager, [Placement::header("x-api-key").unwrap()]).unwrap()
+pub(crate) fn layer(keys: impl Into<KeyVerifier>) -> AuthLayer {
+    AuthLayer::token(keys, [Placement::header("x-api-key").unwrap()]).unwrap()
 }
 
 /// A request as a server makes it, which has put something into the extensions already.
