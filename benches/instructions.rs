@@ -1,10 +1,11 @@
 //! A loop for each case, whose instructions `.ci/instructions` counts.
 //!
 //! ```text
+//! cargo bench --bench instructions -- list
 //! cargo bench --bench instructions -- CASE TIMES
 //! ```
 //!
-//! Without arguments it prints the names of the cases. Everything is made before the loop, so that nothing but
+//! Everything is made before the loop, so that nothing but
 //! the calls and their responses is in it.
 
 #![allow(clippy::expect_used, clippy::indexing_slicing)]
@@ -78,7 +79,8 @@ fn main() {
             let (_, run) = case.expect("the first argument is the name of a case");
             run(times);
         }
-        _ => CASES.iter().for_each(|(name, _)| println!("{name}")),
+        [list] if list == "list" => CASES.iter().for_each(|(name, _)| println!("{name}")),
+        _ => println!("instructions are counted by .ci/instructions"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What auth costs with another allocator: middleware that allocates more gains more from a faster one.
 //!
 //! ```text
-//! cargo bench --bench ratios_mimalloc -- --check
+//! cargo bench -p tower-webhook-benches --features mimalloc --bench ratios_mimalloc
 //! ```
 
 #![allow(clippy::expect_used, clippy::indexing_slicing)]

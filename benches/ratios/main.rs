@@ -9,7 +9,7 @@
 //! How a ratio is taken is in [`support::measure`]. With `--check` a goal that is missed, or a machine that is
 //! too busy, is a failure. A text measures only the tables with that text in their title.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing)]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod body;
 mod envelope;

@@ -60,7 +60,6 @@ pub fn by_hand(
 }
 
 /// The same in front of a route.
-#[must_use]
 pub fn by_hand_router(keys: &[String]) -> Router {
     router().route_layer(from_fn_with_state(hand_state(keys), from_fn::require_key))
 }
@@ -75,14 +74,12 @@ pub fn static_bearer(
 }
 
 /// The same in front of a route.
-#[must_use]
 #[allow(deprecated)]
 pub fn static_bearer_router(token: &str) -> Router {
     router().route_layer(tower_http::validate_request::ValidateRequestHeaderLayer::bearer(token))
 }
 
 /// A router with one route, whose handler answers at once.
-#[must_use]
 pub fn router() -> Router {
     Router::new().route("/", post(async || {}))
 }

@@ -37,9 +37,9 @@ pub(super) fn draw(table: &Table, names: &[&str]) -> String {
         let class = if name.starts_with(OURS) { "ours" } else { "other" };
         let _ = writeln!(
             svg,
-            "<text x=\"{}\" y=\"{middle}\" text-anchor=\"end\">{}</text>\n\
-             <rect x=\"{LABELS}\" y=\"{top}\" width=\"{length:.1}\" height=\"{}\" class=\"{class}\"/>\n\
-             <text x=\"{:.1}\" y=\"{middle}\">{median:.0}</text>",
+            "<text x=\"{}\" y=\"{middle:.1}\" text-anchor=\"end\">{}</text>\n\
+             <rect x=\"{LABELS}\" y=\"{top:.1}\" width=\"{length:.1}\" height=\"{}\" class=\"{class}\"/>\n\
+             <text x=\"{:.1}\" y=\"{middle:.1}\">{median:.0}</text>",
             LABELS - 8.0,
             escaped(name),
             ROW - 8.0,

@@ -37,7 +37,7 @@ impl Options {
 
     fn parse(keys: usize) -> Result<Self, lexopt::Error> {
         let mut options = Self {
-            is_test: false,
+            is_test: true,
             is_check: false,
             rounds: 60,
             keys,
@@ -48,9 +48,8 @@ impl Options {
         let mut arguments = lexopt::Parser::from_env();
         while let Some(argument) = arguments.next()? {
             match argument {
-                // `cargo bench` adds the first, `cargo test --benches` the second.
-                Long("bench") => {}
-                Long("test") => options.is_test = true,
+                // `cargo bench` adds this, and `cargo test --benches` does not.
+                Long("bench") => options.is_test = false,
                 Long("check") => options.is_check = true,
                 Long("rounds") => options.rounds = arguments.value()?.parse()?,
                 Long("keys") => options.keys = arguments.value()?.parse()?,

@@ -69,8 +69,8 @@ impl Table {
     /// Whether the first case differs from itself by so much that nothing can be said.
     #[must_use]
     pub fn is_noisy(&self) -> bool {
-        // Also where the noise is not a number.
-        !(self.noise() <= MOST_NOISE)
+        let noise = self.noise();
+        noise.is_nan() || noise > MOST_NOISE
     }
 
     /// Prints one row per case.
