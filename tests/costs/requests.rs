@@ -1,8 +1,10 @@
 //! Requests that are accepted or refused by their head.
 
 use async_trait::async_trait;
+use http::HeaderName;
 use tower::Layer;
 use tower_webhook::auth::AuthLayer;
+use tower_webhook::credential::Placement;
 use tower_webhook::key::{
     KeyId, KeyManager, KeyRecord, KeyStore, KeyVerifier, MemoryKeyStore, NewKey, Owner, PageCursor,
     StoreError, Write,
@@ -28,6 +30,33 @@ fn the_map_of_extensions_is_made_where_there_was_none() {
     let count = cost(&mut guarded(&manager), || bare_request(Some(&text)), 200).count_total;
 
     assert!(count <= 3, "{count}");
+}
+
+/// Where a key is taken out of a cookie or of the target, those are made anew.
+#[test]
+fn other_placements_allocate_no_more_than_before() {
+    let (manager, text) = keys(MemoryKeyStore::new());
+    let count = |placement: Placement, target: &str, header: Option<(&str, &str)>| {
+        let mut service = AuthLayer::token(&manager, [placement]).unwrap().layer(Inner);
+        let make = || {
+            let mut request = request(None);
+            *request.uri_mut() = target.replace("KEY", &text).parse().unwrap();
+            if let Some((name, value)) = header {
+                let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+                request.headers_mut().insert(name, value.replace("KEY", &text).parse().unwrap());
+            }
+            request
+        };
+        cost(&mut service, make, 200).count_total
+    };
+    let counts = [
+        count(Placement::bearer(), "/", Some(("authorization", "Bearer KEY"))),
+        count(Placement::cookie("key").unwrap(), "/", Some(("cookie", "theme=dark; key=KEY"))),
+        count(Placement::query("key").unwrap(), "/?a=1&b=2&key=KEY", None),
+        count(Placement::path("/hook/{id}/{key}").unwrap(), "/hook/7/KEY", None),
+    ];
+
+    no_more_than([1, 6, 8, 7], counts);
 }
 
 #[test]
