@@ -1,6 +1,7 @@
 //! Credentials in the head of a request, with a hundred keys that are all in use.
 
 use std::hint::black_box;
+use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -47,6 +48,7 @@ pub(crate) fn placements(report: &mut Report, by_hand_limit: f64) {
     let hand = hand_keys(100);
     let table = Table::new(title, || Case::service("inner service", Inner, x_api_keys()))
         .with(digest())
+        .with(Case::function("one reading of the clock", 64, SystemTime::now))
         .with(Case::service("tower-http static bearer", static_bearer("k"), |_| {
             request("/", Some(("authorization", "Bearer k")))
         }))
