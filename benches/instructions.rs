@@ -30,7 +30,8 @@ use tower_webhook::envelope::{EnvelopeBuilder, EnvelopeInput};
 /// Makes what a case needs for so many calls, and makes the calls.
 type Run = fn(usize);
 
-const CASES: [(&str, Run); 7] = [
+const CASES: [(&str, Run); 8] = [
+    ("inner-service", |times| answer(times, Inner, || request("/", None))),
     ("header-accepted", |times| {
         let (manager, texts) = keys(1);
         answer(times, ours(&manager, x_api_key()), || header(&texts[0]));
