@@ -2,6 +2,7 @@
 //! function. What this costs, no general layer can go below.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::future::{Ready, ready};
 use std::hint::black_box;
 use std::sync::Arc;
@@ -15,18 +16,21 @@ use sha2::{Digest, Sha256};
 use smol_str::SmolStr;
 use tower::Service;
 
-use super::Inner;
+use crate::requests::Inner;
 
 #[path = "../../src/key/crc32.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod crc32;
 
 /// Who is calling, as the inner service finds it in the extensions.
-#[derive(Clone)]
-pub(crate) struct Caller {
-    pub(crate) owner: SmolStr,
-    pub(crate) id: SmolStr,
-    pub(crate) scopes: Option<Arc<[SmolStr]>>,
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Whose key it is.
+    pub owner: SmolStr,
+    /// Which key it is.
+    pub id: SmolStr,
+    /// What it may do.
+    pub scopes: Option<Arc<[SmolStr]>>,
 }
 
 struct Record {
@@ -39,14 +43,16 @@ struct Record {
 
 /// The service of the bench, with its check in front.
 #[derive(Clone)]
-pub(crate) struct Floor {
+pub struct Floor {
     inner: Inner,
     name: HeaderName,
     keys: Arc<papaya::HashMap<[u8; 16], Record>>,
 }
 
 impl Floor {
-    pub(crate) fn new(texts: &[String]) -> Self {
+    /// A service that lets these keys in.
+    #[must_use]
+    pub fn new(texts: &[String]) -> Self {
         let keys = papaya::HashMap::new();
         for text in texts {
             let (id, secret) = (&text.as_bytes()[4..20], &text.as_bytes()[21..59]);
@@ -106,6 +112,12 @@ impl Floor {
             id: SmolStr::new(std::str::from_utf8(id).unwrap_or_default()),
             scopes: record.scopes.clone(),
         })
+    }
+}
+
+impl fmt::Debug for Floor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Floor").finish_non_exhaustive()
     }
 }
 

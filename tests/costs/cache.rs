@@ -1,21 +1,13 @@
-//! What must not allocate does not. In a binary of its own, because the counting allocator is global.
-
-#![allow(clippy::unwrap_used)]
+//! A key that is in the cache.
 
 use std::time::Duration;
 
-use async_trait::async_trait;
-use time::OffsetDateTime;
 use tower_webhook::key::{
-    CachedKeyStore, KeyId, KeyManager, KeyRecord, KeyStore, MemoryKeyStore, NewKey, Owner,
-    StoreError, UsageSink, UsageTracker,
+    Attempt, CachedKeyStore, KeyId, KeyManager, KeyRecord, KeyStore, MemoryKeyStore, NewKey, Owner,
+    UsageTracker,
 };
 
-/// How many of 1000 calls allocate. The first ones may.
-fn allocating(mut call: impl FnMut()) -> usize {
-    (0..1000).for_each(|_| call());
-    (0..1000).filter(|_| allocation_counter::measure(&mut call).count_total > 0).count()
-}
+use crate::support::{Nowhere, allocating};
 
 /// The map of the cache has its queues to look after, after 64 reads or more. An allocation of our own
 /// would be one in every call.
@@ -57,34 +49,10 @@ fn guarantee_13_a_verification_from_the_cache_allocates_nothing_of_its_own() {
     let allocating = runtime.block_on(async {
         allocating(|| {
             let attempt = verifier.begin(secret.as_bytes());
-            assert!(matches!(attempt, tower_webhook::key::Attempt::Ready(Ok(_))));
+            assert!(matches!(attempt, Attempt::Ready(Ok(_))));
         })
     });
 
     assert!(allocating <= HOUSEKEEPING, "{allocating}");
     assert!(usage.last_used(&id).is_some());
-}
-
-#[test]
-fn to_record_a_use_of_a_known_key_allocates_nothing() {
-    let usage = UsageTracker::new(Nowhere);
-    let id = KeyId::new("an-id-that-is-longer-than-what-is-kept-in-place").unwrap();
-    let mut now = OffsetDateTime::UNIX_EPOCH;
-
-    let allocating = allocating(|| {
-        now += time::Duration::SECOND;
-        usage.record(&id, now);
-    });
-
-    assert_eq!(allocating, 0);
-    assert_eq!(usage.last_used(&id), Some(now));
-}
-
-struct Nowhere;
-
-#[async_trait]
-impl UsageSink for Nowhere {
-    async fn write(&self, _: Vec<(KeyId, OffsetDateTime)>) -> Result<(), StoreError> {
-        Ok(())
-    }
 }

@@ -1,0 +1,177 @@
+//! Credentials in the head of a request, with a hundred keys that are all in use.
+
+use std::hint::black_box;
+use std::time::SystemTime;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
+use support::floor::Floor;
+use support::guards::{
+    by_hand, by_hand_router, hand_keys, layer, ours, router, static_bearer, static_bearer_router,
+    x_api_key,
+};
+use support::keys::{junk, keys, unknown, wrong_secrets};
+use support::measure::{Case, Cost, Goal, Report, Table};
+use support::requests::{Inner, each, header, request, target};
+use tower::Layer;
+use tower_webhook::auth::AuthLayer;
+use tower_webhook::credential::Placement;
+
+/// The rows of the chart.
+pub(crate) const CHART: [&str; 9] = [
+    "inner service",
+    "tower-http static bearer",
+    "by hand, one function",
+    "ours: header",
+    "ours: bearer",
+    "ours: cookie",
+    "ours: query",
+    "ours: path",
+    "axum from_fn by hand",
+];
+
+/// Every placement, against what others do. `by_hand_limit` is the goal for the one that is written with
+/// `from_fn`, which depends on the allocator.
+pub(crate) fn placements(report: &mut Report, by_hand_limit: f64) {
+    let title = "placements";
+    if !report.options().wants(title) {
+        return;
+    }
+    let (manager, texts) = keys(100);
+    let guarded = |placement: Placement| ours(&manager, placement);
+    let cookie = Placement::cookie("key").expect("a name");
+    let query = Placement::query("key").expect("a name");
+    let path = Placement::path("/hook/{id}/{key}").expect("a template");
+    let basic = |text: &str| format!("Basic {}", STANDARD.encode(format!("app:{text}")));
+    let x_api_keys = || header("x-api-key", texts.clone());
+    let hand = hand_keys(100);
+    let table = Table::new(title, || Case::service("inner service", Inner, x_api_keys()))
+        .with(digest())
+        .with(Case::function("one reading of the clock", 64, SystemTime::now))
+        .with(Case::service("tower-http static bearer", static_bearer("k"), |_| {
+            request("/", Some(("authorization", "Bearer k")))
+        }))
+        .with(Case::service(
+            "axum from_fn by hand",
+            by_hand(&hand),
+            header("authorization", bearer(&hand)),
+        ))
+        .with(Case::service("by hand, one function", Floor::new(&texts), x_api_keys()))
+        .with(Case::service("ours: header", guarded(x_api_key()), x_api_keys()))
+        .with(Case::service(
+            "ours: bearer",
+            guarded(Placement::bearer()),
+            header("authorization", bearer(&texts)),
+        ))
+        .with(Case::service(
+            "ours: basic",
+            guarded(Placement::basic()),
+            header("authorization", each(&texts, basic)),
+        ))
+        .with(Case::service(
+            "ours: cookie",
+            guarded(cookie),
+            header("cookie", each(&texts, |text| format!("theme=dark; key={text}"))),
+        ))
+        .with(Case::service(
+            "ours: query",
+            guarded(query),
+            target(each(&texts, |text| format!("/?a=1&b=2&key={text}"))),
+        ))
+        .with(Case::service(
+            "ours: path",
+            guarded(path),
+            target(each(&texts, |text| format!("/hook/7/{text}"))),
+        ));
+    report.table(
+        table,
+        &[
+            Goal::new(
+                "P1 added by a header key, in SHA-256 of a key",
+                Cost::Added("ours: header"),
+                2.5,
+                Cost::Whole("one SHA-256 of a key"),
+            ),
+            Goal::new(
+                "P2 whole call, against the static bearer",
+                Cost::Whole("ours: header"),
+                1.6,
+                Cost::Whole("tower-http static bearer"),
+            ),
+            Goal::new(
+                "P3 added, against from_fn by hand",
+                Cost::Added("ours: header"),
+                by_hand_limit,
+                Cost::Added("axum from_fn by hand"),
+            ),
+        ],
+    );
+}
+
+/// What is refused, and what needs no key.
+pub(crate) fn refusals(report: &mut Report) {
+    let title = "refusals and public routes";
+    if !report.options().wants(title) {
+        return;
+    }
+    let (manager, texts) = keys(100);
+    let with = |texts: &[String]| header("x-api-key", texts.to_vec());
+    let guarded = || ours(&manager, x_api_key());
+    let table = Table::new(title, || Case::service("inner service", Inner, with(&texts)))
+        .with(Case::service("ours: accepted", guarded(), with(&texts)))
+        .with(Case::service("ours: public", AuthLayer::public().layer(Inner), with(&texts)))
+        .with(Case::service("ours: missing", guarded(), |_| request("/", None)))
+        .with(Case::service("ours: junk", guarded(), with(&junk(&texts))))
+        .with(Case::service("ours: unknown", guarded(), with(&unknown())))
+        .with(Case::service("ours: wrong secret", guarded(), with(&wrong_secrets(&texts))));
+    report.table(
+        table,
+        &[Goal::new(
+            "   added by junk, against an accepted request",
+            Cost::Added("ours: junk"),
+            0.5,
+            Cost::Added("ours: accepted"),
+        )],
+    );
+}
+
+/// The same in front of a route of axum's.
+pub(crate) fn routes(report: &mut Report) {
+    let title = "in an axum Router";
+    if !report.options().wants(title) {
+        return;
+    }
+    let (manager, texts) = keys(100);
+    let hand = hand_keys(100);
+    let guarded = router().route_layer(layer(&manager, x_api_key()));
+    let x_api_keys = || header("x-api-key", texts.clone());
+    let table = Table::new(title, || Case::service("route alone", router(), x_api_keys()))
+        .with(Case::service("tower-http static bearer", static_bearer_router("k"), |_| {
+            request("/", Some(("authorization", "Bearer k")))
+        }))
+        .with(Case::service(
+            "axum from_fn by hand",
+            by_hand_router(&hand),
+            header("authorization", bearer(&hand)),
+        ))
+        .with(Case::service("ours: header", guarded, x_api_keys()));
+    report.table(
+        table,
+        &[Goal::new(
+            "P2 whole call, against the static bearer",
+            Cost::Whole("ours: header"),
+            1.15,
+            Cost::Whole("tower-http static bearer"),
+        )],
+    );
+}
+
+fn digest() -> Case {
+    let text = "1".repeat(55);
+    Case::function("one SHA-256 of a key", 64, move || Sha256::digest(black_box(text.as_bytes())))
+}
+
+fn bearer(texts: &[String]) -> Vec<String> {
+    each(texts, |text| format!("Bearer {text}"))
+}

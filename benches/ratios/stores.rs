@@ -1,0 +1,64 @@
+//! The kinds of store in memory.
+
+use support::floor::Floor;
+use support::guards::{ours, x_api_key};
+use support::keys::{Pending, fill, keys};
+use support::measure::{Case, Cost, Goal, Report, Table};
+use support::requests::{Inner, header};
+use tower_webhook::key::{KeyManager, KeyStore};
+
+pub(crate) fn stores(report: &mut Report) {
+    let title = "stores";
+    if !report.options().wants(title) {
+        return;
+    }
+    let (manager, texts) = keys(100);
+    #[cfg_attr(not(feature = "cache"), allow(unused_mut))]
+    let mut table = Table::new(title, || {
+        Case::service("inner service", Inner, header("x-api-key", texts.clone()))
+    })
+    .with(Case::service(
+        "by hand, one function",
+        Floor::new(&texts),
+        header("x-api-key", texts.clone()),
+    ))
+    .with(case("in memory", &manager, texts))
+    .with(filled("pending", Pending::default()));
+    #[cfg_attr(not(feature = "cache"), allow(unused_mut))]
+    let mut goals = vec![
+        Goal::new(
+            "P4 added, answer at once, against one function",
+            Cost::Added("in memory"),
+            1.2,
+            Cost::Added("by hand, one function"),
+        ),
+        Goal::new(
+            "P4 added, answer later, against one function",
+            Cost::Added("pending"),
+            1.8,
+            Cost::Added("by hand, one function"),
+        ),
+    ];
+    #[cfg(feature = "cache")]
+    {
+        use tower_webhook::key::{CachedKeyStore, MemoryKeyStore};
+        table = table.with(filled("cached", CachedKeyStore::new(MemoryKeyStore::new())));
+        goals.push(Goal::new(
+            "P4 added, hit of the cache, against in memory",
+            Cost::Added("cached"),
+            1.3,
+            Cost::Added("in memory"),
+        ));
+    }
+    report.table(table, &goals);
+}
+
+fn filled(name: &'static str, store: impl KeyStore) -> Case {
+    let mut texts = Vec::new();
+    let manager = fill(store, 100, |text| texts.push(text.to_owned()));
+    case(name, &manager, texts)
+}
+
+fn case(name: &'static str, manager: &KeyManager, texts: Vec<String>) -> Case {
+    Case::service(name, ours(manager, x_api_key()), header("x-api-key", texts))
+}

@@ -1,0 +1,93 @@
+//! What a verification costs with a store in a database, against the bare call of the client.
+//!
+//! ```text
+//! cargo bench -p tower-webhook-benches --features stores --bench stores
+//! cargo bench -p tower-webhook-benches --features stores --bench stores -- --keys 1000000 SQLite
+//! ```
+//!
+//! Starts a Redis and a PostgreSQL server of its own, as the tests do.
+
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
+#[allow(dead_code)]
+#[path = "../../tests/postgres/server.rs"]
+mod postgres_server;
+#[allow(dead_code)]
+#[path = "../../tests/redis/server.rs"]
+mod redis_server;
+#[allow(dead_code)]
+#[path = "../../tests/sqlite/support.rs"]
+mod sqlite_support;
+
+mod postgres;
+mod redis;
+mod sqlite;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use support::keys::owner;
+use support::measure::{Case, Options, Report};
+use tokio::runtime::Runtime;
+use tower_webhook::key::{KeyManager, KeyStore, NewKey};
+
+/// So many calls follow each other without a look at the clock.
+const BATCH: usize = 16;
+
+fn main() -> ExitCode {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = Arc::new(builder.worker_threads(2).enable_all().build().expect("a runtime"));
+    let mut report = Report::new(Options::from_args(50_000));
+    redis::verifications(&mut report, &runtime);
+    postgres::verifications(&mut report, &runtime);
+    sqlite::look_ups(&mut report, &runtime);
+    report.finish(&[])
+}
+
+/// A call that is made again and again, one after the other, on a worker of the runtime.
+fn case<F, Fut>(name: &'static str, runtime: &Arc<Runtime>, call: F) -> Case
+where
+    F: Fn(usize) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send,
+{
+    let (runtime, call) = (Arc::clone(runtime), Arc::new(call));
+    let mut count = 0;
+    Case::timed(name, BATCH, move || {
+        let (call, first) = (Arc::clone(&call), count);
+        count += BATCH;
+        let batch = runtime.spawn(async move {
+            let start = Instant::now();
+            for index in first..first + BATCH {
+                call(index).await;
+            }
+            start.elapsed()
+        });
+        runtime.block_on(batch).expect("the calls work")
+    })
+}
+
+/// A verification of keys that take turns.
+fn verification(runtime: &Arc<Runtime>, manager: &KeyManager, keys: &[(String, String)]) -> Case {
+    let (verifier, keys) = (manager.verifier(), Arc::new(keys.to_vec()));
+    case("a verification", runtime, move |index| {
+        let (verifier, keys) = (verifier.clone(), Arc::clone(&keys));
+        async move {
+            let (_, text) = &keys[index % keys.len()];
+            verifier.verify(text.as_bytes()).await.expect("the key is good");
+        }
+    })
+}
+
+/// A manager with a hundred keys: their ids and texts.
+async fn filled(store: impl KeyStore) -> (KeyManager, Vec<(String, String)>) {
+    let manager = KeyManager::new(store);
+    let mut keys = Vec::new();
+    for index in 0..100 {
+        let new = NewKey::new("bench").with_all_scopes();
+        let issued = manager.generate(&owner(index), new).await.expect("a key");
+        let id = issued.record().id().to_string();
+        keys.push((id, issued.secret().expose_secret().to_owned()));
+    }
+    (manager, keys)
+}

@@ -1,0 +1,16 @@
+//! What a call costs in allocations and in bytes: numbers that are the same on every machine.
+//!
+//! In a binary of its own, because the counting allocator is global. It counts for each thread apart.
+//!
+//! Where a comment names a goal, the number is above it, and must not grow.
+
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
+mod support;
+
+mod bodies;
+#[cfg(feature = "cache")]
+mod cache;
+mod requests;
+mod sizes;
+mod usage;

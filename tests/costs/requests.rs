@@ -1,0 +1,159 @@
+//! Requests that are accepted or refused by their head.
+
+use async_trait::async_trait;
+use http::HeaderName;
+use tower::Layer;
+use tower_webhook::auth::AuthLayer;
+use tower_webhook::credential::Placement;
+use tower_webhook::key::{
+    KeyId, KeyManager, KeyRecord, KeyStore, KeyVerifier, MemoryKeyStore, NewKey, Owner, PageCursor,
+    StoreError, Write,
+};
+
+use crate::support::{
+    Inner, Pending, bare_request, cost, guarded, keys, layer, no_more_than, request, wait,
+};
+
+#[test]
+fn an_accepted_request_allocates_for_its_identity_alone() {
+    let (manager, text) = keys(MemoryKeyStore::new());
+
+    let count = cost(&mut guarded(&manager), || request(Some(&text)), 200).count_total;
+
+    assert!(count <= 1, "{count}");
+}
+
+#[test]
+fn the_map_of_extensions_is_made_where_there_was_none() {
+    let (manager, text) = keys(MemoryKeyStore::new());
+
+    let count = cost(&mut guarded(&manager), || bare_request(Some(&text)), 200).count_total;
+
+    assert!(count <= 3, "{count}");
+}
+
+/// Where a key is taken out of a cookie or of the target, those are made anew.
+#[test]
+fn other_placements_allocate_no_more_than_before() {
+    let (manager, text) = keys(MemoryKeyStore::new());
+    let count = |placement: Placement, target: &str, header: Option<(&str, &str)>| {
+        let mut service = AuthLayer::token(&manager, [placement]).unwrap().layer(Inner);
+        let make = || {
+            let mut request = request(None);
+            *request.uri_mut() = target.replace("KEY", &text).parse().unwrap();
+            if let Some((name, value)) = header {
+                let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+                request.headers_mut().insert(name, value.replace("KEY", &text).parse().unwrap());
+            }
+            request
+        };
+        cost(&mut service, make, 200).count_total
+    };
+    let counts = [
+        count(Placement::bearer(), "/", Some(("authorization", "Bearer KEY"))),
+        count(Placement::cookie("key").unwrap(), "/", Some(("cookie", "theme=dark; key=KEY"))),
+        count(Placement::query("key").unwrap(), "/?a=1&b=2&key=KEY", None),
+        count(Placement::path("/hook/{id}/{key}").unwrap(), "/hook/7/KEY", None),
+    ];
+
+    no_more_than([1, 6, 8, 7], counts);
+}
+
+#[test]
+fn a_public_route_allocates_nothing() {
+    let mut service = AuthLayer::public().layer(Inner);
+
+    assert_eq!(cost(&mut service, || request(Some("k")), 200).count_total, 0);
+}
+
+/// What a refusal allocates for a missing, a junk, an unknown and a wrong key.
+fn refusals(auth: impl Fn(&KeyManager) -> AuthLayer) -> [u64; 4] {
+    let (manager, text) = keys(MemoryKeyStore::new());
+    let (_, unknown) = keys(MemoryKeyStore::new());
+    let junk = format!("{}000000", &text[..text.len() - 6]);
+    let wrong = wrong_secret(&text);
+    [None, Some(&junk), Some(&unknown), Some(&wrong)].map(|key| {
+        let mut service = auth(&manager).layer(Inner);
+        cost(&mut service, || request(key.map(String::as_str)), 401).count_total
+    })
+}
+
+/// Another key under the same id.
+fn wrong_secret(text: &str) -> String {
+    let id = KeyId::new(text.split('_').nth(1).unwrap()).unwrap();
+    let manager = KeyManager::new(MemoryKeyStore::new());
+    let new = NewKey::new("test").with_id(id);
+    let issued = wait(manager.generate(&Owner::new("bob").unwrap(), new)).unwrap();
+    issued.secret().expose_secret().to_owned()
+}
+
+/// The goal is none: the headers that every refusal has are copied, and a refusal that knows the key is boxed.
+#[test]
+fn a_refusal_copies_the_headers_that_were_made_beforehand() {
+    no_more_than([2, 2, 3, 3], refusals(|manager| layer(manager)));
+}
+
+/// The goal is none, as above.
+#[test]
+fn a_refusal_with_a_body_of_the_app_allocates_no_more() {
+    let empty = |manager: &KeyManager| {
+        layer(manager).with_rejection_response(|_| http::Response::default())
+    };
+
+    no_more_than([2, 2, 3, 3], refusals(empty));
+}
+
+/// The goal is 3, besides the two boxes of the store in this test.
+#[test]
+fn an_answer_that_has_to_be_waited_for_is_boxed() {
+    let (manager, text) = keys(Pending::default());
+
+    let info = cost(&mut guarded(&manager), || request(Some(&text)), 200);
+
+    assert!(info.count_total <= 8, "{}", info.count_total);
+    // All of them together. The goal is that none has more than 1,024.
+    assert!(info.bytes_total <= 1200, "{}", info.bytes_total);
+}
+
+#[test]
+fn a_malformed_key_never_reaches_the_store() {
+    let (_, text) = keys(MemoryKeyStore::new());
+    let mut service = layer(KeyVerifier::new(Forbidden)).layer(Inner);
+    let cut = text[..text.len() - 1].to_owned();
+    let long = text.repeat(100);
+    let other_check = format!("{}000000", &text[..text.len() - 6]);
+    for junk in ["x", "whk_", &cut, &long, &other_check] {
+        cost(&mut service, || request(Some(junk)), 401);
+    }
+}
+
+/// A store that must not be asked.
+struct Forbidden;
+
+#[async_trait]
+impl KeyStore for Forbidden {
+    async fn find(&self, _: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        panic!("the store was asked")
+    }
+
+    async fn insert(&self, _: KeyRecord) -> Result<Write, StoreError> {
+        panic!("the store was asked")
+    }
+
+    async fn replace(&self, _: KeyRecord, _: u64) -> Result<Write, StoreError> {
+        panic!("the store was asked")
+    }
+
+    async fn remove(&self, _: &Owner, _: &[KeyId]) -> Result<Write, StoreError> {
+        panic!("the store was asked")
+    }
+
+    async fn list(
+        &self,
+        _: &Owner,
+        _: Option<&PageCursor>,
+        _: usize,
+    ) -> Result<Vec<KeyRecord>, StoreError> {
+        panic!("the store was asked")
+    }
+}
