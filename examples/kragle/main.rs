@@ -52,8 +52,8 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use http::HeaderValue;
-use http::header::CONTENT_TYPE;
+use http::header::{self, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue};
 use servers::{DataFolder, Error, Flags};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_webhook::RequestHead;
@@ -74,6 +74,18 @@ use crate::users::{COOKIE, Users};
 /// Only its size limits what a body may hold.
 const CONTENT_LIMITS: ContentLimits =
     ContentLimits::new().with_json(JSON_LIMITS).with_fields(usize::MAX).with_parts(usize::MAX);
+
+/// Headers that say how a request travelled. Every other one but those with credentials is shown.
+const TRANSPORT: [HeaderName; 8] = [
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::EXPECT,
+    HeaderName::from_static("keep-alive"),
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
 
 /// For the built-in configuration. A server prints no credentials: `curl` reads them from
 /// files.
@@ -214,6 +226,8 @@ fn limited(hooks: Hooks) -> Result<Hooks, Error> {
         .with_json_values(JsonValues::ObjectsOnly)
         .with_header_repeats(HeaderRepeats::Joined)
         .with_header_bytes(NonUtf8::Latin1)
+        .with_transport_headers()
+        .with_left_out_headers(TRANSPORT)
         .with_lenient_media_types()
         .with_limits(CONTENT_LIMITS);
     Ok(hooks

@@ -1,5 +1,7 @@
 //! The stacks, in an SQLite file. What a call has acknowledged is on the disk.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -73,9 +75,10 @@ impl Storage {
     pub(crate) const PAGE_LEN: i64 = 25;
 
     pub(crate) async fn open(path: &Path) -> std::result::Result<Self, Error> {
+        // Stacks are for nobody else to read. SQLite gives its other files the mode of this one.
+        OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
-            .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(5));

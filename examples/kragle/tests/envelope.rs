@@ -203,12 +203,15 @@ async fn headers_are_joined_and_credentials_are_taken_out() {
         .header("proxy-authorization", "Basic a")
         .header("cookie", "auth_tkt=a; b=1")
         .header("content-length", "2")
+        .header("connection", "keep-alive")
+        .header("keep-alive", "timeout=5")
+        .header("proxy-connection", "keep-alive")
         .alice();
     let envelope = input(&server, request, "{}").await;
     assert_eq!(envelope["GET"], json!({}));
     let headers = json!({
         "x-many": "1, 2, 3", "x-latin": "caf\u{e9}", "x-utf8": "caf\u{e9}", "x-empty": "", "host": "example.org",
-        "content-encoding": "gzip",
+        "content-encoding": "gzip", "proxy-connection": "keep-alive",
     });
     assert_eq!(envelope["HEADERS"], headers);
 }

@@ -1,5 +1,7 @@
 //! The configuration, the data folder, and what outlives a restart.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use serde_json::json;
 
 use super::*;
@@ -141,7 +143,10 @@ async fn no_secret_lies_in_the_data_folder() {
 
     let mut files = 0;
     for file in std::fs::read_dir(server.folder.join("data")).unwrap() {
-        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        let file = file.unwrap();
+        let mode = file.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{file:?}");
+        let bytes = std::fs::read(file.path()).unwrap();
         files += 1;
         for secret in secrets {
             let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
@@ -155,11 +160,6 @@ async fn no_secret_lies_in_the_data_folder() {
         }
     }
     assert!(files >= 4);
-    use std::os::unix::fs::PermissionsExt as _;
-    for name in ["data/pepper", "data/sealing-key"] {
-        let mode = std::fs::metadata(server.folder.join(name)).unwrap().permissions().mode();
-        assert_eq!(mode & 0o077, 0);
-    }
 }
 
 #[tokio::test]
