@@ -23,17 +23,20 @@ pub(crate) fn verifications(report: &mut Report, runtime: &Arc<Runtime>) {
         (pool, manager, keys)
     });
     let ids = Arc::new(keys.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>());
-    let table = Table::new(title, || {
+    // Without a prepared statement that outlives the call, as behind a pooler that shares connections.
+    let select = |name, prepared: bool| {
         let (pool, ids) = (pool.clone(), Arc::clone(&ids));
-        case("SELECT with the bare client", runtime, move |index| {
+        case(name, runtime, move |index| {
             let (pool, ids) = (pool.clone(), Arc::clone(&ids));
             async move {
                 let select = sqlx::query("SELECT record FROM webhook_keys WHERE id = $1");
-                let select = select.bind(&ids[index % ids.len()]);
+                let select = select.bind(&ids[index % ids.len()]).persistent(prepared);
                 select.fetch_one(&pool).await.expect("a row");
             }
         })
-    });
+    };
+    let table = Table::new(title, || select("SELECT with the bare client", false))
+        .with(select("SELECT, prepared once", true));
     let table = table.with(verification(runtime, &manager, &keys));
     let goal = Goal::new(
         "   a verification, against the bare client",
