@@ -91,22 +91,27 @@ impl Keys {
 
     /// The keys of an owner, oldest first.
     pub(crate) async fn list(&self, owner: &Owner) -> Result<Vec<ShownKey>, Refusal> {
-        let mut keys = Vec::new();
+        let mut records = Vec::new();
         let mut after = None;
         loop {
             let page = self.manager.list(owner, after, KeyManager::MAX_PAGE_LEN).await?;
             after = page.next().cloned();
-            // A label is there before its key.
-            let mut labels = self.labels.of(owner).await?;
-            for record in page.into_keys() {
-                let Some(label) = labels.remove(record.id().as_str()) else { continue };
-                let key = self.manager.recover_record(&record)?;
-                keys.push(ShownKey { record, label, key });
-            }
+            records.extend(page.into_keys());
             if after.is_none() {
-                return Ok(keys);
+                break;
             }
         }
+        // A label is there before its key: one that is missing now belongs to a key that was just deleted.
+        let mut labels = self.labels.of(owner).await?;
+        let labelled = records.into_iter().filter_map(|record| {
+            let label = labels.remove(record.id().as_str())?;
+            Some((record, label))
+        });
+        let shown = labelled.map(|(record, label)| {
+            let key = self.manager.recover_record(&record)?;
+            Ok(ShownKey { record, label, key })
+        });
+        shown.collect()
     }
 
     pub(crate) async fn extend(
