@@ -65,7 +65,9 @@ pub(crate) fn read(
     for (name, field) in declared {
         match value(name, field, values) {
             Ok(value) => members.push(format!("{}:{value}", quoted(name))),
-            Err(r#type) => faults.push(Fault::new(r#type, [place.step(), Step::from(&**name)])),
+            Err(r#type) => {
+                faults.push(Fault::new(r#type, [place.step(), Step::Name(name.clone().into())]))
+            }
         }
     }
     if faults.is_empty() { Ok(format!("{{{}}}", members.join(","))) } else { Err(faults) }
