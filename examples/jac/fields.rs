@@ -158,7 +158,7 @@ mod tests {
     fn in_body(declared: &BTreeMap<String, Field>, media: &str, body: &[u8]) -> String {
         let mut headers = HeaderMap::new();
         headers.insert("content-type", HeaderValue::from_str(media).unwrap());
-        shown(match Values::of_body(&headers, body, false) {
+        shown(match Values::of_body(&headers, body, None) {
             Ok(values) => read(declared, &values, Place::Body),
             Err(fault) => Err(vec![fault]),
         })

@@ -177,9 +177,9 @@ impl Hook {
             let values = Values::of_query(uri.query().unwrap_or_default());
             return Ok(fields::read(declared, &values, Place::Query)?);
         }
-        let with_key = self.webhook.r#type == PlaceType::Body;
-        let values = Values::of_body(headers, body, with_key).map_err(|fault| vec![fault])?;
-        let values = if with_key { values.without(&self.webhook.name) } else { values };
+        let Webhook { r#type, name } = &self.webhook;
+        let key = (*r#type == PlaceType::Body).then_some(name.as_str());
+        let values = Values::of_body(headers, body, key).map_err(|fault| vec![fault])?;
         Ok(fields::read(declared, &values, Place::Body)?)
     }
 }

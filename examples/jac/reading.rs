@@ -47,26 +47,28 @@ impl<'a> Values<'a> {
         Self { own: pairs(query.as_bytes()), ..Self::default() }
     }
 
-    /// The fields of a body. Whatever is neither a form nor multipart counts as JSON; with `json_first`, a
-    /// body that is a JSON object is one whatever its media type.
+    /// The fields of a body. Whatever is neither a form nor multipart counts as JSON. A body in which a key
+    /// is looked for under the name `key` is read in the same way as for the key: a JSON object is one
+    /// whatever its media type. What stands under that name is left out, be it a part that is no JSON.
     pub(crate) fn of_body(
         headers: &HeaderMap,
         bytes: &'a [u8],
-        json_first: bool,
+        key: Option<&str>,
     ) -> Result<Self, Fault> {
-        match BodyKind::of(headers, bytes, json_first) {
-            BodyKind::Json => Self::of_json(bytes),
-            BodyKind::Form => Ok(Self { own: pairs(bytes), ..Self::default() }),
-            BodyKind::Multipart(None) => Err(Fault::of_body("model_attributes_type")),
-            BodyKind::Multipart(Some(parts)) => Self::of_parts(&parts),
+        let mut values = match BodyKind::of(headers, bytes, key.is_some()) {
+            BodyKind::Json => Self::of_json(bytes)?,
+            BodyKind::Form => Self { own: pairs(bytes), ..Self::default() },
+            BodyKind::Multipart(None) => return Err(Fault::of_body("model_attributes_type")),
+            BodyKind::Multipart(Some(mut parts)) => {
+                parts.retain(|part| Some(part.name()) != key);
+                Self::of_parts(&parts)?
+            }
+        };
+        if let Some(key) = key {
+            values.own.remove(key);
+            values.inside.remove(key);
         }
-    }
-
-    /// Everything but what stands under this name.
-    pub(crate) fn without(mut self, name: &str) -> Self {
-        self.own.remove(name);
-        self.inside.remove(name);
-        self
+        Ok(values)
     }
 
     fn of_json(bytes: &'a [u8]) -> Result<Self, Fault> {
