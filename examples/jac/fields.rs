@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use tower_webhook::content::json::JsonKind;
 
+use crate::body::{Given, Piece, Values};
 use crate::json::{Json, quoted};
-use crate::reading::{Given, Piece, Values};
 use crate::validation::{Fault, Step};
 
 /// A field that a walker declares.

@@ -16,15 +16,12 @@ use tower_webhook::credential::{Credentials, Placement};
 use tower_webhook::identity::Identity;
 
 use crate::answers::{self, Refusal};
-use crate::body_key;
+use crate::body::{self, Values};
 use crate::config::{PlaceType, Walker, Webhook};
-use crate::exec_log::ExecLog;
 use crate::fields::{self, Place};
-use crate::graph::{Graph, Node};
 use crate::keys::Keys;
-use crate::reading::Values;
 use crate::routes::Named;
-use crate::walkers::Visit;
+use crate::walkers::{ExecLog, Graph, Node, Visit};
 
 /// The largest body.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -101,7 +98,7 @@ fn placements(Webhook { r#type, name }: &Webhook) -> Result<Vec<Placement>, Conf
             Placement::path("/{webhook}/{of}/{walker}/{key}")?,
             Placement::path("/{webhook}/{of}/{walker}/{node}/{key}")?,
         ],
-        PlaceType::Body => vec![body_key::placement(name)],
+        PlaceType::Body => vec![body::key_placement(name)],
     })
 }
 

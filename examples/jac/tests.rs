@@ -11,7 +11,7 @@ use servers::DataFolder;
 use tower::ServiceExt as _;
 
 use crate::config::Config;
-use crate::exec_log::ExecLog;
+use crate::walkers::ExecLog;
 
 mod calls;
 mod management;
