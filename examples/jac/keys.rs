@@ -16,12 +16,12 @@ use time::{Duration, OffsetDateTime};
 use tokio::sync::Mutex;
 use tower_webhook::credential::Secret;
 use tower_webhook::key::{
-    KeyDraft, KeyFormat, KeyHasher, KeyId, KeyManager, KeyRecord, KeyVerifier, ManageErrorKind,
-    NewKey, OpaqueFormat, Owner, Pepper, SealingKeys, SqliteKeyStore, random_base62,
+    KeyDraft, KeyFormat, KeyHasher, KeyId, KeyManager, KeyRecord, KeyVerifier, ManageError,
+    ManageErrorKind, NewKey, OpaqueFormat, Owner, Pepper, SealingKeys, SqliteKeyStore,
+    random_base62,
 };
 
-use crate::answers::Refusal;
-use crate::validation::{EXPIRATION, EXTENSION, KeyRequest, beyond_time};
+use crate::validation::KeyRequest;
 
 /// Cheap to clone.
 #[derive(Clone, Debug)]
@@ -39,6 +39,34 @@ pub(crate) struct ShownKey {
     pub(crate) record: KeyRecord,
     pub(crate) label: Label,
     pub(crate) key: Secret,
+}
+
+/// Why a key is not made, changed or shown.
+#[derive(Debug)]
+pub(crate) enum KeyError {
+    /// The owner has no such key.
+    NotFound,
+    /// The owner has a key of this name.
+    NameTaken,
+    /// The new expiry would be beyond the year 9999.
+    BeyondTime,
+    /// A fault of ours.
+    Failed(Error),
+}
+
+impl From<sqlx::Error> for KeyError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<ManageError> for KeyError {
+    fn from(error: ManageError) -> Self {
+        match error.kind() {
+            ManageErrorKind::NotFound => Self::NotFound,
+            _ => Self::Failed(error.into()),
+        }
+    }
 }
 
 impl Keys {
@@ -64,7 +92,7 @@ impl Keys {
     }
 
     /// What a good key is for; `None` if it was deleted just now.
-    pub(crate) async fn label(&self, id: &KeyId) -> Result<Option<Label>, Refusal> {
+    pub(crate) async fn label(&self, id: &KeyId) -> Result<Option<Label>, KeyError> {
         Ok(self.labels.get(id).await?)
     }
 
@@ -73,30 +101,29 @@ impl Keys {
         &self,
         owner: &Owner,
         request: KeyRequest,
-    ) -> Result<ShownKey, Refusal> {
+    ) -> Result<ShownKey, KeyError> {
         let KeyRequest { name, walkers, nodes, lifetime } = request;
         let label = Label { name, walkers, nodes };
         let _naming = self.naming.lock().await;
         if self.is_taken(owner, &label.name).await? {
-            return Err(Refusal::Conflict);
+            return Err(KeyError::NameTaken);
         }
         let key = self.format.generate(&KeyDraft::new(owner, self.now()));
-        let key = key.map_err(|error| Refusal::unavailable(&error))?;
-        let parsed = self.format.parse(key.expose_secret()).ok_or(Refusal::Unavailable)?;
+        let key = key.map_err(|error| KeyError::Failed(error.into()))?;
+        let parsed = self.format.parse(key.expose_secret());
+        let parsed =
+            parsed.ok_or_else(|| KeyError::Failed("a new key is not well-formed".into()))?;
         self.labels.put(owner, parsed.id(), &label).await?;
 
         // What the key is for is in its label.
         let new = NewKey::new("jac").with_all_scopes().with_expires_in(lifetime);
         let imported = self.manager.import(owner, key.clone(), new).await;
-        let record = imported.map_err(|error| match error.kind() {
-            ManageErrorKind::Invalid => Refusal::Invalid(vec![beyond_time(EXPIRATION)]),
-            _ => error.into(),
-        })?;
+        let record = imported.map_err(beyond_time)?;
         Ok(ShownKey { record, label, key })
     }
 
     /// The keys of an owner, oldest first.
-    pub(crate) async fn list(&self, owner: &Owner) -> Result<Vec<ShownKey>, Refusal> {
+    pub(crate) async fn list(&self, owner: &Owner) -> Result<Vec<ShownKey>, KeyError> {
         let mut records = Vec::new();
         let mut after = None;
         loop {
@@ -125,33 +152,38 @@ impl Keys {
         owner: &Owner,
         id: &str,
         interval: Duration,
-    ) -> Result<(), Refusal> {
-        let id = KeyId::new(id).map_err(|_| Refusal::NotFound)?;
+    ) -> Result<(), KeyError> {
+        let id = KeyId::new(id).map_err(|_| KeyError::NotFound)?;
         let extended = self.manager.extend(owner, &id, interval).await;
-        extended.map(drop).map_err(|error| match error.kind() {
-            ManageErrorKind::Invalid => Refusal::Invalid(vec![beyond_time(EXTENSION)]),
-            _ => error.into(),
-        })
+        extended.map(drop).map_err(beyond_time)
     }
 
     /// Deletes all of these keys, or none.
-    pub(crate) async fn delete(&self, owner: &Owner, ids: &[String]) -> Result<(), Refusal> {
+    pub(crate) async fn delete(&self, owner: &Owner, ids: &[String]) -> Result<(), KeyError> {
         let ids: Result<BTreeSet<KeyId>, _> = ids.iter().map(KeyId::new).collect();
-        let ids = Vec::from_iter(ids.map_err(|_| Refusal::NotFound)?);
+        let ids = Vec::from_iter(ids.map_err(|_| KeyError::NotFound)?);
         let _naming = self.naming.lock().await;
         self.manager.delete(owner, &ids).await?;
         Ok(self.labels.remove(&ids).await?)
     }
 
     /// Whether an owner has a key that is called so. A label that a kill has left behind does not count.
-    async fn is_taken(&self, owner: &Owner, name: &str) -> Result<bool, Refusal> {
+    async fn is_taken(&self, owner: &Owner, name: &str) -> Result<bool, KeyError> {
         let Some(id) = self.labels.named(owner, name).await? else { return Ok(false) };
-        let id = KeyId::new(id).map_err(|error| Refusal::unavailable(&error))?;
+        let id = KeyId::new(id).map_err(|error| KeyError::Failed(error.into()))?;
         match self.manager.get(owner, &id).await {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == ManageErrorKind::NotFound => Ok(false),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// The only thing about an interval that the manager can find invalid is where it leads.
+fn beyond_time(error: ManageError) -> KeyError {
+    match error.kind() {
+        ManageErrorKind::Invalid => KeyError::BeyondTime,
+        _ => error.into(),
     }
 }
 

@@ -23,9 +23,9 @@ use tower_webhook::key::{KeyHasher, KeyId, Owner, ParsedKey};
 use crate::answers::{Refusal, confidential, json};
 use crate::config::Config;
 use crate::json::quoted;
-use crate::keys::{Keys, ShownKey, written};
+use crate::keys::{KeyError, Keys, ShownKey, written};
 use crate::routes::Named;
-use crate::validation;
+use crate::validation::{self, EXPIRATION};
 
 /// The users by the digests of their tokens: what is looked up is not compared byte for byte, so no time
 /// tells how much of a guess is right.
@@ -93,7 +93,11 @@ pub(crate) async fn generate(
 ) -> Result<Response, Refusal> {
     let media = MediaType::from_headers_lenient(&headers).ok();
     let request = validation::key_request(media.as_ref(), &body.bytes(), keys.now())?;
-    let ShownKey { record, label, key } = keys.generate(user.owner(), request).await?;
+    let made = keys.generate(user.owner(), request).await.map_err(|error| match error {
+        KeyError::BeyondTime => Refusal::Invalid(vec![validation::beyond_time(EXPIRATION)]),
+        error => error.into(),
+    });
+    let ShownKey { record, label, key } = made?;
     let answer = format!(
         r#"{{"id":"{}","name":{},"key":{}}}"#,
         record.id(),
