@@ -96,12 +96,18 @@ impl Keys {
         Ok(self.labels.get(id).await?)
     }
 
-    /// Makes a key. Its id follows from its text, so the label can be there first.
+    /// Makes a key.
     pub(crate) async fn generate(
         &self,
         owner: &Owner,
         request: KeyRequest,
     ) -> Result<ShownKey, KeyError> {
+        let (keys, owner) = (self.clone(), owner.clone());
+        to_its_end(async move { keys.make(&owner, request).await }).await
+    }
+
+    /// The id of a key follows from its text, so the label can be there first.
+    async fn make(&self, owner: &Owner, request: KeyRequest) -> Result<ShownKey, KeyError> {
         let KeyRequest { name, walkers, nodes, lifetime } = request;
         let label = Label { name, walkers, nodes };
         let _naming = self.naming.lock().await;
@@ -162,9 +168,13 @@ impl Keys {
     pub(crate) async fn delete(&self, owner: &Owner, ids: &[String]) -> Result<(), KeyError> {
         let ids: Result<BTreeSet<KeyId>, _> = ids.iter().map(KeyId::new).collect();
         let ids = Vec::from_iter(ids.map_err(|_| KeyError::NotFound)?);
-        let _naming = self.naming.lock().await;
-        self.manager.delete(owner, &ids).await?;
-        Ok(self.labels.remove(&ids).await?)
+        let (keys, owner) = (self.clone(), owner.clone());
+        to_its_end(async move {
+            let _naming = keys.naming.lock().await;
+            keys.manager.delete(&owner, &ids).await?;
+            Ok(keys.labels.remove(&ids).await?)
+        })
+        .await
     }
 
     /// Whether an owner has a key that is called so. A label that a kill has left behind does not count.
@@ -177,6 +187,14 @@ impl Keys {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Does not stop halfway when the caller goes away: what is written to one table would then be without its
+/// match in the other, and names would be given while a write is still on its way.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, KeyError>> + Send + 'static,
+) -> Result<T, KeyError> {
+    tokio::spawn(work).await.unwrap_or_else(|error| Err(KeyError::Failed(error.into())))
 }
 
 /// The only thing about an interval that the manager can find invalid is where it leads.
@@ -292,4 +310,46 @@ fn read(row: &SqliteRow) -> Result<Label, sqlx::Error> {
 /// A list of texts as JSON.
 pub(crate) fn written(texts: &[String]) -> String {
     serde_json::Value::from(texts).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A connection that ends takes the work of its handler with it.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn no_key_loses_its_label_when_a_caller_gives_up() {
+        let folder = std::env::temp_dir().join(format!("tower-webhook-jac-{}", std::process::id()));
+        let keys = Keys::open(&DataFolder::open(&folder).unwrap()).await.unwrap();
+        let owner = Owner::new("65f0a1b2c3d4e5f6a7b8c9d0").unwrap();
+        let request = || KeyRequest {
+            name: "x".to_owned(),
+            walkers: Vec::new(),
+            nodes: Vec::new(),
+            lifetime: Duration::DAY,
+        };
+        for round in 0..40 {
+            let calls = [0, 1, 2].map(|call| {
+                let (keys, owner) = (keys.clone(), owner.clone());
+                tokio::spawn(async move {
+                    let patience = StdDuration::from_micros(400 * (round + call));
+                    let made = keys.generate(&owner, request());
+                    let _ = tokio::time::timeout(patience, made).await;
+                })
+            });
+            for call in calls {
+                call.await.unwrap();
+            }
+            let naming = keys.naming.lock().await;
+            let stored = keys.manager.list(&owner, None, 100).await.unwrap().into_keys();
+            let labels = keys.labels.of(&owner).await.unwrap();
+            drop(naming);
+            assert!(stored.len() <= 1 && stored.len() == labels.len(), "{round}: {stored:?}");
+            let ids: Vec<String> = stored.iter().map(|key| key.id().to_string()).collect();
+            if !ids.is_empty() {
+                keys.delete(&owner, &ids).await.unwrap();
+            }
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }
