@@ -1,5 +1,7 @@
 //! What the server says: answers and refusals, all of them JSON.
 
+use std::collections::BTreeMap;
+
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{
@@ -108,8 +110,7 @@ impl Refusal {
                 format!(r#"{{"detail":{{"error":{}}}}}"#, quoted(&text))
             }
             Self::Invalid(faults) => {
-                let faults = serde_json::to_string(faults).unwrap_or_default();
-                format!(r#"{{"detail":{faults}}}"#)
+                serde_json::to_string(&BTreeMap::from([("detail", faults)])).unwrap_or_default()
             }
             _ => detail(self.status().canonical_reason().unwrap_or("Refused")),
         }
