@@ -1,16 +1,18 @@
 //! What the server says: answers and refusals, all of them JSON.
 
+use std::collections::BTreeMap;
+
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, Method, StatusCode};
-use tower_webhook::key::{ManageError, ManageErrorKind};
 use tower_webhook::rejection::{Rejection, RejectionKind};
 
 use crate::json::quoted;
-use crate::validation::Fault;
+use crate::keys::KeyError;
+use crate::validation::{EXTENSION, Fault, beyond_time};
 
 /// Why a request is refused, behind the layers of the library.
 #[derive(Debug)]
@@ -108,10 +110,21 @@ impl Refusal {
                 format!(r#"{{"detail":{{"error":{}}}}}"#, quoted(&text))
             }
             Self::Invalid(faults) => {
-                let faults = serde_json::to_string(faults).unwrap_or_default();
-                format!(r#"{{"detail":{faults}}}"#)
+                serde_json::to_string(&BTreeMap::from([("detail", faults)])).unwrap_or_default()
             }
             _ => detail(self.status().canonical_reason().unwrap_or("Refused")),
+        }
+    }
+}
+
+impl From<KeyError> for Refusal {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::NotFound => Self::NotFound,
+            KeyError::NameTaken => Self::Conflict,
+            // An extension is all of its body. That of a new key is told by its handler.
+            KeyError::BeyondTime => Self::Invalid(vec![beyond_time(EXTENSION)]),
+            KeyError::Failed(error) => Self::unavailable(&*error),
         }
     }
 }
@@ -119,21 +132,6 @@ impl Refusal {
 impl From<Vec<Fault>> for Refusal {
     fn from(faults: Vec<Fault>) -> Self {
         Self::Invalid(faults)
-    }
-}
-
-impl From<sqlx::Error> for Refusal {
-    fn from(error: sqlx::Error) -> Self {
-        Self::unavailable(&error)
-    }
-}
-
-impl From<ManageError> for Refusal {
-    fn from(error: ManageError) -> Self {
-        match error.kind() {
-            ManageErrorKind::NotFound => Self::NotFound,
-            _ => Self::unavailable(&error),
-        }
     }
 }
 

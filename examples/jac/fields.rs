@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use tower_webhook::content::json::JsonKind;
 
+use crate::body::{Given, Piece, Values};
 use crate::json::{Json, quoted};
-use crate::reading::{Given, Piece, Values};
 use crate::validation::{Fault, Step};
 
 /// A field that a walker declares.
@@ -65,7 +65,9 @@ pub(crate) fn read(
     for (name, field) in declared {
         match value(name, field, values) {
             Ok(value) => members.push(format!("{}:{value}", quoted(name))),
-            Err(r#type) => faults.push(Fault::new(r#type, [place.step(), Step::from(&**name)])),
+            Err(r#type) => {
+                faults.push(Fault::new(r#type, [place.step(), Step::Name(name.clone().into())]))
+            }
         }
     }
     if faults.is_empty() { Ok(format!("{{{}}}", members.join(","))) } else { Err(faults) }
@@ -156,7 +158,7 @@ mod tests {
     fn in_body(declared: &BTreeMap<String, Field>, media: &str, body: &[u8]) -> String {
         let mut headers = HeaderMap::new();
         headers.insert("content-type", HeaderValue::from_str(media).unwrap());
-        shown(match Values::of_body(&headers, body, false) {
+        shown(match Values::of_body(&headers, body, None) {
             Ok(values) => read(declared, &values, Place::Body),
             Err(fault) => Err(vec![fault]),
         })

@@ -16,15 +16,12 @@ use tower_webhook::credential::{Credentials, Placement};
 use tower_webhook::identity::Identity;
 
 use crate::answers::{self, Refusal};
-use crate::body_key;
+use crate::body::{self, Values};
 use crate::config::{PlaceType, Walker, Webhook};
-use crate::exec_log::ExecLog;
 use crate::fields::{self, Place};
-use crate::graph::{Graph, Node};
 use crate::keys::Keys;
-use crate::reading::Values;
 use crate::routes::Named;
-use crate::walkers::Visit;
+use crate::walkers::{ExecLog, Graph, Node, Visit};
 
 /// The largest body.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -101,7 +98,7 @@ fn placements(Webhook { r#type, name }: &Webhook) -> Result<Vec<Placement>, Conf
             Placement::path("/{webhook}/{of}/{walker}/{key}")?,
             Placement::path("/{webhook}/{of}/{walker}/{node}/{key}")?,
         ],
-        PlaceType::Body => vec![body_key::placement(name)],
+        PlaceType::Body => vec![body::key_placement(name)],
     })
 }
 
@@ -177,9 +174,9 @@ impl Hook {
             let values = Values::of_query(uri.query().unwrap_or_default());
             return Ok(fields::read(declared, &values, Place::Query)?);
         }
-        let with_key = self.webhook.r#type == PlaceType::Body;
-        let values = Values::of_body(headers, body, with_key).map_err(|fault| vec![fault])?;
-        let values = if with_key { values.without(&self.webhook.name) } else { values };
+        let Webhook { r#type, name } = &self.webhook;
+        let key = (*r#type == PlaceType::Body).then_some(name.as_str());
+        let values = Values::of_body(headers, body, key).map_err(|fault| vec![fault])?;
         Ok(fields::read(declared, &values, Place::Body)?)
     }
 }

@@ -8,21 +8,16 @@
 //! starts the built-in demo and prints `curl` lines for it. `--listen ADDR`, `--config FILE`, `--data DIR` and
 //! `--exec-log FILE` change that.
 //!
-//! Read on in the order in which a request meets the modules: `routes`, then `management` for users, or
-//! `hooks` and `walkers` for keys.
+//! Read on in the order in which a request meets the modules: `routes`, then `users` and `keys` for whoever
+//! manages keys, or `hooks`, `body`, `fields` and `walkers` for whoever calls with one.
 
 mod answers;
-mod body_key;
+mod body;
 mod config;
-mod exec_log;
 mod fields;
-mod graph;
 mod hooks;
 mod json;
 mod keys;
-mod labels;
-mod management;
-mod reading;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -39,11 +34,10 @@ use axum::Router;
 use servers::{DataFolder, Error, Flags};
 
 use crate::config::Config;
-use crate::exec_log::ExecLog;
-use crate::graph::Graph;
 use crate::hooks::Shared;
 use crate::keys::Keys;
 use crate::users::Users;
+use crate::walkers::{ExecLog, Graph};
 
 const DEMO: &str = include_str!("demo.json");
 

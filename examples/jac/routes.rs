@@ -18,8 +18,7 @@ use crate::answers::{self, Refusal};
 use crate::config::{Config, PlaceType, Walker};
 use crate::hooks::{self, Shared};
 use crate::keys::Keys;
-use crate::management;
-use crate::users::Users;
+use crate::users::{self, Users};
 
 /// The whole server.
 pub(crate) fn app(config: Config, users: &Users, shared: &Shared) -> Result<Router, Error> {
@@ -65,10 +64,10 @@ impl Addresses {
             }
         }
         Ok(Self {
-            generate: for_users(Method::POST, management::generate, users, keys)?,
-            list: for_users(Method::GET, management::list, users, keys)?,
-            extend: for_users(Method::PATCH, management::extend, users, keys)?,
-            delete: for_users(Method::DELETE, management::delete, users, keys)?,
+            generate: for_users(Method::POST, users::generate, users, keys)?,
+            list: for_users(Method::GET, users::list, users, keys)?,
+            extend: for_users(Method::PATCH, users::extend, users, keys)?,
+            delete: for_users(Method::DELETE, users::delete, users, keys)?,
             walkers,
         })
     }

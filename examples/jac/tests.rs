@@ -11,7 +11,7 @@ use servers::DataFolder;
 use tower::ServiceExt as _;
 
 use crate::config::Config;
-use crate::exec_log::ExecLog;
+use crate::walkers::ExecLog;
 
 mod calls;
 mod management;
@@ -45,6 +45,8 @@ fn config() -> Value {
             {"name": "fields", "webhook": {}, "report_fields": true,
              "fields": {"a": {"type": "any"}, "X-API-KEY": {"type": "any", "default": 0}}},
             {"name": "nothing", "webhook": {}, "methods": ["get", "post"], "reports": []},
+            {"name": "part", "webhook": {"type": "body", "name": "body"}, "report_fields": true,
+             "fields": {"body": {"type": "any", "default": "none"}, "a": {"type": "any"}}},
             {"name": "plain", "reports": [1]},
             {"name": "raises", "webhook": {}, "raise": "secret reason", "report_nothing": true},
             {"name": "refuses", "webhook": {}, "status": 401},

@@ -1,5 +1,7 @@
 //! What the bodies of the management may say, and how their faults are reported.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use time::{Duration, OffsetDateTime, UtcOffset};
 use tower_webhook::content::MediaType;
@@ -19,7 +21,7 @@ pub(crate) struct Fault {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Step {
-    Name(String),
+    Name(Cow<'static, str>),
     Index(usize),
 }
 
@@ -34,9 +36,9 @@ impl Fault {
     }
 }
 
-impl From<&str> for Step {
-    fn from(name: &str) -> Self {
-        Self::Name(name.to_owned())
+impl From<&'static str> for Step {
+    fn from(name: &'static str) -> Self {
+        Self::Name(name.into())
     }
 }
 
@@ -146,7 +148,7 @@ pub(crate) fn ids(media: Option<&MediaType>, body: &[u8]) -> Result<Vec<String>,
 }
 
 /// The fault of a time beyond the year 9999, which a count has brought about.
-pub(crate) fn beyond_time(parent: &[&str]) -> Fault {
+pub(crate) fn beyond_time(parent: &[&'static str]) -> Fault {
     Fault::new("less_than_equal", member(parent, "count"))
 }
 
@@ -172,11 +174,11 @@ fn name(members: &Members<'_>) -> Result<String, Vec<Fault>> {
     if name.is_empty() { Err(fault("string_too_short")) } else { Ok(name) }
 }
 
-fn optional_texts(members: &Members<'_>, name: &str) -> Result<Vec<String>, Vec<Fault>> {
+fn optional_texts(members: &Members<'_>, name: &'static str) -> Result<Vec<String>, Vec<Fault>> {
     members.get(name).map_or(Ok(Vec::new()), |value| texts(value, &["body", name]))
 }
 
-fn texts(value: &Json<'_>, place: &[&str]) -> Result<Vec<String>, Vec<Fault>> {
+fn texts(value: &Json<'_>, place: &[&'static str]) -> Result<Vec<String>, Vec<Fault>> {
     let elements =
         value.elements().ok_or_else(|| vec![Fault::new("list_type", at(place))])?.into_iter();
     let mut faults = Faults::default();
@@ -191,7 +193,7 @@ fn texts(value: &Json<'_>, place: &[&str]) -> Result<Vec<String>, Vec<Fault>> {
 /// `count` and `interval`: by default 60 days.
 fn interval(
     members: &Members<'_>,
-    parent: &[&str],
+    parent: &[&'static str],
     now: OffsetDateTime,
 ) -> Result<Duration, Vec<Fault>> {
     let mut faults = Faults::default();
@@ -207,7 +209,7 @@ fn interval(
 }
 
 /// A count above 0. One that no time can hold is the largest there is.
-fn count(value: &Json<'_>, parent: &[&str]) -> Result<i64, Vec<Fault>> {
+fn count(value: &Json<'_>, parent: &[&'static str]) -> Result<i64, Vec<Fault>> {
     let fault = |r#type| vec![Fault::new(r#type, member(parent, "count"))];
     if !value.is_integer() {
         return Err(fault("int_type"));
@@ -222,7 +224,7 @@ fn count(value: &Json<'_>, parent: &[&str]) -> Result<i64, Vec<Fault>> {
 const DAY: i64 = 86_400;
 
 /// The seconds of an interval.
-fn unit(value: &Json<'_>, parent: &[&str]) -> Result<i64, Vec<Fault>> {
+fn unit(value: &Json<'_>, parent: &[&'static str]) -> Result<i64, Vec<Fault>> {
     match value.to_text().as_deref() {
         Some("seconds") => Ok(1),
         Some("minutes") => Ok(60),
@@ -232,11 +234,11 @@ fn unit(value: &Json<'_>, parent: &[&str]) -> Result<i64, Vec<Fault>> {
     }
 }
 
-fn at(place: &[&str]) -> impl Iterator<Item = Step> {
+fn at(place: &[&'static str]) -> impl Iterator<Item = Step> {
     place.iter().copied().map(Step::from)
 }
 
-fn member(parent: &[&str], name: &str) -> impl Iterator<Item = Step> {
+fn member(parent: &[&'static str], name: &'static str) -> impl Iterator<Item = Step> {
     at(parent).chain([Step::from(name)])
 }
 

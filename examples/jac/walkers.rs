@@ -1,12 +1,83 @@
-//! What a walker does: the configuration says what it reports, or that it fails.
+//! Walkers: the nodes that they enter, what they do there, and the log of what they were given. The
+//! configuration says what a walker reports, or that it fails.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::response::Response;
 use http::StatusCode;
+use tower_webhook::key::{InvalidId, Owner};
 
 use crate::answers::{completed, json};
-use crate::config::Walker;
-use crate::graph::Node;
+use crate::config::{Config, Walker};
 use crate::json::quoted;
+
+/// The configured nodes, and a root for each user.
+#[derive(Debug)]
+pub(crate) struct Graph(HashMap<String, Node>);
+
+/// A node in its stored form.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    id: String,
+    /// `None` for a root.
+    r#type: Option<String>,
+    owner: Owner,
+}
+
+impl Graph {
+    /// Keys and nodes belong to a user by the id of the user's root.
+    pub(crate) fn new(config: &Config) -> Result<Self, InvalidId> {
+        let mut nodes = HashMap::new();
+        for user in &config.users {
+            let (id, owner) = (user.root_id.clone(), Owner::new(&user.root_id)?);
+            nodes.insert(id.clone(), Node { id, r#type: None, owner });
+        }
+        for node in &config.nodes {
+            let Some(user) = config.user(&node.owner) else { continue };
+            let (id, owner) = (node.id.clone(), Owner::new(&user.root_id)?);
+            nodes.insert(id.clone(), Node { id, r#type: Some(node.r#type.clone()), owner });
+        }
+        Ok(Self(nodes))
+    }
+
+    /// The root of an owner. There is none for one who is not configured any more.
+    pub(crate) fn root(&self, owner: &Owner) -> Option<&Node> {
+        self.0.get(owner.as_str()).filter(|node| node.r#type.is_none())
+    }
+
+    /// The node of a reference `n:<type>:<id>`. The id alone selects.
+    pub(crate) fn find(&self, reference: &str) -> Option<&Node> {
+        let mut parts = reference.split(':');
+        match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some("n"), Some(_), Some(id), None) => self.0.get(id),
+            _ => None,
+        }
+    }
+}
+
+impl Node {
+    /// The type by which keys are limited.
+    pub(crate) fn r#type(&self) -> &str {
+        self.r#type.as_deref().unwrap_or("root")
+    }
+
+    pub(crate) fn belongs_to(&self, owner: &Owner) -> bool {
+        self.owner == *owner
+    }
+
+    /// `n:<type>:<id>`, and `n::<id>` for a root.
+    pub(crate) fn reference(&self) -> String {
+        format!("n:{}:{}", self.r#type.as_deref().unwrap_or_default(), self.id)
+    }
+
+    fn reported(&self) -> String {
+        format!(r#"{{"id":{},"context":{{}}}}"#, quoted(&self.reference()))
+    }
+}
 
 /// What a walker is given.
 #[derive(Debug)]
@@ -36,7 +107,7 @@ impl Walker {
         }
         let fixed = self.reports.iter().flatten().map(|report| report.get().to_owned());
         let fields = self.report_fields.then(|| visit.fields.to_owned());
-        let node = self.report_node.then(|| visit.node.map_or("null".to_owned(), node));
+        let node = self.report_node.then(|| visit.node.map_or("null".to_owned(), Node::reported));
         Outcome::Reports(fixed.chain(fields).chain(node).collect())
     }
 
@@ -59,8 +130,32 @@ impl Walker {
     }
 }
 
-fn node(node: &Node) -> String {
-    format!(r#"{{"id":{},"context":{{}}}}"#, quoted(&node.reference()))
+/// The execution log: one line for each run of a walker, with what it was given.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ExecLog(Option<Arc<Mutex<File>>>);
+
+impl ExecLog {
+    /// Appends to a file, or to nothing.
+    pub(crate) fn open(path: Option<&Path>) -> Result<Self, String> {
+        let Some(path) = path else { return Ok(Self::default()) };
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        let file = file.map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Self(Some(Arc::new(Mutex::new(file)))))
+    }
+
+    /// Writes the line. It is in the file when this returns.
+    pub(crate) fn append(&self, walker: &str, visit: &Visit<'_>) -> std::io::Result<()> {
+        let Some(file) = &self.0 else { return Ok(()) };
+        let line = line(walker, visit);
+        file.lock().unwrap_or_else(PoisonError::into_inner).write_all(line.as_bytes())
+    }
+}
+
+fn line(walker: &str, visit: &Visit<'_>) -> String {
+    let node = visit.node.map_or("null".to_owned(), |node| quoted(&node.reference()));
+    // Between JSON's tokens a line break is white space, and inside of a text there is none.
+    let fields = visit.fields.replace(['\n', '\r'], " ");
+    format!("{{\"walker\":{},\"node\":{node},\"fields\":{fields}}}\n", quoted(walker))
 }
 
 #[cfg(test)]
@@ -82,5 +177,56 @@ mod tests {
         let none = format!(r#""report_nothing": true, {all}"#);
         assert_eq!(run(&none), Outcome::Reports(Vec::new()));
         assert_eq!(run(&format!(r#""raise": "", {none}"#)), Outcome::Raised);
+    }
+
+    const ROOT: &str = "65f0a1b2c3d4e5f6a7b8c9d0";
+    const NODE: &str = "85f0a1b2c3d4e5f6a7b8c9d2";
+
+    fn graph() -> Graph {
+        let text = format!(
+            r#"{{"users": [{{"name": "ann", "token": "t", "root_id": "{ROOT}"}}],
+                "nodes": [{{"id": "{NODE}", "type": "Nd", "owner": "ann"}}]}}"#
+        );
+        Graph::new(&Config::parse(&text).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_id_selects_and_the_stored_type_counts() {
+        let graph = graph();
+        for r#type in ["", "root", "Nd", "é x"] {
+            let root = graph.find(&format!("n:{type}:{ROOT}")).unwrap();
+            assert_eq!((root.reference(), root.r#type()), (format!("n::{ROOT}"), "root"));
+            let node = graph.find(&format!("n:{type}:{NODE}")).unwrap();
+            assert_eq!((node.reference(), node.r#type()), (format!("n:Nd:{NODE}"), "Nd"));
+        }
+    }
+
+    #[test]
+    fn anything_else_names_nothing() {
+        let upper = NODE.to_uppercase();
+        for reference in ["", "n", "n:", "n::", NODE, "n:Nd:zz", &format!("N:Nd:{NODE}")] {
+            assert!(graph().find(reference).is_none(), "{reference}");
+        }
+        for reference in [
+            format!("n:Nd:{upper}"),
+            format!("n:a:b:{NODE}"),
+            format!("n:Nd:{NODE}:"),
+            format!("n:{NODE}"),
+        ] {
+            assert!(graph().find(&reference).is_none(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn a_node_is_nobodys_root() {
+        assert!(graph().root(&Owner::new(ROOT).unwrap()).is_some());
+        assert!(graph().root(&Owner::new(NODE).unwrap()).is_none());
+    }
+
+    #[test]
+    fn a_run_is_one_line() {
+        let visit = Visit { node: None, fields: "{\"a\":[\r\n1]}" };
+        let expected = "{\"walker\":\"w\\\"\",\"node\":null,\"fields\":{\"a\":[  1]}}\n";
+        assert_eq!(line("w\"", &visit), expected);
     }
 }

@@ -124,6 +124,14 @@ async fn the_key_is_no_field() {
 }
 
 #[tokio::test]
+async fn a_key_may_be_called_like_the_json_part() {
+    let (server, key) = with_key().await;
+    let body = [part("name=\"body\"", &key), part("name=\"a\"", "1")].concat();
+    let answer = server.post("part", &[MULTIPART], &format!("{body}--b--\r\n")).await;
+    answer.is(200, &json!({"status": 200, "reports": [{"a": "1", "body": "none"}]}));
+}
+
+#[tokio::test]
 async fn each_check_comes_before_the_next() {
     let server = Server::start().await;
     let (_, elsewhere) = server.key(ANN, r#"{"name":"1","walkers":["Header","other"]}"#).await;

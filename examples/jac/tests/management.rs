@@ -158,10 +158,10 @@ async fn a_name_is_unique_among_the_keys_of_one_user() {
 #[tokio::test]
 async fn a_label_that_a_kill_left_behind_takes_no_name() {
     let server = Server::start().await;
-    let labels = crate::labels::Labels::open(&server.folder.join("labels.db")).await.unwrap();
+    let labels = crate::keys::Labels::open(&server.folder.join("labels.db")).await.unwrap();
     let owner = tower_webhook::key::Owner::new(ANNS_ROOT).unwrap();
     let id = tower_webhook::key::KeyId::new("0123456789abcdef01234567").unwrap();
-    let label = crate::labels::Label { name: "x".to_owned(), ..Default::default() };
+    let label = crate::keys::Label { name: "x".to_owned(), ..Default::default() };
     labels.put(&owner, &id, &label).await.unwrap();
 
     assert!(server.keys(ANN).await.is_empty());
