@@ -8,6 +8,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::{Extension, Router};
 use http::{HeaderMap, Method, Uri};
+use servers::ExecLog;
 use tower_webhook::ConfigError;
 use tower_webhook::auth::{AuthLayer, Policy};
 use tower_webhook::body::{BufferLayer, BufferedBody};
@@ -21,7 +22,7 @@ use crate::config::{PlaceType, Walker, Webhook};
 use crate::fields::{self, Place};
 use crate::keys::Keys;
 use crate::routes::Named;
-use crate::walkers::{ExecLog, Graph, Node, Visit};
+use crate::walkers::{Graph, Node, Visit, log_entry};
 
 /// The largest body.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -130,7 +131,7 @@ async fn run(
 ) -> Result<Response, Refusal> {
     let fields = hook.fields(&method, &uri, &headers, &body.bytes())?;
     let visit = Visit { node: node.as_ref(), fields: &fields };
-    if let Err(error) = hook.shared.log.append(&hook.walker.name, &visit) {
+    if let Err(error) = hook.shared.log.append(|| log_entry(&hook.walker.name, &visit)) {
         return Err(Refusal::unavailable(&error));
     }
     Ok(hook.walker.answer(&hook.walker.run(&visit)))

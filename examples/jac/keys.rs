@@ -2,15 +2,11 @@
 //! called and what they are for, because names are unique and a key's lists may hold any text.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration as StdDuration;
 
 use servers::{DataFolder, Error};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
-    SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow};
 use sqlx::{Row, query};
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Mutex;
@@ -78,7 +74,7 @@ impl Keys {
             .with_format(format.clone())
             .with_hasher(KeyHasher::peppered(pepper))
             .with_recoverable(sealing);
-        let labels = Labels::open(&folder.file("labels.db")).await?;
+        let labels = Labels::open(folder.database("labels.db")?).await?;
         Ok(Self { manager, labels, format, naming: Arc::default() })
     }
 
@@ -230,12 +226,7 @@ pub(crate) struct Label {
 }
 
 impl Labels {
-    pub(crate) async fn open(path: &Path) -> Result<Self, sqlx::Error> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full);
+    pub(crate) async fn open(options: SqliteConnectOptions) -> Result<Self, sqlx::Error> {
         let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
         query(
             "CREATE TABLE IF NOT EXISTS labels (

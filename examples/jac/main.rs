@@ -31,13 +31,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use axum::Router;
-use servers::{DataFolder, Error, Flags};
+use servers::{DataFolder, Error, ExecLog, Flags};
 
 use crate::config::Config;
 use crate::hooks::Shared;
 use crate::keys::Keys;
 use crate::users::Users;
-use crate::walkers::{ExecLog, Graph};
+use crate::walkers::Graph;
 
 const DEMO: &str = include_str!("demo.json");
 

@@ -11,7 +11,6 @@ use servers::DataFolder;
 use tower::ServiceExt as _;
 
 use crate::config::Config;
-use crate::walkers::ExecLog;
 
 mod calls;
 mod management;
@@ -194,6 +193,6 @@ impl Answer {
 async fn app(folder: &std::path::Path, config: &Value) -> Router {
     let config = Config::parse(&config.to_string()).unwrap();
     let data = DataFolder::open(folder).unwrap();
-    let log = ExecLog::open(Some(&folder.join("exec.log"))).unwrap();
+    let log = servers::ExecLog::open(Some(&folder.join("exec.log"))).unwrap();
     crate::app(config, &data, log).await.unwrap()
 }

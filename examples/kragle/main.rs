@@ -54,7 +54,7 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::header::{self, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue};
-use servers::{DataFolder, Error, Flags};
+use servers::{DataFolder, Error, ExecLog, Flags};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_webhook::RequestHead;
 use tower_webhook::auth::{AuthLayer, Policy};
@@ -114,13 +114,13 @@ struct App {
 impl App {
     async fn open(config: &Config, data: &Path, log: Option<&Path>) -> Result<Self, Error> {
         let folder = DataFolder::open(data)?;
-        let storage = Storage::open(&folder.file("stacks.db")).await?;
+        let storage = Storage::open(folder.database("stacks.db")?).await?;
         let tokens = Tokens::open(&folder).await?;
         import(config, &storage, &tokens).await.map_err(StorageError::into_error)?;
 
         let users = Arc::new(Users::new(&config.users)?);
         let auth = auth(&tokens, &users)?;
-        let runner = Arc::new(Runner::new(log)?);
+        let runner = Arc::new(Runner::new(ExecLog::open(log)?));
         let hooks = {
             let runner = Arc::clone(&runner);
             let run = move |invocation: Invocation| {

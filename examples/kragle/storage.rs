@@ -1,14 +1,7 @@
 //! The stacks, in an SQLite file. What a call has acknowledged is on the disk.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
-use std::time::Duration;
-
 use servers::Error;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow};
 use sqlx::{Row, Sqlite, SqliteConnection, SqlitePool, Transaction, query, query_scalar};
 
 use crate::stacks::{Block, Definition, Kind, Mode, Parameters, Settings, Stack, Verb};
@@ -74,14 +67,7 @@ const TABLES: [&str; 3] = [
 impl Storage {
     pub(crate) const PAGE_LEN: i64 = 25;
 
-    pub(crate) async fn open(path: &Path) -> std::result::Result<Self, Error> {
-        // Stacks are for nobody else to read. SQLite gives its other files the mode of this one.
-        OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(5));
+    pub(crate) async fn open(options: SqliteConnectOptions) -> std::result::Result<Self, Error> {
         let pool = SqlitePoolOptions::new();
         let writer = pool.clone().max_connections(1).connect_with(options.clone()).await?;
         for table in TABLES {

@@ -4,10 +4,14 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 
 use crate::Error;
 
-/// The folder with everything that a server keeps. Readable by its own user only.
+/// The folder with everything that a server keeps. A new one, and every file that is made in it, can be read by
+/// its own user only.
 #[derive(Debug)]
 pub struct DataFolder(PathBuf);
 
@@ -30,6 +34,23 @@ impl DataFolder {
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
+    }
+
+    /// How to open an SQLite file in the folder, in which a change is on the disk before it is acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the file cannot be made.
+    pub fn database(&self, name: &str) -> Result<SqliteConnectOptions, Error> {
+        let path = self.file(name);
+        // SQLite gives its other files the mode of this one.
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
+        file.map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(SqliteConnectOptions::new()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(5)))
     }
 
     /// 32 random bytes that are made at the first start and stay the same: the key under which secrets are

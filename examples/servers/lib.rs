@@ -1,5 +1,5 @@
 //! What the three servers have in common and what has nothing to do with their protocols: flags, the data
-//! folder, the start and the end of the process.
+//! folder, the execution log, the start and the end of the process.
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -15,8 +15,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 mod data;
+mod exec_log;
 
 pub use self::data::DataFolder;
+pub use self::exec_log::ExecLog;
 
 /// An error of the start, shown to whoever started the program.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

@@ -158,7 +158,8 @@ async fn a_name_is_unique_among_the_keys_of_one_user() {
 #[tokio::test]
 async fn a_label_that_a_kill_left_behind_takes_no_name() {
     let server = Server::start().await;
-    let labels = crate::keys::Labels::open(&server.folder.join("labels.db")).await.unwrap();
+    let file = DataFolder::open(&server.folder).unwrap().database("labels.db").unwrap();
+    let labels = crate::keys::Labels::open(file).await.unwrap();
     let owner = tower_webhook::key::Owner::new(ANNS_ROOT).unwrap();
     let id = tower_webhook::key::KeyId::new("0123456789abcdef01234567").unwrap();
     let label = crate::keys::Label { name: "x".to_owned(), ..Default::default() };
