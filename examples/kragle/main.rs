@@ -226,6 +226,8 @@ fn limited(hooks: Hooks) -> Result<Hooks, Error> {
         .with_json_values(JsonValues::ObjectsOnly)
         .with_header_repeats(HeaderRepeats::Joined)
         .with_header_bytes(NonUtf8::Latin1)
+        // All headers of a request are shown but those of credentials.
+        .with_insecure_exact_header_names()
         .with_transport_headers()
         .with_left_out_headers(TRANSPORT)
         .with_lenient_media_types()

@@ -98,6 +98,7 @@ impl Payloads {
             .with_header_repeats(HeaderRepeats::Joined)
             .with_header_bytes(NonUtf8::Latin1)
             .with_left_out_headers([TRACE_TAG])
+            .with_insecure_exact_header_names()
             .with_transport_headers();
         let title = headers.clone().with_header_case(HeaderCase::Title);
         Ok(Self { title, lower: headers })

@@ -139,6 +139,18 @@ impl EnvelopeBuilder {
         self
     }
 
+    /// Takes `X_Api_Key` for another header than `x-api-key`, so that it is not left out with it.
+    ///
+    /// # Security
+    ///
+    /// What hands headers on in environment variables, as CGI does (RFC 3875, section 4.1.18), makes one name
+    /// of the two. An executor behind such a program could be given a credential under the other name.
+    #[must_use]
+    pub const fn with_insecure_exact_header_names(mut self) -> Self {
+        self.headers.exact_names = true;
+        self
+    }
+
     /// Writes the headers that serve the transport too: `connection`, `content-length`, `expect`,
     /// `keep-alive`, `proxy-connection`, `te`, `trailer`, `transfer-encoding`, `upgrade`.
     ///

@@ -69,6 +69,8 @@ pub(super) struct HeaderOptions {
     pub(super) non_utf8: NonUtf8,
     pub(super) left_out: Vec<HeaderName>,
     pub(super) with_transport: bool,
+    /// Whether `_` is another character than `-` in the names of headers that are left out.
+    pub(super) exact_names: bool,
 }
 
 impl HeaderOptions {
@@ -82,7 +84,9 @@ impl HeaderOptions {
     ) {
         let mut shown: Vec<(&HeaderName, &HeaderValue)> = Vec::with_capacity(headers.len());
         shown.extend(
-            headers.iter().filter(|(name, _)| !self.leaves_out(name) && !contains(left_out, name)),
+            headers
+                .iter()
+                .filter(|(name, _)| !self.leaves_out(name) && !self.contains(left_out, name)),
         );
         // The sort is stable: values of one name stay in order.
         shown.sort_by_key(|(name, _)| name.as_str());
@@ -121,9 +125,13 @@ impl HeaderOptions {
     }
 
     fn leaves_out(&self, name: &HeaderName) -> bool {
-        contains(&CREDENTIALS, name)
-            || contains(&self.left_out, name)
-            || (!self.with_transport && contains(&TRANSPORT, name))
+        self.contains(&CREDENTIALS, name)
+            || self.contains(&self.left_out, name)
+            || (!self.with_transport && self.contains(&TRANSPORT, name))
+    }
+
+    fn contains(&self, names: &[HeaderName], name: &HeaderName) -> bool {
+        if self.exact_names { names.contains(name) } else { contains(names, name) }
     }
 
     fn name<'a>(&self, name: &'a HeaderName) -> Cow<'a, str> {

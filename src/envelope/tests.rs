@@ -285,6 +285,11 @@ fn credentials_are_left_out_in_every_spelling() {
     let envelope = builder.build(&input).unwrap();
     assert_eq!(envelope.headers(), Some(r#"{"x-keep":"1"}"#));
     assert_eq!(envelope.get(), Some(r#"{"a":"1","tok":"2"}"#));
+
+    let envelope = builder.with_insecure_exact_header_names().build(&input).unwrap();
+    let expected =
+        r#"{"proxy_authorization":"s","x-keep":"1","x-token":"s","x_api-key":"s","x_api_key":"s"}"#;
+    assert_eq!(envelope.headers(), Some(expected));
 }
 
 #[test]
