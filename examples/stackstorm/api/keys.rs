@@ -34,7 +34,8 @@ impl Server {
             return Ok(page_of(Vec::new(), page));
         }
         let records = self.accounts.api_keys_of(user).await?;
-        let mut details = self.storage.all_key_details().await?;
+        let ids = records.iter().map(|record| record.id().as_str());
+        let mut details = self.storage.details_of_keys(ids).await?;
         let shown = |record: KeyRecord| {
             // A key without details is being made or deleted.
             let details = details.remove(record.id().as_str())?;
