@@ -7,8 +7,7 @@ use tower_webhook::key::{KeyId, KeyRecord, KeyUpdate, NewKey, Owner};
 
 use super::{Answer, Call, Server, page_of, value};
 use crate::answer::{Refusal, json, no_content};
-use crate::config::read_scopes;
-use crate::json::{Members, Object, sent};
+use crate::json::{Members, Object, Value, sent};
 use crate::payload::Accepts;
 use crate::schema::not_of_type;
 use crate::scopes::Grants;
@@ -175,7 +174,7 @@ impl Change {
             None => None,
         };
         let scopes = match sent(members, "scopes") {
-            Some(scopes) => Some((scopes.text().to_owned(), read_scopes(scopes)?)),
+            Some(scopes) => Some((scopes.text().to_owned(), Grants::read(scopes)?)),
             None => None,
         };
         Ok(Self { user, enabled, metadata: metadata.map(str::to_owned), scopes })
@@ -186,7 +185,7 @@ impl Change {
         if self.user.as_ref().is_some_and(|user| user != record.owner().as_str()) {
             return Err("Update of user is not allowed.".to_owned());
         }
-        let texts = |scopes: &str| crate::json::Value::read(scopes.as_bytes()).ok()?.as_texts();
+        let texts = |scopes: &str| Value::read(scopes.as_bytes()).ok()?.as_texts();
         let stays = |(scopes, _): &(String, Grants)| {
             details.scopes.as_ref().is_some_and(|stored| texts(stored) == texts(scopes))
         };
