@@ -59,6 +59,12 @@ async fn rule_files_are_brought_in_at_every_start() {
     site.restart(&config, Some(folder.clone())).await.unwrap();
     assert_eq!(site.get("/v1/rules/new").await.status, 200);
 
+    // Each list holds the one before it nine times.
+    let nested = |depth: u32| {
+        format!("a{}: &a{} [{}]\n", depth + 1, depth + 1, format!("*a{depth},").repeat(9))
+    };
+    let endless =
+        format!("a0: &a0 [x]\n{}{}", (0..9).map(nested).collect::<String>(), yaml("x", "x"));
     for text in [
         "",
         "- a",
@@ -68,6 +74,7 @@ async fn rule_files_are_brought_in_at_every_start() {
         "name: 1\ntrigger: {type: git.any}",
         "name: x\ntrigger: {type: git.any}\n---\nname: y\ntrigger: {type: git.any}",
         &yaml("r1", "twice"),
+        &endless,
     ] {
         file("d.yaml", text);
         assert!(site.restart(&config, Some(folder.clone())).await.is_err(), "{text}");
