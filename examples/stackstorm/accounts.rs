@@ -17,7 +17,7 @@ use tower_webhook::key::{
 };
 use tower_webhook::{ConfigError, RequestHead};
 
-use crate::config::{Config, NewApiKey, NewToken, read_scopes};
+use crate::config::{Config, NewApiKey, NewToken};
 use crate::json::Value;
 use crate::scopes::Grants;
 use crate::storage::{KeyDetails, Storage};
@@ -122,7 +122,7 @@ impl Accounts {
             None => Ok(None),
             Some(KeyDetails { scopes: None, .. }) => Ok(Some(Grants::All)),
             Some(KeyDetails { scopes: Some(scopes), .. }) => {
-                Ok(Some(read_scopes(Value::read(scopes.as_bytes())?)?))
+                Ok(Some(Grants::read(Value::read(scopes.as_bytes())?)?))
             }
         }
     }

@@ -10,7 +10,7 @@ use tower_webhook::key::Owner;
 use crate::json::{Members, Value, sent};
 use crate::rules::{Rule, TriggerTypes};
 use crate::schema::Schema;
-use crate::scopes::{Grants, Scope};
+use crate::scopes::Grants;
 
 /// How long a token works if nothing else is said.
 const DAY: i64 = 86_400;
@@ -102,17 +102,6 @@ pub(crate) fn check_distinct<'a>(
     }
 }
 
-/// What a list of scopes allows.
-///
-/// # Errors
-///
-/// Returns an error if the value is no list of texts, or if one of them is no scope.
-pub(crate) fn read_scopes(value: Value<'_>) -> Result<Grants, String> {
-    let texts = value.as_texts().ok_or("'scopes' is a list of texts")?;
-    let scopes: Option<Vec<Scope>> = texts.iter().map(|text| Scope::read(text)).collect();
-    scopes.map(Grants::Only).ok_or_else(|| "'scopes' has an unknown scope in it".to_owned())
-}
-
 fn list<'a>(members: &Members<'a>, name: &str) -> Result<Vec<Value<'a>>, String> {
     match sent(members, name) {
         Some(value) => value.as_array().ok_or_else(|| format!("'{name}' is a list")),
@@ -157,7 +146,7 @@ fn read_api_key(value: Value<'_>) -> Result<NewApiKey, String> {
         None => "{}",
     };
     let scopes = sent(&members, "scopes");
-    scopes.map(read_scopes).transpose()?;
+    scopes.map(Grants::read).transpose()?;
     Ok(NewApiKey {
         key: secret(&members, "key")?,
         user: user(&members)?,

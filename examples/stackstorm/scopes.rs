@@ -1,6 +1,7 @@
 //! What an API key may do.
 
 use crate::address::registered_hook;
+use crate::json::Value;
 
 /// Something that a caller may or may not do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -103,6 +104,17 @@ pub(crate) enum Grants {
 }
 
 impl Grants {
+    /// Reads a list of scopes.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the value is no list of texts, or if one of them is no scope. It shows none of them.
+    pub(crate) fn read(scopes: Value<'_>) -> Result<Self, String> {
+        let texts = scopes.as_texts().ok_or("'scopes' is a list of texts")?;
+        let scopes: Option<Vec<Scope>> = texts.iter().map(|text| Scope::read(text)).collect();
+        scopes.map(Self::Only).ok_or_else(|| "'scopes' has an unknown scope in it".to_owned())
+    }
+
     pub(crate) fn allow(&self, permission: Permission, hook: Option<&str>) -> bool {
         match self {
             Self::All => true,

@@ -228,9 +228,15 @@ impl Storage {
             .await
     }
 
-    /// Those of all API keys, by id.
-    pub(crate) async fn all_key_details(&self) -> Result<HashMap<String, KeyDetails>> {
-        let rows = query("SELECT * FROM api_keys").fetch_all(&self.0).await?;
+    /// Those of several API keys, by id.
+    pub(crate) async fn details_of_keys<'a>(
+        &self,
+        ids: impl Iterator<Item = &'a str>,
+    ) -> Result<HashMap<String, KeyDetails>> {
+        let rows = query("SELECT * FROM api_keys WHERE id IN (SELECT value FROM json_each(?1))")
+            .bind(array(ids.map(quoted)))
+            .fetch_all(&self.0)
+            .await?;
         rows.iter().map(|row| Ok((row.try_get("id")?, KeyDetails::from_row(row)?))).collect()
     }
 

@@ -7,8 +7,7 @@ use tower_webhook::key::{KeyId, KeyRecord, KeyUpdate, NewKey, Owner};
 
 use super::{Answer, Call, Server, page_of, value};
 use crate::answer::{Refusal, json, no_content};
-use crate::config::read_scopes;
-use crate::json::{Members, Object, sent};
+use crate::json::{Members, Object, Value, sent};
 use crate::payload::Accepts;
 use crate::schema::not_of_type;
 use crate::scopes::Grants;
@@ -34,7 +33,8 @@ impl Server {
             return Ok(page_of(Vec::new(), page));
         }
         let records = self.accounts.api_keys_of(user).await?;
-        let mut details = self.storage.all_key_details().await?;
+        let ids = records.iter().map(|record| record.id().as_str());
+        let mut details = self.storage.details_of_keys(ids).await?;
         let shown = |record: KeyRecord| {
             // A key without details is being made or deleted.
             let details = details.remove(record.id().as_str())?;
@@ -174,7 +174,7 @@ impl Change {
             None => None,
         };
         let scopes = match sent(members, "scopes") {
-            Some(scopes) => Some((scopes.text().to_owned(), read_scopes(scopes)?)),
+            Some(scopes) => Some((scopes.text().to_owned(), Grants::read(scopes)?)),
             None => None,
         };
         Ok(Self { user, enabled, metadata: metadata.map(str::to_owned), scopes })
@@ -185,7 +185,7 @@ impl Change {
         if self.user.as_ref().is_some_and(|user| user != record.owner().as_str()) {
             return Err("Update of user is not allowed.".to_owned());
         }
-        let texts = |scopes: &str| crate::json::Value::read(scopes.as_bytes()).ok()?.as_texts();
+        let texts = |scopes: &str| Value::read(scopes.as_bytes()).ok()?.as_texts();
         let stays = |(scopes, _): &(String, Grants)| {
             details.scopes.as_ref().is_some_and(|stored| texts(stored) == texts(scopes))
         };
