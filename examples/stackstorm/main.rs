@@ -90,7 +90,7 @@ async fn open(data: &DataFolder, config: Config, rules: Option<PathBuf>) -> Resu
         None => Vec::new(),
     };
     check_distinct("rule name", rules.iter().map(|rule| rule.name.as_str()))?;
-    let storage = Storage::open(&data.file("stackstorm.db")).await?;
+    let storage = Storage::open(data.database("stackstorm.db")?).await?;
     let accounts = Accounts::open(data, &storage, &config).await?;
     storage.put_rules(&rules).await?;
     Ok(Server {

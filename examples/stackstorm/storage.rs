@@ -4,14 +4,8 @@
 //! changes come one after the other.
 
 use std::collections::HashMap;
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
 
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
-    SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow};
 use sqlx::{FromRow, Row, SqliteConnection, query, query_as, query_scalar, raw_sql};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -82,13 +76,7 @@ pub(crate) enum Saved {
 }
 
 impl Storage {
-    pub(crate) async fn open(path: &Path) -> Result<Self> {
-        // Payloads are for nobody else to read. SQLite gives its other files the mode of this one.
-        OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full);
+    pub(crate) async fn open(options: SqliteConnectOptions) -> Result<Self> {
         let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
         raw_sql(SCHEMA).execute(&pool).await?;
         Ok(Self(pool))
