@@ -1,3 +1,4 @@
+use std::error::Error as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 
