@@ -50,14 +50,9 @@ struct Public;
 pub struct NotWired;
 
 impl Identity {
-    pub(crate) fn of_key(key: &VerifiedKey, placement: PlacementKind) -> Self {
-        Self {
-            owner: key.owner().clone(),
-            scopes: key.scopes().clone(),
-            key_id: Some(key.id().clone()),
-            placement: Some(placement),
-            realm: Some(key.realm()),
-        }
+    pub(crate) fn of_key(key: VerifiedKey, placement: PlacementKind) -> Self {
+        let (key_id, owner, scopes, realm) = key.into_parts();
+        Self { owner, scopes, key_id: Some(key_id), placement: Some(placement), realm: Some(realm) }
     }
 
     /// The same without the detour, for an answer that is there at once.

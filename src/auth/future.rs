@@ -4,16 +4,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::request::Parts;
 use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::gate::{self, Decision, Gate};
+use super::Policy;
+use super::gate::{self, Admission, Decided, Gate, Verifying};
 use crate::rejection::{Rejection, RejectionKind, ResponseBody};
 
-/// The decision about a request, with its head.
-pub(super) type Deciding = Pin<Box<dyn Future<Output = (Parts, Decision)> + Send>>;
+/// The decision about a head by code of the app.
+pub(super) type Deciding = Pin<Box<dyn Future<Output = Decided> + Send>>;
 
 pin_project! {
     /// Response future of [`Auth`](super::Auth).
@@ -45,24 +45,43 @@ pin_project! {
 pub(super) struct Waiting<S, B> {
     gate: Arc<Gate>,
     service: S,
-    /// What is still to be decided, and the body that waits for it.
-    undecided: Option<(Deciding, B)>,
-    /// What goes to the service when it is ready.
+    undecided: Option<Undecided<B>>,
+    /// What goes to the service, once it is decided and the service is ready.
     request: Option<Request<B>>,
     by_target: bool,
     /// How much longer the service has time to become ready.
     patience: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
+enum Undecided<B> {
+    /// The store is asked about a key.
+    ByStore { policy: Policy, verifying: Verifying },
+    /// Code of the app is asked, which is shown the head. The body waits for it.
+    ByApp { decision: Deciding, body: B },
+}
+
 impl<S, B> Waiting<S, B> {
-    /// A request about which nothing is decided yet.
-    pub(super) fn new(gate: Arc<Gate>, service: S, decision: Deciding, body: B) -> Box<Self> {
-        let undecided = Some((decision, body));
+    /// A request that waits for the answer of the store.
+    pub(super) fn for_store(
+        gate: Arc<Gate>,
+        service: S,
+        request: Request<B>,
+        policy: Policy,
+        verifying: Verifying,
+    ) -> Box<Self> {
+        let undecided = Some(Undecided::ByStore { policy, verifying });
+        let request = Some(request);
+        Box::new(Self { gate, service, undecided, request, by_target: false, patience: None })
+    }
+
+    /// A request that waits for the answer of the app.
+    pub(super) fn for_app(gate: Arc<Gate>, service: S, decision: Deciding, body: B) -> Box<Self> {
+        let undecided = Some(Undecided::ByApp { decision, body });
         Box::new(Self { gate, service, undecided, request: None, by_target: false, patience: None })
     }
 
     /// A request that waits for the inner service.
-    pub(super) fn ready(
+    pub(super) fn for_service(
         gate: Arc<Gate>,
         service: S,
         request: Request<B>,
@@ -134,21 +153,8 @@ impl<S, B> Waiting<S, B> {
     where
         S: Service<Request<B>, Response = Response<ResBody>>,
     {
-        if let Some((decision, _)) = &mut self.undecided {
-            let (mut parts, decision) = ready!(decision.as_mut().poll(cx));
-            if let Some((_, body)) = self.undecided.take() {
-                match decision {
-                    Err(rejection) => {
-                        let rejection = rejection.in_answer_to(&parts.method);
-                        return Poll::Ready(Ok(self.refuse(&rejection)));
-                    }
-                    Ok(admission) => {
-                        self.by_target = admission.by_target();
-                        self.gate.enter(&mut parts, admission);
-                        self.request = Some(Request::from_parts(parts, body));
-                    }
-                }
-            }
+        if let Err(rejection) = ready!(self.poll_decision(cx)) {
+            return Poll::Ready(Ok(self.refuse(&rejection)));
         }
         if self.service.poll_ready(cx)?.is_pending() {
             let patience = self.patience.get_or_insert_with(|| self.gate.patience());
@@ -163,6 +169,36 @@ impl<S, B> Waiting<S, B> {
         let request = self.request.take().expect("polled after completion");
         let future = self.service.call(request);
         Poll::Ready(Ok(State::Inner { future, by_target: self.by_target }))
+    }
+
+    /// Decides about the request if that is still to be done, and makes it ready to be passed on.
+    fn poll_decision(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Rejection>> {
+        match &mut self.undecided {
+            None => {}
+            Some(Undecided::ByStore { policy, verifying }) => {
+                let verdict = ready!(verifying.poll(cx));
+                if let Some(request) = &mut self.request {
+                    let mut admission = Admission::default();
+                    let method = request.method();
+                    let decision = self.gate.verified(policy, method, verdict, &mut admission);
+                    decision.map_err(|rejection| rejection.in_answer_to(method))?;
+                    self.by_target = admission.by_target();
+                    self.gate.enter(request, admission);
+                }
+            }
+            Some(Undecided::ByApp { decision, .. }) => {
+                let (mut parts, decision) = ready!(decision.as_mut().poll(cx));
+                let admission =
+                    decision.map_err(|rejection| rejection.in_answer_to(&parts.method))?;
+                self.by_target = admission.by_target();
+                self.gate.enter(&mut parts, admission);
+                if let Some(Undecided::ByApp { body, .. }) = self.undecided.take() {
+                    self.request = Some(Request::from_parts(parts, body));
+                }
+            }
+        }
+        self.undecided = None;
+        Poll::Ready(Ok(()))
     }
 
     fn refuse<ResBody>(&self, rejection: &Rejection) -> State<S, B, ResBody>

@@ -3,9 +3,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, REFERRER_POLICY};
@@ -19,7 +20,10 @@ use crate::config::ConfigError;
 use crate::credential::{Candidate, Credentials, PlacementKind};
 use crate::head::{HeadMut, RequestHead};
 use crate::identity::{self, Identity};
-use crate::key::{Begun, KeyRecord, KeyVerifier, VerifiedKey, VerifyError, VerifyErrorKind};
+use crate::key::{
+    Begun, KeyId, KeyRecord, KeyVerifier, Owner, PendingVerification, Scopes, VerifyError,
+    VerifyErrorKind,
+};
 use crate::rejection::{Challenges, Rejection, RejectionKind, Respond};
 use crate::timer::{SystemTimer, Timer};
 use crate::trace;
@@ -56,16 +60,31 @@ pub(super) struct Users {
     pub(super) credentials: Option<Credentials>,
 }
 
-/// A caller who is let in.
-#[derive(Debug)]
+/// What a caller who is let in brings along. The stages write it in place, because it is large to pass on;
+/// it counts only together with a [`Decision`] that lets the caller in.
+#[derive(Debug, Default)]
 pub(crate) struct Admission {
     /// `None` on a public route.
-    pub(crate) identity: Option<Identity>,
+    identity: Option<Identity>,
     /// What the authenticator hands to the inner service.
-    extensions: Extensions,
+    extensions: Option<Extensions>,
 }
 
-pub(crate) type Decision = Result<Admission, Rejection>;
+pub(crate) type Decision = Result<(), Rejection>;
+
+/// Who is calling, as the rules see it: from a record or from an identity.
+struct Caller<'a> {
+    owner: &'a Owner,
+    key_id: Option<&'a KeyId>,
+    scopes: &'a Scopes,
+    by_bearer: bool,
+}
+
+/// What a store that had to be waited for says about a key.
+pub(super) type Verdict = Result<Identity, Rejection>;
+
+/// A head, and what was decided about it.
+pub(super) type Decided = (Parts, Result<Admission, Rejection>);
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -78,8 +97,9 @@ pub(crate) enum Progress {
     Authenticating,
 }
 
+/// A question to the store that is under way.
 pub(crate) struct Verifying {
-    verification: BoxFuture<Result<VerifiedKey, VerifyError>>,
+    verification: PendingVerification,
     placement: PlacementKind,
 }
 
@@ -205,18 +225,28 @@ impl Gate {
     }
 
     /// Decides as far as that is possible without waiting.
-    pub(crate) fn admit_ready(&self, policy: &Policy, head: RequestHead<'_>) -> Progress {
+    pub(crate) fn admit_ready(
+        &self,
+        policy: &Policy,
+        head: RequestHead<'_>,
+        admission: &mut Admission,
+    ) -> Progress {
         if let Err(rejection) = self.check_method_first(policy, head) {
             return Progress::Decided(Err(rejection));
         }
         match policy.access() {
-            Access::Public => Progress::Decided(Ok(Admission::new(None))),
+            Access::Public => Progress::Decided(Ok(())),
             Access::User => Progress::Authenticating,
-            Access::Token => self.admit_key(policy, head),
+            Access::Token => self.admit_key(policy, head, admission),
         }
     }
 
-    fn admit_key(&self, policy: &Policy, head: RequestHead<'_>) -> Progress {
+    fn admit_key(
+        &self,
+        policy: &Policy,
+        head: RequestHead<'_>,
+        admission: &mut Admission,
+    ) -> Progress {
         let Some((verifier, credentials)) = &self.keys else {
             return Progress::Decided(Err(not_wired(
                 "a policy asks for a key, and the layer has no keys",
@@ -224,19 +254,25 @@ impl Gate {
         };
         let candidate = match credentials.find(head) {
             Ok(Some(candidate)) => candidate,
-            Ok(None) => return Progress::Decided(self.admit_again(policy, head, verifier)),
+            Ok(None) => {
+                return Progress::Decided(self.admit_again(policy, head, verifier, admission));
+            }
             Err(error) => return Progress::Decided(Err(error.into())),
         };
         let placement = candidate.placement();
         let Some(presented) = candidate.expose_bytes() else {
             return Progress::Decided(Err(malformed(placement)));
         };
-        let identity = |record: &KeyRecord, realm| Identity::of_record(record, realm, placement);
-        match verifier.begin_as(presented, policy.key(), identity) {
-            Begun::Ready(Ok(identity)) => Progress::Decided(self.authorize(policy, head, identity)),
+        let begun = verifier.begin_as(presented, policy.key(), |record, realm| {
+            self.authorize(policy, head.method(), &Caller::of_record(record, placement))?;
+            admission.identity = Some(Identity::of_record(record, realm, placement));
+            Ok(())
+        });
+        match begun {
+            Begun::Ready(Ok(decision)) => Progress::Decided(decision),
             Begun::Ready(Err(error)) => Progress::Decided(Err(refused_key(error, placement))),
-            Begun::Pending(verification) => {
-                Progress::Verifying(Verifying { verification, placement })
+            Begun::Pending(asking) => {
+                Progress::Verifying(Verifying { verification: asking.verdict(), placement })
             }
         }
     }
@@ -248,38 +284,55 @@ impl Gate {
         policy: &Policy,
         head: RequestHead<'_>,
         verifier: &KeyVerifier,
+        admission: &mut Admission,
     ) -> Decision {
         match head.extensions().get::<Identity>() {
             Some(identity) if identity.is_of(verifier.realm()) => {
-                self.authorize(policy, head, identity.clone())
+                self.authorize(policy, head.method(), &Caller::of(identity))?;
+                admission.identity = Some(identity.clone());
+                Ok(())
             }
             _ => Err(Rejection::new(RejectionKind::Missing)),
         }
     }
 
     /// Decides, and waits where it has to.
-    pub(crate) async fn admit(&self, policy: &Policy, head: RequestHead<'_>) -> Decision {
-        match self.admit_ready(policy, head) {
-            Progress::Decided(decision) => decision,
-            Progress::Verifying(verifying) => self.verified(policy, head, verifying).await,
-            Progress::Authenticating => self.authenticate(policy, head).await,
-        }
-    }
-
-    pub(crate) async fn verified(
+    pub(crate) async fn admit(
         &self,
         policy: &Policy,
         head: RequestHead<'_>,
-        verifying: Verifying,
+        admission: &mut Admission,
     ) -> Decision {
-        let Verifying { verification, placement } = verifying;
-        match verification.await {
-            Ok(key) => self.authorize(policy, head, Identity::of_key(&key, placement)),
-            Err(error) => Err(refused_key(error, placement)),
+        match self.admit_ready(policy, head, admission) {
+            Progress::Decided(decision) => decision,
+            Progress::Verifying(mut verifying) => {
+                let verdict = poll_fn(|cx| verifying.poll(cx)).await;
+                self.verified(policy, head.method(), verdict, admission)
+            }
+            Progress::Authenticating => self.authenticate(policy, head, admission).await,
         }
     }
 
-    pub(crate) async fn authenticate(&self, policy: &Policy, head: RequestHead<'_>) -> Decision {
+    /// Decides about a key for which the store had to be waited.
+    pub(super) fn verified(
+        &self,
+        policy: &Policy,
+        method: &Method,
+        verdict: Verdict,
+        admission: &mut Admission,
+    ) -> Decision {
+        let identity = verdict?;
+        self.authorize(policy, method, &Caller::of(&identity))?;
+        admission.identity = Some(identity);
+        Ok(())
+    }
+
+    pub(crate) async fn authenticate(
+        &self,
+        policy: &Policy,
+        head: RequestHead<'_>,
+        admission: &mut Admission,
+    ) -> Decision {
         let Some(users) = &self.users else {
             return Err(not_wired("a policy asks for a user, and the layer has no authenticator"));
         };
@@ -308,29 +361,34 @@ impl Gate {
                 return Err(Rejection::new(RejectionKind::Unavailable).with_source(error));
             }
         };
-        let admission = self.authorize(policy, head, identity).map_err(Rejection::for_user)?;
-        Ok(Admission { extensions, ..admission })
+        self.authorize(policy, head.method(), &Caller::of(&identity))
+            .map_err(Rejection::for_user)?;
+        *admission = Admission { identity: Some(identity), extensions: Some(extensions) };
+        Ok(())
     }
 
-    fn authorize(&self, policy: &Policy, head: RequestHead<'_>, identity: Identity) -> Decision {
-        let by_bearer = identity.placement() == Some(PlacementKind::Bearer);
-        let refused = |rejection: Rejection| {
-            let rejection = match identity.key_id() {
-                Some(key_id) => rejection.with_key_id(key_id.clone()),
-                None => rejection,
-            };
-            match rejection.kind() {
-                RejectionKind::Forbidden if self.conceal => {
-                    rejection.with_kind(RejectionKind::WrongOwner).by_bearer(by_bearer)
-                }
-                _ => rejection.by_bearer(by_bearer),
-            }
-        };
-        policy.authorize(&identity).map_err(refused)?;
+    /// What a proven caller may do.
+    fn authorize(&self, policy: &Policy, method: &Method, caller: &Caller<'_>) -> Decision {
+        let permitted = policy.authorize(caller.owner, caller.key_id, caller.scopes);
+        permitted.map_err(|rejection| self.not_permitted(rejection, caller))?;
         if self.conceal {
-            policy.check_method(head.method(), self.default_methods)?;
+            policy.check_method(method, self.default_methods)?;
         }
-        Ok(Admission::new(Some(identity)))
+        Ok(())
+    }
+
+    #[cold]
+    fn not_permitted(&self, rejection: Rejection, caller: &Caller<'_>) -> Rejection {
+        let rejection = match caller.key_id {
+            Some(key_id) => rejection.with_key_id(key_id.clone()),
+            None => rejection,
+        };
+        match rejection.kind() {
+            RejectionKind::Forbidden if self.conceal => {
+                rejection.with_kind(RejectionKind::WrongOwner).by_bearer(caller.by_bearer)
+            }
+            _ => rejection.by_bearer(caller.by_bearer),
+        }
     }
 
     /// The method comes before the credential, unless that would tell which hooks exist.
@@ -347,18 +405,21 @@ impl Gate {
 
     /// Takes every credential out of an admitted request, and puts the identity in.
     pub(crate) fn enter(&self, head: &mut impl HeadMut, admission: Admission) {
-        if let Some(identity) = &admission.identity {
+        let Admission { identity, extensions } = admission;
+        if let Some(identity) = &identity {
             trace::accepted(identity);
         }
         self.all_credentials().for_each(|credentials| credentials.scrub_head(head));
-        head.extensions_mut().extend(admission.extensions);
-        identity::insert(head.extensions_mut(), admission.identity);
+        if let Some(extensions) = extensions {
+            head.extensions_mut().extend(extensions);
+        }
+        identity::insert(head.extensions_mut(), identity);
     }
 }
 
 impl Admission {
-    fn new(identity: Option<Identity>) -> Self {
-        Self { identity, extensions: Extensions::new() }
+    pub(crate) const fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
     }
 
     /// Whether the credential stood in the target of the request.
@@ -368,14 +429,49 @@ impl Admission {
     }
 }
 
-/// The policy and the decision for a head that is owned, from the start.
-pub(crate) async fn decide(gate: Arc<Gate>, mut parts: Parts) -> (Parts, Decision) {
-    gate.mark_sensitive(&mut parts.headers);
-    let decision = match gate.resolve((&parts).into()).await {
-        Ok(policy) => gate.admit(&policy, (&parts).into()).await,
+impl Verifying {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Verdict> {
+        let placement = self.placement;
+        let verdict = ready!(self.verification.as_mut().poll(cx));
+        Poll::Ready(match verdict {
+            Ok(key) => Ok(Identity::of_key(key, placement)),
+            Err(error) => Err(refused_key(error, placement)),
+        })
+    }
+}
+
+impl<'a> Caller<'a> {
+    fn of(identity: &'a Identity) -> Self {
+        Self {
+            owner: identity.owner(),
+            key_id: identity.key_id(),
+            scopes: identity.scopes(),
+            by_bearer: identity.placement() == Some(PlacementKind::Bearer),
+        }
+    }
+
+    fn of_record(record: &'a KeyRecord, placement: PlacementKind) -> Self {
+        Self {
+            owner: record.owner(),
+            key_id: Some(record.id()),
+            scopes: record.scopes(),
+            by_bearer: placement == PlacementKind::Bearer,
+        }
+    }
+}
+
+/// The decision about a head that is owned, and its policy if that is not known yet.
+pub(super) async fn decide(gate: Arc<Gate>, policy: Option<Policy>, parts: Parts) -> Decided {
+    let policy = match policy {
+        Some(policy) => Ok(policy),
+        None => gate.resolve((&parts).into()).await,
+    };
+    let mut admission = Admission::default();
+    let decision = match policy {
+        Ok(policy) => gate.admit(&policy, (&parts).into(), &mut admission).await,
         Err(rejection) => Err(rejection),
     };
-    (parts, decision)
+    (parts, decision.map(|()| admission))
 }
 
 /// Protects the response to a request that had its credential in the target (RFC 6750, section 2.3).

@@ -93,4 +93,4 @@ pub use self::policy::Policy;
 pub use self::resolver::{BoxError, Resolver};
 pub use self::service::Auth;
 
-pub(crate) use self::gate::{Gate, protect_target};
+pub(crate) use self::gate::{Admission, Gate, protect_target};

@@ -3,8 +3,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Method};
 
 use crate::config::ConfigError;
-use crate::identity::Identity;
-use crate::key::{KeyId, Owner, Scope};
+use crate::key::{KeyId, Owner, Scope, Scopes};
 use crate::rejection::{Rejection, RejectionKind};
 
 /// Who may call, and by which method.
@@ -157,22 +156,25 @@ impl Policy {
     }
 
     /// What a proven caller may do, once the credential itself is good.
-    pub(crate) fn authorize(&self, identity: &Identity) -> Result<(), Rejection> {
+    pub(crate) fn authorize(
+        &self,
+        owner: &Owner,
+        key_id: Option<&KeyId>,
+        scopes: &Scopes,
+    ) -> Result<(), Rejection> {
         let inner = &*self.0;
-        let owner_fits = inner.owner.as_ref().is_none_or(|owner| owner == identity.owner());
-        let key_fits = inner.key.as_ref().is_none_or(|id| Some(id) == identity.key_id());
+        let owner_fits = inner.owner.as_ref().is_none_or(|asked| asked == owner);
+        let key_fits = inner.key.as_ref().is_none_or(|asked| Some(asked) == key_id);
         let fits = owner_fits && key_fits;
         if inner.nobody || (!fits && inner.access == Access::Token) {
             return Err(Rejection::new(RejectionKind::WrongOwner));
         }
         if !owner_fits {
-            return Err(
-                Rejection::new(RejectionKind::Forbidden).with_owner(identity.owner().clone())
-            );
+            return Err(Rejection::new(RejectionKind::Forbidden).with_owner(owner.clone()));
         }
-        match inner.scopes.iter().find(|scope| !identity.has_scope(scope)) {
+        match inner.scopes.iter().find(|scope| !scopes.contains(scope)) {
             Some(missing) => Err(Rejection::new(RejectionKind::Forbidden)
-                .with_owner(identity.owner().clone())
+                .with_owner(owner.clone())
                 .with_required_scope(missing.clone())),
             None => Ok(()),
         }

@@ -6,9 +6,9 @@ use std::task::{Context, Poll, Waker};
 use http::{Method, Request, Response};
 use tower_service::Service;
 
-use super::ResponseFuture;
 use super::future::Waiting;
 use super::gate::{self, Admission, Gate, Progress};
+use super::{Policy, ResponseFuture};
 use crate::head::RequestHead;
 use crate::rejection::{Rejection, ResponseBody};
 
@@ -61,40 +61,26 @@ where
             self.gate.mark_sensitive(request.headers_mut());
         }
         let head = RequestHead::from(&request);
-        let gate = &self.gate;
-        let (policy, progress) = match gate.resolve_ready(head) {
+        let policy = match self.gate.resolve_ready(head) {
+            Some(Ok(policy)) => policy,
             Some(Err(rejection)) => return self.refuse(rejection, head.method()),
-            Some(Ok(policy)) => {
-                let progress = gate.admit_ready(&policy, head);
-                if let Progress::Decided(decision) = progress {
-                    return match decision {
-                        Ok(admission) => self.enter(request, admission),
-                        Err(rejection) => self.refuse(rejection, head.method()),
-                    };
-                }
-                (Some(policy.into_owned()), Some(progress))
+            None => return self.decide_later(None, request),
+        };
+        let mut admission = Admission::default();
+        match self.gate.admit_ready(&policy, head, &mut admission) {
+            Progress::Decided(Ok(())) => self.enter(request, admission),
+            Progress::Decided(Err(rejection)) => self.refuse(rejection, head.method()),
+            Progress::Verifying(verifying) => {
+                let (policy, gate) = (policy.into_owned(), Arc::clone(&self.gate));
+                let service = self.take_inner();
+                let waiting = Waiting::for_store(gate, service, request, policy, verifying);
+                ResponseFuture::waiting(waiting)
             }
-            None => (None, None),
-        };
-        let (parts, body) = request.into_parts();
-        let gate = Arc::clone(gate);
-        let decision: super::future::Deciding = match (policy, progress) {
-            (Some(policy), Some(Progress::Verifying(verifying))) => Box::pin(async move {
-                let decision = gate.verified(&policy, (&parts).into(), verifying).await;
-                (parts, decision)
-            }),
-            (Some(policy), _) => Box::pin(async move {
-                let decision = gate.authenticate(&policy, (&parts).into()).await;
-                (parts, decision)
-            }),
-            (None, _) => Box::pin(gate::decide(gate, parts)),
-        };
-        ResponseFuture::waiting(Waiting::new(
-            Arc::clone(&self.gate),
-            self.inner.clone(),
-            decision,
-            body,
-        ))
+            Progress::Authenticating => {
+                let policy = policy.into_owned();
+                self.decide_later(Some(policy), request)
+            }
+        }
     }
 }
 
@@ -128,12 +114,35 @@ impl<S> Auth<S> {
             Poll::Ready(Ok(())) => ResponseFuture::inner(self.inner.call(request), by_target),
             Poll::Ready(Err(error)) => ResponseFuture::error(error),
             Poll::Pending => {
-                let clone = self.inner.clone();
-                let polled = mem::replace(&mut self.inner, clone);
                 let gate = Arc::clone(&self.gate);
-                ResponseFuture::waiting(Waiting::ready(gate, polled, request, by_target))
+                let polled = self.take_inner();
+                ResponseFuture::waiting(Waiting::for_service(gate, polled, request, by_target))
             }
         }
+    }
+
+    /// Asks code of the app, which may take its time and is shown a head that outlives the wait.
+    fn decide_later<B, ResBody>(
+        &mut self,
+        policy: Option<Policy>,
+        request: Request<B>,
+    ) -> ResponseFuture<S, B, ResBody>
+    where
+        S: Service<Request<B>, Response = Response<ResBody>> + Clone,
+    {
+        let (parts, body) = request.into_parts();
+        let gate = Arc::clone(&self.gate);
+        let decision = Box::pin(gate::decide(Arc::clone(&gate), policy, parts));
+        ResponseFuture::waiting(Waiting::for_app(gate, self.take_inner(), decision, body))
+    }
+
+    /// The inner service as it is now, with a clone left in its place.
+    fn take_inner(&mut self) -> S
+    where
+        S: Clone,
+    {
+        let clone = self.inner.clone();
+        mem::replace(&mut self.inner, clone)
     }
 }
 

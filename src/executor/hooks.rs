@@ -15,7 +15,7 @@ use super::outcome::Outcome;
 use super::shape::{Failure, FailureKind};
 use super::slots::Slots;
 use super::{Executor, Invocation, ResponseShape};
-use crate::auth::{AuthLayer, BoxError, Gate, protect_target};
+use crate::auth::{Admission, AuthLayer, BoxError, Gate, protect_target};
 use crate::body::{self, BodyLimits, BufferedBody, ReadBody};
 use crate::config::ConfigError;
 use crate::credential::redact_target;
@@ -232,9 +232,10 @@ impl Shared {
             parts.extensions.insert(BufferedBody::new(collected));
         }
 
-        let admission = self.gate.admit(&policy, (&parts).into()).await?;
+        let mut admission = Admission::default();
+        self.gate.admit(&policy, (&parts).into(), &mut admission).await?;
         let by_target = admission.by_target();
-        let identity = admission.identity.clone();
+        let identity = admission.identity().cloned();
 
         self.check_coding(&parts)?;
         if let Some(body) = unread {

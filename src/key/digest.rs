@@ -1,6 +1,7 @@
 use std::error::Error;
 use std::fmt;
 use std::hint::black_box;
+use std::iter;
 use std::sync::LazyLock;
 
 use ctutils::Choice;
@@ -251,7 +252,7 @@ impl KeyHasher {
     ///
     /// Refuses a name that is taken already.
     pub fn with_previous_pepper(mut self, pepper: Pepper) -> Result<Self, ConfigError> {
-        if self.named(&pepper.name).is_some() {
+        if self.ways().flatten().any(|known| known.name == pepper.name) {
             return Err(ConfigError::new("two peppers have the same name"));
         }
         self.previous.push(pepper);
@@ -284,36 +285,58 @@ impl KeyHasher {
     /// [`with_unpeppered_keys`](Self::with_unpeppered_keys) is off. That is a fault of the
     /// configuration and says nothing about the key.
     pub fn matches(&self, digest: &KeyDigest, key: &ParsedKey<'_>) -> Result<bool, UnknownPepper> {
-        self.compare(digest, key).map(Choice::to_bool)
+        self.compare(digest, &self.digests(key)).map(Choice::to_bool)
     }
 
+    /// What a key that is presented hashes to, in every way that a record may ask for.
+    pub(super) fn digests(&self, key: &ParsedKey<'_>) -> PresentedDigests {
+        PresentedDigests {
+            current: hash(self.current.as_ref(), key),
+            others: self.ways().skip(1).map(|pepper| hash(pepper, key)).collect(),
+        }
+    }
+
+    /// Whether a record's digest is one of those of a presented key, in constant time.
     pub(super) fn compare(
         &self,
         digest: &KeyDigest,
-        key: &ParsedKey<'_>,
+        presented: &PresentedDigests,
     ) -> Result<Choice, UnknownPepper> {
-        let pepper = match digest.pepper() {
-            None if self.unpeppered => None,
-            None => return Err(UnknownPepper(())),
-            Some(name) => Some(self.named(name).ok_or(UnknownPepper(()))?),
+        let asked = |pepper: Option<&Pepper>| pepper.map(Pepper::name) == digest.pepper();
+        let way = self.ways().position(asked).ok_or(UnknownPepper(()))?;
+        let bytes = match way {
+            0 => &presented.current,
+            other => presented.others.get(other - 1).ok_or(UnknownPepper(()))?,
         };
-        Ok(same(&digest.bytes, &hash(pepper, key)))
+        Ok(same(&digest.bytes, bytes))
     }
 
     /// The work of [`compare`](Self::compare) for a key without a record. The answer is no.
-    pub(super) fn compare_decoy(&self, key: &ParsedKey<'_>) -> Choice {
+    pub(super) fn compare_decoy(&self, presented: &PresentedDigests) -> Choice {
         static DECOY: LazyLock<[u8; 32]> = LazyLock::new(|| {
             let mut decoy = [0; 32];
             // The verdict does not rest on these bytes, so a failing generator changes nothing.
             let _ = getrandom::fill(&mut decoy);
             decoy
         });
-        black_box(same(&DECOY, &hash(self.current.as_ref(), key))).and(Choice::FALSE)
+        black_box(same(&DECOY, &presented.current)).and(Choice::FALSE)
     }
 
-    fn named(&self, name: &str) -> Option<&Pepper> {
-        self.current.iter().chain(&self.previous).find(|pepper| pepper.name == name)
+    /// The ways in which digests may have been made, the current one first: under a pepper, or without.
+    fn ways(&self) -> impl Iterator<Item = Option<&Pepper>> {
+        let also_without = self.unpeppered && self.current.is_some();
+        let previous = self.previous.iter().map(Some);
+        iter::once(self.current.as_ref()).chain(previous).chain(also_without.then_some(None))
     }
+}
+
+/// What a presented key hashes to. It stands for the key while the store is asked, so that the secret
+/// itself is not kept.
+pub(super) struct PresentedDigests {
+    /// Under the current pepper, or without one if there is none.
+    current: [u8; 32],
+    /// In the other ways that the hasher accepts, of which there are none as a rule.
+    others: Vec<[u8; 32]>,
 }
 
 impl Default for KeyHasher {
@@ -454,8 +477,9 @@ mod tests {
     fn a_decoy_never_matches() {
         let key = ParsedKey::new(id("a"), "secret");
 
-        assert!(!KeyHasher::sha256().compare_decoy(&key).to_bool());
-        assert!(!KeyHasher::peppered(pepper("a", 1)).compare_decoy(&key).to_bool());
+        for hasher in [KeyHasher::sha256(), KeyHasher::peppered(pepper("a", 1))] {
+            assert!(!hasher.compare_decoy(&hasher.digests(&key)).to_bool());
+        }
     }
 
     #[test]

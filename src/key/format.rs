@@ -117,7 +117,7 @@ pub struct ParsedKey<'a> {
 
 /// The first byte of the message that is hashed.
 #[derive(Clone, Copy)]
-pub(super) enum Layout {
+enum Layout {
     /// Id and secret have fixed lengths.
     Fixed = 1,
     /// The length of the id is written down.
@@ -136,10 +136,6 @@ impl<'a> ParsedKey<'a> {
         Self { id, secret, layout: Layout::Fixed }
     }
 
-    pub(super) fn with_layout(id: KeyId, secret: &'a str, layout: Layout) -> Self {
-        Self { id, secret, layout }
-    }
-
     /// The id of the record.
     #[must_use]
     pub fn id(&self) -> &KeyId {
@@ -152,10 +148,6 @@ impl<'a> ParsedKey<'a> {
 
     pub(super) fn secret(&self) -> &'a str {
         self.secret
-    }
-
-    pub(super) fn layout(&self) -> Layout {
-        self.layout
     }
 
     /// What the hashed message starts with, and how many bytes of it.

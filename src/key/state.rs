@@ -57,17 +57,18 @@ impl KeyState {
 /// ```
 #[must_use]
 pub fn state(record: &KeyRecord, now: OffsetDateTime) -> KeyState {
-    state_at(record, Moment::new(now))
+    state_at(record, || Moment::new(now))
 }
 
-pub(super) fn state_at(record: &KeyRecord, now: Moment) -> KeyState {
+/// The same, where the time is asked for only if it matters.
+pub(super) fn state_at(record: &KeyRecord, now: impl Fn() -> Moment) -> KeyState {
     if record.revoked() {
         KeyState::Revoked
     } else if record.disabled() {
         KeyState::Disabled
-    } else if record.expiry().is_some_and(|expiry| now >= expiry) {
+    } else if record.expiry().is_some_and(|expiry| now() >= expiry) {
         KeyState::Expired
-    } else if record.start().is_some_and(|start| now < start) {
+    } else if record.start().is_some_and(|start| now() < start) {
         KeyState::NotYetValid
     } else {
         KeyState::Active
@@ -76,9 +77,9 @@ pub(super) fn state_at(record: &KeyRecord, now: Moment) -> KeyState {
 
 /// The digest from before a rotation, as long as it still counts: before its own deadline, and while
 /// the key itself is active. The overlap never makes a key live longer.
-pub(super) fn usable_previous(record: &KeyRecord, now: Moment) -> Option<&KeyDigest> {
+pub(super) fn usable_previous(record: &KeyRecord, now: impl Fn() -> Moment) -> Option<&KeyDigest> {
     let (digest, until) = record.previous()?;
-    (now < *until && state_at(record, now) == KeyState::Active).then_some(digest)
+    (now() < *until && state_at(record, now) == KeyState::Active).then_some(digest)
 }
 
 #[cfg(test)]
@@ -113,6 +114,15 @@ mod tests {
         ] {
             assert_eq!(state(&record, now), expected, "{now}");
         }
+    }
+
+    #[test]
+    fn a_key_without_deadlines_needs_no_time() {
+        let never = || -> Moment { panic!("the time does not matter") };
+
+        assert_eq!(state_at(&record(), never), KeyState::Active);
+        assert_eq!(state_at(&record().with_disabled(true), never), KeyState::Disabled);
+        assert!(usable_previous(&record(), never).is_none());
     }
 
     #[test]
@@ -152,7 +162,7 @@ mod tests {
             prop_assert_eq!(state(&record, at(now)), expected);
 
             let usable = expected == KeyState::Active && previous_until.is_some_and(|end| end > now);
-            prop_assert_eq!(usable_previous(&record, Moment::new(at(now))).is_some(), usable);
+            prop_assert_eq!(usable_previous(&record, || Moment::new(at(now))).is_some(), usable);
             if usable {
                 prop_assert!(expires_at.is_none_or(|end| now < end));
             }

@@ -1,3 +1,4 @@
+use std::cell::LazyCell;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,16 +7,17 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use ctutils::Choice;
 use smol_str::SmolStr;
 
 use self::error::Fault;
 pub use self::error::{VerifyError, VerifyErrorKind};
+use super::digest::PresentedDigests;
 use super::state::{state_at, usable_previous};
 use super::{
-    KeyFormat, KeyHasher, KeyId, KeyRecord, KeyState, KeyStore, Owner, ParsedKey, PrefixedFormat,
-    Scopes, UsageTracker,
+    KeyFormat, KeyHasher, KeyId, KeyRecord, KeyState, KeyStore, Owner, PrefixedFormat, Scopes,
+    UsageTracker,
 };
-use crate::credential::Secret;
 use crate::{Clock, SystemTimer, Timer};
 
 mod error;
@@ -30,8 +32,9 @@ pub(super) const MAX_KEY_LEN: usize = 256;
 /// 2. The store is asked for the record of the id. An error, a panic, an answer after the deadline
 ///    and the record of another id are faults of the store and say nothing about the key.
 /// 3. The digest of the presented key is computed whether or not there is a record, and compared in
-///    constant time.
-/// 4. The time is read once, after the record has arrived, and decides about every deadline.
+///    constant time. The secret itself is not kept while the store is asked.
+/// 4. The time is read once at most, after the record has arrived and the secret is known to be right,
+///    and decides about every deadline.
 ///
 /// Clones share everything.
 ///
@@ -145,31 +148,31 @@ impl KeyVerifier {
         self.begin_as(presented, Some(id), VerifiedKey::new).into()
     }
 
-    /// Starts to verify a presented key, and makes of its record what is asked for.
+    /// Starts to verify a presented key, and makes of the record of a good one what is asked for.
     pub(crate) fn begin_as<T>(
         &self,
         presented: &[u8],
         id: Option<&KeyId>,
-        accept: impl Fn(&KeyRecord, KeyRealm) -> T,
+        mut accept: impl FnMut(&KeyRecord, KeyRealm) -> T,
     ) -> Begun<T> {
         let parts = &*self.0;
-        let key = match parts.parse(presented, id) {
-            Ok(key) => key,
+        let claim = match parts.claim(presented, id) {
+            Ok(claim) => claim,
             Err(error) => return Begun::Ready(Err(error)),
         };
         let mut visits = 0_u32;
         let mut verdict = None;
         let mut visit = |record: Option<&KeyRecord>| {
             visits = visits.saturating_add(1);
-            verdict = Some(parts.judge(&key, record, &accept));
+            verdict = Some(parts.judge(&claim, record, &mut accept));
         };
         // The closure's state is looked at only if nothing panicked.
-        let asked = AssertUnwindSafe(|| parts.store.find_ready(key.id(), &mut visit));
+        let asked = AssertUnwindSafe(|| parts.store.find_ready(&claim.id, &mut visit));
         match (catch_unwind(asked), verdict) {
-            (Ok(false), _) => Begun::Pending(self.clone().ask(key)),
+            (Ok(false), _) => Begun::Pending(Asking { verifier: self.clone(), claim }),
             (Ok(true), Some(verdict)) if visits == 1 => Begun::Ready(verdict),
-            (Ok(true), _) => Begun::Ready(Err(VerifyError::fault(key.into_id(), Fault::NoAnswer))),
-            (Err(_), _) => Begun::Ready(Err(VerifyError::fault(key.into_id(), Fault::Panicked))),
+            (Ok(true), _) => Begun::Ready(Err(VerifyError::fault(claim.id, Fault::NoAnswer))),
+            (Err(_), _) => Begun::Ready(Err(VerifyError::fault(claim.id, Fault::Panicked))),
         }
     }
 
@@ -228,22 +231,6 @@ impl KeyVerifier {
         set(Arc::make_mut(&mut self.0));
         self
     }
-
-    fn ask(self, key: ParsedKey<'_>) -> PendingVerification {
-        let layout = key.layout();
-        let secret = Secret::new(key.secret());
-        let id = key.into_id();
-        Box::pin(async move {
-            let parts = &*self.0;
-            match parts.find(&id).await {
-                Ok(record) => {
-                    let key = ParsedKey::with_layout(id, secret.expose_secret(), layout);
-                    parts.judge(&key, record.as_ref(), VerifiedKey::new)
-                }
-                Err(fault) => Err(VerifyError::fault(id, fault)),
-            }
-        })
-    }
 }
 
 impl fmt::Debug for KeyVerifier {
@@ -264,21 +251,20 @@ impl Parts {
         }
     }
 
-    fn parse<'a>(
-        &self,
-        presented: &'a [u8],
-        id: Option<&KeyId>,
-    ) -> Result<ParsedKey<'a>, VerifyError> {
+    /// Reads a presented text, and turns its secret into digests.
+    fn claim(&self, presented: &[u8], id: Option<&KeyId>) -> Result<Claim, VerifyError> {
         let malformed = VerifyError { kind: VerifyErrorKind::Malformed, id: None, fault: None };
         if presented.len() > MAX_KEY_LEN {
             return Err(malformed);
         }
-        let text = std::str::from_utf8(presented).ok();
-        let key = text.and_then(|text| match id {
+        let Ok(text) = std::str::from_utf8(presented) else { return Err(malformed) };
+        let key = match id {
             None => self.format.parse(text),
             Some(id) => self.format.parse_for(id, text),
-        });
-        key.ok_or(malformed)
+        };
+        let Some(key) = key else { return Err(malformed) };
+        let digests = self.hasher.digests(&key);
+        Ok(Claim { id: key.into_id(), digests })
     }
 
     /// Asks the store, for as long as it may take.
@@ -299,53 +285,82 @@ impl Parts {
         .await
     }
 
-    /// The verdict. Everything is computed before anything is decided, and the work is the same with
-    /// and without a record.
+    /// The verdict. Whoever does not know the secret causes the same work whether or not there is a
+    /// record; the time is asked for only after the secret is known to be right.
     fn judge<T>(
         &self,
-        key: &ParsedKey<'_>,
+        claim: &Claim,
         record: Option<&KeyRecord>,
-        accept: impl Fn(&KeyRecord, KeyRealm) -> T,
+        accept: impl FnOnce(&KeyRecord, KeyRealm) -> T,
     ) -> Result<T, VerifyError> {
-        let now = self.clock.moment();
-        let bound = record.is_none_or(|record| record.id() == key.id());
-        let current = match record {
-            Some(record) => self.hasher.compare(record.digest(), key),
-            None => Ok(self.hasher.compare_decoy(key)),
-        };
-        let previous = record
-            .and_then(|record| usable_previous(record, now))
-            .map(|digest| self.hasher.compare(digest, key));
-        let state = record.map(|record| state_at(record, now));
+        let fault = |fault| Err(VerifyError::fault(claim.id.clone(), fault));
+        let refuse = |kind| Err(VerifyError { kind, id: Some(claim.id.clone()), fault: None });
 
-        let fault = |fault| Err(VerifyError::fault(key.id().clone(), fault));
-        let refuse = |kind| Err(VerifyError { kind, id: Some(key.id().clone()), fault: None });
-        if !bound {
+        let Some(record) = record else {
+            self.hasher.compare_decoy(&claim.digests);
+            return refuse(VerifyErrorKind::Unknown);
+        };
+        let current = self.hasher.compare(record.digest(), &claim.digests);
+        let previous = record.previous();
+        let previous = previous.map(|(digest, _)| self.hasher.compare(digest, &claim.digests));
+        if *record.id() != claim.id {
             return fault(Fault::OtherRecord);
         }
         let Ok(current) = current else {
             return fault(Fault::UnknownPepper);
         };
-        let (matches, unchecked) = match previous {
-            None => (current, false),
-            Some(Ok(previous)) => (current.or(previous), false),
-            Some(Err(_)) => (current, true),
-        };
-        match (record, state, matches.to_bool()) {
-            (None, _, _) | (_, None, _) => refuse(VerifyErrorKind::Unknown),
-            (Some(_), _, false) if unchecked => fault(Fault::UnknownPepper),
-            (Some(_), _, false) => refuse(VerifyErrorKind::WrongSecret),
-            (Some(record), Some(KeyState::Active), true) => {
+        let now = LazyCell::new(|| self.clock.moment());
+        let now = || *now;
+        if !current.to_bool() {
+            // What is left is the digest from before a rotation, which has to count still.
+            let matches = previous.map(|previous| previous.map(Choice::to_bool));
+            match matches {
+                None | Some(Ok(false)) => return refuse(VerifyErrorKind::WrongSecret),
+                Some(_) if usable_previous(record, now).is_none() => {
+                    return refuse(VerifyErrorKind::WrongSecret);
+                }
+                Some(Err(_)) => return fault(Fault::UnknownPepper),
+                Some(Ok(true)) => {}
+            }
+        }
+        match state_at(record, now) {
+            KeyState::Active => {
                 if let Some(usage) = &self.usage {
-                    usage.record_second(record.id(), now.seconds());
+                    usage.record_second(record.id(), now().seconds());
                 }
                 Ok(accept(record, self.realm()))
             }
-            (Some(_), Some(KeyState::NotYetValid), true) => refuse(VerifyErrorKind::NotYetValid),
-            (Some(_), Some(KeyState::Expired), true) => refuse(VerifyErrorKind::Expired),
-            (Some(_), Some(KeyState::Disabled), true) => refuse(VerifyErrorKind::Disabled),
-            (Some(_), Some(KeyState::Revoked), true) => refuse(VerifyErrorKind::Revoked),
+            KeyState::NotYetValid => refuse(VerifyErrorKind::NotYetValid),
+            KeyState::Expired => refuse(VerifyErrorKind::Expired),
+            KeyState::Disabled => refuse(VerifyErrorKind::Disabled),
+            KeyState::Revoked => refuse(VerifyErrorKind::Revoked),
         }
+    }
+}
+
+/// A presented key: the record that it names, and what its secret hashes to.
+struct Claim {
+    id: KeyId,
+    digests: PresentedDigests,
+}
+
+/// A verification for which the store has to be waited.
+pub(crate) struct Asking {
+    verifier: KeyVerifier,
+    claim: Claim,
+}
+
+impl Asking {
+    /// Asks the store and waits for its answer, in one allocation.
+    pub(crate) fn verdict(self) -> PendingVerification {
+        let Self { verifier, claim } = self;
+        Box::pin(async move {
+            let parts = &*verifier.0;
+            match parts.find(&claim.id).await {
+                Ok(record) => parts.judge(&claim, record.as_ref(), VerifiedKey::new),
+                Err(fault) => Err(VerifyError::fault(claim.id, fault)),
+            }
+        })
     }
 }
 
@@ -365,14 +380,14 @@ pub enum Attempt {
 /// An [`Attempt`] whose verdict is made for a purpose.
 pub(crate) enum Begun<T> {
     Ready(Result<T, VerifyError>),
-    Pending(PendingVerification),
+    Pending(Asking),
 }
 
 impl From<Begun<VerifiedKey>> for Attempt {
     fn from(begun: Begun<VerifiedKey>) -> Self {
         match begun {
             Begun::Ready(verdict) => Self::Ready(verdict),
-            Begun::Pending(verdict) => Self::Pending(verdict),
+            Begun::Pending(asking) => Self::Pending(asking.verdict()),
         }
     }
 }
@@ -416,8 +431,8 @@ impl VerifiedKey {
         }
     }
 
-    pub(crate) const fn realm(&self) -> KeyRealm {
-        self.realm
+    pub(crate) fn into_parts(self) -> (KeyId, Owner, Scopes, KeyRealm) {
+        (self.id, self.owner, self.scopes, self.realm)
     }
 
     /// The id of the key.

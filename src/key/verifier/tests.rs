@@ -6,9 +6,10 @@ use proptest::prelude::*;
 use time::OffsetDateTime;
 
 use super::*;
+use crate::credential::Secret;
 use crate::key::fault_store::{Fault as Failure, FaultStore};
 use crate::key::{
-    GenerateError, IssuedKey, KeyDraft, KeyManager, NewKey, Pepper, StoreError, Write,
+    GenerateError, IssuedKey, KeyDraft, KeyManager, NewKey, ParsedKey, Pepper, StoreError, Write,
 };
 
 /// Tokio's clock, so that a paused one makes deadlines pass at once.
