@@ -25,9 +25,10 @@ impl Credentials {
             if self.first_wins {
                 return Ok(Some(candidate));
             }
-            if found.replace(candidate).is_some() {
+            if found.is_some() {
                 return Err(FindError::new(FindErrorKind::Ambiguous));
             }
+            found = Some(candidate);
         }
         Ok(found)
     }
@@ -136,9 +137,10 @@ impl<'a> One<'a> {
         if matches!(&presented, Presented::Text(text) if text.is_empty()) {
             return Ok(());
         }
-        if self.0.replace(presented).is_some() {
+        if self.0.is_some() {
             return Err(FindError::new(FindErrorKind::Ambiguous));
         }
+        self.0 = Some(presented);
         Ok(())
     }
 

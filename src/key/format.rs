@@ -117,7 +117,7 @@ pub struct ParsedKey<'a> {
 
 /// The first byte of the message that is hashed.
 #[derive(Clone, Copy)]
-enum Layout {
+pub(super) enum Layout {
     /// Id and secret have fixed lengths.
     Fixed = 1,
     /// The length of the id is written down.
@@ -150,14 +150,8 @@ impl<'a> ParsedKey<'a> {
         self.secret
     }
 
-    /// What the hashed message starts with, and how many bytes of it.
-    pub(super) fn digest_head(&self) -> ([u8; 2], usize) {
-        // An id has at most 64 bytes.
-        let id_len = self.id.as_str().len() as u8;
-        match self.layout {
-            Layout::Fixed => ([Layout::Fixed as u8, 0], 1),
-            Layout::Delimited => ([Layout::Delimited as u8, id_len], 2),
-        }
+    pub(super) fn layout(&self) -> Layout {
+        self.layout
     }
 }
 

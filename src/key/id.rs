@@ -42,9 +42,12 @@ impl KeyId {
     }
 
     /// An id from a text that is known to be one.
+    #[inline]
     pub(super) fn from_checked(text: &str) -> Self {
         debug_assert!(Self::new(text).is_ok());
-        Self(SmolStr::new(text))
+        /// What fits into a `SmolStr` itself: copied without a call where the compiler knows the length.
+        const INLINE: usize = 23;
+        Self(if text.len() <= INLINE { SmolStr::new_inline(text) } else { SmolStr::new(text) })
     }
 
     /// The id as text.

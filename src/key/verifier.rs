@@ -252,6 +252,7 @@ impl Parts {
     }
 
     /// Reads a presented text, and turns its secret into digests.
+    #[inline]
     fn claim(&self, presented: &[u8], id: Option<&KeyId>) -> Result<Claim, VerifyError> {
         let malformed = VerifyError { kind: VerifyErrorKind::Malformed, id: None, fault: None };
         if presented.len() > MAX_KEY_LEN {
