@@ -252,12 +252,12 @@ impl Gate {
                 "a policy asks for a key, and the layer has no keys",
             )));
         };
-        let candidate = match credentials.find(head) {
-            Ok(Some(candidate)) => candidate,
-            Ok(None) => {
-                return Progress::Decided(self.admit_again(policy, head, verifier, admission));
-            }
-            Err(error) => return Progress::Decided(Err(error.into())),
+        let mut candidate = None;
+        if let Err(error) = credentials.find_into(&mut candidate, head) {
+            return Progress::Decided(Err(error.into()));
+        }
+        let Some(candidate) = &candidate else {
+            return Progress::Decided(self.admit_again(policy, head, verifier, admission));
         };
         let placement = candidate.placement();
         let Some(presented) = candidate.expose_bytes() else {

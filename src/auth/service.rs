@@ -68,7 +68,11 @@ where
         };
         let mut admission = Admission::default();
         match self.gate.admit_ready(&policy, head, &mut admission) {
-            Progress::Decided(Ok(())) => self.enter(request, admission),
+            Progress::Decided(Ok(())) => {
+                let by_target = admission.by_target();
+                self.gate.enter(&mut request, admission);
+                self.pass_on(request, by_target)
+            }
             Progress::Decided(Err(rejection)) => self.refuse(rejection, head.method()),
             Progress::Verifying(verifying) => {
                 let (policy, gate) = (policy.into_owned(), Arc::clone(&self.gate));
@@ -97,16 +101,15 @@ impl<S> Auth<S> {
     }
 
     /// Calls the inner service, now if it is ready.
-    fn enter<B, ResBody>(
+    #[inline]
+    fn pass_on<B, ResBody>(
         &mut self,
-        mut request: Request<B>,
-        admission: Admission,
+        request: Request<B>,
+        by_target: bool,
     ) -> ResponseFuture<S, B, ResBody>
     where
         S: Service<Request<B>, Response = Response<ResBody>> + Clone,
     {
-        let by_target = admission.by_target();
-        self.gate.enter(&mut request, admission);
         // A service that is ready at once needs no waker. One that is not is polled again by the future,
         // which has a real one. The instance that was polled is the one that is called: see "Be careful
         // when cloning inner services" in the docs of `tower_service::Service`.

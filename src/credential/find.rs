@@ -20,26 +20,31 @@ impl Credentials {
     /// limit or malformed, or if a body placement finds no buffered body.
     pub fn find<'a>(&self, head: RequestHead<'a>) -> Result<Option<Candidate<'a>>, FindError> {
         let mut found = None;
-        for (position, placement) in self.placements.iter().enumerate() {
-            let Some(candidate) = self.find_in(placement, position, head)? else { continue };
-            if self.first_wins {
-                return Ok(Some(candidate));
-            }
-            if found.is_some() {
-                return Err(FindError::new(FindErrorKind::Ambiguous));
-            }
-            found = Some(candidate);
-        }
+        self.find_into(&mut found, head)?;
         Ok(found)
+    }
+
+    /// The same, into a place where the candidate can stay.
+    pub(crate) fn find_into<'a>(
+        &self,
+        found: &mut Option<Candidate<'a>>,
+        head: RequestHead<'a>,
+    ) -> Result<(), FindError> {
+        for (position, placement) in self.placements.iter().enumerate() {
+            self.find_in(placement, head, &mut One { found, taken: false, placement, position })?;
+            if self.first_wins && found.is_some() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn find_in<'a>(
         &self,
         placement: &Placement,
-        position: usize,
         head: RequestHead<'a>,
-    ) -> Result<Option<Candidate<'a>>, FindError> {
-        let mut one = One::default();
+        one: &mut One<'_, 'a>,
+    ) -> Result<(), FindError> {
         match &placement.place {
             Place::Header(name) => {
                 for value in values(head.headers(), name) {
@@ -81,7 +86,7 @@ impl Credentials {
                     one.add(Presented::Text(value))?;
                 }
             }
-            Place::Body(name) => self.find_in_body(name, head, &mut one)?,
+            Place::Body(name) => self.find_in_body(name, head, one)?,
             Place::Custom(custom) => {
                 for secret in (custom.find)(head) {
                     let text = secret.expose_secret().as_bytes().to_vec();
@@ -89,14 +94,14 @@ impl Credentials {
                 }
             }
         }
-        Ok(one.into_candidate(placement, position))
+        Ok(())
     }
 
     fn find_in_body<'a>(
         &self,
         name: &str,
         head: RequestHead<'a>,
-        one: &mut One<'a>,
+        one: &mut One<'_, 'a>,
     ) -> Result<(), FindError> {
         // A form that is sent with GET or HEAD is no credential (RFC 6750, section 2.2).
         if matches!(*head.method(), http::Method::GET | http::Method::HEAD) {
@@ -128,34 +133,41 @@ enum Presented<'a> {
     Unreadable,
 }
 
-/// At most one credential: the second that is not empty is one too many.
-#[derive(Default)]
-struct One<'a>(Option<Presented<'a>>);
+/// At most one credential, in all places together: the second that is not empty is one too many.
+struct One<'f, 'a> {
+    found: &'f mut Option<Candidate<'a>>,
+    /// Whether something stood in this place.
+    taken: bool,
+    placement: &'f Placement,
+    position: usize,
+}
 
-impl<'a> One<'a> {
+impl<'a> One<'_, 'a> {
+    #[inline]
     fn add(&mut self, presented: Presented<'a>) -> Result<(), FindError> {
         if matches!(&presented, Presented::Text(text) if text.is_empty()) {
             return Ok(());
         }
-        if self.0.is_some() {
+        if self.taken {
             return Err(FindError::new(FindErrorKind::Ambiguous));
         }
-        self.0 = Some(presented);
-        Ok(())
-    }
-
-    fn into_candidate(self, placement: &Placement, position: usize) -> Option<Candidate<'a>> {
-        let (text, username) = match self.0? {
+        self.taken = true;
+        let (text, username) = match presented {
             Presented::Text(text) => (Some(text), None),
             Presented::UserAndText(username, text) => (Some(text.into()), Some(username)),
             Presented::Unreadable => (None, None),
-            Presented::Foreign => return None,
+            Presented::Foreign => return Ok(()),
         };
+        if self.found.is_some() {
+            return Err(FindError::new(FindErrorKind::Ambiguous));
+        }
         let text = match text {
-            Some(text) if placement.secret_token_uri => Some(without_uri_scheme(text)),
+            Some(text) if self.placement.secret_token_uri => Some(without_uri_scheme(text)),
             other => other,
         };
-        Some(Candidate { text, username, placement: placement.kind(), position })
+        let (placement, position) = (self.placement.kind(), self.position);
+        *self.found = Some(Candidate { text, username, placement, position });
+        Ok(())
     }
 }
 

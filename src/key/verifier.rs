@@ -15,8 +15,8 @@ pub use self::error::{VerifyError, VerifyErrorKind};
 use super::digest::PresentedDigests;
 use super::state::{state_at, usable_previous};
 use super::{
-    KeyFormat, KeyHasher, KeyId, KeyRecord, KeyState, KeyStore, Owner, PrefixedFormat, Scopes,
-    UsageTracker,
+    KeyFormat, KeyHasher, KeyId, KeyRecord, KeyState, KeyStore, Owner, ParsedKey, PrefixedFormat,
+    Scopes, UsageTracker,
 };
 use crate::{Clock, SystemTimer, Timer};
 
@@ -156,23 +156,27 @@ impl KeyVerifier {
         mut accept: impl FnMut(&KeyRecord, KeyRealm) -> T,
     ) -> Begun<T> {
         let parts = &*self.0;
-        let claim = match parts.claim(presented, id) {
-            Ok(claim) => claim,
-            Err(error) => return Begun::Ready(Err(error)),
+        let key = parts.parse(presented, id);
+        let Some(key) = &key else {
+            let kind = VerifyErrorKind::Malformed;
+            return Begun::Ready(Err(VerifyError { kind, id: None, fault: None }));
         };
+        let (id, digests) = (key.id(), parts.hasher.digests(key));
         let mut visits = 0_u32;
         let mut verdict = None;
         let mut visit = |record: Option<&KeyRecord>| {
             visits = visits.saturating_add(1);
-            verdict = Some(parts.judge(&claim, record, &mut accept));
+            verdict = Some(parts.judge(id, &digests, record, &mut accept));
         };
         // The closure's state is looked at only if nothing panicked.
-        let asked = AssertUnwindSafe(|| parts.store.find_ready(&claim.id, &mut visit));
+        let asked = AssertUnwindSafe(|| parts.store.find_ready(id, &mut visit));
         match (catch_unwind(asked), verdict) {
-            (Ok(false), _) => Begun::Pending(Asking { verifier: self.clone(), claim }),
+            (Ok(false), _) => {
+                Begun::Pending(Asking { verifier: self.clone(), id: id.clone(), digests })
+            }
             (Ok(true), Some(verdict)) if visits == 1 => Begun::Ready(verdict),
-            (Ok(true), _) => Begun::Ready(Err(VerifyError::fault(claim.id, Fault::NoAnswer))),
-            (Err(_), _) => Begun::Ready(Err(VerifyError::fault(claim.id, Fault::Panicked))),
+            (Ok(true), _) => Begun::Ready(Err(VerifyError::fault(id.clone(), Fault::NoAnswer))),
+            (Err(_), _) => Begun::Ready(Err(VerifyError::fault(id.clone(), Fault::Panicked))),
         }
     }
 
@@ -251,21 +255,15 @@ impl Parts {
         }
     }
 
-    /// Reads a presented text, and turns its secret into digests.
-    #[inline]
-    fn claim(&self, presented: &[u8], id: Option<&KeyId>) -> Result<Claim, VerifyError> {
-        let malformed = VerifyError { kind: VerifyErrorKind::Malformed, id: None, fault: None };
+    fn parse<'a>(&self, presented: &'a [u8], id: Option<&KeyId>) -> Option<ParsedKey<'a>> {
         if presented.len() > MAX_KEY_LEN {
-            return Err(malformed);
+            return None;
         }
-        let Ok(text) = std::str::from_utf8(presented) else { return Err(malformed) };
-        let key = match id {
+        let text = std::str::from_utf8(presented).ok()?;
+        match id {
             None => self.format.parse(text),
             Some(id) => self.format.parse_for(id, text),
-        };
-        let Some(key) = key else { return Err(malformed) };
-        let digests = self.hasher.digests(&key);
-        Ok(Claim { id: key.into_id(), digests })
+        }
     }
 
     /// Asks the store, for as long as it may take.
@@ -290,21 +288,22 @@ impl Parts {
     /// record; the time is asked for only after the secret is known to be right.
     fn judge<T>(
         &self,
-        claim: &Claim,
+        id: &KeyId,
+        digests: &PresentedDigests,
         record: Option<&KeyRecord>,
         accept: impl FnOnce(&KeyRecord, KeyRealm) -> T,
     ) -> Result<T, VerifyError> {
-        let fault = |fault| Err(VerifyError::fault(claim.id.clone(), fault));
-        let refuse = |kind| Err(VerifyError { kind, id: Some(claim.id.clone()), fault: None });
+        let fault = |fault| Err(VerifyError::fault(id.clone(), fault));
+        let refuse = |kind| Err(VerifyError { kind, id: Some(id.clone()), fault: None });
 
         let Some(record) = record else {
-            self.hasher.compare_decoy(&claim.digests);
+            self.hasher.compare_decoy(digests);
             return refuse(VerifyErrorKind::Unknown);
         };
-        let current = self.hasher.compare(record.digest(), &claim.digests);
+        let current = self.hasher.compare(record.digest(), digests);
         let previous = record.previous();
-        let previous = previous.map(|(digest, _)| self.hasher.compare(digest, &claim.digests));
-        if *record.id() != claim.id {
+        let previous = previous.map(|(digest, _)| self.hasher.compare(digest, digests));
+        if record.id() != id {
             return fault(Fault::OtherRecord);
         }
         let Ok(current) = current else {
@@ -339,27 +338,22 @@ impl Parts {
     }
 }
 
-/// A presented key: the record that it names, and what its secret hashes to.
-struct Claim {
+/// A verification for which the store has to be waited. What the secret hashes to stands for the key.
+pub(crate) struct Asking {
+    verifier: KeyVerifier,
     id: KeyId,
     digests: PresentedDigests,
 }
 
-/// A verification for which the store has to be waited.
-pub(crate) struct Asking {
-    verifier: KeyVerifier,
-    claim: Claim,
-}
-
 impl Asking {
-    /// Asks the store and waits for its answer, in one allocation.
+    /// Asks the store and waits for its answer.
     pub(crate) fn verdict(self) -> PendingVerification {
-        let Self { verifier, claim } = self;
+        let Self { verifier, id, digests } = self;
         Box::pin(async move {
             let parts = &*verifier.0;
-            match parts.find(&claim.id).await {
-                Ok(record) => parts.judge(&claim, record.as_ref(), VerifiedKey::new),
-                Err(fault) => Err(VerifyError::fault(claim.id, fault)),
+            match parts.find(&id).await {
+                Ok(record) => parts.judge(&id, &digests, record.as_ref(), VerifiedKey::new),
+                Err(fault) => Err(VerifyError::fault(id, fault)),
             }
         })
     }

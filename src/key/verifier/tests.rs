@@ -9,7 +9,7 @@ use super::*;
 use crate::credential::Secret;
 use crate::key::fault_store::{Fault as Failure, FaultStore};
 use crate::key::{
-    GenerateError, IssuedKey, KeyDraft, KeyManager, NewKey, ParsedKey, Pepper, StoreError, Write,
+    GenerateError, IssuedKey, KeyDraft, KeyManager, NewKey, Pepper, StoreError, Write,
 };
 
 /// Tokio's clock, so that a paused one makes deadlines pass at once.
