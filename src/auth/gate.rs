@@ -379,10 +379,7 @@ impl Gate {
 
     #[cold]
     fn not_permitted(&self, rejection: Rejection, caller: &Caller<'_>) -> Rejection {
-        let rejection = match caller.key_id {
-            Some(key_id) => rejection.with_key_id(key_id.clone()),
-            None => rejection,
-        };
+        let rejection = rejection.with_key_id(caller.key_id.cloned());
         match rejection.kind() {
             RejectionKind::Forbidden if self.conceal => {
                 rejection.with_kind(RejectionKind::WrongOwner).by_bearer(caller.by_bearer)
@@ -499,11 +496,9 @@ fn refused_key(error: VerifyError, placement: PlacementKind) -> Rejection {
         VerifyErrorKind::Revoked => RejectionKind::Revoked,
         VerifyErrorKind::StoreUnavailable => RejectionKind::Unavailable,
     };
-    let rejection = Rejection::new(kind).by_bearer(placement == PlacementKind::Bearer);
-    let rejection = match error.key_id() {
-        Some(key_id) => rejection.with_key_id(key_id.clone()),
-        None => rejection,
-    };
+    let rejection = Rejection::new(kind)
+        .by_bearer(placement == PlacementKind::Bearer)
+        .with_key_id(error.key_id().cloned());
     match kind {
         RejectionKind::Unavailable => rejection.with_source(error),
         _ => rejection,

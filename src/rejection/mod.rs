@@ -106,6 +106,7 @@ pub struct Rejection {
     by_bearer: bool,
     for_user: bool,
     to_head: bool,
+    key_id: Option<KeyId>,
     details: Option<Arc<Details>>,
 }
 
@@ -113,7 +114,6 @@ pub struct Rejection {
 #[derive(Clone, Default)]
 struct Details {
     allow: Option<HeaderValue>,
-    key_id: Option<KeyId>,
     owner: Option<Owner>,
     required_scope: Option<Scope>,
     violations: Box<[Violation]>,
@@ -123,7 +123,14 @@ struct Details {
 
 impl Rejection {
     pub(crate) const fn new(kind: RejectionKind) -> Self {
-        Self { kind, by_bearer: false, for_user: false, to_head: false, details: None }
+        Self {
+            kind,
+            by_bearer: false,
+            for_user: false,
+            to_head: false,
+            key_id: None,
+            details: None,
+        }
     }
 
     /// Marks the credential as one that came in `Authorization: Bearer`, which decides whether the
@@ -140,6 +147,7 @@ impl Rejection {
     }
 
     /// Says which method is answered: an answer to `HEAD` has no content (RFC 9110, section 9.3.2).
+    #[inline]
     pub(crate) fn in_answer_to(mut self, method: &Method) -> Self {
         self.to_head = *method == Method::HEAD;
         self
@@ -153,8 +161,8 @@ impl Rejection {
         self.with(|details| details.allow = Some(allow))
     }
 
-    pub(crate) fn with_key_id(self, key_id: KeyId) -> Self {
-        self.with(|details| details.key_id = Some(key_id))
+    pub(crate) fn with_key_id(self, key_id: Option<KeyId>) -> Self {
+        Self { key_id, ..self }
     }
 
     pub(crate) fn with_owner(self, owner: Owner) -> Self {
@@ -204,8 +212,8 @@ impl Rejection {
 
     /// The id of the key that was presented, if its text was well formed. An id is not a secret.
     #[must_use]
-    pub fn key_id(&self) -> Option<&KeyId> {
-        self.details.as_ref()?.key_id.as_ref()
+    pub const fn key_id(&self) -> Option<&KeyId> {
+        self.key_id.as_ref()
     }
 
     /// The proven caller, where the credential was good and the permission was not

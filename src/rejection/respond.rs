@@ -71,19 +71,22 @@ impl Respond {
 
     /// The response, as a body type that the inner service's responses fit into as well.
     pub(crate) fn refuse<B>(&self, rejection: &Rejection) -> Response<ResponseBody<B>> {
-        self.response(rejection).map(ResponseBody::refusal)
+        self.make(rejection, ResponseBody::refusal)
+    }
+
+    /// The response.
+    pub(crate) fn response(&self, rejection: &Rejection) -> Response<Bytes> {
+        self.make(rejection, |content| content)
     }
 
     /// The one way out. What protects the caller is set last, so that no closure can drop it.
-    pub(crate) fn response(&self, rejection: &Rejection) -> Response<Bytes> {
+    fn make<T>(&self, rejection: &Rejection, wrap: impl FnOnce(Bytes) -> T) -> Response<T> {
         trace::refused(rejection);
-        let response = self.whole_response(rejection);
-        if rejection.to_head { without_content(response) } else { response }
-    }
-
-    fn whole_response(&self, rejection: &Rejection) -> Response<Bytes> {
-        if self.body.is_none() && rejection.kind().is_unauthorized() && !rejection.close() {
-            return self.default_unauthorized(rejection);
+        if let Some((headers, content)) = self.prepared(rejection) {
+            let mut response = Response::new(wrap(Bytes::from_static(content.as_bytes())));
+            *response.status_mut() = rejection.status();
+            *response.headers_mut() = headers.clone();
+            return response;
         }
         let mut response = match &self.body {
             Some(body) => body(rejection),
@@ -91,19 +94,20 @@ impl Respond {
         };
         *response.status_mut() = rejection.status();
         self.set_headers(rejection, response.headers_mut());
-        response
+        if rejection.to_head { without_content(response) } else { response }.map(wrap)
     }
 
-    fn default_unauthorized(&self, rejection: &Rejection) -> Response<Bytes> {
+    /// Headers and content of the refusals that anybody can cause as often as they like.
+    fn prepared(&self, rejection: &Rejection) -> Option<(&HeaderMap, &'static str)> {
+        let usual = self.body.is_none() && !rejection.to_head && !rejection.close();
+        if !usual || !rejection.kind().is_unauthorized() {
+            return None;
+        }
         let [keys, users] = &self.unauthorized;
         let [plain, by_bearer] = if rejection.for_user { users } else { keys };
         let invalid_token = rejection.by_bearer && rejection.kind() != RejectionKind::Missing;
         let headers = if invalid_token { by_bearer } else { plain };
-        let document = rejection.kind().problem().document;
-        let mut response = Response::new(Bytes::from_static(document.as_bytes()));
-        *response.status_mut() = rejection.status();
-        *response.headers_mut() = headers.clone();
-        response
+        Some((headers, rejection.kind().problem().document))
     }
 
     fn set_headers(&self, rejection: &Rejection, headers: &mut HeaderMap) {
