@@ -6,7 +6,7 @@ use http::Extensions;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use crate::credential::PlacementKind;
-use crate::key::{KeyId, KeyRealm, KeyRecord, Owner, Scope, Scopes, VerifiedKey};
+use crate::key::{KeyId, KeyRealm, KeyRecord, Owner, Scope, Scopes};
 
 /// The proven caller of a request.
 ///
@@ -50,12 +50,6 @@ struct Public;
 pub struct NotWired;
 
 impl Identity {
-    pub(crate) fn of_key(key: VerifiedKey, placement: PlacementKind) -> Self {
-        let (key_id, owner, scopes, realm) = key.into_parts();
-        Self { owner, scopes, key_id: Some(key_id), placement: Some(placement), realm: Some(realm) }
-    }
-
-    /// The same without the detour, for an answer that is there at once.
     pub(crate) fn of_record(record: &KeyRecord, realm: KeyRealm, placement: PlacementKind) -> Self {
         Self {
             owner: record.owner().clone(),

@@ -1,11 +1,14 @@
 //! The kinds of store in memory.
 
+use std::hint::black_box;
+use std::sync::Arc;
+
 use support::floor::Floor;
 use support::guards::{ours, x_api_key};
 use support::keys::{Pending, fill, keys};
 use support::measure::{Case, Cost, Goal, Report, Table};
-use support::requests::{Inner, header};
-use tower_webhook::key::{KeyManager, KeyStore};
+use support::requests::{Inner, header, wait};
+use tower_webhook::key::{KeyId, KeyManager, KeyStore};
 
 pub(crate) fn stores(report: &mut Report) {
     let title = "stores";
@@ -23,6 +26,7 @@ pub(crate) fn stores(report: &mut Report) {
         header("x-api-key", texts.clone()),
     ))
     .with(case("in memory", &manager, texts))
+    .with(answer())
     .with(filled("pending", Pending::default()));
     #[cfg_attr(not(feature = "cache"), allow(unused_mut))]
     let mut goals = vec![
@@ -51,6 +55,20 @@ pub(crate) fn stores(report: &mut Report) {
         ));
     }
     report.table(table, &goals);
+}
+
+/// What the store takes of an answer that has to be waited for: its future, and a record to keep.
+fn answer() -> Case {
+    let store: Arc<dyn KeyStore> = Arc::new(Pending::default());
+    let mut texts = Vec::new();
+    fill(Arc::clone(&store), 100, |text| texts.push(text.to_owned()));
+    let id = |text: &String| KeyId::new(text.get(4..20).expect("a key")).expect("an id");
+    let ids: Vec<_> = texts.iter().map(id).collect();
+    let mut next = ids.into_iter().cycle();
+    Case::function("the store's answer alone", 64, move || {
+        let id = next.next().expect("an id");
+        wait(store.find(black_box(&id))).expect("an answer")
+    })
 }
 
 fn filled(name: &'static str, store: impl KeyStore) -> Case {

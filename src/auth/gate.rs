@@ -21,8 +21,7 @@ use crate::credential::{Candidate, Credentials, PlacementKind};
 use crate::head::{HeadMut, RequestHead};
 use crate::identity::{self, Identity};
 use crate::key::{
-    Begun, KeyId, KeyRecord, KeyVerifier, Owner, PendingVerification, Scopes, VerifyError,
-    VerifyErrorKind,
+    Begun, KeyId, KeyRecord, KeyVerifier, Owner, Scopes, VerifyError, VerifyErrorKind,
 };
 use crate::rejection::{Challenges, Rejection, RejectionKind, Respond};
 use crate::timer::{SystemTimer, Timer};
@@ -99,7 +98,7 @@ pub(crate) enum Progress {
 
 /// A question to the store that is under way.
 pub(crate) struct Verifying {
-    verification: PendingVerification,
+    verification: BoxFuture<Result<Identity, VerifyError>>,
     placement: PlacementKind,
 }
 
@@ -263,16 +262,19 @@ impl Gate {
         let Some(presented) = candidate.expose_bytes() else {
             return Progress::Decided(Err(malformed(placement)));
         };
-        let begun = verifier.begin_as(presented, policy.key(), |record, realm| {
+        let begun = verifier.begin_as(presented, policy.key(), |record| {
             self.authorize(policy, head.method(), &Caller::of_record(record, placement))?;
-            admission.identity = Some(Identity::of_record(record, realm, placement));
+            admission.identity = Some(Identity::of_record(record, verifier.realm(), placement));
             Ok(())
         });
         match begun {
             Begun::Ready(Ok(decision)) => Progress::Decided(decision),
             Begun::Ready(Err(error)) => Progress::Decided(Err(refused_key(error, placement))),
             Begun::Pending(asking) => {
-                Progress::Verifying(Verifying { verification: asking.verdict(), placement })
+                let realm = verifier.realm();
+                let identity =
+                    move |record: &KeyRecord| Identity::of_record(record, realm, placement);
+                Progress::Verifying(Verifying { verification: asking.verdict(identity), placement })
             }
         }
     }
@@ -428,12 +430,8 @@ impl Admission {
 
 impl Verifying {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Verdict> {
-        let placement = self.placement;
         let verdict = ready!(self.verification.as_mut().poll(cx));
-        Poll::Ready(match verdict {
-            Ok(key) => Ok(Identity::of_key(key, placement)),
-            Err(error) => Err(refused_key(error, placement)),
-        })
+        Poll::Ready(verdict.map_err(|error| refused_key(error, self.placement)))
     }
 }
 

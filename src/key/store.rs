@@ -1,5 +1,7 @@
 use std::error::Error;
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -206,37 +208,69 @@ pub trait KeyStore: Send + Sync + 'static {
     }
 }
 
+/// What `async_trait` makes of an answer.
+type Answer<'f, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'f>>;
+
+/// A pointer hands the store's own future on. By `async_trait` it would put it into a box of its own.
 macro_rules! forward {
     ($($pointer:ident),*) => {$(
-        #[async_trait]
         impl<S: KeyStore + ?Sized> KeyStore for $pointer<S> {
-            async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
-                (**self).find(id).await
+            fn find<'s, 'i, 'f>(&'s self, id: &'i KeyId) -> Answer<'f, Option<KeyRecord>>
+            where
+                's: 'f,
+                'i: 'f,
+                Self: 'f,
+            {
+                (**self).find(id)
             }
 
-            async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
-                (**self).insert(record).await
+            fn insert<'s, 'f>(&'s self, record: KeyRecord) -> Answer<'f, Write>
+            where
+                's: 'f,
+                Self: 'f,
+            {
+                (**self).insert(record)
             }
 
-            async fn replace(
-                &self,
+            fn replace<'s, 'f>(
+                &'s self,
                 record: KeyRecord,
                 expected_version: u64,
-            ) -> Result<Write, StoreError> {
-                (**self).replace(record, expected_version).await
+            ) -> Answer<'f, Write>
+            where
+                's: 'f,
+                Self: 'f,
+            {
+                (**self).replace(record, expected_version)
             }
 
-            async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
-                (**self).remove(owner, ids).await
+            fn remove<'s, 'o, 'i, 'f>(
+                &'s self,
+                owner: &'o Owner,
+                ids: &'i [KeyId],
+            ) -> Answer<'f, Write>
+            where
+                's: 'f,
+                'o: 'f,
+                'i: 'f,
+                Self: 'f,
+            {
+                (**self).remove(owner, ids)
             }
 
-            async fn list(
-                &self,
-                owner: &Owner,
-                after: Option<&PageCursor>,
+            fn list<'s, 'o, 'a, 'f>(
+                &'s self,
+                owner: &'o Owner,
+                after: Option<&'a PageCursor>,
                 limit: usize,
-            ) -> Result<Vec<KeyRecord>, StoreError> {
-                (**self).list(owner, after, limit).await
+            ) -> Answer<'f, Vec<KeyRecord>>
+            where
+                's: 'f,
+                'o: 'f,
+                'a: 'f,
+                Self: 'f,
+            {
+                (**self).list(owner, after, limit)
             }
 
             fn find_ready(&self, id: &KeyId, visit: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {

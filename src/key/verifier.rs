@@ -153,7 +153,7 @@ impl KeyVerifier {
         &self,
         presented: &[u8],
         id: Option<&KeyId>,
-        mut accept: impl FnMut(&KeyRecord, KeyRealm) -> T,
+        mut accept: impl FnMut(&KeyRecord) -> T,
     ) -> Begun<T> {
         let parts = &*self.0;
         let key = parts.parse(presented, id);
@@ -209,7 +209,10 @@ impl KeyVerifier {
     }
 
     pub(crate) fn realm(&self) -> KeyRealm {
-        self.0.realm()
+        KeyRealm {
+            store: Arc::as_ptr(&self.0.store).cast::<()>().addr(),
+            format: Arc::as_ptr(&self.0.format).cast::<()>().addr(),
+        }
     }
 
     /// A verifier over parts that are shared with a manager.
@@ -248,13 +251,6 @@ impl fmt::Debug for KeyVerifier {
 }
 
 impl Parts {
-    fn realm(&self) -> KeyRealm {
-        KeyRealm {
-            store: Arc::as_ptr(&self.store).cast::<()>().addr(),
-            format: Arc::as_ptr(&self.format).cast::<()>().addr(),
-        }
-    }
-
     fn parse<'a>(&self, presented: &'a [u8], id: Option<&KeyId>) -> Option<ParsedKey<'a>> {
         if presented.len() > MAX_KEY_LEN {
             return None;
@@ -291,7 +287,7 @@ impl Parts {
         id: &KeyId,
         digests: &PresentedDigests,
         record: Option<&KeyRecord>,
-        accept: impl FnOnce(&KeyRecord, KeyRealm) -> T,
+        accept: impl FnOnce(&KeyRecord) -> T,
     ) -> Result<T, VerifyError> {
         let fault = |fault| Err(VerifyError::fault(id.clone(), fault));
         let refuse = |kind| Err(VerifyError { kind, id: Some(id.clone()), fault: None });
@@ -328,7 +324,7 @@ impl Parts {
                 if let Some(usage) = &self.usage {
                     usage.record_second(record.id(), now().seconds());
                 }
-                Ok(accept(record, self.realm()))
+                Ok(accept(record))
             }
             KeyState::NotYetValid => refuse(VerifyErrorKind::NotYetValid),
             KeyState::Expired => refuse(VerifyErrorKind::Expired),
@@ -346,13 +342,16 @@ pub(crate) struct Asking {
 }
 
 impl Asking {
-    /// Asks the store and waits for its answer.
-    pub(crate) fn verdict(self) -> PendingVerification {
+    /// Asks the store, waits for its answer and makes of the record of a good key what is asked for.
+    pub(crate) fn verdict<T>(
+        self,
+        accept: impl FnOnce(&KeyRecord) -> T + Send + 'static,
+    ) -> Pin<Box<dyn Future<Output = Result<T, VerifyError>> + Send>> {
         let Self { verifier, id, digests } = self;
         Box::pin(async move {
             let parts = &*verifier.0;
             match parts.find(&id).await {
-                Ok(record) => parts.judge(&id, &digests, record.as_ref(), VerifiedKey::new),
+                Ok(record) => parts.judge(&id, &digests, record.as_ref(), accept),
                 Err(fault) => Err(VerifyError::fault(id, fault)),
             }
         })
@@ -382,7 +381,7 @@ impl From<Begun<VerifiedKey>> for Attempt {
     fn from(begun: Begun<VerifiedKey>) -> Self {
         match begun {
             Begun::Ready(verdict) => Self::Ready(verdict),
-            Begun::Pending(asking) => Self::Pending(asking.verdict()),
+            Begun::Pending(asking) => Self::Pending(asking.verdict(VerifiedKey::new)),
         }
     }
 }
@@ -412,22 +411,16 @@ pub struct VerifiedKey {
     owner: Owner,
     name: SmolStr,
     scopes: Scopes,
-    realm: KeyRealm,
 }
 
 impl VerifiedKey {
-    fn new(record: &KeyRecord, realm: KeyRealm) -> Self {
+    fn new(record: &KeyRecord) -> Self {
         Self {
             id: record.id().clone(),
             owner: record.owner().clone(),
             name: record.shared_name(),
             scopes: record.scopes().clone(),
-            realm,
         }
-    }
-
-    pub(crate) fn into_parts(self) -> (KeyId, Owner, Scopes, KeyRealm) {
-        (self.id, self.owner, self.scopes, self.realm)
     }
 
     /// The id of the key.

@@ -134,7 +134,10 @@ pub(crate) struct Pending(MemoryKeyStore);
 #[async_trait]
 impl KeyStore for Pending {
     async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
-        self.0.find(id).await
+        // In one future of its own, as a store has it.
+        let mut found = None;
+        self.0.find_ready(id, &mut |record| found = record.cloned());
+        Ok(found)
     }
 
     async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
