@@ -76,7 +76,7 @@ mod a_service {
     #[divan::bench]
     fn behind_one_function_by_hand(bencher: Bencher<'_, '_>) {
         let (_, texts) = keys(100);
-        answer(bencher, Floor::new(&texts), header("x-api-key", texts));
+        answer(bencher, Floor::new(&texts, Inner), header("x-api-key", texts));
     }
 
     #[divan::bench]
@@ -154,14 +154,16 @@ mod our_layer {
 }
 
 mod a_route_of_axum {
-    use support::guards::{by_hand_router, hand_keys, layer, router, static_bearer_router};
+    use support::guards::{
+        bare_router, by_hand_router, hand_keys, layer, router, static_bearer_router,
+    };
     use support::requests::request;
 
     use super::*;
 
     #[divan::bench]
     fn alone(bencher: Bencher<'_, '_>) {
-        answer(bencher, router(), |_| request("/", None));
+        answer(bencher, bare_router(), |_| request("/", None));
     }
 
     #[divan::bench]
@@ -180,7 +182,7 @@ mod a_route_of_axum {
     #[divan::bench]
     fn behind_our_layer(bencher: Bencher<'_, '_>) {
         let (manager, texts) = keys(100);
-        let service = router().route_layer(layer(&manager, x_api_key()));
+        let service = router(layer(&manager, x_api_key()));
         answer(bencher, service, header("x-api-key", texts));
     }
 }

@@ -8,13 +8,13 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 use support::floor::Floor;
 use support::guards::{
-    by_hand, by_hand_router, hand_keys, layer, ours, router, static_bearer, static_bearer_router,
-    x_api_key,
+    bare_router, by_hand, by_hand_router, hand_keys, layer, ours, router, static_bearer,
+    static_bearer_router, x_api_key,
 };
 use support::keys::{junk, keys, unknown, wrong_secrets};
 use support::measure::{Case, Cost, Goal, Report, Table};
 use support::requests::{Inner, each, header, request, target};
-use tower::Layer;
+use tower::{Layer, layer::layer_fn};
 use tower_webhook::auth::AuthLayer;
 use tower_webhook::credential::Placement;
 
@@ -57,7 +57,7 @@ pub(crate) fn placements(report: &mut Report, by_hand_limit: f64) {
             by_hand(&hand),
             header("authorization", bearer(&hand)),
         ))
-        .with(Case::service("by hand, one function", Floor::new(&texts), x_api_keys()))
+        .with(Case::service("by hand, one function", Floor::new(&texts, Inner), x_api_keys()))
         .with(Case::service("ours: header", guarded(x_api_key()), x_api_keys()))
         .with(Case::service(
             "ours: bearer",
@@ -118,10 +118,13 @@ pub(crate) fn refusals(report: &mut Report) {
     let (manager, texts) = keys(100);
     let with = |texts: &[String]| header("x-api-key", texts.to_vec());
     let guarded = || ours(&manager, x_api_key());
+    let floor = || Floor::new(&texts, Inner);
     let table = Table::new(title, || Case::service("inner service", Inner, with(&texts)))
         .with(Case::service("ours: accepted", guarded(), with(&texts)))
         .with(Case::service("ours: public", AuthLayer::public().layer(Inner), with(&texts)))
+        .with(Case::service("by hand: missing", floor(), |_| request("/", None)))
         .with(Case::service("ours: missing", guarded(), |_| request("/", None)))
+        .with(Case::service("by hand: junk", floor(), with(&junk(&texts))))
         .with(Case::service("ours: junk", guarded(), with(&junk(&texts))))
         .with(Case::service("ours: unknown", guarded(), with(&unknown())))
         .with(Case::service("ours: wrong secret", guarded(), with(&wrong_secrets(&texts))));
@@ -144,9 +147,11 @@ pub(crate) fn routes(report: &mut Report) {
     }
     let (manager, texts) = keys(100);
     let hand = hand_keys(100);
-    let guarded = router().route_layer(layer(&manager, x_api_key()));
+    let guarded = router(layer(&manager, x_api_key()));
+    let own = texts.clone();
+    let floor = router(layer_fn(move |route| Floor::new(&own, route)));
     let x_api_keys = || header("x-api-key", texts.clone());
-    let table = Table::new(title, || Case::service("route alone", router(), x_api_keys()))
+    let table = Table::new(title, || Case::service("route alone", bare_router(), x_api_keys()))
         .with(Case::service("tower-http static bearer", static_bearer_router("k"), |_| {
             request("/", Some(("authorization", "Bearer k")))
         }))
@@ -155,6 +160,7 @@ pub(crate) fn routes(report: &mut Report) {
             by_hand_router(&hand),
             header("authorization", bearer(&hand)),
         ))
+        .with(Case::service("by hand, one function", floor, x_api_keys()))
         .with(Case::service("ours: header", guarded, x_api_keys()));
     report.table(
         table,

@@ -22,7 +22,7 @@ pub(crate) fn stores(report: &mut Report) {
     })
     .with(Case::service(
         "by hand, one function",
-        Floor::new(&texts),
+        Floor::new(&texts, Inner),
         header("x-api-key", texts.clone()),
     ))
     .with(case("in memory", &manager, texts))

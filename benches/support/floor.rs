@@ -1,22 +1,19 @@
 //! The same work without a library: one header, one key format, one map, written out by hand as a single
 //! function. What this costs, no general layer can go below.
 
-use std::convert::Infallible;
 use std::fmt;
-use std::future::{Ready, ready};
-use std::hint::black_box;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use ctutils::Choice;
-use http::{HeaderName, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use pin_project_lite::pin_project;
 use sha2::{Digest, Sha256};
 use smol_str::SmolStr;
 use tower::Service;
-
-use crate::requests::Inner;
 
 // The fast parts of the library, which somebody who writes the rest by hand would write as well.
 #[path = "../../src/key/crc32.rs"]
@@ -45,22 +42,28 @@ struct Record {
     disabled: bool,
 }
 
-/// The service of the bench, with its check in front.
+/// A service with its check in front.
 #[derive(Clone)]
-pub struct Floor {
-    inner: Inner,
+pub struct Floor<S> {
+    inner: S,
+    keys: Arc<Keys>,
+}
+
+struct Keys {
     name: HeaderName,
     /// The checksum of the prefix.
     start: crc32::Crc32,
-    digits: Arc<[u8; 256]>,
-    keys: Arc<papaya::HashMap<[u8; 16], Record, id_hasher::IdHasher>>,
+    digits: [u8; 256],
+    records: papaya::HashMap<[u8; 16], Record, id_hasher::IdHasher>,
+    /// The headers of a refusal.
+    refusal: HeaderMap,
 }
 
-impl Floor {
+impl<S> Floor<S> {
     /// A service that lets these keys in.
     #[must_use]
-    pub fn new(texts: &[String]) -> Self {
-        let keys = papaya::HashMap::with_hasher(id_hasher::IdHasher::default());
+    pub fn new(texts: &[String], inner: S) -> Self {
+        let records = papaya::HashMap::with_hasher(id_hasher::IdHasher::default());
         for text in texts {
             let (id, secret) = (&text.as_bytes()[4..20], &text.as_bytes()[21..59]);
             let (id, secret) =
@@ -72,17 +75,32 @@ impl Floor {
                 expires_at: None,
                 disabled: false,
             };
-            keys.pin().insert(*id, stored);
+            records.pin().insert(*id, stored);
         }
         let mut digits = [62; 256];
         for (value, digit) in ('0'..='9').chain('A'..='Z').chain('a'..='z').enumerate() {
             digits[digit as usize] = value as u8;
         }
-        let start = crc32::Crc32::new().update(b"whk_");
-        let name = HeaderName::from_static("x-api-key");
-        Self { inner: Inner, name, keys: Arc::new(keys), start, digits: Arc::new(digits) }
+        let refusal = [
+            ("content-type", "application/problem+json"),
+            ("cache-control", "no-store"),
+            ("x-content-type-options", "nosniff"),
+            ("www-authenticate", "ApiKey realm=\"webhook\""),
+        ];
+        let refusal = refusal
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        let keys = Keys {
+            name: HeaderName::from_static("x-api-key"),
+            start: crc32::Crc32::new().update(b"whk_"),
+            digits,
+            records,
+            refusal: refusal.into_iter().collect(),
+        };
+        Self { inner, keys: Arc::new(keys) }
     }
+}
 
+impl Keys {
     fn check(&self, request: &Request<Body>) -> Option<Caller> {
         let mut values = request.headers().get_all(&self.name).iter();
         let text = values.next()?.as_bytes();
@@ -106,8 +124,8 @@ impl Floor {
             return None;
         }
         let digest = digest(id, secret);
-        let keys = self.keys.pin();
-        let record = keys.get(id)?;
+        let records = self.records.pin();
+        let record = records.get(id)?;
         let mut same = Choice::TRUE;
         for (left, right) in digest.as_chunks::<8>().0.iter().zip(record.digest.as_chunks::<8>().0)
         {
@@ -125,7 +143,7 @@ impl Floor {
     }
 }
 
-impl fmt::Debug for Floor {
+impl<S> fmt::Debug for Floor<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Floor").finish_non_exhaustive()
     }
@@ -139,27 +157,64 @@ fn digest(id: &[u8; 16], secret: &[u8; 38]) -> [u8; 32] {
     Sha256::digest(message).into()
 }
 
-impl Service<Request<Body>> for Floor {
+impl<S> Service<Request<Body>> for Floor<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+{
     type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Ready<Result<Response<Body>, Infallible>>;
+    type Error = S::Error;
+    type Future = FloorFuture<S::Future>;
 
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        match self.check(&request) {
+        match self.keys.check(&request) {
             Some(caller) => {
-                request.headers_mut().remove(&self.name);
+                request.headers_mut().remove(&self.keys.name);
                 request.extensions_mut().insert(caller);
-                self.inner.call(request)
+                FloorFuture::Inner { future: self.inner.call(request) }
             }
             None => {
-                let mut response = Response::new(Body::empty());
+                const DOCUMENT: &str = r#"{"status":401,"title":"Unauthorized"}"#;
+                let mut response = Response::new(Body::from(DOCUMENT));
                 *response.status_mut() = StatusCode::UNAUTHORIZED;
-                ready(Ok(black_box(response)))
+                *response.headers_mut() = self.keys.refusal.clone();
+                FloorFuture::Refused { response: Some(response) }
             }
         }
+    }
+}
+
+pin_project! {
+    /// The response of the inner service, or a refusal.
+    #[project = FloorFutureProj]
+    #[allow(missing_docs)]
+    pub enum FloorFuture<F> {
+        Inner { #[pin] future: F },
+        Refused { response: Option<Response<Body>> },
+    }
+}
+
+impl<F, E> Future for FloorFuture<F>
+where
+    F: Future<Output = Result<Response<Body>, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            FloorFutureProj::Inner { future } => future.poll(cx),
+            FloorFutureProj::Refused { response } => {
+                Poll::Ready(Ok(response.take().expect("polled after completion")))
+            }
+        }
+    }
+}
+
+impl<F> fmt::Debug for FloorFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FloorFuture").finish_non_exhaustive()
     }
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::middleware::from_fn_with_state;
-use axum::routing::post;
+use axum::response::IntoResponse;
+use axum::routing::{Route, post};
 use http::{Request, Response};
 use sha2::{Digest, Sha256};
 use tower::{Layer, Service};
@@ -61,7 +62,7 @@ pub fn by_hand(
 
 /// The same in front of a route.
 pub fn by_hand_router(keys: &[String]) -> Router {
-    router().route_layer(from_fn_with_state(hand_state(keys), from_fn::require_key))
+    router(from_fn_with_state(hand_state(keys), from_fn::require_key))
 }
 
 /// tower-http's static bearer token, which it has deprecated as too basic for real use.
@@ -76,10 +77,22 @@ pub fn static_bearer(
 /// The same in front of a route.
 #[allow(deprecated)]
 pub fn static_bearer_router(token: &str) -> Router {
-    router().route_layer(tower_http::validate_request::ValidateRequestHeaderLayer::bearer(token))
+    router(tower_http::validate_request::ValidateRequestHeaderLayer::bearer(token))
 }
 
-/// A router with one route, whose handler answers at once.
-pub fn router() -> Router {
-    Router::new().route("/", post(async || {}))
+/// A router with one route, whose handler answers at once, as it is served: with its state, so that layers are
+/// put around the handler once and not for each request.
+pub fn router<L>(layer: L) -> Router
+where
+    L: Layer<Route> + Clone + Send + Sync + 'static,
+    L::Service: Service<Request<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
+    <L::Service as Service<Request<Body>>>::Response: IntoResponse + 'static,
+    <L::Service as Service<Request<Body>>>::Future: Send + 'static,
+{
+    Router::new().route("/", post(async || {})).route_layer(layer).with_state(())
+}
+
+/// The same without a layer.
+pub fn bare_router() -> Router {
+    Router::new().route("/", post(async || {})).with_state(())
 }

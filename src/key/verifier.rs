@@ -262,15 +262,20 @@ impl Parts {
         }
     }
 
-    /// Asks the store, for as long as it may take.
-    async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, Fault> {
+    /// Asks the store, for as long as it may take, and shows its answer.
+    async fn find<T>(
+        &self,
+        id: &KeyId,
+        mut visit: impl FnMut(Option<&KeyRecord>) -> T,
+    ) -> Result<T, Fault> {
         // The store is not used again for this request, and neither is its future after a panic.
         let mut find =
             catch_unwind(AssertUnwindSafe(|| self.store.find(id))).map_err(|_| Fault::Panicked)?;
         let mut sleep = None;
         poll_fn(|context| {
             match catch_unwind(AssertUnwindSafe(|| find.as_mut().poll(context))) {
-                Ok(Poll::Ready(found)) => return Poll::Ready(found.map_err(Fault::Store)),
+                Ok(Poll::Ready(Ok(record))) => return Poll::Ready(Ok(visit(record.as_ref()))),
+                Ok(Poll::Ready(Err(error))) => return Poll::Ready(Err(Fault::Store(error))),
                 Ok(Poll::Pending) => {}
                 Err(_) => return Poll::Ready(Err(Fault::Panicked)),
             }
@@ -345,13 +350,15 @@ impl Asking {
     /// Asks the store, waits for its answer and makes of the record of a good key what is asked for.
     pub(crate) fn verdict<T>(
         self,
-        accept: impl FnOnce(&KeyRecord) -> T + Send + 'static,
+        mut accept: impl FnMut(&KeyRecord) -> T + Send + 'static,
     ) -> Pin<Box<dyn Future<Output = Result<T, VerifyError>> + Send>> {
         let Self { verifier, id, digests } = self;
         Box::pin(async move {
             let parts = &*verifier.0;
-            match parts.find(&id).await {
-                Ok(record) => parts.judge(&id, &digests, record.as_ref(), accept),
+            let judge =
+                |record: Option<&KeyRecord>| parts.judge(&id, &digests, record, &mut accept);
+            match parts.find(&id, judge).await {
+                Ok(verdict) => verdict,
                 Err(fault) => Err(VerifyError::fault(id, fault)),
             }
         })
