@@ -1,5 +1,6 @@
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::IgnoredAny;
 use smol_str::SmolStr;
@@ -37,18 +38,27 @@ use super::{KeyDigest, KeyId, Owner, Scopes, SealedSecret};
 #[derive(Clone)]
 pub struct KeyRecord {
     id: KeyId,
-    owner: Owner,
+    /// Behind a pointer, so that the many keys of one owner can share it.
+    owner: Arc<Owner>,
     name: SmolStr,
-    scopes: Scopes,
     digest: KeyDigest,
+    more: Option<Box<More>>,
     version: u64,
-    /// What most keys do not have.
-    rare: Option<Box<Rare>>,
     created_at: Moment,
     expires_at: Option<Moment>,
     disabled: bool,
+    has_all_scopes: bool,
 }
 
+/// What many keys do not have.
+#[derive(Clone, Default)]
+struct More {
+    /// The set, for a key that has one.
+    scopes: Scopes,
+    rare: Option<Box<Rare>>,
+}
+
+/// What most keys do not have.
 #[derive(Clone, Default)]
 struct Rare {
     previous: Option<(KeyDigest, Moment)>,
@@ -79,15 +89,15 @@ impl KeyRecord {
     ) -> Result<Self, InvalidRecord> {
         Ok(Self {
             id,
-            owner,
+            owner: Arc::new(owner),
             name: checked_name(name.as_ref())?,
-            scopes: Scopes::NONE,
             digest,
+            more: None,
             version: 1,
-            rare: None,
             created_at: Moment::new(created_at),
             expires_at: None,
             disabled: false,
+            has_all_scopes: false,
         })
     }
 
@@ -104,7 +114,8 @@ impl KeyRecord {
     /// Sets what the key may do.
     #[must_use]
     pub fn with_scopes(mut self, scopes: Scopes) -> Self {
-        self.scopes = scopes;
+        self.has_all_scopes = scopes.is_all();
+        self.set_more(|more| more.scopes = if scopes.is_all() { Scopes::NONE } else { scopes });
         self
     }
 
@@ -205,7 +216,13 @@ impl KeyRecord {
     /// What the key may do.
     #[must_use]
     pub fn scopes(&self) -> &Scopes {
-        &self.scopes
+        static ALL: Scopes = Scopes::ALL;
+        static NONE: Scopes = Scopes::NONE;
+        match &self.more {
+            _ if self.has_all_scopes => &ALL,
+            Some(more) => &more.scopes,
+            None => &NONE,
+        }
     }
 
     /// The digest of the key.
@@ -235,7 +252,7 @@ impl KeyRecord {
     /// From when on the key works. `None`: at once.
     #[must_use]
     pub fn not_before(&self) -> Option<OffsetDateTime> {
-        self.rare.as_ref()?.not_before.map(Moment::time)
+        self.rare()?.not_before.map(Moment::time)
     }
 
     /// When the key stops to work. `None`: never.
@@ -253,7 +270,7 @@ impl KeyRecord {
     /// When the key was revoked. `None`: it was not.
     #[must_use]
     pub fn revoked_at(&self) -> Option<OffsetDateTime> {
-        self.rare.as_ref()?.revoked_at.map(Moment::time)
+        self.rare()?.revoked_at.map(Moment::time)
     }
 
     /// The version, for compare-and-set.
@@ -265,17 +282,17 @@ impl KeyRecord {
     /// The application's own data, a JSON text.
     #[must_use]
     pub fn metadata(&self) -> Option<&str> {
-        self.rare.as_ref()?.metadata.as_deref()
+        self.rare()?.metadata.as_deref()
     }
 
     /// The sealed text of the key, if it can be shown again.
     #[must_use]
     pub fn sealed(&self) -> Option<&SealedSecret> {
-        self.rare.as_ref()?.sealed.as_ref()
+        self.rare()?.sealed.as_ref()
     }
 
     pub(super) fn revoked(&self) -> bool {
-        self.rare.as_ref().is_some_and(|rare| rare.revoked_at.is_some())
+        self.rare().is_some_and(|rare| rare.revoked_at.is_some())
     }
 
     /// The name, without a copy of a long one.
@@ -292,22 +309,48 @@ impl KeyRecord {
     }
 
     pub(super) fn start(&self) -> Option<Moment> {
-        self.rare.as_ref()?.not_before
+        self.rare()?.not_before
     }
 
     pub(super) fn previous(&self) -> Option<&(KeyDigest, Moment)> {
-        self.rare.as_ref()?.previous.as_ref()
+        self.rare()?.previous.as_ref()
+    }
+
+    /// The owner, without a copy.
+    pub(super) fn shared_owner(&self) -> Arc<Owner> {
+        Arc::clone(&self.owner)
+    }
+
+    /// Shares with another record what both have in common.
+    pub(super) fn share(&mut self, other: &Self) {
+        if self.owner == other.owner {
+            self.owner = Arc::clone(&other.owner);
+        }
+        self.digest.share(&other.digest);
+    }
+
+    fn rare(&self) -> Option<&Rare> {
+        self.more.as_ref()?.rare.as_deref()
+    }
+
+    fn set_more(&mut self, set: impl FnOnce(&mut More)) {
+        let mut more = self.more.take().unwrap_or_default();
+        set(&mut more);
+        let used = !more.scopes.is_none() || more.rare.is_some();
+        self.more = used.then_some(more);
     }
 
     fn set_rare(&mut self, set: impl FnOnce(&mut Rare)) {
-        let mut rare = self.rare.take().unwrap_or_default();
-        set(&mut rare);
-        let used = rare.previous.is_some()
-            || rare.not_before.is_some()
-            || rare.revoked_at.is_some()
-            || rare.metadata.is_some()
-            || rare.sealed.is_some();
-        self.rare = used.then_some(rare);
+        self.set_more(|more| {
+            let mut rare = more.rare.take().unwrap_or_default();
+            set(&mut rare);
+            let used = rare.previous.is_some()
+                || rare.not_before.is_some()
+                || rare.revoked_at.is_some()
+                || rare.metadata.is_some()
+                || rare.sealed.is_some();
+            more.rare = used.then_some(rare);
+        });
     }
 }
 
@@ -317,7 +360,7 @@ impl fmt::Debug for KeyRecord {
             .field("id", &self.id)
             .field("owner", &self.owner)
             .field("name", &self.name)
-            .field("scopes", &self.scopes)
+            .field("scopes", self.scopes())
             .field("digest", &self.digest)
             .field("previous_digest", &self.previous_digest())
             .field("previous_until", &self.previous_until())
@@ -398,7 +441,42 @@ mod tests {
 
     #[test]
     fn a_record_is_small() {
-        assert!(size_of::<KeyRecord>() <= 200, "{}", size_of::<KeyRecord>());
+        assert!(size_of::<KeyRecord>() <= 144, "{}", size_of::<KeyRecord>());
+    }
+
+    #[test]
+    fn scopes_and_rare_parts_do_not_disturb_each_other() {
+        let set = Scopes::parse(["a"]).unwrap();
+        for scopes in [Scopes::NONE, Scopes::ALL, set.clone()] {
+            for next in [Scopes::NONE, Scopes::ALL, set.clone()] {
+                let record = plain().with_scopes(scopes.clone()).with_revoked_at(Some(at(3)));
+                assert_eq!(record.scopes(), &scopes);
+                let record = record.with_scopes(next.clone());
+                assert_eq!((record.scopes(), record.revoked_at()), (&next, Some(at(3))));
+                let record = record.with_revoked_at(None);
+                assert_eq!((record.scopes(), record.revoked_at()), (&next, None));
+                assert_eq!(record.more.is_some(), next == set);
+            }
+        }
+    }
+
+    #[test]
+    fn records_share_what_is_equal_and_nothing_else() {
+        let pepper = |name| KeyDigest::from_parts("hmac-sha256", Some(name), &[1; 32]).unwrap();
+        let record = |owner: &str, name| {
+            let owner = Owner::new(owner).unwrap();
+            KeyRecord::new(KeyId::new("k1").unwrap(), owner, "a", pepper(name), at(0)).unwrap()
+        };
+        let first = record("ann", "2026");
+        for (owner, name) in [("ann", "2026"), ("ann", "2025"), ("bob", "2026"), ("bob", "2025")] {
+            let mut other = record(owner, name);
+            other.share(&first);
+            assert_eq!((other.owner().as_str(), other.digest().pepper()), (owner, Some(name)));
+            let shares_owner = std::ptr::eq(other.owner(), first.owner());
+            assert_eq!(shares_owner, owner == "ann");
+            let name_at = |record: &KeyRecord| record.digest().pepper().unwrap().as_ptr();
+            assert_eq!(name_at(&other) == name_at(&first), name == "2026");
+        }
     }
 
     #[test]
