@@ -50,7 +50,7 @@ impl Order {
     /// A page with fewer is put together with the one before it.
     const MIN: usize = Self::MAX / 4;
     /// A page grows by so many. To double it would leave a quarter of it empty.
-    const STEP: usize = 16;
+    const STEP: usize = 64;
 
     /// Adds a record, which from now on shares what it can with its neighbours.
     pub(super) fn insert<'a>(
