@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use self::order::{Order, Place};
-use super::id_hasher::{Hashed, IdHasher};
+use super::id_hasher::{ByHash, IdHasher, by_hash};
 use super::moment::Moment;
 use super::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Write};
 
@@ -25,10 +25,9 @@ mod order;
 ///
 /// let keys = KeyManager::new(MemoryKeyStore::new());
 /// ```
-#[derive(Default)]
 pub struct MemoryKeyStore {
     /// By the hash of the id, which is the number that `order` has, too.
-    records: papaya::HashMap<u64, KeyRecord, Hashed>,
+    records: ByHash<KeyRecord>,
     /// The order of every owner's keys. Whoever holds it is the only one to change `records`.
     order: Mutex<Order>,
     hasher: IdHasher,
@@ -38,7 +37,7 @@ impl MemoryKeyStore {
     /// An empty store.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self { records: by_hash(), order: Mutex::default(), hasher: IdHasher::default() }
     }
 
     /// How many records there are.
@@ -157,6 +156,12 @@ impl KeyStore for MemoryKeyStore {
         let records = self.records.pin();
         visit(records.get(&self.number(id)).filter(|record| record.id() == id));
         true
+    }
+}
+
+impl Default for MemoryKeyStore {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
