@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 use smol_str::SmolStr;
 use time::OffsetDateTime;
 
-use super::moment::Moment;
+use super::moment::{Moment, PackedMoment};
 use super::{KeyDigest, KeyId, Owner, Scopes, SealedSecret};
 
 /// What a store keeps of one key. The key itself is not in it.
@@ -43,9 +43,10 @@ pub struct KeyRecord {
     name: SmolStr,
     digest: KeyDigest,
     more: Option<Box<More>>,
-    version: u64,
-    created_at: Moment,
-    expires_at: Option<Moment>,
+    /// The lower half. The other one is rare.
+    version: u32,
+    created_at: PackedMoment,
+    expires_at: Option<PackedMoment>,
     disabled: bool,
     has_all_scopes: bool,
 }
@@ -66,6 +67,7 @@ struct Rare {
     revoked_at: Option<Moment>,
     metadata: Option<Box<str>>,
     sealed: Option<SealedSecret>,
+    version: u32,
 }
 
 impl KeyRecord {
@@ -94,7 +96,7 @@ impl KeyRecord {
             digest,
             more: None,
             version: 1,
-            created_at: Moment::new(created_at),
+            created_at: PackedMoment::new(Moment::new(created_at)),
             expires_at: None,
             disabled: false,
             has_all_scopes: false,
@@ -144,7 +146,7 @@ impl KeyRecord {
     /// Sets the time at which the key stops to work. `None`: never.
     #[must_use]
     pub fn with_expires_at(mut self, expires_at: Option<OffsetDateTime>) -> Self {
-        self.expires_at = expires_at.map(Moment::new);
+        self.expires_at = expires_at.map(|time| PackedMoment::new(Moment::new(time)));
         self
     }
 
@@ -166,7 +168,8 @@ impl KeyRecord {
     /// Sets the version, which every change raises by one.
     #[must_use]
     pub fn with_version(mut self, version: u64) -> Self {
-        self.version = version;
+        self.version = version as u32;
+        self.set_rare(|rare| rare.version = (version >> u32::BITS) as u32);
         self
     }
 
@@ -246,7 +249,7 @@ impl KeyRecord {
     /// When the key was made.
     #[must_use]
     pub fn created_at(&self) -> OffsetDateTime {
-        self.created_at.time()
+        self.creation().time()
     }
 
     /// From when on the key works. `None`: at once.
@@ -258,7 +261,7 @@ impl KeyRecord {
     /// When the key stops to work. `None`: never.
     #[must_use]
     pub fn expires_at(&self) -> Option<OffsetDateTime> {
-        self.expires_at.map(Moment::time)
+        self.expiry().map(Moment::time)
     }
 
     /// Whether the key is switched off.
@@ -276,7 +279,8 @@ impl KeyRecord {
     /// The version, for compare-and-set.
     #[must_use]
     pub fn version(&self) -> u64 {
-        self.version
+        let high = self.rare().map_or(0, |rare| rare.version);
+        u64::from(high) << u32::BITS | u64::from(self.version)
     }
 
     /// The application's own data, a JSON text.
@@ -301,11 +305,11 @@ impl KeyRecord {
     }
 
     pub(super) fn creation(&self) -> Moment {
-        self.created_at
+        self.created_at.moment()
     }
 
     pub(super) fn expiry(&self) -> Option<Moment> {
-        self.expires_at
+        self.expires_at.map(PackedMoment::moment)
     }
 
     pub(super) fn start(&self) -> Option<Moment> {
@@ -348,7 +352,8 @@ impl KeyRecord {
                 || rare.not_before.is_some()
                 || rare.revoked_at.is_some()
                 || rare.metadata.is_some()
-                || rare.sealed.is_some();
+                || rare.sealed.is_some()
+                || rare.version > 0;
             more.rare = used.then_some(rare);
         });
     }
@@ -369,7 +374,7 @@ impl fmt::Debug for KeyRecord {
             .field("expires_at", &self.expires_at())
             .field("disabled", &self.disabled)
             .field("revoked_at", &self.revoked_at())
-            .field("version", &self.version)
+            .field("version", &self.version())
             .field("sealed", &self.sealed())
             .finish_non_exhaustive()
     }
@@ -441,7 +446,7 @@ mod tests {
 
     #[test]
     fn a_record_is_small() {
-        assert!(size_of::<KeyRecord>() <= 144, "{}", size_of::<KeyRecord>());
+        assert!(size_of::<KeyRecord>() <= 128, "{}", size_of::<KeyRecord>());
     }
 
     #[test]
@@ -457,6 +462,15 @@ mod tests {
                 assert_eq!((record.scopes(), record.revoked_at()), (&next, None));
                 assert_eq!(record.more.is_some(), next == set);
             }
+        }
+    }
+
+    #[test]
+    fn a_version_has_64_bits() {
+        for version in [0, 1, u64::from(u32::MAX), 1 << 32, u64::MAX] {
+            let record = full().with_version(version);
+            assert_eq!(record.version(), version);
+            assert_eq!(record.with_version(7).version(), 7);
         }
     }
 
