@@ -1,7 +1,5 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-use seize::Collector;
-
 /// Hashes ids for a map in memory: a multiplication per word.
 ///
 /// Ids of keys are random or digests, so whoever asks for an id of their choice cannot fill a bucket with
@@ -27,13 +25,6 @@ impl BuildHasher for IdHasher {
 
 /// A map of values by the hashes of ids. To read it takes no lock.
 pub(super) type ByHash<V> = papaya::HashMap<u64, V, Hashed>;
-
-pub(super) fn by_hash<V>() -> ByHash<V> {
-    // What is replaced is freed as soon as nobody reads it. By default 32 values per thread have to come
-    // together first, and one of those may be the table of half of the keys.
-    let collector = Collector::new().batch_size(1);
-    papaya::HashMap::builder().hasher(Hashed).collector(collector).build()
-}
 
 /// For a map whose keys are hashes already.
 #[derive(Clone, Copy, Default)]

@@ -83,8 +83,9 @@ fn a_response_future_is_hardly_larger_than_what_it_holds() {
     assert!(added(Padded::<1000>) <= 32, "{}", added(Padded::<1000>));
 }
 
+/// The goal is 200 bytes, those of the allocator included, which are not counted here.
 #[test]
-fn a_key_in_memory_takes_no_more_than_200_bytes() {
+fn a_key_in_memory_takes_no_more_bytes_than_before() {
     // The map doubles: it is as full as it is with a million keys.
     const COUNT: u32 = 1_000_000 / 64;
     let mut kept = None;
@@ -94,5 +95,5 @@ fn a_key_in_memory_takes_no_more_than_200_bytes() {
     drop(kept);
 
     let bytes = info.bytes_current / i64::from(COUNT);
-    assert!(bytes <= 200, "{bytes}");
+    assert!(bytes <= 197, "{bytes}");
 }

@@ -4,10 +4,8 @@ use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::time::Instant;
-
 use crate::key::KeyId;
-use crate::key::id_hasher::{ByHash, by_hash};
+use crate::key::id_hasher::ByHash;
 
 /// What is kept for an id.
 pub(super) trait Item {
@@ -15,9 +13,6 @@ pub(super) trait Item {
 
     /// Its part of the bound.
     fn weight(&self) -> u64;
-
-    /// Whether nobody has a use for it any more.
-    fn is_over(&self, now: Instant) -> bool;
 }
 
 /// Items by the hash of their id. Of two ids with one hash, the later one is kept.
@@ -53,7 +48,7 @@ struct Ring {
 
 impl<T: Item, H: BuildHasher + Default> Bounded<T, H> {
     pub(super) fn new(limit: u64) -> Self {
-        Self { kept: by_hash(), ring: Mutex::default(), limit, hasher: H::default() }
+        Self { kept: ByHash::default(), ring: Mutex::default(), limit, hasher: H::default() }
     }
 
     /// Looks at an item. It may not be copied, so it may not be taken along.
@@ -68,8 +63,13 @@ impl<T: Item, H: BuildHasher + Default> Bounded<T, H> {
     }
 
     /// Keeps what is made of the item that is kept, or leaves things as they are. Nobody else changes
-    /// anything in the meantime.
-    pub(super) fn update(&self, id: &KeyId, update: impl FnOnce(Option<&T>) -> Option<T>) {
+    /// anything in the meantime. What is over is useless to everybody.
+    pub(super) fn update(
+        &self,
+        id: &KeyId,
+        is_over: impl Fn(&T) -> bool,
+        update: impl FnOnce(Option<&T>) -> Option<T>,
+    ) {
         let mut ring = self.ring();
         let kept = self.kept.pin();
         let hash = self.hash(id);
@@ -83,13 +83,12 @@ impl<T: Item, H: BuildHasher + Default> Bounded<T, H> {
             is_used = old.is_used.load(Ordering::Relaxed);
             ring.leave(old.place, old.weight);
         }
-        let now = Instant::now();
-        self.sweep(&mut ring, now);
+        self.sweep(&mut ring, &is_over);
         if weight > self.limit {
             kept.remove(&hash);
             return;
         }
-        self.make_room(&mut ring, self.limit - weight, now);
+        self.make_room(&mut ring, self.limit - weight, &is_over);
         let place = ring.enter(hash, weight);
         kept.insert(hash, Kept { item, weight, place, is_used: AtomicBool::new(is_used) });
     }
@@ -103,12 +102,6 @@ impl<T: Item, H: BuildHasher + Default> Bounded<T, H> {
         {
             ring.leave(found.place, found.weight);
         }
-    }
-
-    pub(super) fn clear(&self) {
-        let mut ring = self.ring();
-        self.kept.pin().clear();
-        *ring = Ring::default();
     }
 
     pub(super) fn len(&self) -> usize {
@@ -125,7 +118,7 @@ impl<T: Item, H: BuildHasher + Default> Bounded<T, H> {
     }
 
     /// Takes items out until no more than so much is left.
-    fn make_room(&self, ring: &mut Ring, left: u64, now: Instant) {
+    fn make_room(&self, ring: &mut Ring, left: u64, is_over: impl Fn(&T) -> bool) {
         let kept = self.kept.pin();
         // Who was passed over once is not passed over again, however fast others read it.
         let mut spared = ring.places.len();
@@ -135,7 +128,7 @@ impl<T: Item, H: BuildHasher + Default> Bounded<T, H> {
                 continue;
             };
             let is_used = found.is_used.swap(false, Ordering::Relaxed);
-            if is_used && spared > 0 && !found.item.is_over(now) {
+            if is_used && spared > 0 && !is_over(&found.item) {
                 spared -= 1;
             } else {
                 ring.leave(place, found.weight);
@@ -145,12 +138,12 @@ impl<T: Item, H: BuildHasher + Default> Bounded<T, H> {
     }
 
     /// Gives the memory back of what is over. Two places for each new item, so it keeps up.
-    fn sweep(&self, ring: &mut Ring, now: Instant) {
+    fn sweep(&self, ring: &mut Ring, is_over: impl Fn(&T) -> bool) {
         let kept = self.kept.pin();
         for _ in 0..2 {
             let (place, hash) = ring.next(|ring| &mut ring.broom);
             if let Some(hash) = hash
-                && let Some(found) = kept.get(&hash).filter(|found| found.item.is_over(now))
+                && let Some(found) = kept.get(&hash).filter(|found| is_over(&found.item))
             {
                 ring.leave(place, found.weight);
                 kept.remove(&hash);
@@ -196,7 +189,10 @@ impl Ring {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::collections::HashMap;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::thread;
 
     use proptest::prelude::*;
 
@@ -208,7 +204,6 @@ mod tests {
         id: KeyId,
         weight: u64,
         number: usize,
-        ends: Instant,
     }
 
     impl Item for Thing {
@@ -219,10 +214,6 @@ mod tests {
         fn weight(&self) -> u64 {
             self.weight
         }
-
-        fn is_over(&self, now: Instant) -> bool {
-            now >= self.ends
-        }
     }
 
     fn id(number: usize) -> KeyId {
@@ -230,15 +221,14 @@ mod tests {
     }
 
     fn thing(number: usize, weight: u64) -> Thing {
-        let ends = Instant::now() + Duration::from_secs(10);
-        Thing { id: id(number), weight, number, ends }
+        Thing { id: id(number), weight, number }
     }
 
     type Map = Bounded<Thing, IdHasher>;
 
     impl Map {
         fn put(&self, thing: Thing) {
-            self.update(&thing.id.clone(), |_| Some(thing));
+            self.update(&thing.id.clone(), |_| false, |_| Some(thing));
         }
 
         fn number(&self, number: usize) -> Option<usize> {
@@ -264,8 +254,8 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn what_is_read_now_and_then_outlasts_what_is_read_once() {
+    #[test]
+    fn what_is_read_now_and_then_outlasts_what_is_read_once() {
         let map = Map::new(100);
         for number in 0..10 {
             map.put(thing(number, 1));
@@ -280,27 +270,25 @@ mod tests {
         assert_eq!(map.len(), 100);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn what_is_over_is_taken_out_by_later_changes() {
+    #[test]
+    fn what_is_over_is_taken_out_by_later_changes() {
         let map = Map::new(1000);
         for number in 0..100 {
             map.put(thing(number, 1));
             map.number(number).unwrap();
         }
-        tokio::time::advance(Duration::from_secs(10)).await;
-        // Nobody answers with it: that is decided where it is read.
-        assert_eq!((map.len(), map.number(7)), (100, Some(7)));
+        let is_over = |thing: &Thing| thing.number < 100;
 
         for number in 100..150 {
-            map.put(thing(number, 1));
+            map.update(&id(number), is_over, |_| Some(thing(number, 1)));
         }
 
         map.check();
         assert_eq!((map.len(), map.number(7)), (50, None));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn an_item_that_is_heavier_than_the_bound_is_not_kept() {
+    #[test]
+    fn an_item_that_is_heavier_than_the_bound_is_not_kept() {
         let map = Map::new(10);
         map.put(thing(1, 4));
         map.put(thing(2, 4));
@@ -315,8 +303,8 @@ mod tests {
         assert_eq!(none.len(), 0);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn an_id_with_the_hash_of_another_one_is_not_mistaken_for_it() {
+    #[test]
+    fn an_id_with_the_hash_of_another_one_is_not_mistaken_for_it() {
         let map = Map::new(10);
         map.put(thing(1, 1));
         let other =
@@ -326,10 +314,8 @@ mod tests {
         assert_eq!(map.number(1), None);
         map.remove(&id(1));
         assert_eq!(map.len(), 1);
-        map.update(&id(1), |kept| {
-            assert!(kept.is_none());
-            Some(thing(1, 3))
-        });
+        let update = |kept: Option<&Thing>| kept.is_none().then(|| thing(1, 3));
+        map.update(&id(1), |_| false, update);
         assert_eq!((map.number(1), map.len(), map.weight()), (Some(1), 1, 3));
         map.check();
     }
@@ -339,8 +325,8 @@ mod tests {
         Put(usize, u64),
         Read(usize),
         Remove(usize),
-        Clear,
-        Wait(u64),
+        /// From now on, what was put before is over.
+        End,
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -349,8 +335,7 @@ mod tests {
             20 => (id(), 0..8_u64).prop_map(|(id, weight)| Step::Put(id, weight)),
             20 => id().prop_map(Step::Read),
             5 => id().prop_map(Step::Remove),
-            1 => Just(Step::Clear),
-            2 => (0..12_u64).prop_map(Step::Wait),
+            1 => Just(Step::End),
         ];
         prop::collection::vec(step, 1..300)
     }
@@ -358,40 +343,62 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_found_is_what_was_put_last_and_the_bound_holds(steps in steps(), limit in 0..80_u64) {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_time()
-                .start_paused(true)
-                .build()
-                .unwrap();
-            runtime.block_on(async {
-                let map = Map::new(limit);
-                let mut last = std::collections::HashMap::new();
-                for (number, step) in steps.into_iter().enumerate() {
-                    match step {
-                        Step::Put(key, weight) => {
-                            map.put(Thing { id: id(key), number, ..thing(key, weight) });
-                            last.insert(key, number);
-                            assert_eq!(map.number(key), (weight <= limit).then_some(number));
-                        }
-                        Step::Read(key) => {
-                            let found = map.number(key);
-                            assert!(found.is_none() || found == last.get(&key).copied());
-                        }
-                        Step::Remove(key) => {
-                            map.remove(&id(key));
-                            last.remove(&key);
-                        }
-                        Step::Clear => {
-                            map.clear();
-                            last.clear();
-                        }
-                        Step::Wait(seconds) => {
-                            tokio::time::advance(Duration::from_secs(seconds)).await;
-                        }
+            let map = Map::new(limit);
+            let mut last = HashMap::new();
+            let mut end = 0;
+            for (number, step) in steps.into_iter().enumerate() {
+                match step {
+                    Step::Put(key, weight) => {
+                        let thing = Thing { number, ..thing(key, weight) };
+                        map.update(&id(key), |thing| thing.number < end, |_| Some(thing));
+                        last.insert(key, number);
+                        assert_eq!(map.number(key), (weight <= limit).then_some(number));
                     }
-                    map.check();
+                    Step::Read(key) => {
+                        let found = map.number(key);
+                        assert!(found.is_none() || found == last.get(&key).copied());
+                    }
+                    Step::Remove(key) => {
+                        map.remove(&id(key));
+                        last.remove(&key);
+                    }
+                    Step::End => end = number,
                 }
-            });
+                map.check();
+            }
         }
+    }
+
+    #[test]
+    fn readers_on_other_threads_find_the_right_items() {
+        const IDS: usize = 50;
+        let map = Arc::new(Map::new(30));
+        let running = Arc::new(AtomicUsize::new(2));
+        let readers = (0..2).map(|_| {
+            let (map, running) = (Arc::clone(&map), Arc::clone(&running));
+            thread::spawn(move || {
+                while running.load(Ordering::Relaxed) > 0 {
+                    for number in 0..IDS {
+                        let found = map.number(number);
+                        assert!(found.is_none_or(|found| found % IDS == number));
+                    }
+                }
+            })
+        });
+        let writers = (0..2).map(|writer| {
+            let (map, running) = (Arc::clone(&map), Arc::clone(&running));
+            thread::spawn(move || {
+                for number in 0..5000 {
+                    let number = number * (writer + 3);
+                    map.put(Thing { id: id(number % IDS), weight: 1, number });
+                    map.remove(&id((number + 7) % IDS));
+                }
+                running.fetch_sub(1, Ordering::Relaxed);
+            })
+        });
+        for thread in readers.chain(writers).collect::<Vec<_>>() {
+            thread.join().unwrap();
+        }
+        map.check();
     }
 }

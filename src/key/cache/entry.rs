@@ -95,10 +95,6 @@ impl Item for Present {
     fn weight(&self) -> u64 {
         self.share.max(bytes(&self.entry.record) as u64)
     }
-
-    fn is_over(&self, now: Instant) -> bool {
-        now >= self.entry.lease.forgotten
-    }
 }
 
 impl Item for Absent {
@@ -108,10 +104,6 @@ impl Item for Absent {
 
     fn weight(&self) -> u64 {
         1
-    }
-
-    fn is_over(&self, now: Instant) -> bool {
-        now >= self.lease.ends
     }
 }
 

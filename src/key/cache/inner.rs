@@ -66,6 +66,11 @@ impl<S> Inner<S> {
         lease.is_good(&self.generations, &self.settings.clock)
     }
 
+    /// Runs no code of the app: maps are locked meanwhile.
+    fn is_over(&self, lease: &Lease) -> bool {
+        !lease.is_remembered(&self.generations)
+    }
+
     fn hash(&self, id: &KeyId) -> u64 {
         self.hasher.hash_one(id)
     }
@@ -79,11 +84,10 @@ impl<S> Inner<S> {
         self.absent.remove(id);
     }
 
+    /// The same for everything. What is in the maps makes room by and by.
     pub(super) fn forget_all(&self) {
         self.generations.invalidate_all();
         self.counters.clears.add_one();
-        self.present.clear();
-        self.absent.clear();
     }
 }
 
@@ -183,7 +187,8 @@ impl<S: KeyStore> Inner<S> {
                 let ttl = self.settings.negative_ttl;
                 if !ttl.is_zero() {
                     let absent = Absent { id: id.clone(), lease: start.lease(ttl, None) };
-                    self.absent.update(id, |_| Some(absent));
+                    let is_over = |absent: &Absent| self.is_over(&absent.lease);
+                    self.absent.update(id, is_over, |_| Some(absent));
                 }
             } else {
                 self.counters.discarded.add_one();
@@ -197,9 +202,10 @@ impl<S: KeyStore> Inner<S> {
         let entry = Arc::new(Entry { record, lease });
         let mut is_older = false;
         let mut is_kept = false;
-        self.present.update(id, |kept| {
+        let is_over = |present: &Present| self.is_over(&present.entry.lease);
+        self.present.update(id, is_over, |kept| {
             let kept = kept.map(|kept| &kept.entry);
-            let kept = kept.filter(|kept| kept.lease.is_remembered(&self.generations));
+            let kept = kept.filter(|kept| !self.is_over(&kept.lease));
             is_older = kept.is_some_and(|kept| kept.record.version() > entry.record.version());
             is_kept = !is_older && is_current();
             is_kept.then(|| Present { entry: Arc::clone(&entry), share: self.share })
