@@ -15,7 +15,7 @@ mod order;
 ///
 /// Look-ups take no lock and never wait. Changes are made one after the other.
 ///
-/// A key takes 165 to 185 bytes, besides the owner, a set of scopes, and texts of more than 23 bytes. The keys of
+/// A key takes 165 to 195 bytes, besides the owner, a set of scopes, and texts of more than 23 bytes. The keys of
 /// one owner share its text.
 ///
 /// # Examples
