@@ -15,8 +15,8 @@ mod order;
 ///
 /// Look-ups take no lock and never wait. Changes are made one after the other.
 ///
-/// A key takes 165 to 195 bytes, besides the owner, a set of scopes, and texts of more than 23 bytes. The keys of
-/// one owner share its text.
+/// A key takes 165 to 195 bytes, besides the owner, a set of scopes, and texts of more than 23 bytes.
+/// The keys of one owner share its text.
 ///
 /// # Examples
 ///
@@ -87,8 +87,8 @@ impl KeyStore for MemoryKeyStore {
         Ok(found)
     }
 
-    /// An id counts as taken if another one has the same hash. It is one in 2^64 for each record, and nobody can
-    /// look for it: the hashes have a random seed.
+    /// An id counts as taken if another one has the same hash. It is one in 2^64 for each record, and
+    /// nobody can look for it: the hashes have a random seed.
     async fn insert(&self, mut record: KeyRecord) -> Result<Write, StoreError> {
         let mut order = self.order();
         let records = self.records.pin();

@@ -9,9 +9,9 @@ use crate::key::{KeyId, KeyRecord, Owner};
 
 /// The numbers of all records, ordered by owner, time of creation and id.
 ///
-/// It is a tree of pages. A page is a sorted list of numbers: what they are compared by is in the records, which
-/// whoever calls can look up. Only the lowest place of a page is written down. One order for all owners takes
-/// the same for each key, whether a million owners have one or one owner has a million.
+/// It is a tree of pages. A page is a sorted list of numbers: what they are compared by is in the records,
+/// which whoever calls can look up. Only the lowest place of a page is written down. One order for all
+/// owners takes the same for each key, whether a million owners have one or one owner has a million.
 pub(super) struct Order {
     /// Every page by the lowest place that belongs to it. `None` is below all others and is always there.
     pages: BTreeMap<Option<Place>, Vec<u64>>,
