@@ -2,7 +2,7 @@ use std::error::Error;
 use std::fmt;
 use std::hint::black_box;
 use std::iter;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use ctutils::Choice;
 use hmac::{Hmac, KeyInit, Mac};
@@ -74,9 +74,11 @@ impl DigestAlgorithm {
 #[derive(Clone)]
 pub struct KeyDigest {
     bytes: [u8; 32],
-    /// Empty without a pepper.
-    pepper: SmolStr,
+    pepper: Option<PepperName>,
 }
+
+/// A pointer: peppers are few, and the digests under one of them are many.
+type PepperName = Arc<SmolStr>;
 
 impl KeyDigest {
     /// A digest from the columns of a store.
@@ -91,8 +93,8 @@ impl KeyDigest {
         bytes: &[u8],
     ) -> Result<Self, InvalidDigest> {
         let pepper = match (algorithm, pepper) {
-            ("sha256", None) => SmolStr::default(),
-            ("hmac-sha256", Some(name)) if is_pepper_name(name) => SmolStr::new(name),
+            ("sha256", None) => None,
+            ("hmac-sha256", Some(name)) if is_pepper_name(name) => Some(SmolStr::new(name).into()),
             _ => return Err(InvalidDigest(())),
         };
         let bytes = bytes.try_into().map_err(|_| InvalidDigest(()))?;
@@ -102,19 +104,29 @@ impl KeyDigest {
     /// The algorithm.
     #[must_use]
     pub fn algorithm(&self) -> DigestAlgorithm {
-        if self.pepper.is_empty() { DigestAlgorithm::Sha256 } else { DigestAlgorithm::HmacSha256 }
+        match self.pepper {
+            None => DigestAlgorithm::Sha256,
+            Some(_) => DigestAlgorithm::HmacSha256,
+        }
     }
 
     /// The name of the pepper, if one was used.
     #[must_use]
     pub fn pepper(&self) -> Option<&str> {
-        (!self.pepper.is_empty()).then_some(self.pepper.as_str())
+        self.pepper.as_ref().map(|name| name.as_str())
     }
 
     /// The bytes, for the columns of a store and for nothing else.
     #[must_use]
     pub fn expose_bytes(&self) -> &[u8; 32] {
         &self.bytes
+    }
+
+    /// Shares the name of the pepper with another digest, if it is the same one.
+    pub(super) fn share(&mut self, other: &Self) {
+        if self.pepper == other.pepper {
+            self.pepper.clone_from(&other.pepper);
+        }
     }
 }
 
@@ -158,7 +170,7 @@ impl Error for InvalidDigest {}
 /// ```
 #[derive(Clone)]
 pub struct Pepper {
-    name: SmolStr,
+    name: PepperName,
     /// The key is taken in once, which costs two of the four blocks of a short message.
     prepared: Hmac<Sha256>,
 }
@@ -186,7 +198,7 @@ impl Pepper {
         }
         let prepared = Hmac::new_from_slice(bytes)
             .map_err(|_| ConfigError::new("HMAC does not take a pepper of this length"))?;
-        Ok(Self { name: SmolStr::new(name), prepared })
+        Ok(Self { name: SmolStr::new(name).into(), prepared })
     }
 
     /// The name.
@@ -275,7 +287,7 @@ impl KeyHasher {
     /// The digest of a key, under the current pepper if there is one.
     #[must_use]
     pub fn digest(&self, key: &ParsedKey<'_>) -> KeyDigest {
-        let pepper = self.current.as_ref().map(|pepper| pepper.name.clone()).unwrap_or_default();
+        let pepper = self.current.as_ref().map(|pepper| Arc::clone(&pepper.name));
         KeyDigest { bytes: hash(self.current.as_ref(), key), pepper }
     }
 
@@ -454,7 +466,7 @@ mod tests {
         // RFC 4231, test case 6: a key longer than one block, and not all of it equal here, so the
         // state is made directly.
         let pepper = Pepper {
-            name: SmolStr::new("rfc"),
+            name: SmolStr::new("rfc").into(),
             prepared: Hmac::new_from_slice(&[0xaa; 131]).unwrap(),
         };
         assert_eq!(

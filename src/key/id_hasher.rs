@@ -23,6 +23,38 @@ impl BuildHasher for IdHasher {
     }
 }
 
+/// A map of values by the hashes of ids. To read it takes no lock.
+pub(super) type ByHash<V> = papaya::HashMap<u64, V, Hashed>;
+
+/// For a map whose keys are hashes already.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Hashed;
+
+impl BuildHasher for Hashed {
+    type Hasher = Hash;
+
+    fn build_hasher(&self) -> Hash {
+        Hash(0)
+    }
+}
+
+/// A hash that was made elsewhere.
+pub(super) struct Hash(u64);
+
+impl Hasher for Hash {
+    fn write(&mut self, _bytes: &[u8]) {
+        debug_assert!(false, "only numbers are hashes");
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// The state of one hash.
 pub(super) struct Words(u64);
 

@@ -1,3 +1,4 @@
+use std::num::NonZeroU8;
 use std::time::SystemTime;
 
 use time::format_description::well_known::Rfc3339;
@@ -77,6 +78,33 @@ impl Moment {
     }
 }
 
+/// A [`Moment`] in 9 bytes, and none in 9 bytes as well, for records of which there are millions.
+#[derive(Clone, Copy)]
+pub(super) struct PackedMoment {
+    low: [u8; 8],
+    /// One more than what `low` has no room for.
+    high: NonZeroU8,
+}
+
+impl PackedMoment {
+    /// A second has fewer nanoseconds than this has values.
+    const NANOSECOND_BITS: u32 = 30;
+
+    pub(super) fn new(moment: Moment) -> Self {
+        let second = moment.seconds().clamp(FIRST, LAST).abs_diff(FIRST);
+        let packed = u128::from(second) << Self::NANOSECOND_BITS | u128::from(moment.nanosecond);
+        let high = NonZeroU8::MIN.saturating_add((packed >> 64) as u8);
+        Self { low: (packed as u64).to_le_bytes(), high }
+    }
+
+    pub(super) fn moment(self) -> Moment {
+        let packed =
+            u128::from(self.high.get() - 1) << 64 | u128::from(u64::from_le_bytes(self.low));
+        let second = (packed >> Self::NANOSECOND_BITS) as i64;
+        Moment::pack(FIRST + second, packed as u32 & ((1 << Self::NANOSECOND_BITS) - 1))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -98,6 +126,7 @@ mod tests {
             let moment = Moment::new(time);
             prop_assert_eq!(moment.time(), time);
             prop_assert_eq!(Moment::decode(&moment.encode()), Some(moment));
+            prop_assert_eq!(PackedMoment::new(moment).moment(), moment);
         }
 
         #[test]
@@ -114,6 +143,14 @@ mod tests {
         assert_eq!(Moment::new(early).encode(), "0000-01-01T00:00:00Z");
         let last = OffsetDateTime::from_unix_timestamp(LAST).unwrap();
         assert_eq!(Moment::new(last).encode(), "9999-12-31T23:59:59Z");
+    }
+
+    #[test]
+    fn the_first_and_the_last_moment_can_be_packed() {
+        for moment in [Moment::pack(FIRST, 0), Moment::pack(LAST, 999_999_999)] {
+            assert_eq!(PackedMoment::new(moment).moment(), moment);
+        }
+        assert_eq!(size_of::<Option<PackedMoment>>(), 9);
     }
 
     #[test]

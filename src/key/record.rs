@@ -1,11 +1,12 @@
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::IgnoredAny;
 use smol_str::SmolStr;
 use time::OffsetDateTime;
 
-use super::moment::Moment;
+use super::moment::{Moment, PackedMoment};
 use super::{KeyDigest, KeyId, Owner, Scopes, SealedSecret};
 
 /// What a store keeps of one key. The key itself is not in it.
@@ -37,18 +38,28 @@ use super::{KeyDigest, KeyId, Owner, Scopes, SealedSecret};
 #[derive(Clone)]
 pub struct KeyRecord {
     id: KeyId,
-    owner: Owner,
+    /// Behind a pointer, so that the many keys of one owner can share it.
+    owner: Arc<Owner>,
     name: SmolStr,
-    scopes: Scopes,
     digest: KeyDigest,
-    version: u64,
-    /// What most keys do not have.
-    rare: Option<Box<Rare>>,
-    created_at: Moment,
-    expires_at: Option<Moment>,
+    more: Option<Box<More>>,
+    /// The lower half. The other one is rare.
+    version: u32,
+    created_at: PackedMoment,
+    expires_at: Option<PackedMoment>,
     disabled: bool,
+    has_all_scopes: bool,
 }
 
+/// What many keys do not have.
+#[derive(Clone, Default)]
+struct More {
+    /// The set, for a key that has one.
+    scopes: Scopes,
+    rare: Option<Box<Rare>>,
+}
+
+/// What most keys do not have.
 #[derive(Clone, Default)]
 struct Rare {
     previous: Option<(KeyDigest, Moment)>,
@@ -56,6 +67,7 @@ struct Rare {
     revoked_at: Option<Moment>,
     metadata: Option<Box<str>>,
     sealed: Option<SealedSecret>,
+    version: u32,
 }
 
 impl KeyRecord {
@@ -79,15 +91,15 @@ impl KeyRecord {
     ) -> Result<Self, InvalidRecord> {
         Ok(Self {
             id,
-            owner,
+            owner: Arc::new(owner),
             name: checked_name(name.as_ref())?,
-            scopes: Scopes::NONE,
             digest,
+            more: None,
             version: 1,
-            rare: None,
-            created_at: Moment::new(created_at),
+            created_at: PackedMoment::new(Moment::new(created_at)),
             expires_at: None,
             disabled: false,
+            has_all_scopes: false,
         })
     }
 
@@ -104,7 +116,8 @@ impl KeyRecord {
     /// Sets what the key may do.
     #[must_use]
     pub fn with_scopes(mut self, scopes: Scopes) -> Self {
-        self.scopes = scopes;
+        self.has_all_scopes = scopes.is_all();
+        self.set_more(|more| more.scopes = if scopes.is_all() { Scopes::NONE } else { scopes });
         self
     }
 
@@ -133,7 +146,7 @@ impl KeyRecord {
     /// Sets the time at which the key stops to work. `None`: never.
     #[must_use]
     pub fn with_expires_at(mut self, expires_at: Option<OffsetDateTime>) -> Self {
-        self.expires_at = expires_at.map(Moment::new);
+        self.expires_at = expires_at.map(|time| PackedMoment::new(Moment::new(time)));
         self
     }
 
@@ -155,7 +168,8 @@ impl KeyRecord {
     /// Sets the version, which every change raises by one.
     #[must_use]
     pub fn with_version(mut self, version: u64) -> Self {
-        self.version = version;
+        self.version = version as u32;
+        self.set_rare(|rare| rare.version = (version >> u32::BITS) as u32);
         self
     }
 
@@ -205,7 +219,13 @@ impl KeyRecord {
     /// What the key may do.
     #[must_use]
     pub fn scopes(&self) -> &Scopes {
-        &self.scopes
+        static ALL: Scopes = Scopes::ALL;
+        static NONE: Scopes = Scopes::NONE;
+        match &self.more {
+            _ if self.has_all_scopes => &ALL,
+            Some(more) => &more.scopes,
+            None => &NONE,
+        }
     }
 
     /// The digest of the key.
@@ -229,19 +249,19 @@ impl KeyRecord {
     /// When the key was made.
     #[must_use]
     pub fn created_at(&self) -> OffsetDateTime {
-        self.created_at.time()
+        self.creation().time()
     }
 
     /// From when on the key works. `None`: at once.
     #[must_use]
     pub fn not_before(&self) -> Option<OffsetDateTime> {
-        self.rare.as_ref()?.not_before.map(Moment::time)
+        self.rare()?.not_before.map(Moment::time)
     }
 
     /// When the key stops to work. `None`: never.
     #[must_use]
     pub fn expires_at(&self) -> Option<OffsetDateTime> {
-        self.expires_at.map(Moment::time)
+        self.expiry().map(Moment::time)
     }
 
     /// Whether the key is switched off.
@@ -253,29 +273,30 @@ impl KeyRecord {
     /// When the key was revoked. `None`: it was not.
     #[must_use]
     pub fn revoked_at(&self) -> Option<OffsetDateTime> {
-        self.rare.as_ref()?.revoked_at.map(Moment::time)
+        self.rare()?.revoked_at.map(Moment::time)
     }
 
     /// The version, for compare-and-set.
     #[must_use]
     pub fn version(&self) -> u64 {
-        self.version
+        let high = self.rare().map_or(0, |rare| rare.version);
+        u64::from(high) << u32::BITS | u64::from(self.version)
     }
 
     /// The application's own data, a JSON text.
     #[must_use]
     pub fn metadata(&self) -> Option<&str> {
-        self.rare.as_ref()?.metadata.as_deref()
+        self.rare()?.metadata.as_deref()
     }
 
     /// The sealed text of the key, if it can be shown again.
     #[must_use]
     pub fn sealed(&self) -> Option<&SealedSecret> {
-        self.rare.as_ref()?.sealed.as_ref()
+        self.rare()?.sealed.as_ref()
     }
 
     pub(super) fn revoked(&self) -> bool {
-        self.rare.as_ref().is_some_and(|rare| rare.revoked_at.is_some())
+        self.rare().is_some_and(|rare| rare.revoked_at.is_some())
     }
 
     /// The name, without a copy of a long one.
@@ -284,30 +305,57 @@ impl KeyRecord {
     }
 
     pub(super) fn creation(&self) -> Moment {
-        self.created_at
+        self.created_at.moment()
     }
 
     pub(super) fn expiry(&self) -> Option<Moment> {
-        self.expires_at
+        self.expires_at.map(PackedMoment::moment)
     }
 
     pub(super) fn start(&self) -> Option<Moment> {
-        self.rare.as_ref()?.not_before
+        self.rare()?.not_before
     }
 
     pub(super) fn previous(&self) -> Option<&(KeyDigest, Moment)> {
-        self.rare.as_ref()?.previous.as_ref()
+        self.rare()?.previous.as_ref()
+    }
+
+    /// The owner, without a copy.
+    pub(super) fn shared_owner(&self) -> Arc<Owner> {
+        Arc::clone(&self.owner)
+    }
+
+    /// Shares with another record what both have in common.
+    pub(super) fn share(&mut self, other: &Self) {
+        if self.owner == other.owner {
+            self.owner = Arc::clone(&other.owner);
+        }
+        self.digest.share(&other.digest);
+    }
+
+    fn rare(&self) -> Option<&Rare> {
+        self.more.as_ref()?.rare.as_deref()
+    }
+
+    fn set_more(&mut self, set: impl FnOnce(&mut More)) {
+        let mut more = self.more.take().unwrap_or_default();
+        set(&mut more);
+        let used = !more.scopes.is_none() || more.rare.is_some();
+        self.more = used.then_some(more);
     }
 
     fn set_rare(&mut self, set: impl FnOnce(&mut Rare)) {
-        let mut rare = self.rare.take().unwrap_or_default();
-        set(&mut rare);
-        let used = rare.previous.is_some()
-            || rare.not_before.is_some()
-            || rare.revoked_at.is_some()
-            || rare.metadata.is_some()
-            || rare.sealed.is_some();
-        self.rare = used.then_some(rare);
+        self.set_more(|more| {
+            let mut rare = more.rare.take().unwrap_or_default();
+            set(&mut rare);
+            let used = rare.previous.is_some()
+                || rare.not_before.is_some()
+                || rare.revoked_at.is_some()
+                || rare.metadata.is_some()
+                || rare.sealed.is_some()
+                || rare.version > 0;
+            more.rare = used.then_some(rare);
+        });
     }
 }
 
@@ -317,7 +365,7 @@ impl fmt::Debug for KeyRecord {
             .field("id", &self.id)
             .field("owner", &self.owner)
             .field("name", &self.name)
-            .field("scopes", &self.scopes)
+            .field("scopes", self.scopes())
             .field("digest", &self.digest)
             .field("previous_digest", &self.previous_digest())
             .field("previous_until", &self.previous_until())
@@ -326,7 +374,7 @@ impl fmt::Debug for KeyRecord {
             .field("expires_at", &self.expires_at())
             .field("disabled", &self.disabled)
             .field("revoked_at", &self.revoked_at())
-            .field("version", &self.version)
+            .field("version", &self.version())
             .field("sealed", &self.sealed())
             .finish_non_exhaustive()
     }
@@ -398,7 +446,51 @@ mod tests {
 
     #[test]
     fn a_record_is_small() {
-        assert!(size_of::<KeyRecord>() <= 200, "{}", size_of::<KeyRecord>());
+        assert!(size_of::<KeyRecord>() <= 128, "{}", size_of::<KeyRecord>());
+    }
+
+    #[test]
+    fn scopes_and_rare_parts_do_not_disturb_each_other() {
+        let set = Scopes::parse(["a"]).unwrap();
+        for scopes in [Scopes::NONE, Scopes::ALL, set.clone()] {
+            for next in [Scopes::NONE, Scopes::ALL, set.clone()] {
+                let record = plain().with_scopes(scopes.clone()).with_revoked_at(Some(at(3)));
+                assert_eq!(record.scopes(), &scopes);
+                let record = record.with_scopes(next.clone());
+                assert_eq!((record.scopes(), record.revoked_at()), (&next, Some(at(3))));
+                let record = record.with_revoked_at(None);
+                assert_eq!((record.scopes(), record.revoked_at()), (&next, None));
+                assert_eq!(record.more.is_some(), next == set);
+            }
+        }
+    }
+
+    #[test]
+    fn a_version_has_64_bits() {
+        for version in [0, 1, u64::from(u32::MAX), 1 << 32, u64::MAX] {
+            let record = full().with_version(version);
+            assert_eq!(record.version(), version);
+            assert_eq!(record.with_version(7).version(), 7);
+        }
+    }
+
+    #[test]
+    fn records_share_what_is_equal_and_nothing_else() {
+        let pepper = |name| KeyDigest::from_parts("hmac-sha256", Some(name), &[1; 32]).unwrap();
+        let record = |owner: &str, name| {
+            let owner = Owner::new(owner).unwrap();
+            KeyRecord::new(KeyId::new("k1").unwrap(), owner, "a", pepper(name), at(0)).unwrap()
+        };
+        let first = record("ann", "2026");
+        for (owner, name) in [("ann", "2026"), ("ann", "2025"), ("bob", "2026"), ("bob", "2025")] {
+            let mut other = record(owner, name);
+            other.share(&first);
+            assert_eq!((other.owner().as_str(), other.digest().pepper()), (owner, Some(name)));
+            let shares_owner = std::ptr::eq(other.owner(), first.owner());
+            assert_eq!(shares_owner, owner == "ann");
+            let name_at = |record: &KeyRecord| record.digest().pepper().unwrap().as_ptr();
+            assert_eq!(name_at(&other) == name_at(&first), name == "2026");
+        }
     }
 
     #[test]

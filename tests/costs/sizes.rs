@@ -83,7 +83,7 @@ fn a_response_future_is_hardly_larger_than_what_it_holds() {
     assert!(added(Padded::<1000>) <= 32, "{}", added(Padded::<1000>));
 }
 
-/// The goal is 200 bytes.
+/// The goal is 200 bytes, those of the allocator included, which are not counted here.
 #[test]
 fn a_key_in_memory_takes_no_more_bytes_than_before() {
     // The map doubles: it is as full as it is with a million keys.
@@ -95,5 +95,5 @@ fn a_key_in_memory_takes_no_more_bytes_than_before() {
     drop(kept);
 
     let bytes = info.bytes_current / i64::from(COUNT);
-    assert!(bytes <= 345, "{bytes}");
+    assert!(bytes <= 190, "{bytes}");
 }

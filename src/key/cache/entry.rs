@@ -1,13 +1,15 @@
 //! What the cache keeps, and until when.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::bounded::Item;
 use super::generations::{Generations, Stamp};
 use crate::Clock;
-use crate::key::KeyRecord;
 use crate::key::moment::Moment;
+use crate::key::{KeyId, KeyRecord};
 
 /// A record as the store gave it.
 #[derive(Debug)]
@@ -72,11 +74,43 @@ impl Lease {
     }
 }
 
+/// A record in the map of records.
+pub(super) struct Present {
+    pub(super) entry: Arc<Entry>,
+    /// The least that it counts for.
+    pub(super) share: u64,
+}
+
+/// An id without a record.
+pub(super) struct Absent {
+    pub(super) id: KeyId,
+    pub(super) lease: Lease,
+}
+
+impl Item for Present {
+    fn id(&self) -> &KeyId {
+        self.entry.record.id()
+    }
+
+    fn weight(&self) -> u64 {
+        self.share.max(bytes(&self.entry.record) as u64)
+    }
+}
+
+impl Item for Absent {
+    fn id(&self) -> &KeyId {
+        &self.id
+    }
+
+    fn weight(&self) -> u64 {
+        1
+    }
+}
+
 /// About how many bytes an entry takes, with what the map needs to keep it.
-pub(super) fn weight(entry: &Entry) -> usize {
-    /// The record, its times, the nodes of the map and of its queues.
-    const FIXED: usize = 768;
-    let record = &entry.record;
+fn bytes(record: &KeyRecord) -> usize {
+    /// The record, its times, and its places in the map and in the ring.
+    const FIXED: usize = 512;
     let scopes = record.scopes().iter().map(|scope| scope.as_str().len() + 32).sum::<usize>();
     let texts =
         2 * record.id().as_str().len() + record.owner().as_str().len() + record.name().len();

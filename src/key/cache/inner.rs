@@ -1,17 +1,15 @@
 //! What clones of the cache share, and what happens in it.
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use moka::ops::compute::Op;
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::Settings;
-use super::entry::{self, Entry, Lease, Start};
+use super::bounded::Bounded;
+use super::entry::{Absent, Entry, Lease, Present, Start};
 use super::generations::Generations;
 use super::lookups::{Joined, Lookup, Lookups, Waiter};
 use super::stats::{Counter, Counters};
@@ -22,9 +20,11 @@ use crate::key::{Invalidation, KeyId, KeyRecord, KeyStore, StoreError, Write};
 pub(super) struct Inner<S> {
     pub(super) store: Arc<S>,
     pub(super) settings: Settings,
-    pub(super) present: Cache<KeyId, Arc<Entry>, IdHasher>,
+    pub(super) present: Bounded<Present, IdHasher>,
+    /// The least that a record counts for.
+    share: u64,
     /// Whoever guesses ids fills it, so its hashes are of a kind that cannot be guessed.
-    pub(super) absent: Cache<KeyId, Lease>,
+    pub(super) absent: Bounded<Absent, RandomState>,
     generations: Generations,
     hasher: IdHasher,
     pub(super) lookups: Arc<Lookups>,
@@ -45,29 +45,16 @@ impl<S> Inner<S> {
     pub(super) fn new(store: Arc<S>, settings: Settings) -> Arc<Self> {
         let (max_bytes, max_entries) = (settings.max_bytes, settings.max_entries);
         // One bound for both: a record counts for at least its share of the bytes.
-        let share = max_bytes.div_ceil(max_entries.max(1));
-        let weigh = move |_: &KeyId, entry: &Arc<Entry>| {
-            u32::try_from(entry::weight(entry).max(share)).unwrap_or(u32::MAX)
-        };
-        let capacity = if max_entries == 0 { 0 } else { max_bytes };
-        // When an entry is over is decided where it is read. This only gives its memory back.
-        let rest = 2 * MAX_TTL;
-        let present = Cache::builder()
-            .max_capacity(capacity as u64)
-            .weigher(weigh)
-            .time_to_live(rest)
-            .build_with_hasher(IdHasher::default());
-        let absent = Cache::builder()
-            .max_capacity(settings.max_negative_entries as u64)
-            .eviction_policy(EvictionPolicy::lru())
-            .time_to_live(rest)
-            .build();
+        let share = max_bytes.div_ceil(max_entries.max(1)) as u64;
+        let capacity = if max_entries == 0 { 0 } else { max_bytes as u64 };
+        let absent = Bounded::new(settings.max_negative_entries as u64);
         Arc::new(Self {
             store,
             lookups: Arc::new(Lookups::new(settings.max_lookups)),
             changes: Arc::new(Semaphore::new(MAX_CHANGES)),
             settings,
-            present,
+            present: Bounded::new(capacity),
+            share,
             absent,
             generations: Generations::new(STRIPES),
             hasher: IdHasher::default(),
@@ -79,6 +66,11 @@ impl<S> Inner<S> {
         lease.is_good(&self.generations, &self.settings.clock)
     }
 
+    /// Runs no code of the app: maps are locked meanwhile.
+    fn is_over(&self, lease: &Lease) -> bool {
+        !lease.is_remembered(&self.generations)
+    }
+
     fn hash(&self, id: &KeyId) -> u64 {
         self.hasher.hash_one(id)
     }
@@ -88,15 +80,14 @@ impl<S> Inner<S> {
     pub(super) fn forget(&self, id: &KeyId) {
         self.generations.invalidate(self.hash(id));
         self.counters.invalidations.add_one();
-        self.present.invalidate(id);
-        self.absent.invalidate(id);
+        self.present.remove(id);
+        self.absent.remove(id);
     }
 
+    /// The same for everything. What is in the maps makes room by and by.
     pub(super) fn forget_all(&self) {
         self.generations.invalidate_all();
         self.counters.clears.add_one();
-        self.present.invalidate_all();
-        self.absent.invalidate_all();
     }
 }
 
@@ -192,10 +183,12 @@ impl<S: KeyStore> Inner<S> {
         let is_current = || self.generations.is_current(start.stamp);
         let Some(record) = found else {
             if is_current() {
-                self.present.invalidate(id);
+                self.present.remove(id);
                 let ttl = self.settings.negative_ttl;
                 if !ttl.is_zero() {
-                    self.absent.insert(id.clone(), start.lease(ttl, None));
+                    let absent = Absent { id: id.clone(), lease: start.lease(ttl, None) };
+                    let is_over = |absent: &Absent| self.is_over(&absent.lease);
+                    self.absent.update(id, is_over, |_| Some(absent));
                 }
             } else {
                 self.counters.discarded.add_one();
@@ -209,18 +202,19 @@ impl<S: KeyStore> Inner<S> {
         let entry = Arc::new(Entry { record, lease });
         let mut is_older = false;
         let mut is_kept = false;
-        self.present.entry_by_ref(id).and_compute_with(|kept| {
-            let kept = kept.map(moka::Entry::into_value);
-            let kept = kept.filter(|kept| kept.lease.is_remembered(&self.generations));
+        let is_over = |present: &Present| self.is_over(&present.entry.lease);
+        self.present.update(id, is_over, |kept| {
+            let kept = kept.map(|kept| &kept.entry);
+            let kept = kept.filter(|kept| !self.is_over(&kept.lease));
             is_older = kept.is_some_and(|kept| kept.record.version() > entry.record.version());
             is_kept = !is_older && is_current();
-            if is_kept { Op::Put(Arc::clone(&entry)) } else { Op::Nop }
+            is_kept.then(|| Present { entry: Arc::clone(&entry), share: self.share })
         });
         if is_older && is_current() {
             return Err(StoreError::new("the key store answered with an older record than before"));
         }
         if is_kept {
-            self.absent.invalidate(id);
+            self.absent.remove(id);
         } else {
             self.counters.discarded.add_one();
         }
