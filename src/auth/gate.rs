@@ -494,12 +494,12 @@ fn refused_key(error: VerifyError, placement: PlacementKind) -> Rejection {
         VerifyErrorKind::Revoked => RejectionKind::Revoked,
         VerifyErrorKind::StoreUnavailable => RejectionKind::Unavailable,
     };
-    let rejection = Rejection::new(kind)
-        .by_bearer(placement == PlacementKind::Bearer)
-        .with_key_id(error.key_id().cloned());
+    let rejection = Rejection::new(kind).by_bearer(placement == PlacementKind::Bearer);
     match kind {
-        RejectionKind::Unavailable => rejection.with_source(error),
-        _ => rejection,
+        RejectionKind::Unavailable => {
+            rejection.with_key_id(error.key_id().cloned()).with_source(error)
+        }
+        _ => rejection.with_key_id(error.into_key_id()),
     }
 }
 

@@ -91,13 +91,14 @@ where
 impl<S> Auth<S> {
     fn refuse<B, ResBody>(
         &self,
-        rejection: Rejection,
+        mut rejection: Rejection,
         method: &Method,
     ) -> ResponseFuture<S, B, ResBody>
     where
         S: Service<Request<B>, Response = Response<ResBody>>,
     {
-        ResponseFuture::response(self.gate.respond().refuse(&rejection.in_answer_to(method)))
+        rejection.answer_to(method);
+        ResponseFuture::response(self.gate.respond().refuse(&rejection))
     }
 
     /// Calls the inner service, now if it is ready.

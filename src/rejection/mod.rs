@@ -147,10 +147,15 @@ impl Rejection {
     }
 
     /// Says which method is answered: an answer to `HEAD` has no content (RFC 9110, section 9.3.2).
-    #[inline]
     pub(crate) fn in_answer_to(mut self, method: &Method) -> Self {
-        self.to_head = *method == Method::HEAD;
+        self.answer_to(method);
         self
+    }
+
+    /// The same in place.
+    #[inline]
+    pub(crate) fn answer_to(&mut self, method: &Method) {
+        self.to_head = *method == Method::HEAD;
     }
 
     pub(crate) fn with_kind(self, kind: RejectionKind) -> Self {

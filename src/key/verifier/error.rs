@@ -45,6 +45,10 @@ impl VerifyError {
         Self { kind, id: Some(id), fault: Some(Box::new(fault)) }
     }
 
+    pub(crate) fn into_key_id(self) -> Option<KeyId> {
+        self.id
+    }
+
     /// The reason.
     #[must_use]
     pub fn kind(&self) -> VerifyErrorKind {
