@@ -9,7 +9,8 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::Policy;
-use super::gate::{self, Admission, Decided, Gate, Verifying};
+use super::admit::{self, Admission, Decided, Verifying};
+use super::gate::Gate;
 use crate::rejection::{Rejection, RejectionKind, ResponseBody};
 
 /// The decision about a head by code of the app.
@@ -127,7 +128,7 @@ where
                 StateProj::Inner { future, by_target } => {
                     let mut response = ready!(future.poll(cx))?;
                     if *by_target {
-                        gate::protect_target(response.headers_mut());
+                        admit::protect_target(response.headers_mut());
                     }
                     return Poll::Ready(Ok(response.map(ResponseBody::service)));
                 }

@@ -76,6 +76,7 @@
 //! # }
 //! ```
 
+mod admit;
 mod authenticator;
 mod buffered;
 mod future;
@@ -93,4 +94,5 @@ pub use self::policy::Policy;
 pub use self::resolver::{BoxError, Resolver};
 pub use self::service::Auth;
 
-pub(crate) use self::gate::{Admission, Gate, protect_target};
+pub(crate) use self::admit::{Admission, protect_target};
+pub(crate) use self::gate::Gate;

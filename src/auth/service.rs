@@ -6,8 +6,9 @@ use std::task::{Context, Poll, Waker};
 use http::{Method, Request, Response};
 use tower_service::Service;
 
+use super::admit::{self, Admission, Progress};
 use super::future::Waiting;
-use super::gate::{self, Admission, Gate, Progress};
+use super::gate::Gate;
 use super::{Policy, ResponseFuture};
 use crate::head::RequestHead;
 use crate::rejection::{Rejection, ResponseBody};
@@ -136,7 +137,7 @@ impl<S> Auth<S> {
     {
         let (parts, body) = request.into_parts();
         let gate = Arc::clone(&self.gate);
-        let decision = Box::pin(gate::decide(Arc::clone(&gate), policy, parts));
+        let decision = Box::pin(admit::decide(Arc::clone(&gate), policy, parts));
         ResponseFuture::waiting(Waiting::for_app(gate, self.take_inner(), decision, body))
     }
 
