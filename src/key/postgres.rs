@@ -226,7 +226,7 @@ impl KeyStore for PostgresKeyStore {
                 }
             }
         };
-        self.calls.run_in_turn(&self.turns, call).await
+        self.calls.carry_in_turn(&self.turns, call).await
     }
 
     async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
