@@ -58,6 +58,11 @@ mod usage;
 /// statement in one message, everything else is a transaction of its own. PgBouncer wants
 /// `ignore_startup_parameters = extra_float_digits` for every client that uses sqlx.
 ///
+/// A pool asks the server for a sign of life before and after each use of a connection, which takes longer than
+/// a look-up. So a connection that has answered a look-up is kept for the next one, for a twentieth of a
+/// second, and then goes back to the pool, which does with it what it is configured to do. Nothing is kept
+/// that the pool has no other connection beside: the rest of an application can share the pool.
+///
 /// The log of statements of sqlx, and that of the server, can contain the ids of keys, which are no
 /// secrets. They do not contain digests.
 ///
@@ -103,7 +108,8 @@ pub struct PostgresKeyStore {
 impl PostgresKeyStore {
     /// A store that takes its connections from this pool.
     ///
-    /// The pool's limit on connections and its `acquire_timeout` hold. Whether a connection is tested
+    /// The pool's limit on connections and its `acquire_timeout` hold, and it gets a connection back within a
+    /// tenth of a second (see [Pools](Self#pools)). Whether a connection is tested
     /// before it is used (`test_before_acquire`) costs a round trip, and saves an error or another
     /// trial after the server was restarted.
     #[must_use]

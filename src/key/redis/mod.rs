@@ -74,7 +74,7 @@ use crate::ConfigError;
 ///
 /// # Outages
 ///
-/// A call runs on a task of its own, is never cut short because its caller went away, and ends at the
+/// A call is never cut short because its caller went away, and ends at the
 /// [deadline](Self::with_deadline) of the store. A look-up is asked again when the connection breaks; a
 /// change is not, since nobody knows whether it was made. The connection is made again with growing
 /// random delays of up to one second. One that has gone silent is given up. Nothing needs a restart.
