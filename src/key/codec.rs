@@ -1,5 +1,7 @@
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
+use std::ops::Deref;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -20,19 +22,19 @@ impl KeyRecord {
             schema: SCHEMA,
             id: self.id().clone(),
             owner: self.owner().clone(),
-            name: self.name().to_owned(),
+            name: self.name().into(),
             scopes: self.scopes().clone(),
             digest: StoredDigest::new(self.digest()),
             previous_digest: previous.map(|(digest, _)| StoredDigest::new(digest)),
-            previous_until: previous.map(|(_, until)| until.encode()),
-            created_at: self.creation().encode(),
-            not_before: self.start().map(Moment::encode),
-            expires_at: self.expiry().map(Moment::encode),
+            previous_until: previous.map(|(_, until)| until.encode().into()),
+            created_at: self.creation().encode().into(),
+            not_before: self.start().map(|time| time.encode().into()),
+            expires_at: self.expiry().map(|time| time.encode().into()),
             disabled: self.disabled(),
-            revoked_at: self.revoked_at().map(|time| Moment::new(time).encode()),
+            revoked_at: self.revoked_at().map(|time| Moment::new(time).encode().into()),
             version: self.version(),
-            metadata: self.metadata().map(str::to_owned),
-            sealed: self.sealed().map(|sealed| sealed.as_str().to_owned()),
+            metadata: self.metadata().map(Text::from),
+            sealed: self.sealed().map(|sealed| sealed.as_str().into()),
         };
         // Texts, numbers and lists of texts: there is nothing that JSON cannot hold.
         serde_json::to_string(&stored).unwrap_or_default()
@@ -48,14 +50,16 @@ impl KeyRecord {
     /// and says nothing about the key.
     pub fn decode(text: impl AsRef<[u8]>) -> Result<Self, DecodeError> {
         let text = text.as_ref();
-        let malformed = |_| DecodeError(DecodeErrorKind::Malformed);
-        // On its own and first: a later schema may have members that this one does not know.
-        let Probe { schema } = serde_json::from_slice(text).map_err(malformed)?;
-        if schema != SCHEMA {
-            return Err(DecodeError(DecodeErrorKind::UnsupportedSchema));
-        }
-        let stored: Stored = serde_json::from_slice(text).map_err(malformed)?;
-        stored.into_record()
+        let kind = match serde_json::from_slice::<Stored<'_>>(text) {
+            Ok(stored) if stored.schema == SCHEMA => return stored.into_record(),
+            Ok(_) => DecodeErrorKind::UnsupportedSchema,
+            // A later schema may have members that this one does not know.
+            Err(_) => match serde_json::from_slice(text) {
+                Ok(Probe { schema }) if schema != SCHEMA => DecodeErrorKind::UnsupportedSchema,
+                _ => DecodeErrorKind::Malformed,
+            },
+        };
+        Err(DecodeError(kind))
     }
 }
 
@@ -105,43 +109,53 @@ struct Probe {
     schema: u64,
 }
 
+/// A text that is borrowed from the record, or from the JSON if nothing in it is escaped.
+#[derive(Deserialize, Serialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
 /// `deserialize_with` on the optional members: serde takes a missing `Option` for `None` otherwise.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Stored {
+struct Stored<'a> {
     schema: u64,
     id: KeyId,
     owner: Owner,
-    name: String,
+    #[serde(borrow)]
+    name: Text<'a>,
     scopes: Scopes,
-    digest: StoredDigest,
-    #[serde(deserialize_with = "present")]
-    previous_digest: Option<StoredDigest>,
-    #[serde(deserialize_with = "present")]
-    previous_until: Option<String>,
-    created_at: String,
-    #[serde(deserialize_with = "present")]
-    not_before: Option<String>,
-    #[serde(deserialize_with = "present")]
-    expires_at: Option<String>,
+    #[serde(borrow)]
+    digest: StoredDigest<'a>,
+    #[serde(borrow, deserialize_with = "present")]
+    previous_digest: Option<StoredDigest<'a>>,
+    #[serde(borrow, deserialize_with = "present")]
+    previous_until: Option<Text<'a>>,
+    #[serde(borrow)]
+    created_at: Text<'a>,
+    #[serde(borrow, deserialize_with = "present")]
+    not_before: Option<Text<'a>>,
+    #[serde(borrow, deserialize_with = "present")]
+    expires_at: Option<Text<'a>>,
     disabled: bool,
-    #[serde(deserialize_with = "present")]
-    revoked_at: Option<String>,
+    #[serde(borrow, deserialize_with = "present")]
+    revoked_at: Option<Text<'a>>,
     version: u64,
-    #[serde(deserialize_with = "present")]
-    metadata: Option<String>,
+    #[serde(borrow, deserialize_with = "present")]
+    metadata: Option<Text<'a>>,
     /// Most records have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    sealed: Option<String>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    sealed: Option<Text<'a>>,
 }
 
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct StoredDigest {
-    algorithm: String,
-    #[serde(deserialize_with = "present")]
-    pepper: Option<String>,
-    hex: String,
+struct StoredDigest<'a> {
+    #[serde(borrow)]
+    algorithm: Text<'a>,
+    #[serde(borrow, deserialize_with = "present")]
+    pepper: Option<Text<'a>>,
+    #[serde(borrow)]
+    hex: Text<'a>,
 }
 
 fn present<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
@@ -152,20 +166,20 @@ where
     Option::deserialize(deserializer)
 }
 
-impl Stored {
+impl Stored<'_> {
     fn into_record(self) -> Result<KeyRecord, DecodeError> {
         let invalid = || DecodeError(DecodeErrorKind::InvalidValue);
-        let time = |text: String| Moment::decode(&text).map(Moment::time).ok_or_else(invalid);
+        let time = |text: Text<'_>| Moment::decode(&text).map(Moment::time).ok_or_else(invalid);
         let previous = match (self.previous_digest, self.previous_until) {
             (None, None) => None,
             (Some(digest), Some(until)) => Some((digest.into_digest()?, time(until)?)),
             _ => return Err(invalid()),
         };
-        let sealed = self.sealed.as_deref().map(SealedSecret::parse).transpose();
+        let sealed = self.sealed.map(|sealed| SealedSecret::parse(&sealed)).transpose();
         let sealed = sealed.map_err(|_| invalid())?;
         let digest = self.digest.into_digest()?;
         let created_at = time(self.created_at)?;
-        let record = KeyRecord::new(self.id, self.owner, self.name, digest, created_at);
+        let record = KeyRecord::new(self.id, self.owner, &*self.name, digest, created_at);
         let record = record.map_err(|_| invalid())?;
         record
             .with_scopes(self.scopes)
@@ -176,17 +190,17 @@ impl Stored {
             .with_revoked_at(self.revoked_at.map(time).transpose()?)
             .with_version(self.version)
             .with_sealed(sealed)
-            .with_metadata(self.metadata)
+            .with_metadata(self.metadata.as_deref())
             .map_err(|_| invalid())
     }
 }
 
-impl StoredDigest {
-    fn new(digest: &KeyDigest) -> Self {
+impl<'a> StoredDigest<'a> {
+    fn new(digest: &'a KeyDigest) -> Self {
         Self {
-            algorithm: digest.algorithm().as_str().to_owned(),
-            pepper: digest.pepper().map(str::to_owned),
-            hex: encode_hex(digest.expose_bytes()),
+            algorithm: digest.algorithm().as_str().into(),
+            pepper: digest.pepper().map(Text::from),
+            hex: encode_hex(digest.expose_bytes()).into(),
         }
     }
 
@@ -195,6 +209,26 @@ impl StoredDigest {
         let bytes = decode_hex(&self.hex).ok_or_else(invalid)?;
         KeyDigest::from_parts(&self.algorithm, self.pepper.as_deref(), &bytes)
             .map_err(|_| invalid())
+    }
+}
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Self(Cow::Borrowed(text))
+    }
+}
+
+impl From<String> for Text<'_> {
+    fn from(text: String) -> Self {
+        Self(Cow::Owned(text))
     }
 }
 
