@@ -38,15 +38,15 @@ const BATCH: usize = 16;
 
 fn main() -> ExitCode {
     let mut report = Report::new(Options::from_args(50_000));
+    let mut files = sqlite::Files::default();
     for (threads, mut builder) in
         [("one thread", Builder::new_current_thread()), ("two threads", two_threads())]
     {
         let runtime = Arc::new(builder.enable_all().build().expect("a runtime"));
         redis::verifications(&mut report, &runtime, threads);
         postgres::verifications(&mut report, &runtime, threads);
+        sqlite::look_ups(&mut report, &runtime, threads, &mut files);
     }
-    let runtime = Arc::new(two_threads().enable_all().build().expect("a runtime"));
-    sqlite::look_ups(&mut report, &runtime);
     report.finish(&[])
 }
 
