@@ -2,7 +2,6 @@ use std::future::Future;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
@@ -20,22 +19,15 @@ use crate::{SystemTimer, Timer};
 /// until then and no longer.
 pub(super) struct Carried<C: Future + Send + 'static, H: Send + 'static> {
     load: Arc<Load<C, H>>,
-    deadline: Duration,
-    /// From the first time that the call had to wait.
-    wait: Option<Wait>,
-}
-
-struct Wait {
-    until: Instant,
-    /// Wakes the load, which wakes the caller.
-    _sleep: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// From the first time that the call had to wait. Wakes the load, which wakes the caller.
+    sleep: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 /// What the caller and the deadline share.
 struct Load<C, H> {
     runtime: Handle,
+    until: Instant,
     state: Mutex<State<C, H>>,
-    is_late: AtomicBool,
 }
 
 enum State<C, H> {
@@ -52,22 +44,8 @@ impl<C: Future + Send + 'static, H: Send + 'static> Carried<C, H> {
     /// `held` is let go when the call has ended.
     pub(super) fn new(runtime: Handle, deadline: Duration, held: H, call: C) -> Self {
         let state = Mutex::new(State::UnderWay { call: Box::pin(call), held, caller: None });
-        let load = Arc::new(Load { runtime, state, is_late: AtomicBool::new(false) });
-        Self { load, deadline, wait: None }
-    }
-
-    /// Starts to wait for the deadline, if that has not been done.
-    fn watch(&mut self) {
-        if self.wait.is_some() {
-            return;
-        }
-        let until = Instant::now() + self.deadline;
-        let waker = Waker::from(Arc::clone(&self.load));
-        let mut sleep = SystemTimer::new().sleep(self.deadline);
-        if sleep.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
-            waker.wake();
-        }
-        self.wait = Some(Wait { until, _sleep: sleep });
+        let load = Arc::new(Load { runtime, until: Instant::now() + deadline, state });
+        Self { load, sleep: None }
     }
 }
 
@@ -82,9 +60,14 @@ where
         if let Poll::Ready(result) = self.load.step(context) {
             return Poll::Ready(result.unwrap_or_else(|error| Err(error.into())));
         }
-        self.watch();
-        // It may have come while the call was polled, and has left the call alone then.
-        if self.load.is_late.load(Ordering::SeqCst) {
+        if self.sleep.is_none() {
+            let waker = Waker::from(Arc::clone(&self.load));
+            let mut sleep = SystemTimer::new().sleep(self.load.left());
+            let _ = sleep.as_mut().poll(&mut Context::from_waker(&waker));
+            self.sleep = Some(sleep);
+        }
+        // The deadline may have come while the call was polled, and has left it alone then.
+        if self.load.left().is_zero() {
             self.load.give_up(self.load.take());
             return Poll::Ready(Err(CallError::TooSlow.into()));
         }
@@ -94,14 +77,19 @@ where
 
 impl<C: Future + Send + 'static, H: Send + 'static> Drop for Carried<C, H> {
     fn drop(&mut self) {
-        let Some(wait) = &self.wait else {
-            return;
-        };
-        self.load.hand_over(wait.until);
+        // A call that has not had to wait has not begun or is over.
+        if self.sleep.is_some() {
+            self.load.hand_over();
+        }
     }
 }
 
 impl<C, H> Load<C, H> {
+    /// How long the call may still take.
+    fn left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
+    }
+
     /// The state, and nothing in its place.
     fn take(&self) -> State<C, H> {
         mem::replace(&mut *self.lock(), State::Over)
@@ -149,9 +137,9 @@ where
     }
 
     /// Gives the call a task, which drops it at the deadline. A runtime that has ended drops it at once.
-    fn hand_over(&self, until: Instant) {
+    fn hand_over(&self) {
         if let State::UnderWay { call, held, .. } = self.take() {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = self.left();
             self.runtime.spawn(async move {
                 let _held = held;
                 let _ = timeout(left, call).await;
@@ -177,14 +165,16 @@ where
     }
 }
 
-/// The deadline has come.
+/// The deadline.
 impl<C, H> Wake for Load<C, H>
 where
     C: Future + Send + 'static,
     H: Send + 'static,
 {
     fn wake(self: Arc<Self>) {
-        self.is_late.store(true, Ordering::SeqCst);
+        if !self.left().is_zero() {
+            return;
+        }
         let state = match self.state.try_lock() {
             Ok(mut state) => mem::replace(&mut *state, State::Over),
             Err(TryLockError::Poisoned(state)) => {
