@@ -49,12 +49,14 @@ impl KeyRecord {
     /// and the schema of a later version. A store passes the error on: it is a fault of the store
     /// and says nothing about the key.
     pub fn decode(text: impl AsRef<[u8]>) -> Result<Self, DecodeError> {
-        let text = text.as_ref();
-        let kind = match serde_json::from_slice::<Stored<'_>>(text) {
+        // Once for the whole and not for every text in it.
+        let text = std::str::from_utf8(text.as_ref());
+        let text = text.map_err(|_| DecodeError(DecodeErrorKind::Malformed))?;
+        let kind = match serde_json::from_str::<Stored<'_>>(text) {
             Ok(stored) if stored.schema == SCHEMA => return stored.into_record(),
             Ok(_) => DecodeErrorKind::UnsupportedSchema,
             // A later schema may have members that this one does not know.
-            Err(_) => match serde_json::from_slice(text) {
+            Err(_) => match serde_json::from_str(text) {
                 Ok(Probe { schema }) if schema != SCHEMA => DecodeErrorKind::UnsupportedSchema,
                 _ => DecodeErrorKind::Malformed,
             },
@@ -180,18 +182,29 @@ impl Stored<'_> {
         let digest = self.digest.into_digest()?;
         let created_at = time(self.created_at)?;
         let record = KeyRecord::new(self.id, self.owner, &*self.name, digest, created_at);
-        let record = record.map_err(|_| invalid())?;
-        record
+        let mut record = record
+            .map_err(|_| invalid())?
             .with_scopes(self.scopes)
-            .with_previous_digest(previous)
-            .with_not_before(self.not_before.map(time).transpose()?)
             .with_expires_at(self.expires_at.map(time).transpose()?)
             .with_disabled(self.disabled)
-            .with_revoked_at(self.revoked_at.map(time).transpose()?)
-            .with_version(self.version)
-            .with_sealed(sealed)
-            .with_metadata(self.metadata.as_deref())
-            .map_err(|_| invalid())
+            .with_version(self.version);
+        // What most records do not have takes memory of its own, if only for a moment.
+        if previous.is_some() {
+            record = record.with_previous_digest(previous);
+        }
+        if let Some(not_before) = self.not_before {
+            record = record.with_not_before(Some(time(not_before)?));
+        }
+        if let Some(revoked_at) = self.revoked_at {
+            record = record.with_revoked_at(Some(time(revoked_at)?));
+        }
+        if sealed.is_some() {
+            record = record.with_sealed(sealed);
+        }
+        if let Some(metadata) = self.metadata {
+            record = record.with_metadata(Some(&*metadata)).map_err(|_| invalid())?;
+        }
+        Ok(record)
     }
 }
 
@@ -240,8 +253,11 @@ fn encode_hex(bytes: &[u8]) -> String {
 fn decode_hex(text: &str) -> Option<Vec<u8>> {
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     let digit = |byte: u8| char::from(byte).to_digit(16);
-    let byte = |[high, low]: &[u8; 2]| u8::try_from(digit(*high)? * 16 + digit(*low)?).ok();
-    rest.is_empty().then(|| pairs.iter().map(byte).collect()).flatten()
+    let mut bytes = Vec::with_capacity(pairs.len());
+    for [high, low] in pairs {
+        bytes.push(u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()?);
+    }
+    rest.is_empty().then_some(bytes)
 }
 
 #[cfg(test)]

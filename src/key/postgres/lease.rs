@@ -43,7 +43,9 @@ impl Connections {
 
     /// A connection of the pool.
     pub(super) async fn take(self: &Arc<Self>) -> Result<Lease, Failure> {
-        let connection = self.pool.acquire().await.map_err(Failure::Acquire)?;
+        // A future of many kilobytes, which are not part of every call.
+        let acquire = Box::pin(self.pool.acquire());
+        let connection = acquire.await.map_err(Failure::Acquire)?;
         let held = Held { connection: Some(connection), since: Instant::now() };
         Ok(Lease { held: Some(held), home: Arc::clone(self) })
     }
@@ -181,5 +183,20 @@ impl Drop for Lease {
         if self.held.is_some() {
             self.home.forget();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::postgres::PgPoolOptions;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_connects_is_no_part_of_every_look_up() {
+        let pool = PgPoolOptions::new().connect_lazy("postgres://127.0.0.1:1/none").unwrap();
+        let connections = Arc::new(Connections::new(pool.clone()));
+        assert!(size_of_val(&pool.acquire()) > 1024);
+        assert!(size_of_val(&connections.take_for_look_up()) < 256);
     }
 }
