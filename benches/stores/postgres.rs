@@ -102,7 +102,13 @@ fn bound(
     case(name, runtime, move |index| {
         let (pool, keys) = (pool.clone(), Arc::clone(&keys));
         async move {
-            let select = query("SELECT record FROM webhook_keys WHERE id = $1");
+            // The client finds a statement that it has prepared by its text.
+            let statement = if prepared {
+                "SELECT record FROM webhook_keys WHERE id = $1"
+            } else {
+                "SELECT record FROM webhook_keys WHERE $1 = id"
+            };
+            let select = query(statement);
             let select = select.bind(keys[index % keys.len()].id.as_str()).persistent(prepared);
             select.fetch_one(&pool).await.expect("a row");
         }

@@ -252,12 +252,21 @@ fn encode_hex(bytes: &[u8]) -> String {
 
 fn decode_hex(text: &str) -> Option<Vec<u8>> {
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let mut bytes = Vec::with_capacity(pairs.len());
-    for [high, low] in pairs {
-        bytes.push(u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()?);
-    }
-    rest.is_empty().then_some(bytes)
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => byte - b'0',
+        b'a'..=b'f' => byte - b'a' + 10,
+        b'A'..=b'F' => byte - b'A' + 10,
+        _ => u8::MAX,
+    };
+    // Whether each is a digit is asked once, at the end.
+    let mut all = 0;
+    let byte = |[high, low]: &[u8; 2]| {
+        let (high, low) = (digit(*high), digit(*low));
+        all |= high | low;
+        (high << 4) | (low & 15)
+    };
+    let bytes = pairs.iter().map(byte).collect();
+    (rest.is_empty() && all < 16).then_some(bytes)
 }
 
 #[cfg(test)]
@@ -451,7 +460,16 @@ mod tests {
 
         #[test]
         fn hexadecimal_digits_are_read_back(bytes: Vec<u8>) {
-            prop_assert_eq!(decode_hex(&encode_hex(&bytes)), Some(bytes));
+            prop_assert_eq!(decode_hex(&encode_hex(&bytes)), Some(bytes.clone()));
+            prop_assert_eq!(decode_hex(&encode_hex(&bytes).to_uppercase()), Some(bytes));
+        }
+
+        #[test]
+        fn only_hexadecimal_digits_are_read(high: u8, low: u8) {
+            let text = String::from_iter([char::from(high), char::from(low)]);
+            let is_byte = text.bytes().all(|digit| digit.is_ascii_hexdigit());
+            prop_assert_eq!(decode_hex(&text).is_some(), is_byte);
+            prop_assert_eq!(decode_hex(&text), is_byte.then(|| vec![u8::from_str_radix(&text, 16).unwrap()]));
         }
     }
 }
