@@ -13,6 +13,7 @@ use crate::postgres_server::Server;
 use crate::{Key, case, filled, find, verification};
 
 const BARE: &str = "SELECT in one message, bare client";
+const ALONE: &str = "the same, without a pool";
 
 pub(crate) fn verifications(report: &mut Report, runtime: &Arc<Runtime>, threads: &str) {
     let title = format!("PostgreSQL, {threads}");
@@ -38,13 +39,10 @@ pub(crate) fn verifications(report: &mut Report, runtime: &Arc<Runtime>, threads
         .with(select("the first, in a task of its own", true))
         .with(find(runtime, &store, &keys))
         .with(verification(runtime, &manager, &keys));
-    let goal = Goal::new(
-        "   a verification, against the bare client",
-        Cost::Whole("a verification"),
-        1.15,
-        Cost::Whole(BARE),
-    );
-    report.table(table, &[goal]);
+    let pooled = "   a verification, against the bare client with a pool";
+    let alone = "   a verification, against the bare client without one";
+    let goal = |name, of| Goal::new(name, Cost::Whole("a verification"), 1.15, Cost::Whole(of));
+    report.table(table, &[goal(pooled, BARE), goal(alone, ALONE).report_only()]);
     runtime.block_on(pool.close());
 }
 
@@ -82,7 +80,7 @@ fn select(
 /// What the server and the way to it take: the pool asks for two signs of life around each call.
 fn without_a_pool(runtime: &Arc<Runtime>, connection: PgConnection, keys: &Arc<Vec<Key>>) -> Case {
     let (connection, keys) = (Arc::new(Mutex::new(connection)), Arc::clone(keys));
-    case("the same, without a pool", runtime, move |index| {
+    case(ALONE, runtime, move |index| {
         let (connection, keys) = (Arc::clone(&connection), Arc::clone(&keys));
         async move {
             let select = raw_sql(statement(&keys[index % keys.len()]));

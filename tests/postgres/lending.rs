@@ -71,6 +71,24 @@ async fn others_get_the_last_connection_of_a_pool_while_look_ups_never_cease() {
 }
 
 #[tokio::test]
+async fn a_change_does_not_wait_for_a_connection_that_is_kept() {
+    let server = shared();
+    let (pool, store) = lent(&server.url(), 2).await;
+    let mut shortest = Duration::MAX;
+    for round in 0..10 {
+        comes_back(&pool).await;
+        found(&store, "k1").await.unwrap();
+        // The other one.
+        let others = pool.acquire().await.unwrap();
+        let started = Instant::now();
+        insert(&store, &record(&format!("new{round}"), "ann", 0)).await;
+        shortest = shortest.min(started.elapsed());
+        drop(others);
+    }
+    assert!(shortest < Duration::from_millis(30), "{shortest:?}");
+}
+
+#[tokio::test]
 async fn the_only_connection_of_a_pool_is_not_kept() {
     let server = shared();
     let (pool, store) = lent(&server.url(), 1).await;

@@ -43,6 +43,11 @@ impl Connections {
 
     /// A connection of the pool.
     pub(super) async fn take(self: &Arc<Self>) -> Result<Lease, Failure> {
+        if !self.can_spare() {
+            // A call of this store does not wait for what the store itself keeps.
+            let kept = mem::take(&mut self.kept().idle);
+            kept.into_iter().for_each(Held::give_back);
+        }
         // A future of many kilobytes, which are not part of every call.
         let acquire = Box::pin(self.pool.acquire());
         let connection = acquire.await.map_err(Failure::Acquire)?;
