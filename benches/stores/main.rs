@@ -2,15 +2,15 @@
 //!
 //! ```text
 //! cargo bench -p tower-webhook-benches --features stores --bench stores
-//! taskset -c 1 cargo bench -p tower-webhook-benches --features stores --bench stores -- --keys 1000000 SQLite
+//! taskset -c 1 cargo bench -p tower-webhook-benches --features stores --bench stores -- --keys 1000000 'one thread'
 //! ```
 //!
 //! Starts a Redis and a PostgreSQL server of its own, as the tests do. The rows of a table are the parts of a
 //! verification, one upon the other.
 //!
-//! Two threads that wake each other are faster on one core than on two, by more than what is measured. A
-//! connection to SQLite is a thread, and where the scheduler puts it differs from case to case: on one core
-//! there is no choice.
+//! To wake somebody on another core takes up to three times as long as a look-up, and where the scheduler puts
+//! a server, or the thread that is a connection to SQLite, differs from case to case. On one core there is no
+//! choice, and what is measured is the work.
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
