@@ -4,7 +4,9 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use futures_timer::Delay;
+use self::thread::Sleep;
+
+mod thread;
 
 /// What measures deadlines.
 ///
@@ -35,7 +37,8 @@ pub trait Timer: Send + Sync + 'static {
 
 /// The built-in timer, which works on every runtime and without one.
 ///
-/// The first sleep of a process starts one helper thread that serves all of them.
+/// The first sleep of a process starts one helper thread that serves all of them. To begin a sleep and to end
+/// it early wakes no other thread, as long as the sleeps are about equally long.
 #[derive(Clone, Copy, Default)]
 pub struct SystemTimer;
 
@@ -49,7 +52,7 @@ impl SystemTimer {
 
 impl Timer for SystemTimer {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(Delay::new(duration))
+        Box::pin(Sleep::new(duration))
     }
 }
 

@@ -1,49 +1,114 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::postgres::PgPoolOptions;
-use support::measure::{Cost, Goal, Report, Table};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, query, raw_sql};
+use support::measure::{Case, Cost, Goal, Report, Table};
 use tokio::runtime::Runtime;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
 use tower_webhook::key::PostgresKeyStore;
 
 use crate::postgres_server::Server;
-use crate::{case, filled, verification};
+use crate::{Key, case, filled, find, verification};
 
-pub(crate) fn verifications(report: &mut Report, runtime: &Arc<Runtime>) {
-    let title = "PostgreSQL";
-    if !report.options().wants(title) {
+const BARE: &str = "SELECT in one message, bare client";
+const ALONE: &str = "the same, without a pool";
+
+pub(crate) fn verifications(report: &mut Report, runtime: &Arc<Runtime>, threads: &str) {
+    let title = format!("PostgreSQL, {threads}");
+    if !report.options().wants(&title) {
         return;
     }
     let server = Server::start();
-    let (pool, manager, keys) = runtime.block_on(async {
+    let (pool, connection, store, manager, keys) = runtime.block_on(async {
         let pool = PgPoolOptions::new().max_connections(4).connect(&server.url()).await;
         let pool = pool.expect("the server answers");
         let store = PostgresKeyStore::new(pool.clone());
         store.migrate().await.expect("an empty database");
-        let (manager, keys) = filled(store).await;
-        (pool, manager, keys)
+        let (manager, keys) = filled(store.clone()).await;
+        let connection = PgConnection::connect(&server.url()).await.expect("the server answers");
+        (pool, connection, store, manager, keys)
     });
-    let ids = Arc::new(keys.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>());
-    // Without a prepared statement that outlives the call, as behind a pooler that shares connections.
-    let select = |name, prepared: bool| {
-        let (pool, ids) = (pool.clone(), Arc::clone(&ids));
-        case(name, runtime, move |index| {
-            let (pool, ids) = (pool.clone(), Arc::clone(&ids));
-            async move {
-                let select = sqlx::query("SELECT record FROM webhook_keys WHERE id = $1");
-                let select = select.bind(&ids[index % ids.len()]).persistent(prepared);
-                select.fetch_one(&pool).await.expect("a row");
-            }
-        })
-    };
-    let table = Table::new(title, || select("SELECT with the bare client", false))
-        .with(select("SELECT, prepared once", true));
-    let table = table.with(verification(runtime, &manager, &keys));
-    let goal = Goal::new(
-        "   a verification, against the bare client",
-        Cost::Whole("a verification"),
-        1.15,
-        Cost::Whole("SELECT with the bare client"),
-    );
-    report.table(table, &[goal]);
+    let keys = Arc::new(keys);
+    let select = |name, in_task| select(name, runtime, &pool, &keys, in_task);
+    let table = Table::new(title, || select(BARE, false))
+        .with(without_a_pool(runtime, connection, &keys))
+        .with(bound("SELECT, bound, bare client", runtime, &pool, &keys, false))
+        .with(bound("SELECT, prepared once, bare client", runtime, &pool, &keys, true))
+        .with(select("the first, in a task of its own", true))
+        .with(find(runtime, &store, &keys))
+        .with(verification(runtime, &manager, &keys));
+    let pooled = "   a verification, against the bare client with a pool";
+    let alone = "   a verification, against the bare client without one";
+    let goal = |name, of| Goal::new(name, Cost::Whole("a verification"), 1.15, Cost::Whole(of));
+    report.table(table, &[goal(pooled, BARE), goal(alone, ALONE).report_only()]);
     runtime.block_on(pool.close());
+}
+
+/// The statement that the store makes: one message, and no prepared statement that outlives the call, so that it
+/// works behind a pooler that shares connections.
+fn statement(key: &Key) -> AssertSqlSafe<String> {
+    AssertSqlSafe(format!("SELECT record FROM webhook_keys WHERE id = '{}'", key.id))
+}
+
+fn select(
+    name: &'static str,
+    runtime: &Arc<Runtime>,
+    pool: &PgPool,
+    keys: &Arc<Vec<Key>>,
+    in_task: bool,
+) -> Case {
+    let (pool, keys) = (pool.clone(), Arc::clone(keys));
+    case(name, runtime, move |index| {
+        let (pool, keys) = (pool.clone(), Arc::clone(&keys));
+        let select = async move {
+            let select = raw_sql(statement(&keys[index % keys.len()]));
+            select.fetch_one(&pool).await.expect("a row");
+        };
+        async move {
+            if in_task {
+                let task = tokio::spawn(timeout(Duration::from_secs(5), select));
+                task.await.expect("no panic").expect("an answer");
+            } else {
+                select.await;
+            }
+        }
+    })
+}
+
+/// What the server and the way to it take: the pool asks for two signs of life around each call.
+fn without_a_pool(runtime: &Arc<Runtime>, connection: PgConnection, keys: &Arc<Vec<Key>>) -> Case {
+    let (connection, keys) = (Arc::new(Mutex::new(connection)), Arc::clone(keys));
+    case(ALONE, runtime, move |index| {
+        let (connection, keys) = (Arc::clone(&connection), Arc::clone(&keys));
+        async move {
+            let select = raw_sql(statement(&keys[index % keys.len()]));
+            select.fetch_one(&mut *connection.lock().await).await.expect("a row");
+        }
+    })
+}
+
+fn bound(
+    name: &'static str,
+    runtime: &Arc<Runtime>,
+    pool: &PgPool,
+    keys: &Arc<Vec<Key>>,
+    prepared: bool,
+) -> Case {
+    let (pool, keys) = (pool.clone(), Arc::clone(keys));
+    case(name, runtime, move |index| {
+        let (pool, keys) = (pool.clone(), Arc::clone(&keys));
+        async move {
+            // The client finds a statement that it has prepared by its text.
+            let statement = if prepared {
+                "SELECT record FROM webhook_keys WHERE id = $1"
+            } else {
+                "SELECT record FROM webhook_keys WHERE $1 = id"
+            };
+            let select = query(statement);
+            let select = select.bind(keys[index % keys.len()].id.as_str()).persistent(prepared);
+            select.fetch_one(&pool).await.expect("a row");
+        }
+    })
 }

@@ -1,54 +1,112 @@
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use sqlx::{query, raw_sql};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, query, raw_sql};
 use support::measure::{Case, Cost, Goal, Report, Table};
 use tokio::runtime::Runtime;
+use tokio::sync::Mutex;
 use tower_webhook::key::{KeyStore, SqliteKeyStore};
 
 use crate::case;
 use crate::sqlite_support::{Folder, connect, crc32, id, record};
 
-pub(crate) fn look_ups(report: &mut Report, runtime: &Arc<Runtime>) {
-    let title = "SQLite";
-    if !report.options().wants(title) {
+const STORED: &str = "1,000 keys";
+const FEW: &str = "many keys, few of them used";
+const ALL: &str = "many keys, all of them used";
+const BARE: &str = "1,000 keys, bare client";
+const FEW_BARE: &str = "many keys, few used, bare client";
+const ALL_BARE: &str = "many keys, all used, bare client";
+
+/// Files that every table reads, made when they are needed.
+#[derive(Default)]
+pub(crate) struct Files(Option<(Folder, Folder)>);
+
+pub(crate) fn look_ups(
+    report: &mut Report,
+    runtime: &Arc<Runtime>,
+    threads: &str,
+    files: &mut Files,
+) {
+    let title = format!("SQLite, {threads}");
+    if !report.options().wants(&title) {
         return;
     }
-    let (few, few_store) = runtime.block_on(filled(1000));
-    let (many, many_store) = runtime.block_on(filled(report.options().keys.max(1000)));
     let count = report.options().keys.max(1000);
-    // Every key in turn, in an order that no cache foresees, or a hundred of them.
-    let any = |index: usize| index.wrapping_mul(2_654_435_761);
-    let look_up = |name, store: &SqliteKeyStore, of: usize, apart: usize| -> Case {
-        let store = store.clone();
-        case(name, runtime, move |index| {
-            let (store, number) = (store.clone(), any(index) % of * apart);
-            async move {
-                let found = store.find(&id(&format!("{number:016}"))).await.expect("an answer");
-                assert!(found.is_some());
-            }
-        })
+    let fill = || runtime.block_on(async { (filled(1000).await, filled(count).await) });
+    let (few, many) = files.0.get_or_insert_with(fill);
+    // A hundred of many keys, far from each other.
+    let apart = count / 100;
+    let look_up = |name, folder: &Folder, of, apart| {
+        look_up(name, runtime, folder.file(), Keys { of, apart })
     };
-    let table = Table::new(title, || look_up("1,000 keys", &few_store, 1000, 1))
-        .with(look_up("many keys, few of them used", &many_store, 100, count / 100))
-        .with(look_up("many keys, all of them used", &many_store, count, 1));
-    let few_used = Goal::new(
-        "   a look-up, few of many keys used, against 1,000",
-        Cost::Whole("many keys, few of them used"),
-        1.2,
-        Cost::Whole("1,000 keys"),
-    );
-    let all_used = Goal::new(
-        "   a look-up, all of many keys used, against 1,000",
-        Cost::Whole("many keys, all of them used"),
-        1.2,
-        Cost::Whole("1,000 keys"),
-    );
-    report.table(table, &[few_used, all_used.report_only()]);
-    drop((few, many));
+    let bare =
+        |name, folder: &Folder, of, apart| bare(name, runtime, folder.file(), Keys { of, apart });
+    let table = Table::new(title, || look_up(STORED, few, 1000, 1))
+        .with(look_up(FEW, many, 100, apart))
+        .with(look_up(ALL, many, count, 1))
+        .with(bare(BARE, few, 1000, 1))
+        .with(bare(FEW_BARE, many, 100, apart))
+        .with(bare(ALL_BARE, many, count, 1));
+    let goal = |name, cost, limit, of| Goal::new(name, Cost::Whole(cost), limit, Cost::Whole(of));
+    let goals = [
+        goal("   a look-up, few of many keys used, against 1,000", FEW, 1.2, STORED),
+        goal("   a look-up, all of many keys used, against 1,000", ALL, 1.2, STORED).report_only(),
+        goal("   the same, bare client", ALL_BARE, 1.2, BARE).report_only(),
+        goal("   a look-up, against the bare client", STORED, 1.15, BARE).report_only(),
+        goal("   the same, few of many keys used", FEW, 1.15, FEW_BARE).report_only(),
+        goal("   the same, all of many keys used", ALL, 1.15, ALL_BARE).report_only(),
+    ];
+    report.table(table, &goals);
+}
+
+/// Every key in turn, in an order that no cache foresees, or one of so many of them.
+#[derive(Clone, Copy)]
+struct Keys {
+    of: usize,
+    apart: usize,
+}
+
+impl Keys {
+    fn id(self, index: usize) -> String {
+        format!("{:016}", index.wrapping_mul(2_654_435_761) % self.of * self.apart)
+    }
+}
+
+/// Look-ups in a store of their own, so that no case finds the pages of another one in its cache.
+fn look_up(name: &'static str, runtime: &Arc<Runtime>, file: PathBuf, keys: Keys) -> Case {
+    let store = runtime.block_on(SqliteKeyStore::open_unchecked(file)).expect("the file");
+    case(name, runtime, move |index| {
+        let store = store.clone();
+        async move {
+            let found = store.find(&id(&keys.id(index))).await.expect("an answer");
+            assert!(found.is_some());
+        }
+    })
+}
+
+/// The statement of a look-up, on a connection with the settings of the store.
+fn bare(name: &'static str, runtime: &Arc<Runtime>, file: PathBuf, keys: Keys) -> Case {
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .pragma("cell_size_check", "ON")
+        .pragma("trusted_schema", "OFF")
+        .pragma("query_only", "ON")
+        .pragma("cache_size", "-16384")
+        .disable_statement_logging();
+    let connection = Arc::new(Mutex::new(runtime.block_on(options.connect()).expect("the file")));
+    case(name, runtime, move |index| {
+        let connection = Arc::clone(&connection);
+        async move {
+            let select = query("SELECT record, checksum FROM keys WHERE id = ?1");
+            let select = select.bind(keys.id(index));
+            select.fetch_one(&mut *connection.lock().await).await.expect("a row");
+        }
+    })
 }
 
 /// A file with so many keys, written past the store, which would wait for the disk after each.
-async fn filled(count: usize) -> (Folder, SqliteKeyStore) {
+async fn filled(count: usize) -> Folder {
     let folder = Folder::new();
     drop(SqliteKeyStore::open(folder.file()).await.expect("a new file"));
     let mut connection = connect(&folder.file()).await;
@@ -63,6 +121,5 @@ async fn filled(count: usize) -> (Folder, SqliteKeyStore) {
         insert.execute(&mut connection).await.unwrap();
     }
     raw_sql("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await.unwrap();
-    let store = SqliteKeyStore::open_unchecked(folder.file()).await.expect("the file");
-    (folder, store)
+    folder
 }

@@ -1,5 +1,7 @@
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
+use std::ops::Deref;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -20,19 +22,19 @@ impl KeyRecord {
             schema: SCHEMA,
             id: self.id().clone(),
             owner: self.owner().clone(),
-            name: self.name().to_owned(),
+            name: self.name().into(),
             scopes: self.scopes().clone(),
             digest: StoredDigest::new(self.digest()),
             previous_digest: previous.map(|(digest, _)| StoredDigest::new(digest)),
-            previous_until: previous.map(|(_, until)| until.encode()),
-            created_at: self.creation().encode(),
-            not_before: self.start().map(Moment::encode),
-            expires_at: self.expiry().map(Moment::encode),
+            previous_until: previous.map(|(_, until)| until.encode().into()),
+            created_at: self.creation().encode().into(),
+            not_before: self.start().map(|time| time.encode().into()),
+            expires_at: self.expiry().map(|time| time.encode().into()),
             disabled: self.disabled(),
-            revoked_at: self.revoked_at().map(|time| Moment::new(time).encode()),
+            revoked_at: self.revoked_at().map(|time| Moment::new(time).encode().into()),
             version: self.version(),
-            metadata: self.metadata().map(str::to_owned),
-            sealed: self.sealed().map(|sealed| sealed.as_str().to_owned()),
+            metadata: self.metadata().map(Text::from),
+            sealed: self.sealed().map(|sealed| sealed.as_str().into()),
         };
         // Texts, numbers and lists of texts: there is nothing that JSON cannot hold.
         serde_json::to_string(&stored).unwrap_or_default()
@@ -47,15 +49,19 @@ impl KeyRecord {
     /// and the schema of a later version. A store passes the error on: it is a fault of the store
     /// and says nothing about the key.
     pub fn decode(text: impl AsRef<[u8]>) -> Result<Self, DecodeError> {
-        let text = text.as_ref();
-        let malformed = |_| DecodeError(DecodeErrorKind::Malformed);
-        // On its own and first: a later schema may have members that this one does not know.
-        let Probe { schema } = serde_json::from_slice(text).map_err(malformed)?;
-        if schema != SCHEMA {
-            return Err(DecodeError(DecodeErrorKind::UnsupportedSchema));
-        }
-        let stored: Stored = serde_json::from_slice(text).map_err(malformed)?;
-        stored.into_record()
+        // Once for the whole and not for every text in it.
+        let text = std::str::from_utf8(text.as_ref());
+        let text = text.map_err(|_| DecodeError(DecodeErrorKind::Malformed))?;
+        let kind = match serde_json::from_str::<Stored<'_>>(text) {
+            Ok(stored) if stored.schema == SCHEMA => return stored.into_record(),
+            Ok(_) => DecodeErrorKind::UnsupportedSchema,
+            // A later schema may have members that this one does not know.
+            Err(_) => match serde_json::from_str(text) {
+                Ok(Probe { schema }) if schema != SCHEMA => DecodeErrorKind::UnsupportedSchema,
+                _ => DecodeErrorKind::Malformed,
+            },
+        };
+        Err(DecodeError(kind))
     }
 }
 
@@ -105,43 +111,53 @@ struct Probe {
     schema: u64,
 }
 
+/// A text that is borrowed from the record, or from the JSON if nothing in it is escaped.
+#[derive(Deserialize, Serialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
 /// `deserialize_with` on the optional members: serde takes a missing `Option` for `None` otherwise.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Stored {
+struct Stored<'a> {
     schema: u64,
     id: KeyId,
     owner: Owner,
-    name: String,
+    #[serde(borrow)]
+    name: Text<'a>,
     scopes: Scopes,
-    digest: StoredDigest,
-    #[serde(deserialize_with = "present")]
-    previous_digest: Option<StoredDigest>,
-    #[serde(deserialize_with = "present")]
-    previous_until: Option<String>,
-    created_at: String,
-    #[serde(deserialize_with = "present")]
-    not_before: Option<String>,
-    #[serde(deserialize_with = "present")]
-    expires_at: Option<String>,
+    #[serde(borrow)]
+    digest: StoredDigest<'a>,
+    #[serde(borrow, deserialize_with = "present")]
+    previous_digest: Option<StoredDigest<'a>>,
+    #[serde(borrow, deserialize_with = "present")]
+    previous_until: Option<Text<'a>>,
+    #[serde(borrow)]
+    created_at: Text<'a>,
+    #[serde(borrow, deserialize_with = "present")]
+    not_before: Option<Text<'a>>,
+    #[serde(borrow, deserialize_with = "present")]
+    expires_at: Option<Text<'a>>,
     disabled: bool,
-    #[serde(deserialize_with = "present")]
-    revoked_at: Option<String>,
+    #[serde(borrow, deserialize_with = "present")]
+    revoked_at: Option<Text<'a>>,
     version: u64,
-    #[serde(deserialize_with = "present")]
-    metadata: Option<String>,
+    #[serde(borrow, deserialize_with = "present")]
+    metadata: Option<Text<'a>>,
     /// Most records have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    sealed: Option<String>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    sealed: Option<Text<'a>>,
 }
 
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct StoredDigest {
-    algorithm: String,
-    #[serde(deserialize_with = "present")]
-    pepper: Option<String>,
-    hex: String,
+struct StoredDigest<'a> {
+    #[serde(borrow)]
+    algorithm: Text<'a>,
+    #[serde(borrow, deserialize_with = "present")]
+    pepper: Option<Text<'a>>,
+    #[serde(borrow)]
+    hex: Text<'a>,
 }
 
 fn present<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
@@ -152,41 +168,52 @@ where
     Option::deserialize(deserializer)
 }
 
-impl Stored {
+impl Stored<'_> {
     fn into_record(self) -> Result<KeyRecord, DecodeError> {
         let invalid = || DecodeError(DecodeErrorKind::InvalidValue);
-        let time = |text: String| Moment::decode(&text).map(Moment::time).ok_or_else(invalid);
+        let time = |text: Text<'_>| Moment::decode(&text).map(Moment::time).ok_or_else(invalid);
         let previous = match (self.previous_digest, self.previous_until) {
             (None, None) => None,
             (Some(digest), Some(until)) => Some((digest.into_digest()?, time(until)?)),
             _ => return Err(invalid()),
         };
-        let sealed = self.sealed.as_deref().map(SealedSecret::parse).transpose();
+        let sealed = self.sealed.map(|sealed| SealedSecret::parse(&sealed)).transpose();
         let sealed = sealed.map_err(|_| invalid())?;
         let digest = self.digest.into_digest()?;
         let created_at = time(self.created_at)?;
-        let record = KeyRecord::new(self.id, self.owner, self.name, digest, created_at);
-        let record = record.map_err(|_| invalid())?;
-        record
+        let record = KeyRecord::new(self.id, self.owner, &*self.name, digest, created_at);
+        let mut record = record
+            .map_err(|_| invalid())?
             .with_scopes(self.scopes)
-            .with_previous_digest(previous)
-            .with_not_before(self.not_before.map(time).transpose()?)
             .with_expires_at(self.expires_at.map(time).transpose()?)
             .with_disabled(self.disabled)
-            .with_revoked_at(self.revoked_at.map(time).transpose()?)
-            .with_version(self.version)
-            .with_sealed(sealed)
-            .with_metadata(self.metadata)
-            .map_err(|_| invalid())
+            .with_version(self.version);
+        // What most records do not have takes memory of its own, if only for a moment.
+        if previous.is_some() {
+            record = record.with_previous_digest(previous);
+        }
+        if let Some(not_before) = self.not_before {
+            record = record.with_not_before(Some(time(not_before)?));
+        }
+        if let Some(revoked_at) = self.revoked_at {
+            record = record.with_revoked_at(Some(time(revoked_at)?));
+        }
+        if sealed.is_some() {
+            record = record.with_sealed(sealed);
+        }
+        if let Some(metadata) = self.metadata {
+            record = record.with_metadata(Some(&*metadata)).map_err(|_| invalid())?;
+        }
+        Ok(record)
     }
 }
 
-impl StoredDigest {
-    fn new(digest: &KeyDigest) -> Self {
+impl<'a> StoredDigest<'a> {
+    fn new(digest: &'a KeyDigest) -> Self {
         Self {
-            algorithm: digest.algorithm().as_str().to_owned(),
-            pepper: digest.pepper().map(str::to_owned),
-            hex: encode_hex(digest.expose_bytes()),
+            algorithm: digest.algorithm().as_str().into(),
+            pepper: digest.pepper().map(Text::from),
+            hex: encode_hex(digest.expose_bytes()).into(),
         }
     }
 
@@ -198,6 +225,26 @@ impl StoredDigest {
     }
 }
 
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Self(Cow::Borrowed(text))
+    }
+}
+
+impl From<String> for Text<'_> {
+    fn from(text: String) -> Self {
+        Self(Cow::Owned(text))
+    }
+}
+
 fn encode_hex(bytes: &[u8]) -> String {
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
     digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
@@ -205,9 +252,21 @@ fn encode_hex(bytes: &[u8]) -> String {
 
 fn decode_hex(text: &str) -> Option<Vec<u8>> {
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let byte = |[high, low]: &[u8; 2]| u8::try_from(digit(*high)? * 16 + digit(*low)?).ok();
-    rest.is_empty().then(|| pairs.iter().map(byte).collect()).flatten()
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => byte - b'0',
+        b'a'..=b'f' => byte - b'a' + 10,
+        b'A'..=b'F' => byte - b'A' + 10,
+        _ => u8::MAX,
+    };
+    // Whether each is a digit is asked once, at the end.
+    let mut all = 0;
+    let byte = |[high, low]: &[u8; 2]| {
+        let (high, low) = (digit(*high), digit(*low));
+        all |= high | low;
+        (high << 4) | (low & 15)
+    };
+    let bytes = pairs.iter().map(byte).collect();
+    (rest.is_empty() && all < 16).then_some(bytes)
 }
 
 #[cfg(test)]
@@ -401,7 +460,16 @@ mod tests {
 
         #[test]
         fn hexadecimal_digits_are_read_back(bytes: Vec<u8>) {
-            prop_assert_eq!(decode_hex(&encode_hex(&bytes)), Some(bytes));
+            prop_assert_eq!(decode_hex(&encode_hex(&bytes)), Some(bytes.clone()));
+            prop_assert_eq!(decode_hex(&encode_hex(&bytes).to_uppercase()), Some(bytes));
+        }
+
+        #[test]
+        fn only_hexadecimal_digits_are_read(high: u8, low: u8) {
+            let text = String::from_iter([char::from(high), char::from(low)]);
+            let is_byte = text.bytes().all(|digit| digit.is_ascii_hexdigit());
+            prop_assert_eq!(decode_hex(&text).is_some(), is_byte);
+            prop_assert_eq!(decode_hex(&text), is_byte.then(|| vec![u8::from_str_radix(&text, 16).unwrap()]));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Calls to a database, on tasks of their own.
+//! Calls to a database that go on when their callers are gone.
 
 use std::error::Error;
 use std::fmt;
@@ -9,11 +9,14 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use self::carried::Carried;
 use super::StoreError;
 use crate::SystemTimer;
 use crate::timer::within;
 
-/// Runs the calls of a store on tokio tasks of their own.
+mod carried;
+
+/// Runs the calls of a store.
 ///
 /// 1. A caller that goes away does not cut a call short. A protocol whose next answer belongs to the
 ///    question of somebody who left hands one caller the record of another.
@@ -23,6 +26,11 @@ use crate::timer::within;
 ///    turn has not begun, and is no more when its caller goes away: what nobody waits for is not in the
 ///    way of what somebody waits for.
 /// 4. A panic of a call is an error of that call.
+///
+/// A call is carried by the task of its caller, who is woken by the answer itself, or it has a task of its
+/// own from the start. A look-up is carried: to wake a task on another thread, and the caller after it, can
+/// take as long as the answer of the database. It gets a task when its caller goes away. A change holds locks
+/// of the database in between its statements, and others would wait for a caller who has other things to do.
 #[derive(Clone)]
 pub(super) struct DetachedCalls {
     places: Arc<Semaphore>,
@@ -55,8 +63,8 @@ impl DetachedCalls {
         self
     }
 
-    /// What the call yields. It is under way when this future is polled for the first time, and goes
-    /// on if this future is dropped.
+    /// What the call yields, on a task of its own. It is under way when this future is polled for the first
+    /// time, and goes on if this future is dropped.
     #[cfg_attr(
         not(any(feature = "postgres", feature = "redis")),
         allow(dead_code, reason = "the calls of SQLite have turns")
@@ -85,12 +93,53 @@ impl DetachedCalls {
         T: Send + 'static,
     {
         let (runtime, place) = self.enter()?;
+        let (turn, left) = self.turn(turns).await?;
+        self.detach(&runtime, left, (place, turn), call).await
+    }
+
+    /// As [`run`](Self::run), carried by the caller.
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(dead_code, reason = "the calls of SQL databases have turns")
+    )]
+    pub(super) async fn carry<T, C>(&self, call: C) -> Result<T, StoreError>
+    where
+        C: Future<Output = Result<T, StoreError>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (runtime, place) = self.enter()?;
+        Carried::new(runtime, self.deadline, place, call).await
+    }
+
+    /// As [`run_in_turn`](Self::run_in_turn), carried by the caller.
+    #[cfg_attr(
+        not(any(feature = "sqlite", feature = "postgres")),
+        allow(dead_code, reason = "the calls of Redis share a connection")
+    )]
+    pub(super) async fn carry_in_turn<T, C>(
+        &self,
+        turns: &Arc<Semaphore>,
+        call: C,
+    ) -> Result<T, StoreError>
+    where
+        C: Future<Output = Result<T, StoreError>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (runtime, place) = self.enter()?;
+        let (turn, left) = self.turn(turns).await?;
+        Carried::new(runtime, left, (place, turn), call).await
+    }
+
+    /// A turn, and how long the call may take from then on.
+    async fn turn(
+        &self,
+        turns: &Arc<Semaphore>,
+    ) -> Result<(OwnedSemaphorePermit, Duration), CallError> {
         let started = Instant::now();
         let turn = Arc::clone(turns).acquire_owned();
         let turn = within(&SystemTimer::new(), self.deadline, turn).await;
         let turn = turn.ok_or(CallError::TooSlow)?.map_err(|_| CallError::ShutDown)?;
-        let left = self.deadline.saturating_sub(started.elapsed());
-        self.detach(&runtime, left, (place, turn), call).await
+        Ok((turn, self.deadline.saturating_sub(started.elapsed())))
     }
 
     fn enter(&self) -> Result<(Handle, OwnedSemaphorePermit), CallError> {
@@ -165,6 +214,7 @@ impl From<CallError> for StoreError {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use futures_util::FutureExt;
@@ -177,59 +227,159 @@ mod tests {
         *error.source().unwrap().downcast_ref::<CallError>().unwrap()
     }
 
+    /// A caller of either kind.
+    type Caller = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
+
+    fn callers<C>(calls: &DetachedCalls, call: impl Fn() -> C) -> [Caller; 2]
+    where
+        C: Future<Output = Result<(), StoreError>> + Send + 'static,
+    {
+        let (run, carry) = ((calls.clone(), call()), (calls.clone(), call()));
+        [
+            Box::pin(async move { run.0.run(run.1).await }),
+            Box::pin(async move { carry.0.carry(carry.1).await }),
+        ]
+    }
+
+    struct OnDrop(Arc<AtomicUsize>);
+
+    impl Drop for OnDrop {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// A call that never ends, and counts when it is dropped.
+    fn endless(
+        drops: &Arc<AtomicUsize>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send + use<> {
+        let guard = OnDrop(drops.clone());
+        async move {
+            let _guard = guard;
+            std::future::pending().await
+        }
+    }
+
+    async fn reaches(count: &AtomicUsize, expected: usize) -> bool {
+        let started = Instant::now();
+        while count.load(Ordering::SeqCst) < expected {
+            if started.elapsed() > Duration::from_secs(20) {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        true
+    }
+
     #[tokio::test]
     async fn a_call_yields_its_result() {
         let calls = DetachedCalls::new();
 
         assert_eq!(calls.run(async { Ok(7) }).await.unwrap(), 7);
-        let error = calls.run(async { Err::<(), _>(StoreError::new("down")) }).await.unwrap_err();
-        assert_eq!(error.source().unwrap().to_string(), "down");
+        assert_eq!(calls.carry(async { Ok(7) }).await.unwrap(), 7);
+        for call in callers(&calls, || async { Err(StoreError::new("down")) }) {
+            assert_eq!(call.await.unwrap_err().source().unwrap().to_string(), "down");
+        }
     }
 
     #[tokio::test]
     async fn a_call_goes_on_when_its_caller_is_gone() {
         let calls = DetachedCalls::new();
         let (started, go_on, ended) = <(Arc<Notify>, Arc<Notify>, Arc<Notify>)>::default();
-        let call = {
+        let call = || {
             let (started, go_on, ended) = (started.clone(), go_on.clone(), ended.clone());
             async move {
                 started.notify_one();
                 go_on.notified().await;
+                tokio::time::sleep(Duration::from_millis(2)).await;
                 ended.notify_one();
                 Ok(())
             }
         };
+        for mut caller in callers(&calls, call) {
+            assert!(caller.as_mut().now_or_never().is_none());
+            started.notified().await;
+            // A caller may be dropped anywhere.
+            std::thread::spawn(move || drop(caller)).join().unwrap();
+            go_on.notify_one();
 
-        let mut caller = Box::pin(calls.run(call));
-        assert!(caller.as_mut().now_or_never().is_none());
-        started.notified().await;
-        drop(caller);
-        go_on.notify_one();
-
-        ended.notified().await;
+            ended.notified().await;
+        }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
+    async fn a_call_that_is_carried_has_no_task_until_its_caller_is_gone() {
+        let calls = DetachedCalls::new();
+        let tasks = || Handle::current().metrics().num_alive_tasks();
+        let drops = Arc::default();
+        let [mut run, mut carried] = callers(&calls, || endless(&drops));
+
+        assert!(carried.as_mut().now_or_never().is_none());
+        assert_eq!(tasks(), 0);
+        drop(carried);
+        assert_eq!(tasks(), 1);
+        assert!(run.as_mut().now_or_never().is_none());
+        assert_eq!(tasks(), 2);
+        assert_eq!(drops.load(Ordering::SeqCst), 0);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_carried_has_not_begun_before_its_caller_waits() {
+        let drops = Arc::default();
+        let [_, carried] = callers(&DetachedCalls::new(), || endless(&drops));
+        drop(carried);
+
+        assert_eq!(drops.load(Ordering::SeqCst), 2);
+        assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
+    }
+
+    #[tokio::test]
     async fn a_call_is_dropped_at_the_deadline() {
-        struct OnDrop(Arc<AtomicUsize>);
-        impl Drop for OnDrop {
-            fn drop(&mut self) {
-                self.0.fetch_add(1, Ordering::Relaxed);
+        let calls = DetachedCalls::new().with_deadline(Duration::from_millis(50));
+        let drops = Arc::default();
+        for (index, call) in callers(&calls, || endless(&drops)).into_iter().enumerate() {
+            let started = Instant::now();
+
+            assert_eq!(cause(call.await), CallError::TooSlow);
+            assert!(started.elapsed() >= Duration::from_millis(50));
+            assert!(reaches(&drops, index + 1).await);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_is_dropped_at_the_deadline_whether_or_not_its_caller_looks() {
+        let calls = DetachedCalls::new().with_limit(3).with_deadline(Duration::from_millis(50));
+        let drops = Arc::default();
+        let [mut run, mut carried] = callers(&calls, || endless(&drops));
+        let [_, mut dropped] = callers(&calls, || endless(&drops));
+        for call in [&mut run, &mut carried, &mut dropped] {
+            assert!(call.as_mut().now_or_never().is_none());
+        }
+        drop(dropped);
+
+        // One of the calls has never begun.
+        assert!(reaches(&drops, 4).await);
+        assert_eq!(calls.places.available_permits(), 3);
+        assert_eq!(cause(run.await), CallError::TooSlow);
+        assert_eq!(cause(carried.await), CallError::TooSlow);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_call_that_ends_at_the_deadline_has_one_of_two_results() {
+        let calls = DetachedCalls::new().with_deadline(Duration::from_millis(2));
+        for step in 0..200 {
+            let call = async move {
+                tokio::time::sleep(Duration::from_micros(step * 20)).await;
+                Ok(step)
+            };
+            match calls.carry(call).await {
+                Ok(result) => assert_eq!(result, step),
+                Err(error) => assert_eq!(cause(Err(error)), CallError::TooSlow),
             }
         }
-        let calls = DetachedCalls::new().with_deadline(Duration::from_secs(2));
-        let drops = Arc::new(AtomicUsize::new(0));
-        let guard = OnDrop(drops.clone());
-        let started = tokio::time::Instant::now();
-
-        let result = calls.run(async move {
-            let _guard = guard;
-            std::future::pending().await
-        });
-
-        assert_eq!(cause(result.await), CallError::TooSlow);
-        assert_eq!(started.elapsed().as_secs(), 2);
-        assert_eq!(drops.load(Ordering::Relaxed), 1);
+        // What was late is dropped a little later.
+        let all = DetachedCalls::DEFAULT_LIMIT.try_into().unwrap();
+        drop(calls.places.acquire_many(all).await.unwrap());
     }
 
     #[tokio::test(start_paused = true)]
@@ -297,30 +447,67 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_an_error_and_frees_its_place() {
-        let calls = DetachedCalls::new().with_limit(1);
-
+        let calls = DetachedCalls::new().with_limit(2);
         for _ in 0..3 {
-            let result = calls.run(async { panic!("a panic of the driver") }).await;
-            assert_eq!(cause(result), CallError::Panicked);
+            for call in callers(&calls, || async { panic!("a panic of the driver") }) {
+                assert_eq!(cause(call.await), CallError::Panicked);
+            }
         }
-        calls.run(async { Ok(()) }).await.unwrap();
+        for call in callers(&calls, || async { Ok(()) }) {
+            call.await.unwrap();
+        }
+        assert_eq!(calls.places.available_permits(), 2);
     }
 
     #[test]
     fn a_call_outside_of_a_runtime_is_an_error() {
-        let result = DetachedCalls::new().run(async { Ok(()) }).now_or_never().unwrap();
+        for call in callers(&DetachedCalls::new(), || async { Ok(()) }) {
+            assert_eq!(cause(call.now_or_never().unwrap()), CallError::NoRuntime);
+        }
+    }
 
-        assert_eq!(cause(result), CallError::NoRuntime);
+    #[test]
+    fn a_call_that_is_carried_goes_on_wherever_it_is_polled() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        // Without a timer of its own.
+        let other = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let calls = DetachedCalls::new();
+        let sleep = || async {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            Ok(())
+        };
+        for mut call in callers(&calls, sleep) {
+            let entered = runtime.enter();
+            assert!(call.as_mut().now_or_never().is_none());
+            drop(entered);
+            other.block_on(call).unwrap();
+        }
     }
 
     #[test]
     fn a_runtime_that_shuts_down_is_an_error() {
         let calls = DetachedCalls::new();
+        let sleep = || async {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            Ok(())
+        };
+        let [_, dropped] = callers(&calls, sleep);
+        let mut all = Vec::from(callers(&calls, sleep));
+        all.push(dropped);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let mut call = Box::pin(calls.run(std::future::pending::<Result<(), _>>()));
-        runtime.block_on(async { assert!(call.as_mut().now_or_never().is_none()) });
+        runtime.block_on(async {
+            for call in &mut all {
+                assert!(call.as_mut().now_or_never().is_none());
+            }
+        });
         drop(runtime);
 
-        assert_eq!(cause(call.now_or_never().unwrap()), CallError::ShutDown);
+        // What is handed over to a runtime that has ended is dropped.
+        drop(all.pop());
+        for call in all {
+            assert_eq!(cause(call.now_or_never().unwrap()), CallError::ShutDown);
+        }
+        assert_eq!(calls.places.available_permits(), DetachedCalls::DEFAULT_LIMIT);
     }
 }

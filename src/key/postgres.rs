@@ -9,6 +9,7 @@ use sqlx::postgres::PgPoolOptions;
 use tokio::sync::Semaphore;
 
 pub use self::invalidations::PostgresInvalidations;
+use self::lease::Connections;
 use self::statements::Statements;
 use self::tables::Tables;
 use self::trial::{Failure, Trials};
@@ -57,6 +58,11 @@ mod usage;
 /// statement in one message, everything else is a transaction of its own. PgBouncer wants
 /// `ignore_startup_parameters = extra_float_digits` for every client that uses sqlx.
 ///
+/// A pool asks the server for a sign of life before and after each use of a connection, which takes longer than
+/// a look-up. So a connection that has answered a look-up is kept for the next one, for a twentieth of a
+/// second, and then goes back to the pool, which does with it what it is configured to do. Nothing is kept
+/// that the pool has no other connection beside: the rest of an application can share the pool.
+///
 /// The log of statements of sqlx, and that of the server, can contain the ids of keys, which are no
 /// secrets. They do not contain digests.
 ///
@@ -92,7 +98,7 @@ mod usage;
 #[derive(Clone)]
 pub struct PostgresKeyStore {
     calls: DetachedCalls,
-    pool: PgPool,
+    connections: Arc<Connections>,
     /// As many as the pool can have connections.
     turns: Arc<Semaphore>,
     tables: Tables,
@@ -102,7 +108,8 @@ pub struct PostgresKeyStore {
 impl PostgresKeyStore {
     /// A store that takes its connections from this pool.
     ///
-    /// The pool's limit on connections and its `acquire_timeout` hold. Whether a connection is tested
+    /// The pool's limit on connections and its `acquire_timeout` hold, and it gets a connection back within a
+    /// tenth of a second (see [Pools](Self#pools)). Whether a connection is tested
     /// before it is used (`test_before_acquire`) costs a round trip, and saves an error or another
     /// trial after the server was restarted.
     #[must_use]
@@ -111,7 +118,8 @@ impl PostgresKeyStore {
         let statements = Arc::new(Statements::new(&tables));
         let turns = usize::try_from(pool.options().get_max_connections()).unwrap_or(usize::MAX);
         let turns = Arc::new(Semaphore::new(turns.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { calls: DetachedCalls::new(), pool, turns, tables, statements }
+        let connections = Arc::new(Connections::new(pool));
+        Self { calls: DetachedCalls::new(), connections, turns, tables, statements }
     }
 
     /// A store with a pool of its own, of ten connections.
@@ -170,7 +178,7 @@ impl PostgresKeyStore {
     /// connection of their own, which is none of the pool and is made as those of the pool are.
     #[must_use]
     pub fn invalidations(&self) -> PostgresInvalidations {
-        let options = (*self.pool.connect_options()).clone();
+        let options = (*self.connections.pool().connect_options()).clone();
         PostgresInvalidations::of_tables(options, self.tables.clone())
     }
 
@@ -182,13 +190,13 @@ impl PostgresKeyStore {
     /// The server cannot be reached, the role is not permitted to make tables, or the tables were made
     /// by a later version of this crate.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        let (pool, tables) = (self.pool.clone(), self.tables.clone());
+        let (connections, tables) = (self.connections.clone(), self.tables.clone());
         let calls = DetachedCalls::new().with_deadline(MIGRATION_DEADLINE);
         calls
             .run(async move {
                 let mut trials = Trials::new();
                 loop {
-                    match tables.migrate(&pool).await {
+                    match tables.migrate(&connections).await {
                         Ok(()) => return Ok(()),
                         Err(failure) => trials.next(failure).await?,
                     }
@@ -203,8 +211,8 @@ impl PostgresKeyStore {
     ///
     /// The server cannot be reached, or the tables are missing, not readable or of another version.
     pub async fn check(&self) -> Result<(), StoreError> {
-        let (pool, tables) = (self.pool.clone(), self.tables.clone());
-        let check = async move { tables.check(&pool).await.map_err(Failure::into_error) };
+        let (connections, tables) = (self.connections.clone(), self.tables.clone());
+        let check = async move { tables.check(&connections).await.map_err(Failure::into_error) };
         self.calls.run_in_turn(&self.turns, check).await
     }
 }
@@ -216,28 +224,29 @@ const MIGRATION_DEADLINE: Duration = Duration::from_secs(60);
 #[async_trait]
 impl KeyStore for PostgresKeyStore {
     async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
-        let (pool, statements, id) = (self.pool.clone(), self.statements.clone(), id.clone());
+        let (connections, statements, id) =
+            (self.connections.clone(), self.statements.clone(), id.clone());
         let call = async move {
             let mut trials = Trials::new();
             loop {
-                match statements.find(&pool, &id).await {
+                match statements.find(&connections, &id).await {
                     Ok(found) => return Ok(found),
                     Err(failure) => trials.next(failure).await?,
                 }
             }
         };
-        self.calls.run_in_turn(&self.turns, call).await
+        self.calls.carry_in_turn(&self.turns, call).await
     }
 
     async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
-        let (pool, statements) = (self.pool.clone(), self.statements.clone());
+        let (connections, statements) = (self.connections.clone(), self.statements.clone());
         let call = async move {
             let text = record.encode();
             let mut trials = Trials::new();
             loop {
-                match statements.insert(&pool, record.id(), &text).await {
+                match statements.insert(&connections, record.id(), &text).await {
                     Ok(Write::Conflict) if trials.is_unsure() => {
-                        return settle(&statements, &pool, record.id(), &text).await;
+                        return settle(&statements, &connections, record.id(), &text).await;
                     }
                     Ok(write) => return Ok(write),
                     Err(failure) => trials.next(failure).await?,
@@ -248,14 +257,14 @@ impl KeyStore for PostgresKeyStore {
     }
 
     async fn replace(&self, record: KeyRecord, expected_version: u64) -> Result<Write, StoreError> {
-        let (pool, statements) = (self.pool.clone(), self.statements.clone());
+        let (connections, statements) = (self.connections.clone(), self.statements.clone());
         let call = async move {
             let text = record.encode();
             let mut trials = Trials::new();
             loop {
-                match statements.replace(&pool, record.id(), &text, expected_version).await {
+                match statements.replace(&connections, record.id(), &text, expected_version).await {
                     Ok(Write::Conflict) if trials.is_unsure() => {
-                        return settle(&statements, &pool, record.id(), &text).await;
+                        return settle(&statements, &connections, record.id(), &text).await;
                     }
                     Ok(write) => return Ok(write),
                     Err(failure) => trials.next(failure).await?,
@@ -266,13 +275,14 @@ impl KeyStore for PostgresKeyStore {
     }
 
     async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
-        let (pool, statements, owner) = (self.pool.clone(), self.statements.clone(), owner.clone());
+        let (connections, statements, owner) =
+            (self.connections.clone(), self.statements.clone(), owner.clone());
         let ids = BTreeSet::from_iter(ids.iter().map(KeyId::to_string)).into_iter().collect();
         let call = async move {
             let ids: Vec<String> = ids;
             let mut trials = Trials::new();
             loop {
-                match statements.remove(&pool, &owner, &ids).await {
+                match statements.remove(&connections, &owner, &ids).await {
                     // The records may be gone because of an earlier trial.
                     Ok(Write::Conflict) if trials.is_unsure() => return Err(unknown_outcome()),
                     Ok(write) => return Ok(write),
@@ -289,12 +299,13 @@ impl KeyStore for PostgresKeyStore {
         after: Option<&PageCursor>,
         limit: usize,
     ) -> Result<Vec<KeyRecord>, StoreError> {
-        let (pool, statements, owner) = (self.pool.clone(), self.statements.clone(), owner.clone());
+        let (connections, statements, owner) =
+            (self.connections.clone(), self.statements.clone(), owner.clone());
         let after = after.cloned();
         let call = async move {
             let mut trials = Trials::new();
             loop {
-                match statements.list(&pool, &owner, after.as_ref(), limit).await {
+                match statements.list(&connections, &owner, after.as_ref(), limit).await {
                     Ok(records) => return Ok(records),
                     Err(failure) => trials.next(failure).await?,
                 }
@@ -317,11 +328,11 @@ impl fmt::Debug for PostgresKeyStore {
 /// than it expected: that may be the change itself.
 async fn settle(
     statements: &Statements,
-    pool: &PgPool,
+    connections: &Arc<Connections>,
     id: &KeyId,
     text: &str,
 ) -> Result<Write, StoreError> {
-    let stored = statements.find(pool, id).await.map_err(Failure::into_error)?;
+    let stored = statements.find(connections, id).await.map_err(Failure::into_error)?;
     if stored.is_some_and(|stored| stored.encode() == text) {
         return Ok(Write::Done);
     }

@@ -174,7 +174,7 @@ impl KeyStore for SqliteKeyStore {
             connection.give_back();
             Ok(record)
         };
-        self.calls.run_in_turn(self.readers.turns(), call).await
+        self.calls.carry_in_turn(self.readers.turns(), call).await
     }
 
     async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {

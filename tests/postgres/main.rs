@@ -28,6 +28,7 @@ mod contention;
 mod hostile;
 mod http;
 mod invalidations;
+mod lending;
 mod migration;
 mod outage;
 mod pooling;

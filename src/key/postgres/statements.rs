@@ -1,13 +1,14 @@
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, PgPool, Postgres, Row, query, raw_sql};
+use sqlx::{AssertSqlSafe, Postgres, Row, query, raw_sql};
 
 use super::super::sql::sortable;
 use super::super::{KeyId, KeyRecord, Owner, PageCursor, StoreError, Write};
 use super::Failure;
-use super::lease::Lease;
+use super::lease::{Connections, Lease};
 use super::tables::Tables;
 
 /// The statements of a store, one trial each.
@@ -63,48 +64,48 @@ ON CONFLICT (id) DO UPDATE SET last_used = excluded.last_used
 
     pub(super) async fn find(
         &self,
-        pool: &PgPool,
+        connections: &Arc<Connections>,
         id: &KeyId,
     ) -> Result<Option<KeyRecord>, Failure> {
-        let mut lease = Lease::take(pool).await?;
+        let mut lease = connections.take_for_look_up().await?;
         let find = raw_sql(AssertSqlSafe(format!("{}'{id}'", self.find)));
         let row = find.fetch_optional(lease.connection()?).await?;
         let record = row.as_ref().map(read).transpose()?;
         if record.as_ref().is_some_and(|record| record.id() != id) {
             return Err(other_record());
         }
-        lease.give_back();
+        lease.give_on();
         Ok(record)
     }
 
     pub(super) async fn insert(
         &self,
-        pool: &PgPool,
+        connections: &Arc<Connections>,
         id: &KeyId,
         text: &str,
     ) -> Result<Write, Failure> {
         let insert = bind(&self.insert).bind(id.as_str()).bind(text);
-        self.change_one(pool, insert).await
+        self.change_one(connections, insert).await
     }
 
     pub(super) async fn replace(
         &self,
-        pool: &PgPool,
+        connections: &Arc<Connections>,
         id: &KeyId,
         text: &str,
         expected_version: u64,
     ) -> Result<Write, Failure> {
         let replace = bind(&self.replace).bind(id.as_str()).bind(text);
-        self.change_one(pool, replace.bind(expected_version.to_string())).await
+        self.change_one(connections, replace.bind(expected_version.to_string())).await
     }
 
     pub(super) async fn remove(
         &self,
-        pool: &PgPool,
+        connections: &Arc<Connections>,
         owner: &Owner,
         ids: &[String],
     ) -> Result<Write, Failure> {
-        let mut lease = begin(pool, "BEGIN").await?;
+        let mut lease = begin(connections, "BEGIN").await?;
         let remove = bind(&self.remove).bind(owner.as_str()).bind(ids);
         let removed = remove.execute(lease.connection()?).await?.rows_affected();
         let (end, write) = if usize::try_from(removed) == Ok(ids.len()) {
@@ -119,7 +120,7 @@ ON CONFLICT (id) DO UPDATE SET last_used = excluded.last_used
 
     pub(super) async fn list(
         &self,
-        pool: &PgPool,
+        connections: &Arc<Connections>,
         owner: &Owner,
         after: Option<&PageCursor>,
         limit: usize,
@@ -128,7 +129,7 @@ ON CONFLICT (id) DO UPDATE SET last_used = excluded.last_used
         let created_at = after.map(|after| sortable(after.created_at())).unwrap_or_default();
         let id = after.map(|after| after.id().as_str()).unwrap_or_default();
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut lease = begin(pool, "BEGIN READ ONLY").await?;
+        let mut lease = begin(connections, "BEGIN READ ONLY").await?;
         let list = bind(&self.list).bind(owner.as_str()).bind(created_at).bind(id).bind(limit);
         let rows = list.fetch_all(lease.connection()?).await?;
         raw_sql("COMMIT").execute(lease.connection()?).await?;
@@ -142,21 +143,21 @@ ON CONFLICT (id) DO UPDATE SET last_used = excluded.last_used
 
     pub(super) async fn write_usage(
         &self,
-        pool: &PgPool,
+        connections: &Arc<Connections>,
         ids: &[String],
         seconds: &[i64],
     ) -> Result<(), Failure> {
         let write = bind(&self.write_usage).bind(ids).bind(seconds);
-        self.change_one(pool, write).await.map(drop)
+        self.change_one(connections, write).await.map(drop)
     }
 
     /// The seconds since 1970 of the last use, by id.
     pub(super) async fn read_usage(
         &self,
-        pool: &PgPool,
+        connections: &Arc<Connections>,
         ids: &[String],
     ) -> Result<HashMap<String, i64>, Failure> {
-        let mut lease = begin(pool, "BEGIN READ ONLY").await?;
+        let mut lease = begin(connections, "BEGIN READ ONLY").await?;
         let rows = bind(&self.read_usage).bind(ids).fetch_all(lease.connection()?).await?;
         raw_sql("COMMIT").execute(lease.connection()?).await?;
         let pair = |row: &PgRow| Ok((row.try_get("id")?, row.try_get("second")?));
@@ -167,10 +168,10 @@ ON CONFLICT (id) DO UPDATE SET last_used = excluded.last_used
 
     async fn change_one(
         &self,
-        pool: &PgPool,
+        connections: &Arc<Connections>,
         change: Query<'_, Postgres, PgArguments>,
     ) -> Result<Write, Failure> {
-        let mut lease = begin(pool, "BEGIN").await?;
+        let mut lease = begin(connections, "BEGIN").await?;
         let changed = change.execute(lease.connection()?).await?.rows_affected();
         raw_sql("COMMIT").execute(lease.connection()?).await?;
         lease.give_back();
@@ -178,8 +179,8 @@ ON CONFLICT (id) DO UPDATE SET last_used = excluded.last_used
     }
 }
 
-async fn begin(pool: &PgPool, statement: &'static str) -> Result<Lease, Failure> {
-    let mut lease = Lease::take(pool).await?;
+async fn begin(connections: &Arc<Connections>, statement: &'static str) -> Result<Lease, Failure> {
+    let mut lease = connections.take().await?;
     raw_sql(statement).execute(lease.connection()?).await?;
     Ok(lease)
 }

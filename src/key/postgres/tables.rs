@@ -1,8 +1,10 @@
+use std::sync::Arc;
+
 use sha2::{Digest, Sha256};
-use sqlx::{AssertSqlSafe, PgPool, Row, raw_sql};
+use sqlx::{AssertSqlSafe, Row, raw_sql};
 
 use super::super::StoreError;
-use super::lease::Lease;
+use super::lease::{Connections, Lease};
 use super::{Failure, schema};
 use crate::ConfigError;
 
@@ -69,8 +71,8 @@ impl Tables {
         format!("{}{hash}", schema::CHANNEL_PREFIX)
     }
 
-    pub(super) async fn migrate(&self, pool: &PgPool) -> Result<(), Failure> {
-        let mut lease = Lease::take(pool).await?;
+    pub(super) async fn migrate(&self, connections: &Arc<Connections>) -> Result<(), Failure> {
+        let mut lease = connections.take().await?;
         // Not in a transaction that is read-only because the session is.
         let begin = format!("BEGIN READ WRITE; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
         raw_sql(AssertSqlSafe(begin)).fetch_all(lease.connection()?).await?;
@@ -95,8 +97,8 @@ impl Tables {
         Ok(())
     }
 
-    pub(super) async fn check(&self, pool: &PgPool) -> Result<(), Failure> {
-        let mut lease = Lease::take(pool).await?;
+    pub(super) async fn check(&self, connections: &Arc<Connections>) -> Result<(), Failure> {
+        let mut lease = connections.take().await?;
         if self.read_version(&mut lease).await? != schema::VERSION {
             return Err(other_version());
         }

@@ -11,7 +11,7 @@ use crate::key::{KeyId, StoreError, UsageSink, UsageSource};
 #[async_trait]
 impl UsageSink for PostgresKeyStore {
     async fn write(&self, batch: Vec<(KeyId, OffsetDateTime)>) -> Result<(), StoreError> {
-        let (pool, statements) = (self.pool.clone(), self.statements.clone());
+        let (connections, statements) = (self.connections.clone(), self.statements.clone());
         let second = |time| Moment::new(time).seconds();
         let (ids, seconds): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|(id, time)| (id.to_string(), second(time))).unzip();
@@ -19,7 +19,7 @@ impl UsageSink for PostgresKeyStore {
             let mut trials = Trials::new();
             loop {
                 // A time that is written twice is the same as once.
-                match statements.write_usage(&pool, &ids, &seconds).await {
+                match statements.write_usage(&connections, &ids, &seconds).await {
                     Ok(()) => return Ok(()),
                     Err(failure) => trials.next(failure).await?,
                 }
@@ -32,12 +32,12 @@ impl UsageSink for PostgresKeyStore {
 #[async_trait]
 impl UsageSource for PostgresKeyStore {
     async fn last_used(&self, ids: &[KeyId]) -> Result<Vec<Option<OffsetDateTime>>, StoreError> {
-        let (pool, statements) = (self.pool.clone(), self.statements.clone());
+        let (connections, statements) = (self.connections.clone(), self.statements.clone());
         let asked: Vec<String> = ids.iter().map(KeyId::to_string).collect();
         let call = async move {
             let mut trials = Trials::new();
             loop {
-                match statements.read_usage(&pool, &asked).await {
+                match statements.read_usage(&connections, &asked).await {
                     Ok(seconds) => return Ok(seconds),
                     Err(failure) => trials.next(failure).await?,
                 }

@@ -1,10 +1,11 @@
 //! What is sent to the server, and how its answers are read.
 
+use std::mem;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use redis::{Pipeline, Script, ServerErrorKind, ToRedisArgs, Value};
+use redis::{Cmd, Pipeline, Script, ServerErrorKind, ToRedisArgs, Value};
 
 use super::link::{Answers, Link};
 use super::names::LAYOUT;
@@ -129,13 +130,17 @@ pub(super) struct Question {
 impl Question {
     pub(super) fn new(sentinel: String) -> Self {
         let token = token();
-        let mut commands = Pipeline::new();
-        commands.cmd("ECHO").arg(&token);
-        Self { commands, token, sentinel }
+        // A look-up is three commands.
+        let mut question = Self { commands: Pipeline::with_capacity(3), token, sentinel };
+        let token = question.token.clone();
+        question.arg("ECHO", token);
+        question
     }
 
     pub(super) fn arg(&mut self, name: &str, arguments: impl ToRedisArgs) {
-        self.commands.cmd(name).arg(arguments);
+        let mut command = Cmd::with_capacity(2, 128);
+        command.arg(name).arg(arguments);
+        self.commands.add_command(command);
     }
 
     /// The answers to the commands, if the sentinel is in order.
@@ -153,7 +158,8 @@ impl Question {
         mut self,
         link: &Link,
     ) -> Result<(Vec<Value>, Option<Vec<u8>>), RedisStoreError> {
-        self.commands.cmd("GET").arg(&self.sentinel);
+        let sentinel = mem::take(&mut self.sentinel);
+        self.arg("GET", sentinel);
         let expected = self.commands.len();
         let answers = link.ask(&self.commands).await?;
         let mut answers = bound(link, answers, &self.token, expected)?;

@@ -74,7 +74,7 @@ use crate::ConfigError;
 ///
 /// # Outages
 ///
-/// A call runs on a task of its own, is never cut short because its caller went away, and ends at the
+/// A call is never cut short because its caller went away, and ends at the
 /// [deadline](Self::with_deadline) of the store. A look-up is asked again when the connection breaks; a
 /// change is not, since nobody knows whether it was made. The connection is made again with growing
 /// random delays of up to one second. One that has gone silent is given up. Nothing needs a restart.
@@ -240,7 +240,7 @@ impl RedisKeyStore {
         self.changes.as_ref().unwrap_or(&self.link)
     }
 
-    /// Runs a look-up.
+    /// Runs a call that asks for more than one record, or writes what need not be whole.
     async fn read<T, F, C>(&self, read: F) -> Result<T, StoreError>
     where
         F: FnOnce(Self) -> C,
@@ -457,8 +457,8 @@ impl RedisKeyStore {
 #[async_trait]
 impl KeyStore for RedisKeyStore {
     async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
-        let id = id.clone();
-        self.read(|store| async move { store.find_record(&id).await }).await
+        let (store, id) = (self.clone(), id.clone());
+        self.calls.carry(async move { Ok(store.find_record(&id).await?) }).await
     }
 
     async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {

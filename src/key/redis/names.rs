@@ -33,11 +33,16 @@ impl Names {
     }
 
     pub(super) fn sentinel(&self) -> String {
-        format!("{{{}}}:sentinel", self.0)
+        self.named("sentinel", "")
     }
 
     pub(super) fn record(&self, id: &KeyId) -> String {
-        format!("{{{}}}:record:{id}", self.0)
+        self.named("record:", id.as_str())
+    }
+
+    /// Pieces that are put together are cheaper than a format, and these are for every look-up.
+    fn named(&self, kind: &str, name: &str) -> String {
+        ["{", &self.0, "}:", kind, name].concat()
     }
 
     /// A glob pattern. No character of a namespace has a meaning in it.

@@ -1,0 +1,157 @@
+//! Connections that look-ups keep for each other, and that others want.
+
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use tokio::time::{sleep, timeout};
+use tower_webhook::key::{KeyStore, PostgresKeyStore};
+
+use crate::server::{Server, shared};
+use crate::support::{find, found, id, insert, new_schema, record};
+
+const SOON: Duration = Duration::from_secs(5);
+
+/// A store with one key, on a pool of so many connections that others share.
+async fn lent(url: &str, connections: u32) -> (PgPool, PostgresKeyStore) {
+    let pool = PgPoolOptions::new().max_connections(connections).connect(url).await.unwrap();
+    let store = PostgresKeyStore::new(pool.clone()).with_schema(&new_schema()).unwrap();
+    store.migrate().await.unwrap();
+    insert(&store, &record("k1", "ann", 0)).await;
+    (pool, store)
+}
+
+/// How many connections the pool has given away.
+fn away(pool: &PgPool) -> usize {
+    pool.size() as usize - pool.num_idle()
+}
+
+async fn comes_back(pool: &PgPool) {
+    let started = Instant::now();
+    while away(pool) > 0 {
+        assert!(started.elapsed() < SOON, "the pool has not got its connections back");
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_for_the_next_look_up_and_then_goes_back() {
+    let server = shared();
+    let (pool, store) = lent(&server.url(), 4).await;
+    for _ in 0..3 {
+        comes_back(&pool).await;
+        let started = Instant::now();
+        for _ in 0..20 {
+            found(&store, "k1").await.unwrap();
+        }
+        // All of them have used one connection, unless that took too long.
+        assert!(away(&pool) == 1 || started.elapsed() > Duration::from_millis(40));
+    }
+    comes_back(&pool).await;
+    drop(store);
+    timeout(SOON, pool.close()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn others_get_the_last_connection_of_a_pool_while_look_ups_never_cease() {
+    let server = shared();
+    let (pool, store) = lent(&server.url(), 2).await;
+    let look_ups = tokio::spawn(async move {
+        for _ in 0.. {
+            found(&store, "k1").await.unwrap();
+        }
+    });
+    for _ in 0..10 {
+        let both = async { (pool.acquire().await.unwrap(), pool.acquire().await.unwrap()) };
+        drop(timeout(SOON, both).await.unwrap());
+        sleep(Duration::from_millis(20)).await;
+    }
+    look_ups.abort();
+}
+
+#[tokio::test]
+async fn a_change_does_not_wait_for_a_connection_that_is_kept() {
+    let server = shared();
+    let (pool, store) = lent(&server.url(), 2).await;
+    let mut shortest = Duration::MAX;
+    for round in 0..10 {
+        comes_back(&pool).await;
+        found(&store, "k1").await.unwrap();
+        // The other one.
+        let others = pool.acquire().await.unwrap();
+        let started = Instant::now();
+        insert(&store, &record(&format!("new{round}"), "ann", 0)).await;
+        shortest = shortest.min(started.elapsed());
+        drop(others);
+    }
+    assert!(shortest < Duration::from_millis(30), "{shortest:?}");
+}
+
+#[tokio::test]
+async fn the_only_connection_of_a_pool_is_not_kept() {
+    let server = shared();
+    let (pool, store) = lent(&server.url(), 1).await;
+    for _ in 0..20 {
+        found(&store, "k1").await.unwrap();
+        // The sign of life that the pool asks for is a matter of microseconds.
+        drop(timeout(SOON, pool.acquire()).await.unwrap().unwrap());
+    }
+}
+
+#[tokio::test]
+async fn connections_that_were_kept_and_have_died_are_replaced_all_at_once() {
+    let server = Server::start();
+    let (_pool, store) = lent(&server.url(), 10).await;
+    let mut admin = server.connect().await;
+    for _ in 0..5 {
+        let finds = (0..8).map(|_| find(&store, "k1"));
+        for found in futures_util::future::join_all(finds).await {
+            assert!(found.unwrap().is_some());
+        }
+        let terminate = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
+                         WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'";
+        sqlx::raw_sql(terminate).execute(&mut admin).await.unwrap();
+        assert!(found(&store, "k1").await.is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_pool_that_is_closed_gets_what_was_kept() {
+    let server = shared();
+    let (pool, store) = lent(&server.url(), 4).await;
+    found(&store, "k1").await.unwrap();
+    timeout(SOON, pool.close()).await.unwrap();
+    assert!(find(&store, "k1").await.is_err());
+    assert_eq!(pool.size(), 0);
+}
+
+#[test]
+fn a_connection_that_was_kept_in_a_runtime_that_has_ended_is_not_used_again() {
+    let server = shared();
+    let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let first = runtime();
+    let (pool, store) = first.block_on(lent(&server.url(), 4));
+    first.block_on(found(&store, "k1"));
+    drop(first);
+    assert!(store.find(&id("k1")).now_or_never().unwrap().is_err());
+
+    let second = runtime();
+    for _ in 0..3 {
+        second.block_on(async {
+            assert!(crate::support::recovers(|| find(&store, "k1")).await.is_some());
+        });
+    }
+    drop((second, store));
+    drop(pool);
+}
+
+#[test]
+fn a_store_may_be_dropped_outside_of_a_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let server = shared();
+    let (pool, store) = runtime.block_on(lent(&server.url(), 4));
+    runtime.block_on(found(&store, "k1"));
+    drop(store);
+    runtime.block_on(comes_back(&pool));
+}
