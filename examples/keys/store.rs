@@ -1,0 +1,91 @@
+//! The store that `--store` names.
+
+use tower_webhook::key::{KeyStore, MemoryKeyStore, UsageSource};
+
+use crate::failure::Failure;
+
+/// A store, and when its keys were last used, if it knows.
+pub(crate) type Opened = (Box<dyn KeyStore>, Option<Box<dyn UsageSource>>);
+
+/// Opens the store that a text names, after having set it up if `init`.
+pub(crate) async fn open(text: &str, init: bool) -> Result<Opened, Failure> {
+    let scheme = text.split(':').next().unwrap_or_default();
+    match scheme {
+        "memory" if text == "memory" => Ok((Box::new(MemoryKeyStore::new()), None)),
+        "sqlite" if text.len() > "sqlite:".len() => sqlite(text).await,
+        "postgres" | "postgresql" => postgres(text, init).await,
+        "redis" | "rediss" => redis(text, init).await,
+        _ => Err(Failure::usage("the store is sqlite:FILE, postgres://.., redis://.. or memory")),
+    }
+}
+
+#[cfg(feature = "sqlite")]
+async fn sqlite(text: &str) -> Result<Opened, Failure> {
+    let file = text.strip_prefix("sqlite:").unwrap_or_default();
+    let store = tower_webhook::key::SqliteKeyStore::open(file).await;
+    let store = store.map_err(|error| Failure::fault(&error))?;
+    Ok((Box::new(store.clone()), Some(Box::new(store))))
+}
+
+#[cfg(not(feature = "sqlite"))]
+async fn sqlite(_text: &str) -> Result<Opened, Failure> {
+    Err(without("SQLite", "sqlite"))
+}
+
+#[cfg(feature = "postgres")]
+async fn postgres(text: &str, init: bool) -> Result<Opened, Failure> {
+    let store = tower_webhook::key::PostgresKeyStore::connect(text).await;
+    let store = store.map_err(|error| Failure::fault(&error))?;
+    if init {
+        store.migrate().await.map_err(|error| Failure::fault(&error))?;
+    }
+    Ok((Box::new(store.clone()), Some(Box::new(store))))
+}
+
+#[cfg(not(feature = "postgres"))]
+async fn postgres(_text: &str, _init: bool) -> Result<Opened, Failure> {
+    Err(without("PostgreSQL", "postgres"))
+}
+
+#[cfg(feature = "redis")]
+async fn redis(text: &str, init: bool) -> Result<Opened, Failure> {
+    let store = tower_webhook::key::RedisKeyStore::connect(text).await;
+    let store = store.map_err(|error| Failure::fault(&error))?;
+    if init {
+        store.initialize().await.map_err(|error| Failure::fault(&error))?;
+    }
+    Ok((Box::new(store.clone()), Some(Box::new(store))))
+}
+
+#[cfg(not(feature = "redis"))]
+async fn redis(_text: &str, _init: bool) -> Result<Opened, Failure> {
+    Err(without("Redis", "redis"))
+}
+
+/// A store that was left out of this build.
+#[allow(dead_code, reason = "with every feature nothing is left out")]
+fn without(name: &str, feature: &str) -> Failure {
+    Failure::usage(format!("this build has no {name}: build it with `--features {feature}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_store_is_named_by_its_scheme() {
+        assert!(open("memory", false).await.is_ok());
+        for text in ["", "memory:", "sqlite:", "sqlite", "mysql://secret@host/", "keys.db"] {
+            let failure = open(text, false).await.map(|_| ()).unwrap_err();
+            assert_eq!(failure.code, 2, "{text}");
+            assert!(!failure.text.contains("secret"));
+        }
+    }
+
+    #[cfg(not(feature = "sqlite"))]
+    #[tokio::test]
+    async fn a_store_that_was_left_out_names_its_feature() {
+        let failure = open("sqlite:keys.db", false).await.map(|_| ()).unwrap_err();
+        assert!(failure.text.contains("`--features sqlite`"));
+    }
+}
