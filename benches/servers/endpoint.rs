@@ -1,5 +1,5 @@
-//! One endpoint behind axum, as `benches/servers/run` starts it: `open`, with a `token`, or with a token and
-//! a process to `spawn` for each call.
+//! One endpoint behind axum, as `benches/servers/run` starts it: `open`, with a `token`, with the same check
+//! `by-hand`, or with a token and a process to `spawn` for each call.
 //!
 //! It prints three lines: its address, a key that opens it, and a key of the same shape that does not.
 
@@ -11,13 +11,15 @@ use axum::Router;
 use axum::routing::{MethodRouter, get};
 use axum::serve::ListenerExt;
 use http::StatusCode;
+use support::floor::Floor;
 use tokio::net::TcpListener;
 use tokio::process::Command;
+use tower::layer::layer_fn;
 use tower_webhook::auth::AuthLayer;
 use tower_webhook::credential::Placement;
 use tower_webhook::key::{KeyManager, MemoryKeyStore, NewKey, Owner};
 
-/// How many keys are in the store beside the one that is used.
+/// How many keys are in the store. One of them is used.
 const KEYS: usize = 1000;
 
 /// What `webhook` answers as well: the output of the command.
@@ -26,17 +28,18 @@ async fn spawn() -> Result<Vec<u8>, StatusCode> {
     output.map(|output| output.stdout).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// A manager over a store with keys in it, and the text of one of them.
-async fn issue(owner: &Owner, count: usize) -> Result<(KeyManager, String), Box<dyn Error>> {
+/// A manager over a store with keys in it, and their texts.
+async fn issue(owner: &Owner, count: usize) -> Result<(KeyManager, Vec<String>), Box<dyn Error>> {
     let keys = KeyManager::new(MemoryKeyStore::new());
+    let mut texts = Vec::new();
     for _ in 0..count {
-        keys.generate(owner, NewKey::new("other")).await?;
+        let issued = keys.generate(owner, NewKey::new("bench")).await?;
+        texts.push(issued.secret().expose_secret().to_owned());
     }
-    let issued = keys.generate(owner, NewKey::new("used")).await?;
-    Ok((keys, issued.secret().expose_secret().to_owned()))
+    Ok((keys, texts))
 }
 
-fn app(mode: &str, keys: &KeyManager) -> Result<Router, Box<dyn Error>> {
+fn app(mode: &str, keys: &KeyManager, texts: Vec<String>) -> Result<Router, Box<dyn Error>> {
     let fixed = || get(async || "hello");
     let guarded = |endpoint: MethodRouter| -> Result<_, Box<dyn Error>> {
         Ok(endpoint.route_layer(AuthLayer::token(keys, [Placement::header("x-api-key")?])?))
@@ -44,8 +47,9 @@ fn app(mode: &str, keys: &KeyManager) -> Result<Router, Box<dyn Error>> {
     let endpoint = match mode {
         "open" => fixed(),
         "token" => guarded(fixed())?,
+        "by-hand" => fixed().route_layer(layer_fn(move |route| Floor::new(&texts, route))),
         "spawn" => guarded(get(spawn))?,
-        _ => return Err("usage: endpoint open|token|spawn".into()),
+        _ => return Err("usage: endpoint open|token|by-hand|spawn".into()),
     };
     Ok(Router::new().route("/", endpoint))
 }
@@ -53,9 +57,11 @@ fn app(mode: &str, keys: &KeyManager) -> Result<Router, Box<dyn Error>> {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let owner = Owner::new("alice")?;
-    let (keys, key) = issue(&owner, KEYS).await?;
-    let (_, unknown) = issue(&owner, 0).await?;
-    let app = app(&env::args().nth(1).unwrap_or_default(), &keys)?;
+    let (keys, texts) = issue(&owner, KEYS).await?;
+    let (_, others) = issue(&owner, 1).await?;
+    let key = texts.first().cloned().unwrap_or_default();
+    let unknown = others.first().cloned().unwrap_or_default();
+    let app = app(&env::args().nth(1).unwrap_or_default(), &keys, texts)?;
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("http://{}\n{key}\n{unknown}", listener.local_addr()?);
