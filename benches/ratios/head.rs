@@ -19,8 +19,7 @@ use tower_webhook::auth::AuthLayer;
 use tower_webhook::credential::Placement;
 
 /// The rows of the chart.
-pub(crate) const CHART: [&str; 9] = [
-    "inner service",
+pub(crate) const CHART: [&str; 8] = [
     "tower-http static bearer",
     "by hand, one function",
     "ours: header",
