@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use support::floor::Floor;
+use support::floor::{Floor, FloorLater};
 use support::guards::{ours, x_api_key};
 use support::keys::{Pending, fill, keys};
 use support::measure::{Case, Cost, Goal, Report, Table};
@@ -27,6 +27,7 @@ pub(crate) fn stores(report: &mut Report) {
     ))
     .with(case("in memory", &manager, texts))
     .with(answer())
+    .with(by_hand_later())
     .with(filled("pending", Pending::default()));
     #[cfg_attr(not(feature = "cache"), allow(unused_mut))]
     let mut goals = vec![
@@ -42,6 +43,13 @@ pub(crate) fn stores(report: &mut Report) {
             1.8,
             Cost::Added("by hand, one function"),
         ),
+        Goal::new(
+            "   the same, against one that waits by hand",
+            Cost::Added("pending"),
+            1.8,
+            Cost::Added("by hand, pending"),
+        )
+        .report_only(),
     ];
     #[cfg(feature = "cache")]
     {
@@ -69,6 +77,13 @@ fn answer() -> Case {
         let id = next.next().expect("an id");
         wait(store.find(black_box(&id))).expect("an answer")
     })
+}
+
+fn by_hand_later() -> Case {
+    let store: Arc<dyn KeyStore> = Arc::new(Pending::default());
+    let mut texts = Vec::new();
+    fill(Arc::clone(&store), 100, |text| texts.push(text.to_owned()));
+    Case::service("by hand, pending", FloorLater::new(store, Inner), header("x-api-key", texts))
 }
 
 fn filled(name: &'static str, store: impl KeyStore) -> Case {

@@ -14,6 +14,7 @@ use pin_project_lite::pin_project;
 use sha2::{Digest, Sha256};
 use smol_str::SmolStr;
 use tower::Service;
+use tower_webhook::key::{KeyId, KeyStore};
 
 // The fast parts of the library, which somebody who writes the rest by hand would write as well.
 #[path = "../../src/key/crc32.rs"]
@@ -101,7 +102,8 @@ impl<S> Floor<S> {
 }
 
 impl Keys {
-    fn check(&self, request: &Request<Body>) -> Option<Caller> {
+    /// The id that a request presents, and what its secret hashes to.
+    fn read<'a>(&self, request: &'a Request<Body>) -> Option<(&'a [u8; 16], [u8; 32])> {
         let mut values = request.headers().get_all(&self.name).iter();
         let text = values.next()?.as_bytes();
         if values.next().is_some() {
@@ -123,24 +125,39 @@ impl Keys {
         if given != u64::from(sum) {
             return None;
         }
-        let digest = digest(id, secret);
+        Some((id, digest(id, secret)))
+    }
+
+    fn check(&self, request: &Request<Body>) -> Option<Caller> {
+        let (id, digest) = self.read(request)?;
         let records = self.records.pin();
         let record = records.get(id)?;
-        let mut same = Choice::TRUE;
-        for (left, right) in digest.as_chunks::<8>().0.iter().zip(record.digest.as_chunks::<8>().0)
-        {
-            let (left, right) = (u64::from_ne_bytes(*left), u64::from_ne_bytes(*right));
-            same = same.and(Choice::from_u64_eq(left, right));
-        }
         let now =
             || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let live = !record.disabled && record.expires_at.is_none_or(|expiry| now() < expiry);
-        (same.to_bool() && live).then(|| Caller {
+        (same(&digest, &record.digest) && live).then(|| Caller {
             owner: record.owner.clone(),
             id: SmolStr::new(std::str::from_utf8(id).unwrap_or_default()),
             scopes: record.scopes.clone(),
         })
     }
+
+    fn refuse(&self) -> Response<Body> {
+        const DOCUMENT: &str = r#"{"status":401,"title":"Unauthorized"}"#;
+        let mut response = Response::new(Body::from(DOCUMENT));
+        *response.status_mut() = StatusCode::UNAUTHORIZED;
+        *response.headers_mut() = self.refusal.clone();
+        response
+    }
+}
+
+fn same(left: &[u8; 32], right: &[u8; 32]) -> bool {
+    let mut same = Choice::TRUE;
+    for (left, right) in left.as_chunks::<8>().0.iter().zip(right.as_chunks::<8>().0) {
+        let (left, right) = (u64::from_ne_bytes(*left), u64::from_ne_bytes(*right));
+        same = same.and(Choice::from_u64_eq(left, right));
+    }
+    same.to_bool()
 }
 
 impl<S> fmt::Debug for Floor<S> {
@@ -176,14 +193,69 @@ where
                 request.extensions_mut().insert(caller);
                 FloorFuture::Inner { future: self.inner.call(request) }
             }
-            None => {
-                const DOCUMENT: &str = r#"{"status":401,"title":"Unauthorized"}"#;
-                let mut response = Response::new(Body::from(DOCUMENT));
-                *response.status_mut() = StatusCode::UNAUTHORIZED;
-                *response.headers_mut() = self.keys.refusal.clone();
-                FloorFuture::Refused { response: Some(response) }
-            }
+            None => FloorFuture::Refused { response: Some(self.keys.refuse()) },
         }
+    }
+}
+
+/// The same with a store whose answer has to be waited for: the request waits in one box.
+#[derive(Clone)]
+pub struct FloorLater<S> {
+    floor: Floor<S>,
+    store: Arc<dyn KeyStore>,
+}
+
+impl<S> FloorLater<S> {
+    /// A service that lets the keys of this store in.
+    #[must_use]
+    pub fn new(store: Arc<dyn KeyStore>, inner: S) -> Self {
+        Self { floor: Floor::new(&[], inner), store }
+    }
+}
+
+impl<S> fmt::Debug for FloorLater<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FloorLater").finish_non_exhaustive()
+    }
+}
+
+impl<S> Service<Request<Body>> for FloorLater<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Future: Send> + Clone + Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.floor.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let keys = Arc::clone(&self.floor.keys);
+        let read = keys.read(&request).map(|(id, digest)| {
+            let id = std::str::from_utf8(id).unwrap_or_default();
+            (KeyId::new(id).expect("an id"), digest)
+        });
+        let Some((id, digest)) = read else {
+            return Box::pin(async move { Ok(keys.refuse()) });
+        };
+        let store = Arc::clone(&self.store);
+        let mut inner = self.floor.inner.clone();
+        Box::pin(async move {
+            let record = store.find(&id).await.ok().flatten();
+            let good = record.filter(|record| same(&digest, record.digest().expose_bytes()));
+            let Some(record) = good.filter(|record| !record.disabled()) else {
+                return Ok(keys.refuse());
+            };
+            request.headers_mut().remove(&keys.name);
+            request.extensions_mut().insert(Caller {
+                owner: record.owner().as_str().into(),
+                id: id.as_str().into(),
+                scopes: None,
+            });
+            inner.call(request).await
+        })
     }
 }
 
