@@ -86,16 +86,18 @@ fn remove_cookie(headers: &mut HeaderMap, name: &[u8]) {
 /// Applies a change to `uri()` and to every copy of the target that is known to be in the extensions.
 fn rewrite_targets(head: &mut impl HeadMut, scrub: impl Fn(&Uri) -> Option<Uri>) {
     let scrubbed = scrub(head.uri_mut());
-    #[cfg_attr(not(feature = "axum-original-uri"), expect(unused_variables))]
-    let old = scrubbed.map(|new| mem::replace(head.uri_mut(), new));
-    // Taken out meanwhile, so that nothing has to be copied to look at both.
     #[cfg(feature = "axum-original-uri")]
-    if let Some(mut original) = head.extensions_mut().remove::<axum::extract::OriginalUri>() {
-        let nested = old.and_then(|old| with_prefix_of(&original, &old, head.uri_mut()));
-        if let Some(scrubbed) = nested.or_else(|| scrub(&original)) {
-            original.0 = scrubbed;
+    {
+        let change = scrubbed.as_ref().map(|new| (head.uri_mut().clone(), new));
+        if let Some(original) = head.extensions_mut().get_mut::<axum::extract::OriginalUri>() {
+            let nested = change.and_then(|(old, new)| with_prefix_of(original, &old, new));
+            if let Some(scrubbed) = nested.or_else(|| scrub(original)) {
+                original.0 = scrubbed;
+            }
         }
-        head.extensions_mut().insert(original);
+    }
+    if let Some(scrubbed) = scrubbed {
+        *head.uri_mut() = scrubbed;
     }
 }
 
