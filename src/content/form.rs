@@ -47,16 +47,16 @@ pub fn remove<'a>(raw: &'a str, name: &str) -> Cow<'a, str> {
     if !pairs(raw.as_bytes()).any(|pair| pair.is_named(name)) {
         return Cow::Borrowed(raw);
     }
-    Cow::Owned(pieces_without(raw, name).collect())
-}
-
-/// The text without the pairs of a name, in pieces.
-pub(crate) fn pieces_without<'a>(
-    raw: &'a str,
-    name: &str,
-) -> impl Iterator<Item = &'a str> + Clone {
-    let kept = raw.split('&').filter(move |piece| !is_pair_named(piece.as_bytes(), name));
-    kept.enumerate().flat_map(|(index, piece)| [if index > 0 { "&" } else { "" }, piece])
+    let mut rest = String::with_capacity(raw.len());
+    let mut is_first = true;
+    for piece in raw.split('&').filter(|piece| !is_pair_named(piece.as_bytes(), name)) {
+        if !is_first {
+            rest.push('&');
+        }
+        is_first = false;
+        rest.push_str(piece);
+    }
+    Cow::Owned(rest)
 }
 
 /// [`remove`] for a body, which need not be UTF-8.

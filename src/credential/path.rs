@@ -3,7 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::Uri;
-use http::uri::{Parts, PathAndQuery};
+use http::uri::PathAndQuery;
 use percent_encoding::percent_decode_str;
 
 use crate::config::ConfigError;
@@ -50,8 +50,12 @@ impl PathTemplate {
         let start = raw.as_ptr() as usize - whole.as_ptr() as usize;
         let before = whole.get(..start)?;
         let after = whole.get(start.checked_add(raw.len())?..)?;
-        let query = uri.query().map_or(["", ""], |query| ["?", query]);
-        with_path_and_query(uri, [before, REDACTED, after].into_iter().chain(query))
+        let mut target = format!("{before}{REDACTED}{after}");
+        if let Some(query) = uri.query() {
+            target.push('?');
+            target.push_str(query);
+        }
+        with_path_and_query(uri, target)
     }
 
     fn raw<'p>(&self, path: &'p str) -> Option<&'p str> {
@@ -74,17 +78,9 @@ impl fmt::Debug for PathTemplate {
     }
 }
 
-/// The same target with another path and query, which are put together of pieces.
-pub(super) fn with_path_and_query<'p>(
-    uri: &Uri,
-    pieces: impl Iterator<Item = &'p str> + Clone,
-) -> Option<Uri> {
-    // Of exactly the right size: a text with room to spare is copied once more on its way into a `Uri`.
-    let mut target = String::with_capacity(pieces.clone().map(str::len).sum());
-    target.extend(pieces);
-    let mut parts = Parts::default();
-    parts.scheme = uri.scheme().cloned();
-    parts.authority = uri.authority().cloned();
+/// The same target with another path and query.
+pub(super) fn with_path_and_query(uri: &Uri, target: String) -> Option<Uri> {
+    let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(PathAndQuery::try_from(target).ok()?);
     Uri::from_parts(parts).ok()
 }

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::mem;
 
 use http::header::{AUTHORIZATION, COOKIE};
@@ -60,12 +61,10 @@ impl Credentials {
 
 fn remove_cookie(headers: &mut HeaderMap, name: &[u8]) {
     let is_credential = |pair: &[u8]| cookie_value(pair, name).is_some();
-    let has_credential =
-        |line: &HeaderValue| line.as_bytes().split(|byte| *byte == b';').any(is_credential);
-    if !headers.get_all(COOKIE).iter().any(has_credential) {
+    let lines: Vec<HeaderValue> = headers.get_all(COOKIE).iter().cloned().collect();
+    if !lines.iter().any(|line| line.as_bytes().split(|byte| *byte == b';').any(is_credential)) {
         return;
     }
-    let lines: Vec<HeaderValue> = headers.get_all(COOKIE).iter().cloned().collect();
     headers.remove(COOKIE);
     for line in lines {
         let kept: Vec<&[u8]> = line
@@ -76,7 +75,7 @@ fn remove_cookie(headers: &mut HeaderMap, name: &[u8]) {
             .filter(|pair| !pair.is_empty())
             .collect();
         if let (false, Ok(value)) =
-            (kept.is_empty(), HeaderValue::try_from(kept.join(b"; ".as_slice())))
+            (kept.is_empty(), HeaderValue::from_bytes(&kept.join(b"; ".as_slice())))
         {
             headers.append(COOKIE, value);
         }
@@ -105,25 +104,22 @@ fn rewrite_targets(head: &mut impl HeadMut, scrub: impl Fn(&Uri) -> Option<Uri>)
 #[cfg(feature = "axum-original-uri")]
 fn with_prefix_of(original: &Uri, old: &Uri, new: &Uri) -> Option<Uri> {
     let prefix = original.path().strip_suffix(old.path())?;
-    with_path_and_query(original, [prefix, new.path_and_query()?.as_str()].into_iter())
+    with_path_and_query(original, format!("{prefix}{}", new.path_and_query()?))
 }
 
 /// Takes credentials out of the target that stand in a place where nobody looked for them.
 pub(crate) fn redact_target(head: &mut impl HeadMut, redact: &dyn Fn(&str) -> Option<String>) {
-    rewrite_targets(head, |uri| {
-        let redacted = redact(uri.path_and_query()?.as_str())?;
-        with_path_and_query(uri, [redacted.as_str()].into_iter())
-    });
+    rewrite_targets(head, |uri| with_path_and_query(uri, redact(uri.path_and_query()?.as_str())?));
 }
 
 fn without_parameter(uri: &Uri, name: &str) -> Option<Uri> {
     let query = uri.query()?;
-    if !form::pairs(query.as_bytes()).any(|pair| pair.is_named(name)) {
-        return None;
-    }
-    let mut kept = form::pieces_without(query, name).filter(|piece| !piece.is_empty()).peekable();
-    let border = if kept.peek().is_some() { "?" } else { "" };
-    with_path_and_query(uri, [uri.path(), border].into_iter().chain(kept))
+    let Cow::Owned(kept) = form::remove(query, name) else { return None };
+    let target = match kept.as_str() {
+        "" => uri.path().to_owned(),
+        kept => format!("{}?{kept}", uri.path()),
+    };
+    with_path_and_query(uri, target)
 }
 
 /// Lends the head to a closure, as a request without a body.
