@@ -87,8 +87,8 @@ impl KeyStore for MemoryKeyStore {
         Ok(found)
     }
 
-    /// An id counts as taken if another one has the same hash. It is one in 2^64 for each record, and
-    /// nobody can look for it: the hashes have a random seed.
+    /// An id counts as taken if another one has the same hash. Of random ids it is one in 2^64 for each
+    /// record. Whoever chooses ids does not know the seed, and would gain no more than a refusal.
     async fn insert(&self, mut record: KeyRecord) -> Result<Write, StoreError> {
         let mut order = self.order();
         let records = self.records.pin();

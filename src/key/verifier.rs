@@ -32,7 +32,7 @@ pub(super) const MAX_KEY_LEN: usize = 256;
 /// 2. The store is asked for the record of the id. An error, a panic, an answer after the deadline
 ///    and the record of another id are faults of the store and say nothing about the key.
 /// 3. The digest of the presented key is computed whether or not there is a record, and compared in
-///    constant time. The secret itself is not kept while the store is asked.
+///    constant time. No copy of the secret is kept while the store is asked.
 /// 4. The time is read once at most, after the record has arrived and the secret is known to be right,
 ///    and decides about every deadline.
 ///
