@@ -134,6 +134,12 @@ impl ContentError {
         self.kind
     }
 
+    /// What is wrong with a malformed JSON text. `None` for every other fault.
+    #[must_use]
+    pub const fn json(&self) -> Option<&JsonError> {
+        self.json.as_ref()
+    }
+
     /// Where a malformed JSON text went wrong, in bytes from the start of the body.
     #[must_use]
     pub fn offset(&self) -> Option<usize> {

@@ -9,6 +9,7 @@ mod api;
 mod auth;
 mod axum;
 mod broken_stores;
+mod content;
 mod corpus;
 mod faults;
 mod hooks;

@@ -406,6 +406,20 @@ impl JsonError {
         self.kind
     }
 
+    /// Whether the text breaks the grammar of RFC 8259, so that no reader which keeps to it finds a value.
+    ///
+    /// `false` for a text that other readers may well accept: one that has a member twice, a lone
+    /// surrogate, bytes that are not UTF-8 or a byte order mark, or that is beyond a limit.
+    ///
+    /// # Security
+    ///
+    /// Only a text that breaks the grammar can be passed on as one in which no member stands. Readers
+    /// that accept more than JSON, such as comments, may still find one there.
+    #[must_use]
+    pub const fn is_syntax(&self) -> bool {
+        matches!(self.kind, JsonErrorKind::Syntax)
+    }
+
     /// Its place, in bytes from the start. For a repeated name this is the end of the second one,
     /// or, in an object of more than 16 members, the end of the object.
     #[must_use]
@@ -419,6 +433,10 @@ impl fmt::Display for JsonError {
         f.write_str(match self.kind {
             JsonErrorKind::Syntax => "the text is not JSON",
             JsonErrorKind::InvalidUtf8 => "the JSON text is not UTF-8",
+            JsonErrorKind::ByteOrderMark => "the JSON text begins with a byte order mark",
+            JsonErrorKind::LoneSurrogate => {
+                "a string of the JSON text has half of a surrogate pair"
+            }
             JsonErrorKind::DuplicateName => "an object of the JSON text has a member twice",
             JsonErrorKind::TooDeep => "the JSON text is nested too deep",
             JsonErrorKind::TooManyNodes => "the JSON text has too many values",
@@ -433,10 +451,15 @@ impl Error for JsonError {}
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum JsonErrorKind {
-    /// The text does not follow the grammar of RFC 8259, or has a lone surrogate escape.
+    /// The text does not follow the grammar of RFC 8259.
     Syntax,
     /// The text is not UTF-8.
     InvalidUtf8,
+    /// The text begins with U+FEFF, which some readers skip (RFC 8259 section 8.1).
+    ByteOrderMark,
+    /// A string has an escape for half of a surrogate pair, which readers treat differently (RFC 8259
+    /// section 8.2).
+    LoneSurrogate,
     /// An object has two members of one name.
     DuplicateName,
     /// More arrays and objects are open than [`JsonLimits::with_depth`] allows.

@@ -18,6 +18,9 @@ pub(super) fn scan<'a>(
         kind: JsonErrorKind::InvalidUtf8,
         offset: error.valid_up_to(),
     })?;
+    if bytes.starts_with("\u{feff}".as_bytes()) {
+        return Err(JsonError { kind: JsonErrorKind::ByteOrderMark, offset: 0 });
+    }
     let mut scanner = Scanner {
         bytes,
         position: 0,
@@ -239,16 +242,17 @@ impl<'a> Scanner<'a> {
                 self.position += 1;
                 match self.hex_unit()? {
                     0xd800..=0xdbff => {
-                        if self.bytes.get(self.position..self.position + 2) != Some(b"\\u") {
-                            return Err(JsonErrorKind::Syntax);
+                        match self.bytes.get(self.position..).unwrap_or_default() {
+                            [b'\\', b'u', ..] => self.position += 2,
+                            [] | [b'\\'] => return Err(JsonErrorKind::Syntax),
+                            _ => return Err(JsonErrorKind::LoneSurrogate),
                         }
-                        self.position += 2;
                         match self.hex_unit()? {
                             0xdc00..=0xdfff => Ok(()),
-                            _ => Err(JsonErrorKind::Syntax),
+                            _ => Err(JsonErrorKind::LoneSurrogate),
                         }
                     }
-                    0xdc00..=0xdfff => Err(JsonErrorKind::Syntax),
+                    0xdc00..=0xdfff => Err(JsonErrorKind::LoneSurrogate),
                     _ => Ok(()),
                 }
             }

@@ -182,20 +182,10 @@ fn what_is_not_json_is_refused() {
         "\"12345678\u{1f}\"",
         "\"1234567\n12345678\"",
         "{\"a\n\":1}",
-        // Surrogates on their own.
-        r#""\ud800""#,
-        r#""\udc00""#,
-        r#""\udc00\ud800""#,
-        r#""\ud800\ud800""#,
-        r#""\ud800a""#,
-        r#""\ud800\n""#,
-        r#""\ud800\u0061""#,
         r#""\ud800\u""#,
+        r#""\ud800"#,
         r#""\ud800\"#,
-        r#"{"\ud800":1}"#,
-        r#""\uD83D\\uDE39""#,
         // White space and comments that JSON does not have.
-        "\u{feff}{}",
         "{}\u{feff}",
         "\u{a0}1",
         "\u{c}1",
@@ -210,6 +200,24 @@ fn what_is_not_json_is_refused() {
         "a=1",
     ] {
         assert_eq!(refusal(text), JsonErrorKind::Syntax, "{text:?}");
+    }
+}
+
+#[test]
+fn half_of_a_surrogate_pair_is_refused_by_its_name() {
+    for text in [
+        r#""\ud800""#,
+        r#""\udc00""#,
+        r#""\udc00\ud800""#,
+        r#""\ud800\ud800""#,
+        r#""\ud800a""#,
+        r#""\ud800\n""#,
+        r#""\ud800\u0061""#,
+        r#""\ud800\"""#,
+        r#"{"\ud800":1}"#,
+        r#""\uD83D\\uDE39""#,
+    ] {
+        assert_eq!(refusal(text), JsonErrorKind::LoneSurrogate, "{text:?}");
     }
 }
 
