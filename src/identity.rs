@@ -6,7 +6,9 @@ use http::Extensions;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use crate::credential::PlacementKind;
-use crate::key::{KeyId, KeyRealm, KeyRecord, Owner, Scope, Scopes};
+use crate::key::{
+    KeyDigest, KeyId, KeyRecord, KeyVerifier, Owner, Proof, Scope, Scopes, VerifyError,
+};
 
 /// The proven caller of a request.
 ///
@@ -34,8 +36,8 @@ pub struct Identity {
     scopes: Scopes,
     key_id: Option<KeyId>,
     placement: Option<PlacementKind>,
-    /// The keys among which the key was found.
-    realm: Option<KeyRealm>,
+    /// What proved a key.
+    proof: Option<Proof>,
 }
 
 /// What a public route puts into the extensions, so that "public" can be told from "not wired".
@@ -50,13 +52,19 @@ struct Public;
 pub struct NotWired;
 
 impl Identity {
-    pub(crate) fn of_record(record: &KeyRecord, realm: KeyRealm, placement: PlacementKind) -> Self {
+    /// The identity of a key whose digest, one of those of its record, matched.
+    pub(crate) fn of_record(
+        verifier: &KeyVerifier,
+        record: &KeyRecord,
+        digest: &KeyDigest,
+        placement: PlacementKind,
+    ) -> Self {
         Self {
             owner: record.owner().clone(),
             scopes: record.scopes().clone(),
             key_id: Some(record.id().clone()),
             placement: Some(placement),
-            realm: Some(realm),
+            proof: Some(verifier.proof(record, digest)),
         }
     }
 
@@ -65,7 +73,7 @@ impl Identity {
         scopes: Scopes,
         placement: Option<PlacementKind>,
     ) -> Self {
-        Self { owner, scopes, key_id: None, placement, realm: None }
+        Self { owner, scopes, key_id: None, placement, proof: None }
     }
 
     /// The identity in a request's extensions: `None` on a public route.
@@ -81,9 +89,43 @@ impl Identity {
         }
     }
 
-    /// Whether the identity was proven by one of these keys.
-    pub(crate) fn is_of(&self, realm: KeyRealm) -> bool {
-        self.realm == Some(realm)
+    /// Whether this verifier, or a clone of it, has proven the identity.
+    pub(crate) fn is_proven_by(&self, verifier: &KeyVerifier) -> bool {
+        self.proof.as_ref().is_some_and(|proof| proof.realm() == verifier.realm())
+    }
+
+    /// The identity as it is now, for work that goes on long after the verification: a slow upload, a
+    /// WebSocket. The record of the key is looked up again. It must be the same key, not one that was made
+    /// again under its id, with the secret that was presented still valid; owner and scopes are those of the
+    /// record now. The last use of the key is not recorded again. A user is not authenticated again: this
+    /// returns a clone.
+    ///
+    /// # Errors
+    ///
+    /// The key is no longer good, or the store cannot answer: see
+    /// [`VerifyErrorKind`](crate::key::VerifyErrorKind).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::identity::Identity;
+    /// use tower_webhook::key::{VerifyError, VerifyErrorKind};
+    ///
+    /// /// Called before each message of a long connection.
+    /// async fn may_go_on(identity: &Identity) -> Result<bool, VerifyError> {
+    ///     match identity.reverify().await {
+    ///         Ok(_) => Ok(true),
+    ///         Err(error) if error.kind() == VerifyErrorKind::StoreUnavailable => Err(error),
+    ///         Err(_) => Ok(false),
+    ///     }
+    /// }
+    /// # let _ = may_go_on;
+    /// ```
+    pub async fn reverify(&self) -> Result<Self, VerifyError> {
+        let (Some(proof), Some(id)) = (&self.proof, &self.key_id) else { return Ok(self.clone()) };
+        let (owner, scopes) =
+            proof.renew(id, |record| (record.owner().clone(), record.scopes().clone())).await?;
+        Ok(Self { owner, scopes, ..self.clone() })
     }
 
     /// The owner of the key, or the user.

@@ -99,6 +99,7 @@ mod extract;
 
 pub mod trace;
 
+mod catch_panic;
 mod clock;
 mod config;
 mod head;

@@ -54,7 +54,7 @@ pub(crate) fn service(
     shared: Shared,
 ) -> Result<Router, ConfigError> {
     let methods = Policy::public().with_methods(walker.methods.iter().cloned());
-    let methods = AuthLayer::public().with_policy(methods)?;
+    let methods = AuthLayer::new(methods)?;
     let auth = auth(&walker, &webhook, &shared.keys)?;
     let key_in_body = webhook.r#type == PlaceType::Body && walker.auth;
     let hook = Arc::new(Hook { walker, webhook, shared });
@@ -86,9 +86,7 @@ fn auth(walker: &Walker, webhook: &Webhook, keys: &Keys) -> Result<AuthLayer, Co
     // The size of a target limits its fields already.
     let limits = ContentLimits::new().with_fields(usize::MAX);
     let credentials = Credentials::new(placements)?.with_content_limits(limits);
-    AuthLayer::public()
-        .with_policy(Policy::token())?
-        .with_keys_and_credentials(keys.verifier(), credentials)
+    AuthLayer::new(Policy::token())?.with_keys_and_credentials(keys.verifier(), credentials)
 }
 
 fn placements(Webhook { r#type, name }: &Webhook) -> Result<Vec<Placement>, ConfigError> {

@@ -118,8 +118,8 @@ where
     H: Handler<T, Keys>,
     T: 'static,
 {
-    let auth = AuthLayer::user(users.clone(), Users::placements())?
-        .with_policy(Policy::user().with_methods([method]))?
+    let auth = AuthLayer::new(Policy::user().with_methods([method]))?
+        .with_authenticator(users.clone(), Users::placements())?
         .with_rejection_response(answers::rejection);
     let service = Router::new().fallback(handler).with_state(keys.clone());
     Ok(service.layer(hooks::limits()).layer(auth))

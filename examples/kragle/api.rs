@@ -55,7 +55,7 @@ async fn answer_head(app: Arc<App>, request: Request) -> Answer {
         // What is left has a body, which is read now.
         _ => {
             let inner = Arc::clone(&app);
-            let service = service_fn(move |request: Request<ReplayBody<Body>>| {
+            let service = service_fn(move |request: Request<ReplayBody>| {
                 let (app, target) = (Arc::clone(&inner), target.clone());
                 async move {
                     let (head, _) = request.into_parts();

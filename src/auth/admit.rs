@@ -4,19 +4,22 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use http::header::{CACHE_CONTROL, REFERRER_POLICY};
 use http::request::Parts;
-use http::{Extensions, HeaderMap, HeaderValue, Method};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Request};
 
 use super::authenticator::{Authentication, User};
-use super::gate::Gate;
+use super::future::{Entered, Refusal};
+use super::gate::{AppCode, Gate};
 use super::policy::{Access, Policy};
 use crate::credential::{Candidate, PlacementKind};
 use crate::head::{HeadMut, RequestHead};
 use crate::identity::{self, Identity};
 use crate::key::{
-    Begun, KeyId, KeyRecord, KeyVerifier, Owner, Scopes, VerifyError, VerifyErrorKind,
+    Asked, Asking, Begun, KeyId, KeyRecord, KeyVerifier, Owner, Scopes, VerifyError,
+    VerifyErrorKind,
 };
 use crate::rejection::{Rejection, RejectionKind};
 use crate::trace;
@@ -24,14 +27,14 @@ use crate::trace;
 /// What a caller who is let in brings along. The stages write it in place, because it is large to pass on;
 /// it counts only together with a [`Decision`] that lets the caller in.
 #[derive(Debug, Default)]
-pub(crate) struct Admission {
+pub(super) struct Admission {
     /// `None` on a public route.
     identity: Option<Identity>,
     /// What the authenticator hands to the inner service.
     extensions: Option<Extensions>,
 }
 
-pub(crate) type Decision = Result<(), Rejection>;
+pub(super) type Decision = Result<(), Rejection>;
 
 /// Who is calling, as the rules see it: from a record or from an identity.
 struct Caller<'a> {
@@ -44,29 +47,26 @@ struct Caller<'a> {
 /// What a store that had to be waited for says about a key.
 pub(super) type Verdict = Result<Identity, Rejection>;
 
-/// A head, and what was decided about it.
-pub(super) type Decided = (Parts, Result<Admission, Rejection>);
-
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// How far a decision has come without waiting.
-pub(crate) enum Progress {
+pub(super) enum Progress {
     Decided(Decision),
     /// The store has been asked and has not answered yet.
     Verifying(Verifying),
-    /// The authenticator has to be asked, with a head that outlives the wait.
-    Authenticating,
+    /// [`Gate::admit`] decides, with a head that outlives the wait.
+    Later,
 }
 
 /// A question to the store that is under way.
-pub(crate) struct Verifying {
+pub(super) struct Verifying {
     verification: BoxFuture<Result<Identity, VerifyError>>,
     placement: PlacementKind,
 }
 
 impl Gate {
     /// Decides as far as that is possible without waiting.
-    pub(crate) fn admit_ready(
+    pub(super) fn admit_ready(
         &self,
         policy: &Policy,
         head: RequestHead<'_>,
@@ -77,8 +77,8 @@ impl Gate {
         }
         match policy.access() {
             Access::Public => Progress::Decided(Ok(())),
-            Access::User => Progress::Authenticating,
-            Access::Token => self.admit_key(policy, head, admission),
+            Access::Token if !self.conceal => self.admit_key(policy, head, admission),
+            Access::Token | Access::User => Progress::Later,
         }
     }
 
@@ -89,40 +89,42 @@ impl Gate {
         admission: &mut Admission,
     ) -> Progress {
         let Some((verifier, credentials)) = &self.keys else {
-            return Progress::Decided(Err(not_wired(
-                "a policy asks for a key, and the layer has no keys",
-            )));
+            return Progress::Decided(Err(no_keys()));
         };
         let mut candidate = None;
-        if let Err(error) = credentials.find_into(&mut candidate, head) {
+        if let Err(error) = credentials.find_into(&mut candidate, head, self.syntax) {
             return Progress::Decided(Err(error.into()));
         }
         let Some(candidate) = &candidate else {
             return Progress::Decided(self.admit_again(policy, head, verifier, admission));
         };
+        let users = self.user_credentials();
+        if let Err(rejection) = self.check_mixed(Some(credentials), users, head.headers()) {
+            return Progress::Decided(Err(rejection));
+        }
         let placement = candidate.placement();
         let Some(presented) = candidate.expose_bytes() else {
             return Progress::Decided(Err(malformed(placement)));
         };
-        let begun = verifier.begin_as(presented, policy.key(), |record| {
+        let asked = policy.key().map_or(Asked::Named, Asked::Only);
+        let begun = verifier.begin_as(presented, asked, |record, digest| {
             self.authorize(policy, head.method(), &Caller::of_record(record, placement))?;
-            admission.identity = Some(Identity::of_record(record, verifier.realm(), placement));
+            admission.identity = Some(Identity::of_record(verifier, record, digest, placement));
             Ok(())
         });
         match begun {
             Begun::Ready(Ok(decision)) => Progress::Decided(decision),
             Begun::Ready(Err(error)) => Progress::Decided(Err(refused_key(error, placement))),
             Begun::Pending(asking) => {
-                let realm = verifier.realm();
-                let identity =
-                    move |record: &KeyRecord| Identity::of_record(record, realm, placement);
-                Progress::Verifying(Verifying { verification: asking.verdict(identity), placement })
+                let verification = identify(verifier, asking, placement);
+                Progress::Verifying(Verifying { verification, placement })
             }
         }
     }
 
-    /// A layer around this one, with the same keys, has verified the credential in this very request and
-    /// taken it out. Then it is known who is calling, and what is left is what this layer asks for.
+    /// A layer around this one, with a clone of the same verifier, has verified the credential in this very
+    /// request and taken it out. Then it is known who is calling, and what is left is what this layer asks
+    /// for.
     fn admit_again(
         &self,
         policy: &Policy,
@@ -130,18 +132,14 @@ impl Gate {
         verifier: &KeyVerifier,
         admission: &mut Admission,
     ) -> Decision {
-        match head.extensions().get::<Identity>() {
-            Some(identity) if identity.is_of(verifier.realm()) => {
-                self.authorize(policy, head.method(), &Caller::of(identity))?;
-                admission.identity = Some(identity.clone());
-                Ok(())
-            }
-            _ => Err(Rejection::new(RejectionKind::Missing)),
-        }
+        let identity = proven_before(head, verifier)?;
+        self.authorize(policy, head.method(), &Caller::of(&identity))?;
+        admission.identity = Some(identity);
+        Ok(())
     }
 
     /// Decides, and waits where it has to.
-    pub(crate) async fn admit(
+    pub(super) async fn admit(
         &self,
         policy: &Policy,
         head: RequestHead<'_>,
@@ -153,12 +151,119 @@ impl Gate {
                 let verdict = poll_fn(|cx| verifying.poll(cx)).await;
                 self.verified(policy, head.method(), verdict, admission)
             }
-            Progress::Authenticating => self.authenticate(policy, head, admission).await,
+            Progress::Later if policy.access() == Access::User && self.users.is_none() => {
+                Err(not_wired("a policy asks for a user, and the layer has no authenticator"))
+            }
+            Progress::Later if self.conceal => {
+                let decision = self.admit_concealed(policy, head, admission).await;
+                decision.map_err(|rejection| self.conceal(policy, rejection))
+            }
+            Progress::Later => {
+                let (identity, extensions) = self.ask_authenticator(head).await?;
+                self.authorize(policy, head.method(), &Caller::of(&identity))
+                    .map_err(Rejection::for_user)?;
+                *admission = Admission { identity: Some(identity), extensions: Some(extensions) };
+                Ok(())
+            }
+        }
+    }
+
+    /// Decides for a layer that conceals its hooks. The store and the authenticator are asked about what the
+    /// request presents, whatever its policy, and a fault of theirs is the answer for every hook.
+    async fn admit_concealed(
+        &self,
+        policy: &Policy,
+        head: RequestHead<'_>,
+        admission: &mut Admission,
+    ) -> Decision {
+        if policy.access() == Access::Token && self.keys.is_none() && !policy.is_for_nobody() {
+            return Err(no_keys());
+        }
+        let key = self.ask_store(policy, head).await;
+        let user = self.ask_authenticator(head).await;
+        let is_fault = |rejection: &&Rejection| rejection.status().is_server_error();
+        let faults = [key.as_ref().err(), user.as_ref().err()];
+        let fault = faults.into_iter().flatten().find(is_fault).cloned();
+
+        let proven = match policy.access() {
+            Access::User => user.map(|(identity, extensions)| (identity, Some(extensions))),
+            Access::Token | Access::Public => key.map(|identity| (identity, None)),
+        };
+        let decision = proven.and_then(|(identity, extensions)| {
+            self.authorize(policy, head.method(), &Caller::of(&identity))?;
+            *admission = Admission { identity: Some(identity), extensions };
+            Ok(())
+        });
+        decision.map_err(|rejection| match rejection.kind() {
+            RejectionKind::MethodNotAllowed => rejection,
+            _ => fault.unwrap_or(rejection),
+        })
+    }
+
+    /// What the store says about the key in a request, whatever the policy of the request.
+    async fn ask_store(&self, policy: &Policy, head: RequestHead<'_>) -> Verdict {
+        let Some((verifier, credentials)) = &self.keys else {
+            return Err(Rejection::new(RejectionKind::Missing));
+        };
+        let mut candidate = None;
+        credentials.find_into(&mut candidate, head, self.syntax)?;
+        let Some(candidate) = candidate else { return proven_before(head, verifier) };
+        self.check_mixed(Some(credentials), self.user_credentials(), head.headers())?;
+        let placement = candidate.placement();
+        let Some(presented) = candidate.expose_bytes() else { return Err(malformed(placement)) };
+        let asked = Asked::Concealed(policy.key());
+        let begun = verifier.begin_as(presented, asked, |record, digest| {
+            Identity::of_record(verifier, record, digest, placement)
+        });
+        let verdict = match begun {
+            Begun::Ready(verdict) => verdict,
+            Begun::Pending(asking) => identify(verifier, asking, placement).await,
+        };
+        verdict.map_err(|error| refused_key(error, placement))
+    }
+
+    /// What the authenticator says about a request.
+    async fn ask_authenticator(
+        &self,
+        head: RequestHead<'_>,
+    ) -> Result<(Identity, Extensions), Rejection> {
+        let Some(users) = &self.users else {
+            return Err(Rejection::new(RejectionKind::Missing).for_user());
+        };
+        let candidate = match &users.credentials {
+            None => None,
+            Some(credentials) => {
+                let mut candidate = None;
+                credentials
+                    .find_into(&mut candidate, head, self.syntax)
+                    .map_err(|error| Rejection::from(error).for_user())?;
+                if candidate.is_none() {
+                    return Err(Rejection::new(RejectionKind::Missing).for_user());
+                }
+                self.check_mixed(Some(credentials), self.key_credentials(), head.headers())?;
+                candidate
+            }
+        };
+        let placement = candidate.as_ref().map(Candidate::placement);
+        let by_bearer = placement == Some(PlacementKind::Bearer);
+        let ask = || users.authenticator.authenticate(head, candidate.as_ref());
+        match self.ask_app(AppCode::Authenticator, ask).await? {
+            Authentication::Accepted(User { owner, scopes, extensions }) => {
+                // Without placements, it is only known now that there is a credential of this kind.
+                if candidate.is_none() {
+                    self.check_mixed(None, self.key_credentials(), head.headers())?;
+                }
+                Ok((Identity::of_user(owner, scopes, placement), extensions))
+            }
+            Authentication::Refused => {
+                Err(Rejection::new(RejectionKind::Unknown).by_bearer(by_bearer).for_user())
+            }
+            Authentication::Missing => Err(Rejection::new(RejectionKind::Missing).for_user()),
         }
     }
 
     /// Decides about a key for which the store had to be waited.
-    pub(super) fn verified(
+    fn verified(
         &self,
         policy: &Policy,
         method: &Method,
@@ -171,88 +276,116 @@ impl Gate {
         Ok(())
     }
 
-    pub(crate) async fn authenticate(
+    /// Lets a request in whose key has been looked up, if it may.
+    pub(super) fn enter_verified<B>(
+        &self,
+        mut request: Request<B>,
+        policy: Policy,
+        verdict: Verdict,
+    ) -> Result<Entered<B>, Rejection> {
+        let mut admission = Admission::default();
+        let decision = self.verified(&policy, request.method(), verdict, &mut admission);
+        let by_target = admission.by_target();
+        decision
+            .and_then(|()| self.enter(&policy, &mut request, admission))
+            .map_err(|rejection| rejection.in_answer_to(request.method()))?;
+        Ok(Entered { request, policy, by_target, since: Instant::now() })
+    }
+
+    /// Lets the head of a request in, if it may, and finds out its policy where that is not known yet.
+    pub(super) async fn enter_head(
+        self: Arc<Self>,
+        policy: Option<Policy>,
+        mut parts: Parts,
+    ) -> Result<Entered<()>, Refusal> {
+        match self.decide_head(policy, &mut parts).await {
+            Ok((policy, by_target, since)) => {
+                Ok(Entered { request: Request::from_parts(parts, ()), policy, by_target, since })
+            }
+            Err(rejection) => Err(rejection.in_answer_to(&parts.method).into()),
+        }
+    }
+
+    async fn decide_head(
+        &self,
+        policy: Option<Policy>,
+        parts: &mut Parts,
+    ) -> Result<(Policy, bool, Instant), Rejection> {
+        let policy = match policy {
+            Some(policy) => policy,
+            None => self.resolve((&*parts).into()).await?,
+        };
+        let mut admission = Admission::default();
+        self.admit(&policy, (&*parts).into(), &mut admission).await?;
+        let (by_target, since) = (admission.by_target(), Instant::now());
+        self.enter(&policy, parts, admission)?;
+        Ok((policy, by_target, since))
+    }
+
+    /// Decides again about a caller who was let in a while ago. A user is not asked again.
+    pub(super) async fn admit_still(
         &self,
         policy: &Policy,
-        head: RequestHead<'_>,
-        admission: &mut Admission,
-    ) -> Decision {
-        let Some(users) = &self.users else {
-            return Err(not_wired("a policy asks for a user, and the layer has no authenticator"));
-        };
-        let candidate = match &users.credentials {
-            None => None,
-            Some(credentials) => match credentials.find(head) {
-                Ok(Some(candidate)) => Some(candidate),
-                Ok(None) => return Err(Rejection::new(RejectionKind::Missing).for_user()),
-                Err(error) => return Err(Rejection::from(error).for_user()),
-            },
-        };
-        let placement = candidate.as_ref().map(Candidate::placement);
-        let by_bearer = placement == Some(PlacementKind::Bearer);
-        let answer = users.authenticator.authenticate(head, candidate.as_ref()).await;
-        let (identity, extensions) = match answer {
-            Ok(Authentication::Accepted(User { owner, scopes, extensions })) => {
-                (Identity::of_user(owner, scopes, placement), extensions)
-            }
-            Ok(Authentication::Refused) => {
-                return Err(Rejection::new(RejectionKind::Unknown).by_bearer(by_bearer).for_user());
-            }
-            Ok(Authentication::Missing) => {
-                return Err(Rejection::new(RejectionKind::Missing).for_user());
-            }
-            Err(error) => {
-                return Err(Rejection::new(RejectionKind::Unavailable).with_source(error));
-            }
-        };
-        self.authorize(policy, head.method(), &Caller::of(&identity))
-            .map_err(Rejection::for_user)?;
-        *admission = Admission { identity: Some(identity), extensions: Some(extensions) };
-        Ok(())
+        method: &Method,
+        identity: &Identity,
+    ) -> Verdict {
+        let by_bearer = identity.placement() == Some(PlacementKind::Bearer);
+        let fresh = identity.reverify().await.map_err(|error| refuse(error, by_bearer));
+        let decision = fresh.and_then(|fresh| {
+            self.authorize(policy, method, &Caller::of(&fresh))?;
+            Ok(fresh)
+        });
+        decision.map_err(|rejection| self.conceal(policy, rejection).in_answer_to(method))
     }
 
     /// What a proven caller may do.
     fn authorize(&self, policy: &Policy, method: &Method, caller: &Caller<'_>) -> Decision {
         let permitted = policy.authorize(caller.owner, caller.key_id, caller.scopes);
-        permitted.map_err(|rejection| self.not_permitted(rejection, caller))?;
+        permitted.map_err(|rejection| {
+            rejection.with_key_id(caller.key_id.cloned()).by_bearer(caller.by_bearer)
+        })?;
         if self.conceal {
             policy.check_method(method, self.default_methods)?;
         }
         Ok(())
     }
 
-    #[cold]
-    fn not_permitted(&self, rejection: Rejection, caller: &Caller<'_>) -> Rejection {
-        let rejection = rejection.with_key_id(caller.key_id.cloned());
-        match rejection.kind() {
-            RejectionKind::Forbidden if self.conceal => {
-                rejection.with_kind(RejectionKind::WrongOwner).by_bearer(caller.by_bearer)
-            }
-            _ => rejection.by_bearer(caller.by_bearer),
-        }
-    }
-
     /// Takes every credential out of an admitted request, and puts the identity in.
-    pub(crate) fn enter(&self, head: &mut impl HeadMut, admission: Admission) {
+    ///
+    /// # Errors
+    ///
+    /// Returns a rejection if a place cannot be cleaned.
+    pub(super) fn enter(
+        &self,
+        policy: &Policy,
+        head: &mut impl HeadMut,
+        admission: Admission,
+    ) -> Decision {
         let Admission { identity, extensions } = admission;
+        for credentials in self.all_credentials() {
+            credentials.scrub_head(head)?;
+        }
         if let Some(identity) = &identity {
             trace::accepted(identity);
         }
-        self.all_credentials().for_each(|credentials| credentials.scrub_head(head));
+        if let Some(hook) = policy.hook_name() {
+            head.extensions_mut().insert(HookName(hook));
+        }
         if let Some(extensions) = extensions {
             head.extensions_mut().extend(extensions);
         }
         identity::insert(head.extensions_mut(), identity);
+        Ok(())
     }
 }
 
-impl Admission {
-    pub(crate) const fn identity(&self) -> Option<&Identity> {
-        self.identity.as_ref()
-    }
+/// The name of the hook that a request is for, in its extensions.
+#[derive(Clone)]
+pub(crate) struct HookName(pub(crate) Arc<str>);
 
-    /// Whether the credential stood in the target of the request.
-    pub(crate) fn by_target(&self) -> bool {
+impl Admission {
+    /// Whether the credential was in the target of the request.
+    pub(super) fn by_target(&self) -> bool {
         let placement = self.identity.as_ref().and_then(Identity::placement);
         placement.is_some_and(PlacementKind::is_in_target)
     }
@@ -285,22 +418,8 @@ impl<'a> Caller<'a> {
     }
 }
 
-/// The decision about a head that is owned, and its policy if that is not known yet.
-pub(super) async fn decide(gate: Arc<Gate>, policy: Option<Policy>, parts: Parts) -> Decided {
-    let policy = match policy {
-        Some(policy) => Ok(policy),
-        None => gate.resolve((&parts).into()).await,
-    };
-    let mut admission = Admission::default();
-    let decision = match policy {
-        Ok(policy) => gate.admit(&policy, (&parts).into(), &mut admission).await,
-        Err(rejection) => Err(rejection),
-    };
-    (parts, decision.map(|()| admission))
-}
-
 /// Protects the response to a request that had its credential in the target (RFC 6750, section 2.3).
-pub(crate) fn protect_target(headers: &mut HeaderMap) {
+pub(super) fn protect_target(headers: &mut HeaderMap) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
 }
@@ -313,7 +432,33 @@ fn not_wired(reason: &'static str) -> Rejection {
     Rejection::new(RejectionKind::NotWired).with_source(reason)
 }
 
+/// The identity of a key for which the store has to be waited.
+fn identify(
+    verifier: &KeyVerifier,
+    asking: Asking,
+    placement: PlacementKind,
+) -> BoxFuture<Result<Identity, VerifyError>> {
+    let verifier = verifier.clone();
+    asking.verdict(move |record, digest| Identity::of_record(&verifier, record, digest, placement))
+}
+
+/// The identity that a layer around this one has proven with a clone of the same verifier.
+fn proven_before(head: RequestHead<'_>, verifier: &KeyVerifier) -> Verdict {
+    match head.extensions().get::<Identity>() {
+        Some(identity) if identity.is_proven_by(verifier) => Ok(identity.clone()),
+        _ => Err(Rejection::new(RejectionKind::Missing)),
+    }
+}
+
+fn no_keys() -> Rejection {
+    not_wired("a policy asks for a key, and the layer has no keys")
+}
+
 fn refused_key(error: VerifyError, placement: PlacementKind) -> Rejection {
+    refuse(error, placement == PlacementKind::Bearer)
+}
+
+fn refuse(error: VerifyError, by_bearer: bool) -> Rejection {
     let kind = match error.kind() {
         VerifyErrorKind::Malformed => RejectionKind::Malformed,
         VerifyErrorKind::Unknown => RejectionKind::Unknown,
@@ -324,7 +469,7 @@ fn refused_key(error: VerifyError, placement: PlacementKind) -> Rejection {
         VerifyErrorKind::Revoked => RejectionKind::Revoked,
         VerifyErrorKind::StoreUnavailable => RejectionKind::Unavailable,
     };
-    let rejection = Rejection::new(kind).by_bearer(placement == PlacementKind::Bearer);
+    let rejection = Rejection::new(kind).by_bearer(by_bearer);
     match kind {
         RejectionKind::Unavailable => {
             rejection.with_key_id(error.key_id().cloned()).with_source(error)

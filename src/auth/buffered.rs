@@ -1,22 +1,41 @@
-use tower_layer::Layer;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
 
-use super::{Auth, AuthLayer};
-use crate::body::{Buffer, BufferLayer};
-use crate::credential::Credentials;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Request, Response};
+use http_body::Body;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::admit::Admission;
+use super::future::{Entered, Refusal, Waiting};
+use super::gate::Gate;
+use super::{AuthLayer, Policy, ResponseFuture};
+use crate::body::{
+    BodyLimits, BodyRules, BufferLayer, BufferedBody, ReadBody, ReplayBody, check_coding,
+};
+use crate::rejection::{Rejection, ResponseBody};
 
 /// How much of a body is read for a caller who is not known yet.
-const PRE_AUTH_MAX_BYTES: usize = 16 * 1024;
+pub(crate) const PRE_AUTH_MAX_BYTES: usize = 16 * 1024;
 
 /// Layer that authenticates and buffers the body, in the right order.
 ///
 /// Without a placement in the body, the body is not polled before the verdict, and then read under the
 /// limits of the [`BufferLayer`]. With one, the body is read first, under a limit of its own
-/// ([`with_pre_auth_max_bytes`](Self::with_pre_auth_max_bytes)), because the one who sends it is not known
-/// yet. That is only so where the policy asks for a credential and serves the method: a
-/// [resolver](super::Resolver) that answers at once is asked twice for this.
+/// ([`with_pre_auth_max_bytes`](Self::with_pre_auth_max_bytes)), because its sender is not known yet. That is
+/// only so where the policy asks for a credential and serves the method, and where the body can hold a
+/// credential: one in a content coding, and one of a media type without named fields, cannot.
 ///
-/// The inner service is a service of `Request<ReplayBody<ReplayBody<B>>>`, which a service that is generic
-/// over its body type does not notice.
+/// What body placements hold is removed from the body that the inner service reads, on public routes too.
+/// Where more than a second has passed since the verdict, because the body or the inner service was slow, the
+/// record of the key is looked up again before the inner service is called.
+///
+/// The inner service is a service of `Request<ReplayBody>`.
 ///
 /// Made by [`AuthLayer::with_buffer`].
 ///
@@ -63,14 +82,171 @@ impl BufferedAuthLayer {
 }
 
 impl<S> Layer<S> for BufferedAuthLayer {
-    type Service = Buffer<Auth<Buffer<S>>>;
+    type Service = BufferedAuth<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let gate = self.auth.clone().into_gate();
-        let some_need_body = gate.all_credentials().any(Credentials::need_body);
-        let max_bytes = self.buffer.max_bytes().min(self.pre_auth_max_bytes);
-        let before = self.buffer.clone().with_max_bytes(max_bytes).with_identity_coding_only();
-        let before = before.with_filter(move |head| some_need_body && gate.needs_body_of(head));
-        before.layer(self.auth.layer(self.buffer.layer(inner)))
+        let body = self.buffer.clone().into_rules();
+        BufferedAuth::new(inner, self.auth.clone().into_gate(), body, self.pre_auth_max_bytes)
+    }
+}
+
+/// Middleware that authenticates and buffers the body.
+///
+/// Made by [`BufferedAuthLayer`].
+#[derive(Clone)]
+pub struct BufferedAuth<S> {
+    inner: S,
+    gate: Arc<Gate>,
+    body: Arc<BodyRules>,
+    pre_auth_max_bytes: usize,
+}
+
+impl<S> BufferedAuth<S> {
+    pub(crate) fn new(
+        inner: S,
+        gate: Arc<Gate>,
+        body: BodyRules,
+        pre_auth_max_bytes: usize,
+    ) -> Self {
+        Self { inner, gate, body: Arc::new(body), pre_auth_max_bytes }
+    }
+
+    /// The inner service.
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, B, ResBody> Service<Request<B>> for BufferedAuth<S>
+where
+    S: Service<Request<ReplayBody>, Response = Response<ResBody>> + Clone,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Response = Response<ResponseBody<ResBody>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, ReplayBody, ResBody>;
+
+    /// Always ready, as [`Auth`](super::Auth) is.
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let entry = Entry {
+            gate: Arc::clone(&self.gate),
+            body: Arc::clone(&self.body),
+            pre_auth_max_bytes: self.pre_auth_max_bytes,
+        };
+        // No instance was asked for its readiness yet. The future asks the one that it calls.
+        let inner = self.inner.clone();
+        let gate = Arc::clone(&self.gate);
+        ResponseFuture::waiting(Waiting::for_entry(gate, inner, Box::pin(entry.enter(request))))
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for BufferedAuth<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BufferedAuth")
+            .field("inner", &self.inner)
+            .field("gate", &self.gate)
+            .field("pre_auth_max_bytes", &self.pre_auth_max_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The way in for a request whose body is read: head, verdict, body, removal of credentials.
+struct Entry {
+    gate: Arc<Gate>,
+    body: Arc<BodyRules>,
+    pre_auth_max_bytes: usize,
+}
+
+impl Entry {
+    async fn enter<B>(self, request: Request<B>) -> Result<Entered<ReplayBody>, Refusal>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (mut parts, body) = request.into_parts();
+        match self.enter_parts(&mut parts, body).await {
+            Ok((policy, by_target, since, body)) => {
+                let request = Request::from_parts(parts, ReplayBody::new(body));
+                Ok(Entered { request, policy, by_target, since })
+            }
+            Err(Refusal { rejection, respond }) => {
+                Err(Refusal { rejection: rejection.in_answer_to(&parts.method), respond })
+            }
+        }
+    }
+
+    async fn enter_parts<B>(
+        &self,
+        parts: &mut Parts,
+        body: B,
+    ) -> Result<(Policy, bool, Instant, BufferedBody), Refusal>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let gate = &*self.gate;
+        gate.mark_sensitive(&mut parts.headers);
+        let policy = gate.resolve((&*parts).into()).await?;
+        gate.check_method_first(&policy, (&*parts).into())?;
+
+        let mut unread = Some(body);
+        let looks_in_body = gate.looks_in_body(&policy, parts);
+        if looks_in_body.map_err(|rejection| gate.conceal(&policy, rejection))?
+            && let Some(body) = unread.take()
+        {
+            let max_bytes = self.body.limits.max_bytes.min(self.pre_auth_max_bytes);
+            let read = self.read(parts, body, max_bytes).await;
+            read.map_err(|rejection| self.refuse(gate.conceal(&policy, rejection)))?;
+        }
+
+        let mut admission = Admission::default();
+        gate.admit(&policy, (&*parts).into(), &mut admission).await?;
+        let (by_target, since) = (admission.by_target(), Instant::now());
+
+        if let Some(body) = unread {
+            if !self.body.takes_coded {
+                check_coding(parts, &body).map_err(|rejection| self.refuse(rejection))?;
+            }
+            let read = self.read(parts, body, self.body.limits.max_bytes).await;
+            read.map_err(|rejection| self.refuse(rejection))?;
+        }
+        gate.enter(&policy, parts, admission)?;
+        let body = parts.extensions.get::<BufferedBody>().cloned().unwrap_or_default();
+        Ok((policy, by_target, since, body))
+    }
+
+    /// Reads a body, and puts it into the extensions.
+    async fn read<B>(&self, parts: &mut Parts, body: B, max_bytes: usize) -> Result<(), Rejection>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let limits = BodyLimits { max_bytes, ..self.body.limits };
+        let read = ReadBody::new(body, &parts.headers, limits, Arc::clone(&self.body.timer));
+        let collected = read.await.map_err(|error| error.into_rejection(parts.version))?;
+        parts.extensions.insert(BufferedBody::new(collected));
+        Ok(())
+    }
+
+    /// A refusal of a body, which the settings of the buffer answer. One that conceals a hook is answered
+    /// as those of the layer.
+    fn refuse(&self, rejection: Rejection) -> Refusal {
+        let respond = if rejection.is_concealed() { None } else { self.body.respond.clone() };
+        Refusal { rejection, respond }
     }
 }

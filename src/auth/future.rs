@@ -1,20 +1,50 @@
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::Policy;
-use super::admit::{self, Admission, Decided, Verifying};
+use super::admit::{self, Verdict, Verifying};
 use super::gate::Gate;
-use crate::rejection::{Rejection, RejectionKind, ResponseBody};
+use crate::identity::{self, Identity};
+use crate::rejection::{Rejection, RejectionKind, Respond, ResponseBody};
 
-/// The decision about a head by code of the app.
-pub(super) type Deciding = Pin<Box<dyn Future<Output = Decided> + Send>>;
+/// A request on its way in: decided about, cleaned, and with the identity in its extensions.
+pub(super) struct Entered<B> {
+    pub(super) request: Request<B>,
+    pub(super) policy: Policy,
+    pub(super) by_target: bool,
+    /// When the caller was let in.
+    pub(super) since: Instant,
+}
+
+impl Entered<()> {
+    fn with_body<B>(self, body: B) -> Entered<B> {
+        let Self { request, policy, by_target, since } = self;
+        Entered { request: request.map(|()| body), policy, by_target, since }
+    }
+}
+
+/// A request that has to be waited for before it can go in.
+pub(super) type Entering<B> = Pin<Box<dyn Future<Output = Result<Entered<B>, Refusal>> + Send>>;
+
+/// A refusal, and what makes the response of it.
+pub(super) struct Refusal {
+    pub(super) rejection: Rejection,
+    /// `None`: the layer.
+    pub(super) respond: Option<Arc<Respond>>,
+}
+
+/// How long the verdict about a caller counts. After more time than this the record of the key is looked up
+/// again before the inner service is called.
+const VERDICT_LIFETIME: Duration = Duration::from_secs(1);
 
 pin_project! {
     /// Response future of [`Auth`](super::Auth).
@@ -42,24 +72,44 @@ pin_project! {
     }
 }
 
-/// A request that cannot be passed on yet.
+/// A request that cannot be passed on yet. Its steps, in order: the decision, the readiness of the inner
+/// service, and if both together took long, the record of the key once more.
 pub(super) struct Waiting<S, B> {
     gate: Arc<Gate>,
     service: S,
-    undecided: Option<Undecided<B>>,
-    /// What goes to the service, once it is decided and the service is ready.
-    request: Option<Request<B>>,
-    by_target: bool,
-    /// How much longer the service has time to become ready.
-    patience: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    step: Step<B>,
 }
 
-enum Undecided<B> {
+enum Step<B> {
     /// The store is asked about a key.
-    ByStore { policy: Policy, verifying: Verifying },
+    Verifying {
+        request: Request<B>,
+        policy: Policy,
+        verifying: Verifying,
+    },
     /// Code of the app is asked, which is shown the head. The body waits for it.
-    ByApp { decision: Deciding, body: B },
+    Deciding {
+        deciding: Entering<()>,
+        body: B,
+    },
+    /// The body has to be read.
+    Entering(Entering<B>),
+    /// The inner service is not ready. `patience` ends when it has had its time.
+    Readying {
+        entered: Entered<B>,
+        patience: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    },
+    /// The inner service is ready, and the record is looked up again.
+    Renewing {
+        request: Request<B>,
+        by_target: bool,
+        renewal: Renewal,
+    },
+    Done,
 }
+
+/// The verdict about a caller who was let in a while ago.
+type Renewal = Pin<Box<dyn Future<Output = Verdict> + Send>>;
 
 impl<S, B> Waiting<S, B> {
     /// A request that waits for the answer of the store.
@@ -70,26 +120,27 @@ impl<S, B> Waiting<S, B> {
         policy: Policy,
         verifying: Verifying,
     ) -> Box<Self> {
-        let undecided = Some(Undecided::ByStore { policy, verifying });
-        let request = Some(request);
-        Box::new(Self { gate, service, undecided, request, by_target: false, patience: None })
+        Box::new(Self { gate, service, step: Step::Verifying { request, policy, verifying } })
     }
 
-    /// A request that waits for the answer of the app.
-    pub(super) fn for_app(gate: Arc<Gate>, service: S, decision: Deciding, body: B) -> Box<Self> {
-        let undecided = Some(Undecided::ByApp { decision, body });
-        Box::new(Self { gate, service, undecided, request: None, by_target: false, patience: None })
+    /// A request that waits for code of the app.
+    pub(super) fn for_app(
+        gate: Arc<Gate>,
+        service: S,
+        deciding: Entering<()>,
+        body: B,
+    ) -> Box<Self> {
+        Box::new(Self { gate, service, step: Step::Deciding { deciding, body } })
+    }
+
+    /// A request that waits for its body.
+    pub(super) fn for_entry(gate: Arc<Gate>, service: S, entering: Entering<B>) -> Box<Self> {
+        Box::new(Self { gate, service, step: Step::Entering(entering) })
     }
 
     /// A request that waits for the inner service.
-    pub(super) fn for_service(
-        gate: Arc<Gate>,
-        service: S,
-        request: Request<B>,
-        by_target: bool,
-    ) -> Box<Self> {
-        let request = Some(request);
-        Box::new(Self { gate, service, undecided: None, request, by_target, patience: None })
+    pub(super) fn for_service(gate: Arc<Gate>, service: S, entered: Entered<B>) -> Box<Self> {
+        Box::new(Self { gate, service, step: Step::Readying { entered, patience: None } })
     }
 }
 
@@ -146,7 +197,6 @@ where
 }
 
 impl<S, B> Waiting<S, B> {
-    #[expect(clippy::expect_used, reason = "a future must not be polled after completion")]
     fn poll<ResBody>(
         &mut self,
         cx: &mut Context<'_>,
@@ -154,60 +204,121 @@ impl<S, B> Waiting<S, B> {
     where
         S: Service<Request<B>, Response = Response<ResBody>>,
     {
-        if let Err(rejection) = ready!(self.poll_decision(cx)) {
-            return Poll::Ready(Ok(self.refuse(&rejection)));
-        }
-        if self.service.poll_ready(cx)?.is_pending() {
-            let patience = self.patience.get_or_insert_with(|| self.gate.patience());
-            ready!(patience.as_mut().poll(cx));
-            let rejection = Rejection::new(RejectionKind::AtCapacity);
-            let rejection = match &self.request {
-                Some(request) => rejection.in_answer_to(request.method()),
-                None => rejection,
+        loop {
+            let next = match ready!(self.poll_step(cx))? {
+                Ok(next) => next,
+                Err(Refusal { rejection, respond }) => {
+                    let respond = respond.as_deref().unwrap_or(self.gate.respond());
+                    let response = Some(respond.refuse(&rejection));
+                    return Poll::Ready(Ok(State::Response { response }));
+                }
             };
-            return Poll::Ready(Ok(self.refuse(&rejection)));
-        }
-        let request = self.request.take().expect("polled after completion");
-        let future = self.service.call(request);
-        Poll::Ready(Ok(State::Inner { future, by_target: self.by_target }))
-    }
-
-    /// Decides about the request if that is still to be done, and makes it ready to be passed on.
-    fn poll_decision(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Rejection>> {
-        match &mut self.undecided {
-            None => {}
-            Some(Undecided::ByStore { policy, verifying }) => {
-                let verdict = ready!(verifying.poll(cx));
-                if let Some(request) = &mut self.request {
-                    let mut admission = Admission::default();
-                    let method = request.method();
-                    let decision = self.gate.verified(policy, method, verdict, &mut admission);
-                    decision.map_err(|rejection| rejection.in_answer_to(method))?;
-                    self.by_target = admission.by_target();
-                    self.gate.enter(request, admission);
-                }
-            }
-            Some(Undecided::ByApp { decision, .. }) => {
-                let (mut parts, decision) = ready!(decision.as_mut().poll(cx));
-                let admission =
-                    decision.map_err(|rejection| rejection.in_answer_to(&parts.method))?;
-                self.by_target = admission.by_target();
-                self.gate.enter(&mut parts, admission);
-                if let Some(Undecided::ByApp { body, .. }) = self.undecided.take() {
-                    self.request = Some(Request::from_parts(parts, body));
+            match next {
+                Next::Step(step) => self.step = step,
+                Next::Call { request, by_target } => {
+                    let future = self.service.call(request);
+                    return Poll::Ready(Ok(State::Inner { future, by_target }));
                 }
             }
         }
-        self.undecided = None;
-        Poll::Ready(Ok(()))
     }
 
-    fn refuse<ResBody>(&self, rejection: &Rejection) -> State<S, B, ResBody>
+    fn poll_step<ResBody>(&mut self, cx: &mut Context<'_>) -> Poll<Stepped<B, S::Error>>
     where
-        S: Service<Request<B>>,
+        S: Service<Request<B>, Response = Response<ResBody>>,
     {
-        State::Response { response: Some(self.gate.respond().refuse(rejection)) }
+        match &mut self.step {
+            Step::Verifying { verifying, .. } => {
+                let verdict = ready!(verifying.poll(cx));
+                let Step::Verifying { request, policy, .. } = mem::take(&mut self.step) else {
+                    return Poll::Ready(Ok(Err(polled_again())));
+                };
+                let entered = self.gate.enter_verified(request, policy, verdict);
+                Poll::Ready(Ok(entered.map(Next::readying).map_err(Refusal::from)))
+            }
+            Step::Deciding { deciding, .. } => {
+                let entered = ready!(deciding.as_mut().poll(cx));
+                let Step::Deciding { body, .. } = mem::take(&mut self.step) else {
+                    return Poll::Ready(Ok(Err(polled_again())));
+                };
+                let entered = entered.map(|entered| entered.with_body(body));
+                Poll::Ready(Ok(entered.map(Next::readying)))
+            }
+            Step::Entering(entering) => {
+                let entered = ready!(entering.as_mut().poll(cx));
+                Poll::Ready(Ok(entered.map(Next::readying)))
+            }
+            Step::Readying { entered, patience } => {
+                if self.service.poll_ready(cx)?.is_pending() {
+                    let patience = patience.get_or_insert_with(|| self.gate.patience());
+                    ready!(patience.as_mut().poll(cx));
+                    let rejection = Rejection::new(RejectionKind::AtCapacity);
+                    let rejection = rejection.in_answer_to(entered.request.method());
+                    return Poll::Ready(Ok(Err(rejection.into())));
+                }
+                let Step::Readying { entered, .. } = mem::take(&mut self.step) else {
+                    return Poll::Ready(Ok(Err(polled_again())));
+                };
+                Poll::Ready(Ok(Ok(self.pass_on(entered))))
+            }
+            Step::Renewing { request, renewal, .. } => {
+                match ready!(renewal.as_mut().poll(cx)) {
+                    Ok(identity) => identity::insert(request.extensions_mut(), Some(identity)),
+                    Err(rejection) => return Poll::Ready(Ok(Err(rejection.into()))),
+                }
+                let Step::Renewing { request, by_target, .. } = mem::take(&mut self.step) else {
+                    return Poll::Ready(Ok(Err(polled_again())));
+                };
+                Poll::Ready(Ok(Ok(Next::Call { request, by_target })))
+            }
+            Step::Done => Poll::Ready(Ok(Err(polled_again()))),
+        }
     }
+
+    /// What comes after the inner service is ready.
+    fn pass_on(&self, entered: Entered<B>) -> Next<B> {
+        let Entered { request, policy, by_target, since } = entered;
+        let identity = request.extensions().get::<Identity>().cloned();
+        match identity {
+            Some(identity) if !policy.is_public() && since.elapsed() > VERDICT_LIFETIME => {
+                let (gate, method) = (Arc::clone(&self.gate), request.method().clone());
+                let renewal = async move { gate.admit_still(&policy, &method, &identity).await };
+                Next::Step(Step::Renewing { request, by_target, renewal: Box::pin(renewal) })
+            }
+            _ => Next::Call { request, by_target },
+        }
+    }
+}
+
+/// What a step leads to: an error of the inner service, a refusal, or what comes next.
+type Stepped<B, E> = Result<Result<Next<B>, Refusal>, E>;
+
+enum Next<B> {
+    Step(Step<B>),
+    Call { request: Request<B>, by_target: bool },
+}
+
+impl<B> Next<B> {
+    fn readying(entered: Entered<B>) -> Self {
+        Self::Step(Step::Readying { entered, patience: None })
+    }
+}
+
+impl<B> Default for Step<B> {
+    fn default() -> Self {
+        Self::Done
+    }
+}
+
+impl From<Rejection> for Refusal {
+    fn from(rejection: Rejection) -> Self {
+        Self { rejection, respond: None }
+    }
+}
+
+/// The answer of a future that is polled after its end.
+fn polled_again() -> Refusal {
+    Rejection::new(RejectionKind::Internal).with_source("polled after completion").into()
 }
 
 impl<S, B, ResBody> fmt::Debug for ResponseFuture<S, B, ResBody>

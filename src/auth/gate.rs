@@ -14,12 +14,14 @@ use http::{HeaderMap, Method};
 use super::authenticator::Authenticator;
 use super::policy::{Access, Policy};
 use super::resolver::{BoxError, Resolver};
+use crate::catch_panic::{CatchPanic, Panicked, catch_panic};
+use crate::clock::Clock;
 use crate::config::ConfigError;
-use crate::credential::Credentials;
+use crate::credential::{Credentials, JsonSyntax};
 use crate::head::RequestHead;
-use crate::key::KeyVerifier;
+use crate::key::{KeyVerifier, Owner, Scope};
 use crate::rejection::{Challenges, Rejection, RejectionKind, Respond};
-use crate::timer::{SystemTimer, Timer};
+use crate::timer::{SystemTimer, Timer, within};
 
 /// Everything about a layer that does not change from request to request.
 #[derive(Clone)]
@@ -28,14 +30,25 @@ pub(crate) struct Gate {
     pub(super) keys: Option<(KeyVerifier, Credentials)>,
     pub(super) users: Option<Users>,
     /// Places that are scrubbed although no mode reads them.
-    pub(super) stripped: Option<Credentials>,
+    pub(super) stripped: Vec<Credentials>,
+    /// What every policy asks for, whatever it asks for by itself.
+    pub(super) scopes: Vec<Scope>,
+    pub(super) owner: Option<Owner>,
+    /// The clock of the verifier, where it is not its own.
+    pub(super) clock: Option<Clock>,
     pub(super) realm: Box<str>,
     pub(super) conceal: bool,
+    /// Whether a credential of a kind that the policy does not ask for may come along in a header field.
+    pub(super) allows_mixed: bool,
+    /// What JSON that does not parse means where a credential is looked for.
+    pub(super) syntax: JsonSyntax,
     /// The methods under a policy that names none; `None` for all.
     pub(super) default_methods: Option<&'static [Method]>,
     pub(super) respond: Respond,
     /// How long the inner service has time to become ready.
     pub(super) readiness_deadline: Duration,
+    /// How long the resolver and the authenticator may each take.
+    pub(super) decision_deadline: Duration,
     pub(super) timer: Arc<dyn Timer>,
 }
 
@@ -59,12 +72,18 @@ impl Gate {
             source,
             keys: None,
             users: None,
-            stripped: None,
+            stripped: Vec::new(),
+            scopes: Vec::new(),
+            owner: None,
+            clock: None,
             realm: "webhook".into(),
             conceal: false,
+            allows_mixed: false,
+            syntax: JsonSyntax::Pass,
             default_methods: None,
             respond: Respond::new(),
             readiness_deadline: Duration::from_secs(10),
+            decision_deadline: Duration::from_secs(5),
             timer: Arc::new(SystemTimer::new()),
         }
     }
@@ -79,14 +98,19 @@ impl Gate {
         let keys = self.keys.iter().flat_map(|(_, credentials)| credentials.challenges());
         let users = self.users.iter().filter_map(|users| users.credentials.as_ref());
         let users = users.flat_map(Credentials::challenges);
-        let keys = Challenges::new(&keys.collect::<Vec<_>>(), &self.realm)?;
-        let users = Challenges::new(&users.collect::<Vec<_>>(), &self.realm)?;
-        self.respond.set_challenges(keys, users);
+        let (keys, users) = (keys.collect::<Vec<_>>(), users.collect::<Vec<_>>());
+        let all = [&*keys, &*users].concat();
+        let challenges = |schemes: &[_]| Challenges::new(schemes, &self.realm);
+        let challenges = [challenges(&keys)?, challenges(&users)?, challenges(&all)?];
+        self.respond.set_challenges(challenges);
         Ok(())
     }
 
-    pub(crate) fn set_default_methods(&mut self, methods: &'static [Method]) {
-        self.default_methods = Some(methods);
+    /// Settings for a hook, which reads its body by itself.
+    pub(crate) fn set_hook_defaults(&mut self) {
+        // A policy that names no method serves what a webhook is called by.
+        self.default_methods = Some(&[Method::POST]);
+        self.syntax = JsonSyntax::Refuse;
     }
 
     pub(crate) const fn respond(&self) -> &Respond {
@@ -99,34 +123,23 @@ impl Gate {
 
     /// All lists of placements that this gate knows.
     pub(crate) fn all_credentials(&self) -> impl Iterator<Item = &Credentials> {
-        let keys = self.keys.as_ref().map(|(_, credentials)| credentials);
-        let users = self.users.as_ref().and_then(|users| users.credentials.as_ref());
-        keys.into_iter().chain(users).chain(&self.stripped)
+        self.key_credentials().into_iter().chain(self.user_credentials()).chain(&self.stripped)
     }
 
-    /// Whether requests under a policy need a buffered body before the decision.
-    pub(crate) fn needs_body(&self, policy: &Policy) -> bool {
-        let credentials = match policy.access() {
-            Access::Public => None,
-            Access::Token => self.keys.as_ref().map(|(_, credentials)| credentials),
-            Access::User => self.users.as_ref().and_then(|users| users.credentials.as_ref()),
+    /// Whether a credential that decides about a request may be in its body.
+    pub(crate) fn looks_in_body(&self, policy: &Policy, parts: &Parts) -> Result<bool, Rejection> {
+        let (keys, users) = (self.key_credentials(), self.user_credentials());
+        let (keys, users) = match policy.access() {
+            Access::Public => (None, None),
+            _ if self.conceal => (keys, users),
+            Access::Token => (keys, None),
+            Access::User => (None, users),
         };
-        credentials.is_some_and(Credentials::need_body)
-    }
-
-    /// The same for a request whose policy is not known yet. One that is refused for its target or its method
-    /// needs none.
-    pub(super) fn needs_body_of(&self, parts: &mut Parts) -> bool {
-        if self.shows_head() {
-            self.mark_sensitive(&mut parts.headers);
-        }
-        let head = RequestHead::from(&*parts);
-        match self.resolve_ready(head) {
-            Some(Ok(policy)) => {
-                self.needs_body(&policy) && self.check_method_first(&policy, head).is_ok()
-            }
-            Some(Err(_)) => false,
-            None => true,
+        let mut lists = keys.into_iter().chain(users);
+        if lists.any(Credentials::need_body) {
+            Ok(Credentials::may_be_in_body(parts)?)
+        } else {
+            Ok(false)
         }
     }
 
@@ -138,31 +151,90 @@ impl Gate {
         match &self.source {
             PolicySource::Fixed(policy) => Some(Ok(Cow::Borrowed(policy))),
             PolicySource::PerRequest(resolver) => {
-                resolver.resolve_ready(head).map(|answer| self.resolved(answer).map(Cow::Owned))
+                match catch_panic(|| resolver.resolve_ready(head)) {
+                    Ok(answer) => Some(self.resolved(answer?).map(Cow::Owned)),
+                    Err(Panicked) => Some(Err(AppCode::Resolver.panicked())),
+                }
             }
         }
     }
 
     pub(crate) async fn resolve(&self, head: RequestHead<'_>) -> Result<Policy, Rejection> {
-        match &self.source {
-            PolicySource::Fixed(policy) => Ok(policy.clone()),
-            PolicySource::PerRequest(resolver) => match resolver.resolve_ready(head) {
-                Some(answer) => self.resolved(answer),
-                None => self.resolved(resolver.resolve(head).await),
-            },
+        if let Some(policy) = self.resolve_ready(head) {
+            return policy.map(Cow::into_owned);
         }
+        let PolicySource::PerRequest(resolver) = &self.source else {
+            return Err(Rejection::new(RejectionKind::Internal));
+        };
+        let answer = self.ask_app(AppCode::Resolver, || resolver.resolve(head)).await?;
+        self.resolved(Ok(answer))
     }
 
     fn resolved(&self, answer: Result<Option<Policy>, BoxError>) -> Result<Policy, Rejection> {
-        match answer {
-            Ok(Some(policy)) => Ok(policy),
-            Ok(None) => match (self.conceal, &self.keys, &self.users) {
-                (true, Some(_), _) => Ok(Policy::token().for_nobody()),
-                (true, None, Some(_)) => Ok(Policy::user().for_nobody()),
-                _ => Err(Rejection::new(RejectionKind::NotFound)),
-            },
-            Err(error) => Err(Rejection::new(RejectionKind::Unavailable).with_source(error)),
+        let policy = match answer {
+            Ok(Some(policy)) if self.scopes.is_empty() && self.owner.is_none() => policy,
+            Ok(Some(policy)) => policy.restricted(&self.scopes, self.owner.as_ref()),
+            Ok(None) if self.conceal && (self.keys.is_some() || self.users.is_some()) => {
+                return Ok(Policy::token().for_nobody());
+            }
+            Ok(None) => return Err(Rejection::new(RejectionKind::NotFound)),
+            Err(error) => {
+                return Err(Rejection::new(RejectionKind::Unavailable).with_source(error));
+            }
+        };
+        match policy.check_config() {
+            Ok(()) => Ok(policy),
+            Err(error) => Err(Rejection::new(RejectionKind::NotWired).with_source(error)),
         }
+    }
+
+    /// Waits for code of the app, as long as it may take, and catches its panics.
+    pub(super) async fn ask_app<'a, T>(
+        &self,
+        code: AppCode,
+        ask: impl FnOnce() -> Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send + 'a>>,
+    ) -> Result<T, Rejection> {
+        let answer = CatchPanic::new(ask).map_err(|Panicked| code.panicked())?;
+        match within(&*self.timer, self.decision_deadline, answer).await {
+            None => Err(code.too_slow()),
+            Some(Err(Panicked)) => Err(code.panicked()),
+            Some(Ok(answer)) => answer
+                .map_err(|error| Rejection::new(RejectionKind::Unavailable).with_source(error)),
+        }
+    }
+
+    /// The rejection as the caller sees it: where hooks are concealed, all that comes before a good
+    /// credential looks the same. The method is checked after it.
+    pub(super) fn conceal(&self, policy: &Policy, rejection: Rejection) -> Rejection {
+        let shown = !self.conceal
+            || policy.access() == Access::Public
+            || rejection.kind() == RejectionKind::MethodNotAllowed;
+        if shown { rejection } else { rejection.concealed() }
+    }
+
+    /// Refuses a credential of the other kind in a header field, beside one that the policy asks for.
+    ///
+    /// An intermediary may take the request for that of the other caller. Cookies are exempt, because a
+    /// browser sends them by itself.
+    pub(super) fn check_mixed(
+        &self,
+        accepted: Option<&Credentials>,
+        other: Option<&Credentials>,
+        headers: &HeaderMap,
+    ) -> Result<(), Rejection> {
+        let is_mixed = |other: &Credentials| other.beside_in_header(accepted, headers);
+        if !self.allows_mixed && other.is_some_and(is_mixed) {
+            return Err(Rejection::new(RejectionKind::Ambiguous));
+        }
+        Ok(())
+    }
+
+    pub(super) fn user_credentials(&self) -> Option<&Credentials> {
+        self.users.as_ref()?.credentials.as_ref()
+    }
+
+    pub(super) fn key_credentials(&self) -> Option<&Credentials> {
+        self.keys.as_ref().map(|(_, credentials)| credentials)
     }
 
     /// Whether code of the app gets to see the head before it is scrubbed.
@@ -184,6 +256,29 @@ impl Gate {
             return Ok(());
         }
         policy.check_method(head.method(), self.default_methods)
+    }
+}
+
+/// Code of the app that takes part in a decision.
+#[derive(Clone, Copy)]
+pub(super) enum AppCode {
+    Resolver,
+    Authenticator,
+}
+
+impl AppCode {
+    fn panicked(self) -> Rejection {
+        Rejection::new(RejectionKind::Internal).with_source(match self {
+            Self::Resolver => "the resolver panicked",
+            Self::Authenticator => "the authenticator panicked",
+        })
+    }
+
+    fn too_slow(self) -> Rejection {
+        Rejection::new(RejectionKind::Unavailable).with_source(match self {
+            Self::Resolver => "the resolver did not answer within its deadline",
+            Self::Authenticator => "the authenticator did not answer within its deadline",
+        })
     }
 }
 

@@ -29,6 +29,35 @@ pub struct AuthLayer {
 }
 
 impl AuthLayer {
+    /// One policy for all requests, where the constructors below are not enough: methods, one key, the name of a
+    /// hook. Give the layer keys for a token policy ([`with_keys`](Self::with_keys)), and an authenticator for a
+    /// user policy ([`with_authenticator`](Self::with_authenticator)); without them, every request is a 500.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the policy serves no method, or if its settings contradict each other.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http::Method;
+    /// use tower_webhook::auth::{AuthLayer, Policy};
+    /// use tower_webhook::credential::Placement;
+    /// use tower_webhook::key::{KeyManager, MemoryKeyStore};
+    ///
+    /// # fn main() -> Result<(), tower_webhook::ConfigError> {
+    /// let keys = KeyManager::new(MemoryKeyStore::new());
+    /// let layer = AuthLayer::new(Policy::token().with_methods([Method::POST]))?
+    ///     .with_keys(&keys, [Placement::bearer()])?;
+    /// # let _ = layer;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn new(policy: Policy) -> Result<Self, ConfigError> {
+        policy.check_config()?;
+        Ok(Self::fixed(policy))
+    }
+
     /// Anybody may call. Spelled out, because a service without a layer is not a public one: its extractors
     /// answer 500.
     pub fn public() -> Self {
@@ -47,7 +76,7 @@ impl AuthLayer {
         Self::fixed(Policy::token()).with_keys(keys, placements)
     }
 
-    /// A caller needs to be a user, as the authenticator tells. With an empty list of placements, the
+    /// A caller needs to be a user, as the authenticator says. With an empty list of placements, the
     /// authenticator looks at the head of the request itself.
     ///
     /// # Errors
@@ -64,24 +93,15 @@ impl AuthLayer {
     /// ([`with_keys`](Self::with_keys)), and an authenticator for its user policies
     /// ([`with_authenticator`](Self::with_authenticator)); without them, such a request is a 500.
     pub fn per_request(resolver: impl Resolver) -> Self {
-        Self::new(PolicySource::PerRequest(Arc::new(resolver)))
-    }
-
-    /// One policy for all requests, where the constructors above are not enough.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the policy serves no method.
-    pub fn with_policy(self, policy: Policy) -> Result<Self, ConfigError> {
-        policy.check_config()?;
-        Ok(self.with(|gate| gate.source = PolicySource::Fixed(policy)))
+        Self::of(PolicySource::PerRequest(Arc::new(resolver)))
     }
 
     /// The keys that open token routes, and where a caller may put one.
     ///
     /// # Errors
     ///
-    /// Returns an error if the list is empty, or if two placements read the same place.
+    /// Returns an error if the list is empty, if two placements read the same place, or if the layer has keys
+    /// already.
     pub fn with_keys(
         self,
         keys: impl Into<KeyVerifier>,
@@ -94,21 +114,30 @@ impl AuthLayer {
     ///
     /// # Errors
     ///
-    /// Returns an error if the realm cannot stand in a challenge.
+    /// Returns an error if the layer has keys already.
     pub fn with_keys_and_credentials(
         self,
         keys: impl Into<KeyVerifier>,
         credentials: Credentials,
     ) -> Result<Self, ConfigError> {
         let keys = keys.into();
-        self.try_with(|gate| gate.keys = Some((keys, credentials)))
+        self.try_with(|gate| {
+            let keys = match &gate.clock {
+                Some(clock) => keys.with_clock(clock.clone()),
+                None => keys,
+            };
+            match gate.keys.replace((keys, credentials)) {
+                Some(_) => Err(ConfigError::new("the layer is given keys twice")),
+                None => Ok(()),
+            }
+        })
     }
 
     /// Who decides about user routes, and where a caller may put a credential for it.
     ///
     /// # Errors
     ///
-    /// Returns an error if two placements read the same place.
+    /// Returns an error if two placements read the same place, or if the layer has an authenticator already.
     pub fn with_authenticator(
         self,
         authenticator: impl Authenticator,
@@ -126,7 +155,7 @@ impl AuthLayer {
     ///
     /// # Errors
     ///
-    /// Returns an error if the realm cannot stand in a challenge.
+    /// Returns an error if the layer has an authenticator already.
     pub fn with_authenticator_and_credentials(
         self,
         authenticator: impl Authenticator,
@@ -136,7 +165,8 @@ impl AuthLayer {
     }
 
     /// Places whose content is removed from requests although this layer reads no credential there: what
-    /// callers of a public route send by habit, or what an inner service must not see.
+    /// callers of a public route send by habit, or what an inner service must not see. Several calls remove what
+    /// all of them say. A place in the body needs [`with_buffer`](Self::with_buffer).
     ///
     /// # Errors
     ///
@@ -146,17 +176,42 @@ impl AuthLayer {
         placements: impl IntoIterator<Item = Placement>,
     ) -> Result<Self, ConfigError> {
         let credentials = Credentials::new(placements)?;
-        Ok(self.with(|gate| gate.stripped = Some(credentials)))
+        Ok(self.with(|gate| gate.stripped.push(credentials)))
     }
 
-    /// Asks for a scope, on layers with one policy for all requests. Several calls ask for all of them.
-    pub fn with_scope(self, scope: Scope) -> Self {
-        self.map_policy(|policy| policy.with_scope(scope))
+    /// Asks for a scope, whatever the policy of a request asks for by itself. Several calls ask for all of
+    /// them. A resolver that gives a public policy all the same is a fault of the configuration: the request is
+    /// refused with 500.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error on a public layer.
+    pub fn with_scope(self, scope: Scope) -> Result<Self, ConfigError> {
+        self.try_with(|gate| {
+            if let PolicySource::Fixed(policy) = &mut gate.source {
+                *policy = policy.clone().with_scope(scope.clone());
+            }
+            gate.scopes.push(scope);
+            Ok(())
+        })
     }
 
-    /// Asks for an owner, on layers with one policy for all requests.
-    pub fn with_owner(self, owner: Owner) -> Self {
-        self.map_policy(|policy| policy.with_owner(owner))
+    /// Asks for an owner, as [`with_scope`](Self::with_scope) asks for a scope.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error on a public layer, or if the layer asks for another owner already.
+    pub fn with_owner(self, owner: Owner) -> Result<Self, ConfigError> {
+        self.try_with(|gate| {
+            if let PolicySource::Fixed(policy) = &mut gate.source {
+                *policy = policy.clone().with_owner(owner.clone());
+            }
+            let other = gate.owner.replace(owner.clone());
+            if other.is_some_and(|other| other != owner) {
+                return Err(ConfigError::new("the layer asks for two owners"));
+            }
+            Ok(())
+        })
     }
 
     /// The realm in challenges (RFC 9110, section 11.5). The default is `webhook`.
@@ -166,16 +221,39 @@ impl AuthLayer {
     /// Returns an error if the text has characters other than printable ASCII.
     pub fn with_realm(self, realm: impl Into<Box<str>>) -> Result<Self, ConfigError> {
         let realm = realm.into();
-        self.try_with(|gate| gate.realm = realm)
+        self.try_with(|gate| {
+            gate.realm = realm;
+            Ok(())
+        })
     }
 
-    /// The clock that deadlines of keys are compared with. Give the keys first.
+    /// The clock that deadlines of keys are compared with, in place of that of the keys.
     pub fn with_clock(self, clock: Clock) -> Self {
         self.with(|gate| {
             if let Some((verifier, _)) = &mut gate.keys {
-                *verifier = verifier.clone().with_clock(clock);
+                *verifier = verifier.clone().with_clock(clock.clone());
             }
+            gate.clock = Some(clock);
         })
+    }
+
+    /// How long the [`Resolver`] and the [`Authenticator`] may each take, before the request is refused with
+    /// 503. The default is 5 seconds.
+    ///
+    /// The deadline ends a future that waits. It cannot end code that blocks its thread.
+    pub fn with_decision_deadline(self, deadline: Duration) -> Self {
+        self.with(|gate| gate.decision_deadline = deadline)
+    }
+
+    /// Lets a key or a login come along, in a header field, with a credential of the kind that the policy asks
+    /// for. It is removed and not examined. Without this setting, two kinds of credentials in one request are
+    /// refused with 400. A cookie may come along in either case, because browsers send it by themselves.
+    ///
+    /// # Security
+    ///
+    /// A proxy or a log that reads the other credential takes the request for that of another caller.
+    pub fn with_insecure_mixed_credentials(self) -> Self {
+        self.with(|gate| gate.allows_mixed = true)
     }
 
     /// How long an accepted request waits for the inner service to become ready, before it is refused with
@@ -184,14 +262,15 @@ impl AuthLayer {
         self.with(|gate| gate.readiness_deadline = deadline)
     }
 
-    /// What measures the deadline above.
+    /// What measures the deadlines.
     pub fn with_timer(self, timer: impl Timer) -> Self {
         self.with(|gate| gate.timer = Arc::new(timer))
     }
 
-    /// Answers a request for an unknown hook, one with a key of somebody else and one without the needed
-    /// scope alike: with 401, as if the credential were not good. The method is then checked after the
-    /// credential.
+    /// Answers every request that has no good credential for its hook alike, with one 401 that has the
+    /// challenges of keys and of users: one for an unknown hook, one by a method that is not served, one whose
+    /// body cannot be read, one without the needed scope. The same work is done for all of them. Public hooks
+    /// and faults of ours (5xx) stay visible. The method is checked after the credential.
     ///
     /// Without this, an unknown hook is 404, and a missing scope 403.
     pub fn with_concealed_hooks(self) -> Self {
@@ -234,10 +313,10 @@ impl AuthLayer {
     }
 
     fn fixed(policy: Policy) -> Self {
-        Self::new(PolicySource::Fixed(policy))
+        Self::of(PolicySource::Fixed(policy))
     }
 
-    fn new(source: PolicySource) -> Self {
+    fn of(source: PolicySource) -> Self {
         Self { gate: Arc::new(Gate::new(source)) }
     }
 
@@ -247,14 +326,9 @@ impl AuthLayer {
         credentials: Option<Credentials>,
     ) -> Result<Self, ConfigError> {
         let authenticator: Arc<dyn Authenticator> = Arc::new(authenticator);
-        self.try_with(|gate| gate.users = Some(Users { authenticator, credentials }))
-    }
-
-    fn map_policy(self, change: impl FnOnce(Policy) -> Policy) -> Self {
-        self.with(|gate| {
-            if let PolicySource::Fixed(policy) = &mut gate.source {
-                *policy = change(policy.clone());
-            }
+        self.try_with(|gate| match gate.users.replace(Users { authenticator, credentials }) {
+            Some(_) => Err(ConfigError::new("the layer is given two authenticators")),
+            None => Ok(()),
         })
     }
 
@@ -263,9 +337,16 @@ impl AuthLayer {
         self
     }
 
-    fn try_with(mut self, change: impl FnOnce(&mut Gate)) -> Result<Self, ConfigError> {
+    /// Changes the settings, and checks all of them.
+    fn try_with(
+        mut self,
+        change: impl FnOnce(&mut Gate) -> Result<(), ConfigError>,
+    ) -> Result<Self, ConfigError> {
         let gate = Arc::make_mut(&mut self.gate);
-        change(gate);
+        change(gate)?;
+        if let PolicySource::Fixed(policy) = &gate.source {
+            policy.check_config()?;
+        }
         gate.update_challenges()?;
         Ok(self)
     }

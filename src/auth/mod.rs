@@ -87,12 +87,13 @@ mod resolver;
 mod service;
 
 pub use self::authenticator::{Authentication, Authenticator, User};
-pub use self::buffered::BufferedAuthLayer;
+pub use self::buffered::{BufferedAuth, BufferedAuthLayer};
 pub use self::future::ResponseFuture;
 pub use self::layer::AuthLayer;
 pub use self::policy::Policy;
 pub use self::resolver::{BoxError, Resolver};
 pub use self::service::Auth;
 
-pub(crate) use self::admit::{Admission, protect_target};
+pub(crate) use self::admit::HookName;
+pub(crate) use self::buffered::PRE_AUTH_MAX_BYTES;
 pub(crate) use self::gate::Gate;

@@ -39,11 +39,13 @@ struct Inner {
     key: Option<KeyId>,
     hook: Option<Arc<str>>,
     nobody: bool,
+    /// Settings that contradict each other. They are reported where the policy is used.
+    fault: Option<&'static str>,
 }
 
 /// How a caller proves that it may call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Access {
+pub(super) enum Access {
     Public,
     Token,
     User,
@@ -68,9 +70,15 @@ impl Policy {
         Self::new(Access::User)
     }
 
-    /// Lets nobody in, and answers as if the credential were not good.
+    /// Refuses every caller, as a hook that does not exist.
     pub(crate) fn for_nobody(self) -> Self {
         self.with(|inner| inner.nobody = true)
+    }
+
+    /// The same policy, which asks for these scopes and this owner as well.
+    pub(super) fn restricted(self, scopes: &[Scope], owner: Option<&Owner>) -> Self {
+        let policy = scopes.iter().cloned().fold(self, Self::with_scope);
+        owner.cloned().into_iter().fold(policy, Self::with_owner)
     }
 
     /// Serves these methods only; all others are refused with 405 and `Allow`, before any credential is
@@ -79,30 +87,53 @@ impl Policy {
     /// `HEAD` is not implied by `GET`, and `OPTIONS` is a method like any other.
     #[must_use]
     pub fn with_methods(self, methods: impl IntoIterator<Item = Method>) -> Self {
-        self.with(|inner| inner.methods = Some(methods.into_iter().collect()))
+        self.with(|inner| {
+            if inner.methods.replace(methods.into_iter().collect()).is_some() {
+                inner.fault = Some("a policy is given its methods twice");
+            }
+        })
     }
 
     /// Asks for a scope. Several calls ask for all of them. A caller without one is refused with 403.
+    ///
+    /// A public policy asks for nothing: with a scope, an owner or a key it is a fault of the configuration, a
+    /// [`ConfigError`] where a layer is given the policy and a 500 where a resolver gives it.
     #[must_use]
     pub fn with_scope(self, scope: Scope) -> Self {
         self.with(|inner| {
+            inner.asks_for_caller();
             inner.scopes = inner.scopes.iter().cloned().chain([scope]).collect();
         })
     }
 
     /// Asks for this owner: the key has to be one of theirs, or the user has to be them. A key of somebody
-    /// else is refused with 401 like an unknown one, another user with 403.
+    /// else is refused with 401 like an unknown one, another user with 403. Two different owners are a fault of
+    /// the configuration.
     #[must_use]
     pub fn with_owner(self, owner: Owner) -> Self {
-        self.with(|inner| inner.owner = Some(owner))
+        self.with(|inner| {
+            inner.asks_for_caller();
+            if inner.owner.replace(owner.clone()).is_some_and(|other| other != owner) {
+                inner.fault = Some("a policy asks for two owners");
+            }
+        })
     }
 
     /// Asks for this one key, on token policies: any other is refused with 401 like an unknown one. Its
     /// record alone is looked up, so the text need not say which key it is: see
-    /// [`TokenFormat`](crate::key::TokenFormat).
+    /// [`TokenFormat`](crate::key::TokenFormat). On other policies, and with two different keys, it is a fault
+    /// of the configuration.
     #[must_use]
     pub fn with_key(self, id: KeyId) -> Self {
-        self.with(|inner| inner.key = Some(id))
+        self.with(|inner| {
+            inner.asks_for_caller();
+            if inner.access == Access::User {
+                inner.fault = Some("a user policy asks for a key");
+            }
+            if inner.key.replace(id.clone()).is_some_and(|other| other != id) {
+                inner.fault = Some("a policy asks for two keys");
+            }
+        })
     }
 
     /// Names the hook. [`Hooks`](crate::executor::Hooks) counts executions by this name and tells it to the
@@ -127,17 +158,26 @@ impl Policy {
         self.0.key.as_ref()
     }
 
-    pub(crate) fn access(&self) -> Access {
+    pub(super) fn is_for_nobody(&self) -> bool {
+        self.0.nobody
+    }
+
+    pub(super) fn is_public(&self) -> bool {
+        self.0.access == Access::Public
+    }
+
+    pub(super) fn access(&self) -> Access {
         self.0.access
     }
 
     /// # Errors
     ///
-    /// Returns an error if no method is served at all.
+    /// Returns an error if no method is served at all, or if settings contradict each other.
     pub(crate) fn check_config(&self) -> Result<(), ConfigError> {
-        match self.0.methods.as_deref() {
-            Some([]) => Err(ConfigError::new("a policy serves no method")),
-            _ => Ok(()),
+        match (self.0.fault, self.0.methods.as_deref()) {
+            (Some(fault), _) => Err(ConfigError::new(fault)),
+            (None, Some([])) => Err(ConfigError::new("a policy serves no method")),
+            (None, _) => Ok(()),
         }
     }
 
@@ -166,7 +206,10 @@ impl Policy {
         let owner_fits = inner.owner.as_ref().is_none_or(|asked| asked == owner);
         let key_fits = inner.key.as_ref().is_none_or(|asked| Some(asked) == key_id);
         let fits = owner_fits && key_fits;
-        if inner.nobody || (!fits && inner.access == Access::Token) {
+        if inner.nobody {
+            return Err(Rejection::new(RejectionKind::NotFound));
+        }
+        if !fits && inner.access == Access::Token {
             return Err(Rejection::new(RejectionKind::WrongOwner));
         }
         if !owner_fits {
@@ -189,12 +232,21 @@ impl Policy {
             key: None,
             hook: None,
             nobody: false,
+            fault: None,
         }))
     }
 
     fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
         change(Arc::make_mut(&mut self.0));
         self
+    }
+}
+
+impl Inner {
+    fn asks_for_caller(&mut self) {
+        if self.access == Access::Public {
+            self.fault = Some("a public policy asks for a scope, an owner or a key");
+        }
     }
 }
 

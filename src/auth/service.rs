@@ -2,12 +2,13 @@ use std::fmt;
 use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use http::{Method, Request, Response};
 use tower_service::Service;
 
-use super::admit::{self, Admission, Progress};
-use super::future::Waiting;
+use super::admit::{Admission, Progress};
+use super::future::{Entered, Waiting};
 use super::gate::Gate;
 use super::{Policy, ResponseFuture};
 use crate::head::RequestHead;
@@ -71,8 +72,26 @@ where
         match self.gate.admit_ready(&policy, head, &mut admission) {
             Progress::Decided(Ok(())) => {
                 let by_target = admission.by_target();
-                self.gate.enter(&mut request, admission);
-                self.pass_on(request, by_target)
+                match self.gate.enter(&policy, &mut request, admission) {
+                    Ok(()) => {}
+                    Err(rejection) => return self.refuse(rejection, request.method()),
+                }
+                // A service that is ready at once needs no waker. One that is not is polled again by the
+                // future, which has a real one. The instance that was polled is the one that is called: see
+                // "Be careful when cloning inner services" in the docs of `tower_service::Service`.
+                match self.inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
+                    Poll::Ready(Ok(())) => {
+                        ResponseFuture::inner(self.inner.call(request), by_target)
+                    }
+                    Poll::Ready(Err(error)) => ResponseFuture::error(error),
+                    Poll::Pending => {
+                        let (policy, since) = (policy.into_owned(), Instant::now());
+                        let entered = Entered { request, policy, by_target, since };
+                        let gate = Arc::clone(&self.gate);
+                        let polled = self.take_inner();
+                        ResponseFuture::waiting(Waiting::for_service(gate, polled, entered))
+                    }
+                }
             }
             Progress::Decided(Err(rejection)) => self.refuse(rejection, head.method()),
             Progress::Verifying(verifying) => {
@@ -81,7 +100,7 @@ where
                 let waiting = Waiting::for_store(gate, service, request, policy, verifying);
                 ResponseFuture::waiting(waiting)
             }
-            Progress::Authenticating => {
+            Progress::Later => {
                 let policy = policy.into_owned();
                 self.decide_later(Some(policy), request)
             }
@@ -102,30 +121,6 @@ impl<S> Auth<S> {
         ResponseFuture::response(self.gate.respond().refuse(&rejection))
     }
 
-    /// Calls the inner service, now if it is ready.
-    #[inline]
-    fn pass_on<B, ResBody>(
-        &mut self,
-        request: Request<B>,
-        by_target: bool,
-    ) -> ResponseFuture<S, B, ResBody>
-    where
-        S: Service<Request<B>, Response = Response<ResBody>> + Clone,
-    {
-        // A service that is ready at once needs no waker. One that is not is polled again by the future,
-        // which has a real one. The instance that was polled is the one that is called: see "Be careful
-        // when cloning inner services" in the docs of `tower_service::Service`.
-        match self.inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(())) => ResponseFuture::inner(self.inner.call(request), by_target),
-            Poll::Ready(Err(error)) => ResponseFuture::error(error),
-            Poll::Pending => {
-                let gate = Arc::clone(&self.gate);
-                let polled = self.take_inner();
-                ResponseFuture::waiting(Waiting::for_service(gate, polled, request, by_target))
-            }
-        }
-    }
-
     /// Asks code of the app, which may take its time and is shown a head that outlives the wait.
     fn decide_later<B, ResBody>(
         &mut self,
@@ -137,8 +132,8 @@ impl<S> Auth<S> {
     {
         let (parts, body) = request.into_parts();
         let gate = Arc::clone(&self.gate);
-        let decision = Box::pin(admit::decide(Arc::clone(&gate), policy, parts));
-        ResponseFuture::waiting(Waiting::for_app(gate, self.take_inner(), decision, body))
+        let deciding = Box::pin(Arc::clone(&gate).enter_head(policy, parts));
+        ResponseFuture::waiting(Waiting::for_app(gate, self.take_inner(), deciding, body))
     }
 
     /// The inner service as it is now, with a clone left in its place.

@@ -27,9 +27,10 @@ use super::read::Collected;
 /// }
 /// # assert!(!is_empty(&Request::new(())));
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct BufferedBody(Arc<Mutex<Content>>);
 
+#[derive(Default)]
 struct Content {
     bytes: Bytes,
     trailers: Option<Box<HeaderMap>>,

@@ -2,7 +2,10 @@ use std::error::Error;
 use std::fmt;
 
 use http::Version;
+use http::request::Parts;
+use http_body::Body;
 
+use super::is_identity_coded;
 use crate::rejection::{Rejection, RejectionKind};
 
 /// Why a body was not read to its end.
@@ -55,9 +58,21 @@ impl ReadError {
     }
 }
 
+/// Refuses a body that is sent in another coding than `identity`.
+pub(crate) fn check_coding<B: Body>(parts: &Parts, body: &B) -> Result<(), Rejection> {
+    if is_identity_coded(&parts.headers) {
+        return Ok(());
+    }
+    let rejection = Rejection::new(RejectionKind::UnsupportedContentCoding);
+    if body.is_end_stream() {
+        return Err(rejection);
+    }
+    Err(with_unread_body(rejection, parts.version))
+}
+
 /// Closes the connection of HTTP/1, where what is left of a body stands in front of the next request.
 /// Later versions end the stream instead, and forbid the header.
-pub(super) fn with_unread_body(rejection: Rejection, version: Version) -> Rejection {
+fn with_unread_body(rejection: Rejection, version: Version) -> Rejection {
     if version < Version::HTTP_2 { rejection.with_close() } else { rejection }
 }
 

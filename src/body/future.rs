@@ -21,7 +21,7 @@ pin_project! {
     /// The future of [`Buffer`](super::Buffer).
     pub struct ResponseFuture<S, B>
     where
-        S: Service<Request<ReplayBody<B>>>,
+        S: Service<Request<ReplayBody>>,
     {
         #[pin]
         state: State<S, B>,
@@ -33,10 +33,10 @@ pin_project! {
     #[project = StateProj]
     enum State<S, B>
     where
-        S: Service<Request<ReplayBody<B>>>,
+        S: Service<Request<ReplayBody>>,
     {
         Read { #[pin] read: ReadBody<B>, head: Option<(Parts, S)> },
-        Ready { request: Option<Request<ReplayBody<B>>>, inner: S },
+        Ready { request: Option<Request<ReplayBody>>, inner: S },
         Call { #[pin] future: S::Future },
         Refuse { rejection: Rejection },
     }
@@ -44,7 +44,7 @@ pin_project! {
 
 impl<S, B> ResponseFuture<S, B>
 where
-    S: Service<Request<ReplayBody<B>>>,
+    S: Service<Request<ReplayBody>>,
 {
     pub(super) const fn read(
         read: ReadBody<B>,
@@ -55,15 +55,6 @@ where
         Self { state: State::Read { read, head: Some((parts, inner)) }, shared }
     }
 
-    pub(super) const fn pass(
-        request: Request<ReplayBody<B>>,
-        inner: S,
-        shared: Arc<Shared>,
-    ) -> Self {
-        let request = Some(request);
-        Self { state: State::Ready { request, inner }, shared }
-    }
-
     pub(super) const fn refuse(rejection: Rejection, shared: Arc<Shared>) -> Self {
         Self { state: State::Refuse { rejection }, shared }
     }
@@ -71,7 +62,7 @@ where
 
 impl<S, B, ResBody> Future for ResponseFuture<S, B>
 where
-    S: Service<Request<ReplayBody<B>>, Response = Response<ResBody>>,
+    S: Service<Request<ReplayBody>, Response = Response<ResBody>>,
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
@@ -87,7 +78,7 @@ where
                         (Ok(collected), Some((mut parts, inner))) => {
                             let buffered = BufferedBody::new(collected);
                             parts.extensions.insert(buffered.clone());
-                            let body = ReplayBody::buffered(buffered);
+                            let body = ReplayBody::new(buffered);
                             let request = Some(Request::from_parts(parts, body));
                             State::Ready { request, inner }
                         }
@@ -124,14 +115,14 @@ where
 /// What a future is left as that must not be polled again.
 fn polled_again<S, B>() -> State<S, B>
 where
-    S: Service<Request<ReplayBody<B>>>,
+    S: Service<Request<ReplayBody>>,
 {
     State::Refuse { rejection: Rejection::new(RejectionKind::Internal) }
 }
 
 impl<S, B> fmt::Debug for ResponseFuture<S, B>
 where
-    S: Service<Request<ReplayBody<B>>>,
+    S: Service<Request<ReplayBody>>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()

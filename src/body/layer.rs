@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use http::request::Parts;
 use tower_layer::Layer;
 
 use super::Buffer;
-use super::read::BodyLimits;
+use super::read::{BodyLimits, BodyRules};
 use crate::rejection::{Rejection, Respond};
 use crate::timer::{SystemTimer, Timer};
 
@@ -43,11 +42,7 @@ pub(super) struct Shared {
     pub(super) timer: Arc<dyn Timer>,
     pub(super) respond: Respond,
     pub(super) identity_coding_only: bool,
-    /// Whose body is read. Others are passed on unread, in the same type.
-    pub(super) reads: Option<Arc<Filter>>,
 }
-
-type Filter = dyn Fn(&mut Parts) -> bool + Send + Sync;
 
 impl BufferLayer {
     /// A layer with a limit of 256 KiB and a deadline of 10 seconds.
@@ -57,7 +52,6 @@ impl BufferLayer {
             timer: Arc::new(SystemTimer::new()),
             respond: Respond::new(),
             identity_coding_only: false,
-            reads: None,
         })
     }
 
@@ -73,17 +67,11 @@ impl BufferLayer {
         self
     }
 
-    pub(crate) const fn max_bytes(&self) -> usize {
-        self.0.limits.max_bytes
-    }
-
-    /// Reads the bodies of these requests only, and passes others on unread, in the same type.
-    pub(crate) fn with_filter(
-        mut self,
-        reads: impl Fn(&mut Parts) -> bool + Send + Sync + 'static,
-    ) -> Self {
-        self.0.reads = Some(Arc::new(reads));
-        self
+    /// The settings, for a layer that reads bodies itself.
+    pub(crate) fn into_rules(self) -> BodyRules {
+        let Shared { limits, timer, respond, identity_coding_only } = self.0;
+        let respond = Some(Arc::new(respond));
+        BodyRules { limits, timer, respond, takes_coded: !identity_coding_only }
     }
 
     /// The time in which the whole body must arrive. A body that trickles does not extend it.

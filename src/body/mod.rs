@@ -57,7 +57,7 @@
 //! use tower::{ServiceBuilder, ServiceExt};
 //! use tower_webhook::body::{BufferLayer, BufferedBody, ReplayBody};
 //!
-//! async fn echo(request: Request<ReplayBody<Full<Bytes>>>) -> Result<Response<Full<Bytes>>, Infallible> {
+//! async fn echo(request: Request<ReplayBody>) -> Result<Response<Full<Bytes>>, Infallible> {
 //!     let buffered = request.extensions().get::<BufferedBody>().map(BufferedBody::bytes);
 //!     let replayed = request.into_body().collect().await?.to_bytes();
 //!     assert_eq!(buffered, Some(replayed.clone()));
@@ -100,5 +100,8 @@ pub use self::layer::BufferLayer;
 pub use self::replay::ReplayBody;
 pub use self::service::Buffer;
 
+pub(crate) use self::error::check_coding;
 pub(crate) use self::framing::{is_identity_coded, rewrite};
-pub(crate) use self::read::{BodyLimits, Collected, ReadBody};
+#[cfg(test)]
+pub(crate) use self::read::Collected;
+pub(crate) use self::read::{BodyLimits, BodyRules, ReadBody};

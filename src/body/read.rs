@@ -15,6 +15,7 @@ use pin_project_lite::pin_project;
 
 use super::framing::announced_length;
 use super::{ReadError, ReadErrorKind};
+use crate::rejection::Respond;
 use crate::timer::Timer;
 
 /// How much of a body is read, and for how long.
@@ -30,6 +31,17 @@ impl Default for BodyLimits {
     fn default() -> Self {
         Self { max_bytes: 256 * 1024, deadline: Duration::from_secs(10) }
     }
+}
+
+/// How bodies are read by a layer that does so itself.
+#[derive(Clone)]
+pub(crate) struct BodyRules {
+    pub(crate) limits: BodyLimits,
+    pub(crate) timer: Arc<dyn Timer>,
+    /// What makes the response of a body that is refused. `None`: what makes that of other refusals.
+    pub(crate) respond: Option<Arc<Respond>>,
+    /// Whether a body in a content coding is passed on as it was sent.
+    pub(crate) takes_coded: bool,
 }
 
 /// A body that was read to its end.

@@ -7,12 +7,11 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::error::with_unread_body;
-use super::framing::is_identity_coded;
+use super::error::check_coding;
 use super::layer::Shared;
 use super::read::ReadBody;
 use super::{ReplayBody, ResponseFuture};
-use crate::rejection::{Rejection, RejectionKind, ResponseBody};
+use crate::rejection::ResponseBody;
 
 /// Reads the body of each request under limits, and replays it to the service inside.
 ///
@@ -52,7 +51,7 @@ impl<S> Buffer<S> {
 
 impl<S, B, ResBody> Service<Request<B>> for Buffer<S>
 where
-    S: Service<Request<ReplayBody<B>>, Response = Response<ResBody>> + Clone,
+    S: Service<Request<ReplayBody>, Response = Response<ResBody>> + Clone,
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
@@ -66,18 +65,11 @@ where
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture<S, B> {
         let shared = Arc::clone(&self.shared);
-        let (mut parts, body) = request.into_parts();
-        if shared.reads.as_ref().is_some_and(|reads| !reads(&mut parts)) {
-            let request = Request::from_parts(parts, ReplayBody::passthrough(body));
-            return ResponseFuture::pass(request, self.inner.clone(), shared);
-        }
-        if shared.identity_coding_only && !is_identity_coded(&parts.headers) {
-            let rejection = Rejection::new(RejectionKind::UnsupportedContentCoding);
-            let mut rejection = rejection.in_answer_to(&parts.method);
-            if !body.is_end_stream() {
-                rejection = with_unread_body(rejection, parts.version);
-            }
-            return ResponseFuture::refuse(rejection, shared);
+        let (parts, body) = request.into_parts();
+        if shared.identity_coding_only
+            && let Err(rejection) = check_coding(&parts, &body)
+        {
+            return ResponseFuture::refuse(rejection.in_answer_to(&parts.method), shared);
         }
         let timer = Arc::clone(&shared.timer);
         let read = ReadBody::new(body, &parts.headers, shared.limits, timer);

@@ -78,6 +78,15 @@ impl MediaType {
         }
     }
 
+    /// Whether a body of this type has named fields that are read here.
+    pub(crate) const fn has_fields(&self) -> bool {
+        match self {
+            Self::Json | Self::Form => true,
+            Self::Multipart { .. } => cfg!(feature = "multipart"),
+            Self::Other | Self::Absent => false,
+        }
+    }
+
     /// Reads the media type as [`from_headers`](Self::from_headers) does, but takes an unreadable
     /// or repeated one for [`Other`](Self::Other), and every urlencoded form for UTF-8.
     ///

@@ -61,12 +61,6 @@ impl ContentLimits {
         Self { json: JsonLimits::new(), fields: 256, parts: 1_000 }
     }
 
-    /// For a body whose size alone limits the work.
-    pub(crate) const fn unlimited() -> Self {
-        let json = JsonLimits::new().with_depth(usize::MAX).with_nodes(usize::MAX);
-        Self { json, fields: usize::MAX, parts: usize::MAX }
-    }
-
     /// The limits of JSON texts.
     #[must_use]
     pub const fn with_json(mut self, json: JsonLimits) -> Self {

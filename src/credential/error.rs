@@ -22,6 +22,8 @@ pub enum FindErrorKind {
     Unreadable,
     /// A placement is in the body, and no layer has buffered the body.
     NotBuffered,
+    /// The target would be longer than a target can be once the credential in it is replaced.
+    TargetTooLong,
 }
 
 impl FindError {
@@ -51,6 +53,9 @@ impl fmt::Display for FindError {
         f.write_str(match self.kind {
             FindErrorKind::Ambiguous => "more than one credential was presented",
             FindErrorKind::Unreadable => "the place of a credential cannot be read",
+            FindErrorKind::TargetTooLong => {
+                "the target is too long to take the credential out of it"
+            }
             FindErrorKind::NotBuffered => {
                 "a placement is in the body, and the body is not buffered: \
                  use `AuthLayer::with_buffer` or put a `BufferLayer` outside"

@@ -3,12 +3,14 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, COOKIE};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 
 use super::placement::{Place, Placement};
 use super::{Candidate, Credentials, FindError, FindErrorKind};
-use crate::body::BufferedBody;
-use crate::content::{FieldValue, MediaType, find_field, form};
+use crate::body::{BufferedBody, is_identity_coded};
+use crate::content::json::JsonError;
+use crate::content::{ContentError, FieldValue, MediaType, find_field, form};
 use crate::head::RequestHead;
 
 impl Credentials {
@@ -20,7 +22,7 @@ impl Credentials {
     /// limit or malformed, or if a body placement finds no buffered body.
     pub fn find<'a>(&self, head: RequestHead<'a>) -> Result<Option<Candidate<'a>>, FindError> {
         let mut found = None;
-        self.find_into(&mut found, head)?;
+        self.find_into(&mut found, head, JsonSyntax::Pass)?;
         Ok(found)
     }
 
@@ -29,9 +31,11 @@ impl Credentials {
         &self,
         found: &mut Option<Candidate<'a>>,
         head: RequestHead<'a>,
+        syntax: JsonSyntax,
     ) -> Result<(), FindError> {
         for (position, placement) in self.placements.iter().enumerate() {
-            self.find_in(placement, head, &mut One { found, taken: false, placement, position })?;
+            let mut one = One { found, taken: false, placement, position };
+            self.find_in(placement, head, syntax, &mut one)?;
             if self.first_wins && found.is_some() {
                 break;
             }
@@ -43,6 +47,7 @@ impl Credentials {
         &self,
         placement: &Placement,
         head: RequestHead<'a>,
+        syntax: JsonSyntax,
         one: &mut One<'_, 'a>,
     ) -> Result<(), FindError> {
         match &placement.place {
@@ -86,7 +91,7 @@ impl Credentials {
                     one.add(Presented::Text(value))?;
                 }
             }
-            Place::Body(name) => self.find_in_body(name, head, one)?,
+            Place::Body(name) => self.find_in_body(name, head, syntax, one)?,
             Place::Custom(custom) => {
                 for secret in (custom.find)(head) {
                     let text = secret.expose_secret().as_bytes().to_vec();
@@ -101,25 +106,92 @@ impl Credentials {
         &self,
         name: &str,
         head: RequestHead<'a>,
+        syntax: JsonSyntax,
         one: &mut One<'_, 'a>,
     ) -> Result<(), FindError> {
         // A form that is sent with GET or HEAD is no credential (RFC 6750, section 2.2).
         if matches!(*head.method(), http::Method::GET | http::Method::HEAD) {
             return Ok(());
         }
-        let body = head
-            .extensions()
-            .get::<BufferedBody>()
-            .ok_or(FindError::new(FindErrorKind::NotBuffered))?
-            .bytes();
-        let media = MediaType::from_headers(head.headers())?;
-        for value in find_field(&media, &body, name, &self.limits)? {
+        let Some((media, body)) = readable_body(head.headers(), head.extensions())? else {
+            return Ok(());
+        };
+        let body = body.bytes();
+        let values = match find_field(&media, &body, name, &self.limits) {
+            Err(error) if syntax == JsonSyntax::Pass && is_broken_json(&error) => return Ok(()),
+            values => values?,
+        };
+        for value in values {
             one.add(match value {
                 FieldValue::Text(text) => Presented::Text(text.into_owned().into_bytes().into()),
                 FieldValue::NotText => Presented::Unreadable,
             })?;
         }
         Ok(())
+    }
+
+    /// Whether the body of a request has to be read before a credential can be looked for in it.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the media type cannot be told.
+    pub(crate) fn may_be_in_body(parts: &Parts) -> Result<bool, FindError> {
+        let is_read = matches!(parts.method, http::Method::GET | http::Method::HEAD)
+            || parts.extensions.get::<BufferedBody>().is_some()
+            || !is_identity_coded(&parts.headers);
+        Ok(!is_read && MediaType::from_headers(&parts.headers)?.has_fields())
+    }
+
+    /// Whether a header field of these placements has something in it, beside the places that `accepted`
+    /// reads as well. Cookies do not count: browsers send them by themselves.
+    pub(crate) fn beside_in_header(&self, accepted: Option<&Self>, headers: &HeaderMap) -> bool {
+        let accepted = accepted.map_or(&[][..], |accepted| &accepted.placements);
+        let own = |placement: &&Placement| !accepted.iter().any(|p| p.clashes_with(placement));
+        self.placements.iter().filter(own).any(|placement| match &placement.place {
+            Place::Header(name) => values(headers, name).next().is_some(),
+            Place::Bearer => {
+                authorizations(headers).any(|value| scheme(value, b"bearer").is_some())
+            }
+            Place::Basic => authorizations(headers).any(|value| scheme(value, b"basic").is_some()),
+            _ => false,
+        })
+    }
+}
+
+/// What a JSON text that does not parse means where a credential is looked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum JsonSyntax {
+    /// It has no credential in it, and the service behind the layer decides about it.
+    Pass,
+    /// It is malformed.
+    Refuse,
+}
+
+/// Whether a body is no JSON at all, so that no reader finds a member in it.
+pub(super) fn is_broken_json(error: &ContentError) -> bool {
+    error.json().is_some_and(JsonError::is_syntax)
+}
+
+/// The body in which a credential may be: not coded, and of a media type that is read here. `None` for any
+/// other, which has no place in it.
+///
+/// # Errors
+///
+/// Returns an error if the media type cannot be told, or if a body that may hold a credential is not
+/// buffered.
+pub(super) fn readable_body<'a>(
+    headers: &HeaderMap,
+    extensions: &'a Extensions,
+) -> Result<Option<(MediaType, &'a BufferedBody)>, FindError> {
+    let buffered = extensions.get::<BufferedBody>();
+    if buffered.is_some_and(|body| body.bytes().is_empty()) || !is_identity_coded(headers) {
+        return Ok(None);
+    }
+    let media = MediaType::from_headers(headers)?;
+    match buffered {
+        _ if !media.has_fields() => Ok(None),
+        Some(body) => Ok(Some((media, body))),
+        None => Err(FindError::new(FindErrorKind::NotBuffered)),
     }
 }
 

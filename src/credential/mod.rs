@@ -25,7 +25,7 @@
 //! let candidate = credentials.find((&request).into())?.expect("one credential");
 //! assert_eq!(candidate.expose_text(), Some("abc"));
 //!
-//! credentials.scrub(&mut request);
+//! credentials.scrub(&mut request)?;
 //! assert_eq!(request.uri(), "/deploy?branch=main");
 //!
 //! let request = http::Request::get("/deploy?key=abc").header("x-api-key", "abc").body(())?;
@@ -50,6 +50,7 @@ pub use self::error::{FindError, FindErrorKind};
 pub use self::placement::{Placement, PlacementKind};
 pub use self::secret::Secret;
 
+pub(crate) use self::find::JsonSyntax;
 pub(crate) use self::scrub::redact_target;
 
 use self::placement::Place;

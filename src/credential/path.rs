@@ -6,6 +6,7 @@ use http::Uri;
 use http::uri::PathAndQuery;
 use percent_encoding::percent_decode_str;
 
+use super::{FindError, FindErrorKind};
 use crate::config::ConfigError;
 
 /// What stands in the path in the place of a credential that was read there.
@@ -42,20 +43,24 @@ impl PathTemplate {
     /// The target with the credential replaced; `None` if there is none in it.
     ///
     /// `path` is the path of the request. A target from before a router took a prefix away ends with it.
-    pub(super) fn scrub(&self, uri: &Uri, path: &str) -> Option<Uri> {
-        let whole = uri.path();
+    pub(super) fn scrub(&self, uri: &Uri, path: &str) -> Result<Option<Uri>, FindError> {
+        let Some(mut target) = self.redacted(uri.path(), path) else { return Ok(None) };
+        if let Some(query) = uri.query() {
+            target.push('?');
+            target.push_str(query);
+        }
+        with_path_and_query(uri, target).map(Some)
+    }
+
+    /// The path `whole`, which ends with `path`, with the credential replaced.
+    fn redacted(&self, whole: &str, path: &str) -> Option<String> {
         let raw = whole.strip_suffix(path).and_then(|prefix| self.raw(whole.get(prefix.len()..)?));
         let raw = raw.or_else(|| self.raw(whole))?;
         // `raw` is a part of `whole`, so its place follows from the two addresses.
         let start = raw.as_ptr() as usize - whole.as_ptr() as usize;
         let before = whole.get(..start)?;
         let after = whole.get(start.checked_add(raw.len())?..)?;
-        let mut target = format!("{before}{REDACTED}{after}");
-        if let Some(query) = uri.query() {
-            target.push('?');
-            target.push_str(query);
-        }
-        with_path_and_query(uri, target)
+        Some(format!("{before}{REDACTED}{after}"))
     }
 
     fn raw<'p>(&self, path: &'p str) -> Option<&'p str> {
@@ -79,10 +84,16 @@ impl fmt::Debug for PathTemplate {
 }
 
 /// The same target with another path and query.
-pub(super) fn with_path_and_query(uri: &Uri, target: String) -> Option<Uri> {
+///
+/// # Errors
+///
+/// Returns an error if it is longer than a target can be.
+pub(super) fn with_path_and_query(uri: &Uri, target: String) -> Result<Uri, FindError> {
+    let too_long = |()| FindError::new(FindErrorKind::TargetTooLong);
     let mut parts = uri.clone().into_parts();
-    parts.path_and_query = Some(PathAndQuery::try_from(target).ok()?);
-    Uri::from_parts(parts).ok()
+    let target = PathAndQuery::try_from(target).map_err(drop).map_err(too_long)?;
+    parts.path_and_query = Some(target);
+    Uri::from_parts(parts).map_err(drop).map_err(too_long)
 }
 
 /// The parameter `key`, or the only one.
@@ -145,7 +156,7 @@ mod tests {
             ("/other", "/other", None),
         ];
         for (uri, path, expected) in cases {
-            let scrubbed = template.scrub(&uri.parse().unwrap(), path);
+            let scrubbed = template.scrub(&uri.parse().unwrap(), path).unwrap();
             assert_eq!(scrubbed.map(|uri| uri.to_string()).as_deref(), expected, "{uri}");
         }
     }

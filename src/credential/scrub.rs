@@ -4,21 +4,27 @@ use std::mem;
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderValue, Request, Uri};
 
-use super::Credentials;
-use super::find::cookie_value;
+use super::find::{cookie_value, is_broken_json, readable_body};
 use super::path::with_path_and_query;
 use super::placement::Place;
-use crate::body::{self, BufferedBody};
-use crate::content::{ContentLimits, MediaType, form, remove_field};
+use super::{Credentials, FindError};
+use crate::body;
+use crate::content::{form, remove_field};
 use crate::head::HeadMut;
 
 impl Credentials {
-    /// Removes whatever stands in the configured places, credential or not, from a request.
-    pub fn scrub<B>(&self, request: &mut Request<B>) {
-        self.scrub_head(request);
+    /// Removes what the configured places hold, credential or not, from a request.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a place cannot be cleaned: a body that cannot be read or is over the
+    /// [limits](Self::with_content_limits), one that is not buffered, or a target that would become too long.
+    /// The request must then go no further. JSON that does not parse has no place in it.
+    pub fn scrub<B>(&self, request: &mut Request<B>) -> Result<(), FindError> {
+        self.scrub_head(request)
     }
 
-    pub(crate) fn scrub_head(&self, head: &mut impl HeadMut) {
+    pub(crate) fn scrub_head(&self, head: &mut impl HeadMut) -> Result<(), FindError> {
         for placement in &self.placements {
             match &placement.place {
                 Place::Header(name) => {
@@ -28,12 +34,12 @@ impl Credentials {
                     head.headers_mut().remove(AUTHORIZATION);
                 }
                 Place::Cookie(name) => remove_cookie(head.headers_mut(), name.as_bytes()),
-                Place::Query(name) => rewrite_targets(head, |uri| without_parameter(uri, name)),
+                Place::Query(name) => rewrite_targets(head, |uri| without_parameter(uri, name))?,
                 Place::Path(template) => {
                     let path = head.uri_mut().path().to_owned();
-                    rewrite_targets(head, |uri| template.scrub(uri, &path));
+                    rewrite_targets(head, |uri| template.scrub(uri, &path))?;
                 }
-                Place::Body(name) => scrub_body(head, name),
+                Place::Body(name) => self.scrub_body(head, name)?,
                 Place::Custom(custom) => {
                     if let Some(scrub) = &custom.scrub {
                         scrub_custom(head, scrub.as_ref());
@@ -41,6 +47,19 @@ impl Credentials {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn scrub_body(&self, head: &mut impl HeadMut, name: &str) -> Result<(), FindError> {
+        let (headers, extensions) = (head.headers_mut().clone(), head.extensions_mut());
+        let Some((media, body)) = readable_body(&headers, extensions)? else { return Ok(()) };
+        let (body, bytes) = (body.clone(), body.bytes());
+        match remove_field(&media, &bytes, name, &self.limits) {
+            Ok(kept) if kept.len() != bytes.len() => body::rewrite(head.headers_mut(), &body, kept),
+            Err(error) if !is_broken_json(&error) => return Err(error.into()),
+            Ok(_) | Err(_) => {}
+        }
+        Ok(())
     }
 
     /// Marks header values in configured places as sensitive, before code of the app sees them.
@@ -82,15 +101,28 @@ fn remove_cookie(headers: &mut HeaderMap, name: &[u8]) {
     }
 }
 
+/// What a change of a target comes to: `None` if there is nothing to change in it.
+type Changed = Result<Option<Uri>, FindError>;
+
 /// Applies a change to `uri()` and to every copy of the target that is known to be in the extensions.
-fn rewrite_targets(head: &mut impl HeadMut, scrub: impl Fn(&Uri) -> Option<Uri>) {
-    let scrubbed = scrub(head.uri_mut());
+fn rewrite_targets(
+    head: &mut impl HeadMut,
+    scrub: impl Fn(&Uri) -> Changed,
+) -> Result<(), FindError> {
+    let scrubbed = scrub(head.uri_mut())?;
     #[cfg(feature = "axum-original-uri")]
     {
         let change = scrubbed.as_ref().map(|new| (head.uri_mut().clone(), new));
         if let Some(original) = head.extensions_mut().get_mut::<axum::extract::OriginalUri>() {
-            let nested = change.and_then(|(old, new)| with_prefix_of(original, &old, new));
-            if let Some(scrubbed) = nested.or_else(|| scrub(original)) {
+            let nested = match change {
+                Some((old, new)) => with_prefix_of(original, &old, new)?,
+                None => None,
+            };
+            let scrubbed = match nested {
+                None => scrub(original)?,
+                nested => nested,
+            };
+            if let Some(scrubbed) = scrubbed {
                 original.0 = scrubbed;
             }
         }
@@ -98,28 +130,41 @@ fn rewrite_targets(head: &mut impl HeadMut, scrub: impl Fn(&Uri) -> Option<Uri>)
     if let Some(scrubbed) = scrubbed {
         *head.uri_mut() = scrubbed;
     }
+    Ok(())
 }
 
 /// The new target behind the prefix that a nested router has taken off.
 #[cfg(feature = "axum-original-uri")]
-fn with_prefix_of(original: &Uri, old: &Uri, new: &Uri) -> Option<Uri> {
-    let prefix = original.path().strip_suffix(old.path())?;
-    with_path_and_query(original, format!("{prefix}{}", new.path_and_query()?))
+fn with_prefix_of(original: &Uri, old: &Uri, new: &Uri) -> Changed {
+    let prefix = original.path().strip_suffix(old.path());
+    match (prefix, new.path_and_query()) {
+        (Some(prefix), Some(rest)) => {
+            with_path_and_query(original, format!("{prefix}{rest}")).map(Some)
+        }
+        _ => Ok(None),
+    }
 }
 
-/// Takes credentials out of the target that stand in a place where nobody looked for them.
-pub(crate) fn redact_target(head: &mut impl HeadMut, redact: &dyn Fn(&str) -> Option<String>) {
-    rewrite_targets(head, |uri| with_path_and_query(uri, redact(uri.path_and_query()?.as_str())?));
+/// Takes credentials out of the target that are in a place that no placement reads.
+pub(crate) fn redact_target(
+    head: &mut impl HeadMut,
+    redact: &dyn Fn(&str) -> Option<String>,
+) -> Result<(), FindError> {
+    rewrite_targets(head, |uri| {
+        let redacted = uri.path_and_query().and_then(|target| redact(target.as_str()));
+        redacted.map(|target| with_path_and_query(uri, target)).transpose()
+    })
 }
 
-fn without_parameter(uri: &Uri, name: &str) -> Option<Uri> {
-    let query = uri.query()?;
-    let Cow::Owned(kept) = form::remove(query, name) else { return None };
+fn without_parameter(uri: &Uri, name: &str) -> Changed {
+    let Some(Cow::Owned(kept)) = uri.query().map(|query| form::remove(query, name)) else {
+        return Ok(None);
+    };
     let target = match kept.as_str() {
         "" => uri.path().to_owned(),
         kept => format!("{}?{kept}", uri.path()),
     };
-    with_path_and_query(uri, target)
+    with_path_and_query(uri, target).map(Some)
 }
 
 /// Lends the head to a closure, as a request without a body.
@@ -132,17 +177,4 @@ fn scrub_custom(head: &mut impl HeadMut, scrub: &dyn Fn(&mut Request<()>)) {
     mem::swap(request.headers_mut(), head.headers_mut());
     mem::swap(request.uri_mut(), head.uri_mut());
     mem::swap(request.extensions_mut(), head.extensions_mut());
-}
-
-fn scrub_body(head: &mut impl HeadMut, name: &str) {
-    let Some(buffered) = head.extensions_mut().get::<BufferedBody>().cloned() else { return };
-    let Ok(media) = MediaType::from_headers(head.headers_mut()) else { return };
-    let bytes = buffered.bytes();
-    // Under no limits: a body that is within those of somebody further in must not keep its credential.
-    // One that is malformed was refused where it mattered, and on a public route is passed on.
-    let limits = ContentLimits::unlimited();
-    let Ok(kept) = remove_field(&media, &bytes, name, &limits) else { return };
-    if kept.len() != bytes.len() {
-        body::rewrite(head.headers_mut(), &buffered, kept);
-    }
 }

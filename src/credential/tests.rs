@@ -138,7 +138,7 @@ fn cookies_are_found_and_removed_one_by_one() {
         let mut request = with_headers("cookie", lines);
         let found = find(&credentials, &request);
         assert_eq!(found, expected.map(|found| found.map(<[u8]>::to_vec)), "{lines:?}");
-        credentials.scrub(&mut request);
+        credentials.scrub(&mut request).unwrap();
         let left: Vec<_> = request.headers().get_all("cookie").iter().collect();
         assert_eq!(left, kept, "{lines:?}");
     }
@@ -171,7 +171,7 @@ fn query_parameters() {
         let mut request = Request::get(target).body(()).unwrap();
         let found = find(&credentials, &request);
         assert_eq!(found, expected.map(|found| found.map(<[u8]>::to_vec)), "{target}");
-        credentials.scrub(&mut request);
+        credentials.scrub(&mut request).unwrap();
         assert_eq!(request.uri(), scrubbed, "{target}");
     }
 }
@@ -204,7 +204,7 @@ fn body_fields() {
     let credentials = one(Placement::body("key").unwrap());
     type Case<'a> = (&'a str, &'a str, &'a str, Result<Option<&'a str>, FindErrorKind>);
     let unreadable = Err(FindErrorKind::Unreadable);
-    let cases: [Case<'_>; 17] = [
+    let cases: [Case<'_>; 18] = [
         ("POST", JSON, r#"{"key":"k"}"#, Ok(Some("k"))),
         ("POST", JSON, r#"{"\u006bey":"\u006b"}"#, Ok(Some("k"))),
         ("POST", JSON, r#"{"key":1}"#, Ok(Some("<unreadable>"))),
@@ -213,15 +213,16 @@ fn body_fields() {
         ("POST", JSON, r#"["key"]"#, Ok(None)),
         ("POST", JSON, "", Ok(None)),
         ("POST", JSON, r#"{"key":"k","key":"k"}"#, unreadable),
-        ("POST", JSON, "key=k", unreadable),
+        ("POST", JSON, "key=k", Ok(None)),
+        ("POST", JSON, "\u{feff}{\"key\":\"k\"}", unreadable),
         ("POST", FORM, "key=k", Ok(Some("k"))),
         ("POST", FORM, "key=k&key=", Ok(Some("k"))),
         ("POST", FORM, "key=k&key=k", Err(FindErrorKind::Ambiguous)),
         ("POST", FORM, r#"{"key":"k"}"#, Ok(None)),
         ("GET", FORM, "key=k", Ok(None)),
         ("HEAD", FORM, "key=k", Ok(None)),
-        ("POST", "text/plain", "key=k", unreadable),
-        ("POST", "", "key=k", unreadable),
+        ("POST", "text/plain", "key=k", Ok(None)),
+        ("POST", "a/b/c", "key=k", unreadable),
     ];
     for (method, media, body, expected) in cases {
         let found = find(&credentials, &with_body(method, media, body));
@@ -229,21 +230,46 @@ fn body_fields() {
         assert_eq!(found, expected, "{method} {media} {body}");
     }
 
-    let request = Request::post("/").body(()).unwrap();
+    let request = Request::post("/").header("content-type", JSON).body(()).unwrap();
     assert_eq!(find(&credentials, &request), Err(FindErrorKind::NotBuffered));
+    let request = Request::post("/").body(()).unwrap();
+    assert_eq!(find(&credentials, &request), Ok(None));
 }
 
 #[test]
-fn a_body_over_the_limits_of_a_search_is_scrubbed_all_the_same() {
+fn what_cannot_be_cleaned_is_an_error() {
     let limits = ContentLimits::new().with_fields(2);
-    let credentials = one(Placement::body("key").unwrap()).with_content_limits(limits);
-    let mut request = with_body("POST", "application/x-www-form-urlencoded", "a=1&b=2&key=k&c=3");
+    let body = one(Placement::body("key").unwrap()).with_content_limits(limits);
+    let path = one(Placement::path("/{key}").unwrap());
+    let form = "application/x-www-form-urlencoded";
+    let unreadable = FindErrorKind::Unreadable;
+    let cases = [
+        (&body, with_body("POST", form, "a=1&b=2&key=k&c=3"), unreadable),
+        (&body, with_body("GET", form, "a=1&b=2&key=k&c=3"), unreadable),
+        (&body, with_body("POST", "application/json", r#"{"key":1,"key":2}"#), unreadable),
+        (&body, with_body("POST", "application/json, text/plain", "{}"), unreadable),
+        (
+            &body,
+            Request::post("/").header("content-type", form).body(()).unwrap(),
+            FindErrorKind::NotBuffered,
+        ),
+        (
+            &path,
+            Request::get(format!("/k?{}", "a".repeat(65_530))).body(()).unwrap(),
+            FindErrorKind::TargetTooLong,
+        ),
+    ];
+    for (credentials, mut request, expected) in cases {
+        let cleaned = credentials.scrub(&mut request);
+        assert_eq!(cleaned.map_err(|error| error.kind()), Err(expected), "{request:?}");
+    }
 
-    assert_eq!(find(&credentials, &request), Err(FindErrorKind::Unreadable));
-    credentials.scrub(&mut request);
-
-    let body = request.extensions().get::<BufferedBody>().unwrap().bytes();
-    assert_eq!(body, "a=1&b=2&c=3");
+    // What has no place in it passes.
+    for (media, text) in [("application/json", "{"), ("text/plain", "key=k"), ("a/b/c", "")] {
+        let mut request = with_body("POST", media, text);
+        body.scrub(&mut request).unwrap();
+        assert_eq!(request.extensions().get::<BufferedBody>().unwrap().bytes(), text);
+    }
 }
 
 #[test]
@@ -262,7 +288,7 @@ fn a_custom_placement_finds_counts_and_scrubs() {
 
     let mut request = with_headers("x-key", &[b"k", b""]);
     assert_eq!(find(&credentials, &request), Ok(Some(b"k".to_vec())));
-    credentials.scrub(&mut request);
+    credentials.scrub(&mut request).unwrap();
     assert!(request.headers().is_empty());
 
     let request = with_headers("x-key", &[b"k", b"k"]);
@@ -303,7 +329,7 @@ proptest! {
             .body(())
             .unwrap();
 
-        credentials.scrub(&mut request);
+        credentials.scrub(&mut request).unwrap();
 
         let kept = format!("{before}&{after}");
         prop_assert_eq!(request.uri().query(), Some(kept.as_str()));
@@ -332,7 +358,7 @@ proptest! {
             }
         }
         let _ = credentials.find((&request).into());
-        credentials.scrub(&mut request);
+        credentials.scrub(&mut request).unwrap();
         prop_assert_eq!(request.headers().get("x-api-key"), None);
         prop_assert_eq!(request.headers().get("authorization"), None);
     }

@@ -1,5 +1,7 @@
 use std::convert::Infallible;
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -10,19 +12,19 @@ use http::{HeaderName, Method, Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::contain::Contain;
 use super::outcome::Outcome;
 use super::shape::{Failure, FailureKind};
 use super::slots::Slots;
 use super::{Executor, Invocation, ResponseShape};
-use crate::auth::{Admission, AuthLayer, BoxError, Gate, protect_target};
-use crate::body::{self, BodyLimits, BufferedBody, ReadBody};
+use crate::auth::{AuthLayer, BoxError, BufferedAuth, Gate, HookName, PRE_AUTH_MAX_BYTES};
+use crate::body::{BodyLimits, BodyRules, BufferedBody};
+use crate::catch_panic::CatchPanic;
 use crate::config::ConfigError;
 use crate::credential::redact_target;
 use crate::envelope::{Envelope, EnvelopeBuilder, EnvelopeInput};
 use crate::identity::Identity;
 use crate::leaf::{ResponseBody, ResponseFuture};
-use crate::rejection::{Rejection, RejectionKind, without_content};
+use crate::rejection::{self, Rejection, RejectionKind, without_content};
 use crate::timer::{SystemTimer, Timer, within};
 use crate::trace;
 
@@ -37,6 +39,7 @@ pub struct Hooks {
 #[derive(Clone)]
 struct Shared {
     gate: Arc<Gate>,
+    body: BodyRules,
     executor: Arc<dyn Executor>,
     envelope: EnvelopeBuilder,
     /// Headers in which credentials travel. No executor sees them.
@@ -44,13 +47,11 @@ struct Shared {
     identity_member: Option<Box<str>>,
     coverage_member: Option<Box<str>>,
     shape: ResponseShape,
-    body: BodyLimits,
     pre_auth_max_bytes: usize,
     max_response_bytes: usize,
     deadline: Duration,
     slots: Slots,
     timer: Arc<dyn Timer>,
-    takes_coded: bool,
 }
 
 impl Hooks {
@@ -63,8 +64,11 @@ impl Hooks {
     #[must_use]
     pub fn new(auth: AuthLayer, executor: impl Executor) -> Self {
         let mut gate = auth.into_gate();
-        // A policy that names no method serves what a webhook is called by.
-        Arc::make_mut(&mut gate).set_default_methods(&[Method::POST]);
+        Arc::make_mut(&mut gate).set_hook_defaults();
+        let timer: Arc<dyn Timer> = Arc::new(SystemTimer::new());
+        let limits = BodyLimits::default();
+        let body =
+            BodyRules { limits, timer: Arc::clone(&timer), respond: None, takes_coded: false };
         let left_out = gate.all_credentials().flat_map(|list| list.header_names().cloned());
         Self {
             shared: Arc::new(Shared {
@@ -72,16 +76,15 @@ impl Hooks {
                 identity_member: None,
                 coverage_member: None,
                 gate,
+                body,
                 executor: Arc::new(executor),
                 envelope: EnvelopeBuilder::new(),
                 shape: ResponseShape::default(),
-                body: BodyLimits::default(),
-                pre_auth_max_bytes: 16 * 1024,
+                pre_auth_max_bytes: PRE_AUTH_MAX_BYTES,
                 max_response_bytes: 1024 * 1024,
                 deadline: Duration::from_secs(15),
                 slots: Slots::new(64),
-                timer: Arc::new(SystemTimer::new()),
-                takes_coded: false,
+                timer,
             }),
         }
     }
@@ -117,20 +120,20 @@ impl Hooks {
     /// The largest body of a request, in bytes. The default is 256 KiB.
     #[must_use]
     pub fn with_max_body_bytes(self, max_bytes: usize) -> Self {
-        self.with(|shared| shared.body.max_bytes = max_bytes)
+        self.with(|shared| shared.body.limits.max_bytes = max_bytes)
     }
 
     /// Takes a body with a `Content-Encoding` as it was sent, instead of refusing it with 415. Nothing is
     /// decoded: coded JSON is malformed.
     #[must_use]
     pub fn with_coded_bodies(self) -> Self {
-        self.with(|shared| shared.takes_coded = true)
+        self.with(|shared| shared.body.takes_coded = true)
     }
 
     /// The time in which a body has to arrive. The default is 10 seconds.
     #[must_use]
     pub fn with_body_deadline(self, deadline: Duration) -> Self {
-        self.with(|shared| shared.body.deadline = deadline)
+        self.with(|shared| shared.body.limits.deadline = deadline)
     }
 
     /// The largest body that is read before the caller is known, in bytes, where a placement is in the
@@ -174,7 +177,11 @@ impl Hooks {
     /// What measures the deadlines.
     #[must_use]
     pub fn with_timer(self, timer: impl Timer) -> Self {
-        self.with(|shared| shared.timer = Arc::new(timer))
+        let timer: Arc<dyn Timer> = Arc::new(timer);
+        self.with(|shared| {
+            shared.body.timer = Arc::clone(&timer);
+            shared.timer = timer;
+        })
     }
 
     fn with(mut self, change: impl FnOnce(&mut Shared)) -> Self {
@@ -198,91 +205,65 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
-        let shared = Arc::clone(&self.shared);
+        let Shared { gate, body, pre_auth_max_bytes, .. } = &*self.shared;
+        let run = Run(Arc::clone(&self.shared));
+        let mut auth = BufferedAuth::new(run, Arc::clone(gate), body.clone(), *pre_auth_max_bytes);
+        let response = auth.call(request);
         ResponseFuture::new(async move {
-            let is_head = request.method() == Method::HEAD;
-            let response = match shared.serve(request).await {
+            match response.await {
+                Ok(response) => response.map(rejection::ResponseBody::into_bytes),
+                Err(never) => match never {},
+            }
+        })
+    }
+}
+
+/// What the layer lets in: the leaf inside it.
+#[derive(Clone)]
+struct Run(Arc<Shared>);
+
+impl<B: Send + 'static> Service<Request<B>> for Run {
+    type Response = Response<Bytes>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Bytes>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let shared = Arc::clone(&self.0);
+        let (parts, _body) = request.into_parts();
+        Box::pin(async move {
+            let method = parts.method.clone();
+            let response = shared.serve(parts).await;
+            Ok(match response {
+                Ok(response) if method == Method::HEAD => without_content(response),
                 Ok(response) => response,
-                Err(rejection) => shared.gate.respond().response(&rejection),
-            };
-            if is_head { without_content(response) } else { response }
+                Err(rejection) => shared.gate.respond().response(&rejection.in_answer_to(&method)),
+            })
         })
     }
 }
 
 impl Shared {
-    async fn serve<B>(&self, request: Request<B>) -> Result<Response<Bytes>, Rejection>
-    where
-        B: Body<Data = Bytes> + Send,
-        B::Error: Into<BoxError>,
-    {
-        let (mut parts, body) = request.into_parts();
-        self.gate.mark_sensitive(&mut parts.headers);
-        let policy = self.gate.resolve((&parts).into()).await?;
-        self.gate.check_method_first(&policy, (&parts).into())?;
-
-        let mut unread = Some(body);
-        let reads_first =
-            self.gate.needs_body(&policy) && !matches!(parts.method, Method::GET | Method::HEAD);
-        if reads_first && let Some(body) = unread.take() {
-            self.check_coding(&parts)?;
-            let max_bytes = self.body.max_bytes.min(self.pre_auth_max_bytes);
-            let limits = BodyLimits { max_bytes, ..self.body };
-            let collected = self.read(&parts, body, limits).await?;
-            parts.extensions.insert(BufferedBody::new(collected));
-        }
-
-        let mut admission = Admission::default();
-        self.gate.admit(&policy, (&parts).into(), &mut admission).await?;
-        let by_target = admission.by_target();
-        let identity = admission.identity().cloned();
-
-        self.check_coding(&parts)?;
-        if let Some(body) = unread {
-            let collected = self.read(&parts, body, self.body).await?;
-            parts.extensions.insert(BufferedBody::new(collected));
-        }
-        // Not before the body is there: what stands in a place of the body is removed too, whoever may call.
-        self.gate.enter(&mut parts, admission);
+    async fn serve(&self, mut parts: Parts) -> Result<Response<Bytes>, Rejection> {
         if let Some(keys) = self.gate.keys() {
-            redact_target(&mut parts, &|text| keys.redact(text));
+            redact_target(&mut parts, &|text| keys.redact(text))?;
         }
+        let identity = Identity::of(&parts.extensions);
+        let identity =
+            identity.map_err(|error| Rejection::new(RejectionKind::NotWired).with_source(error))?;
+        let identity = identity.cloned();
+        let hook = parts.extensions.get().map(|HookName(name)| Arc::clone(name));
         let bytes = parts.extensions.get().map(BufferedBody::bytes).unwrap_or_default();
         let envelope = self.build(&parts, &bytes, identity.as_ref())?;
 
-        let hook = policy.hook_name();
         let slot = self.slots.take(hook.clone().unwrap_or_default());
         let Some(_slot) = slot else { return Err(Rejection::new(RejectionKind::AtCapacity)) };
         let Parts { method, uri, extensions, .. } = parts;
         let invocation = Invocation { envelope, identity, hook, method, uri, extensions };
-        let mut response = self.execute(invocation).await?;
-        if by_target {
-            protect_target(response.headers_mut());
-        }
-        Ok(response)
-    }
-
-    /// No coding is undone here: an executor would be given bytes that it cannot read.
-    fn check_coding(&self, parts: &Parts) -> Result<(), Rejection> {
-        if self.takes_coded || body::is_identity_coded(&parts.headers) {
-            Ok(())
-        } else {
-            Err(Rejection::new(RejectionKind::UnsupportedContentCoding))
-        }
-    }
-
-    async fn read<B>(
-        &self,
-        parts: &Parts,
-        body: B,
-        limits: BodyLimits,
-    ) -> Result<body::Collected, Rejection>
-    where
-        B: Body<Data = Bytes>,
-        B::Error: Into<BoxError>,
-    {
-        let read = ReadBody::new(body, &parts.headers, limits, Arc::clone(&self.timer));
-        read.await.map_err(|error| error.into_rejection(parts.version))
+        self.execute(invocation).await
     }
 
     fn build(
@@ -310,7 +291,8 @@ impl Shared {
     async fn execute(&self, invocation: Invocation) -> Result<Response<Bytes>, Rejection> {
         let hook = invocation.hook.clone();
         let executor = Arc::clone(&self.executor);
-        let end = match Contain::new(|| async move { executor.execute(invocation).await }) {
+        let run = || async move { executor.execute(invocation).await };
+        let end = match CatchPanic::new(|| Box::pin(run())) {
             Err(panicked) => Some(Err(panicked)),
             Ok(execution) => within(&*self.timer, self.deadline, execution).await,
         };

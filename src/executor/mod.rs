@@ -55,7 +55,6 @@
 //!
 //! [`Envelope`]: crate::envelope::Envelope
 
-mod contain;
 mod error;
 mod execute;
 mod hooks;
@@ -72,5 +71,3 @@ pub use self::invocation::Invocation;
 pub use self::outcome::Outcome;
 pub use self::service::ServiceExecutor;
 pub use self::shape::{Failure, FailureKind, ResponseShape};
-
-pub(crate) use self::contain::Contain;

@@ -122,6 +122,11 @@ impl KeyDigest {
         &self.bytes
     }
 
+    /// Whether this is the same digest, compared in constant time.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.pepper == other.pepper && same(&self.bytes, &other.bytes).to_bool()
+    }
+
     /// Shares the name of the pepper with another digest, if it is the same one.
     pub(super) fn share(&mut self, other: &Self) {
         if self.pepper == other.pepper {

@@ -7,6 +7,7 @@ use time::{Duration, OffsetDateTime};
 #[cfg(feature = "recoverable")]
 use super::SealingKeys;
 use super::new_key::later;
+use super::verifier::KeyRealm;
 use super::{
     GenerateError, IssuedKey, KeyDigest, KeyDraft, KeyFormat, KeyHasher, KeyId, KeyRecord,
     KeyStore, KeyUpdate, KeyVerifier, ManageError, ManageErrorKind, NewKey, Owner, Page,
@@ -60,6 +61,7 @@ pub struct KeyManager(Arc<Parts>);
 
 #[derive(Clone)]
 struct Parts {
+    realm: KeyRealm,
     store: Arc<dyn KeyStore>,
     format: Arc<dyn KeyFormat>,
     hasher: KeyHasher,
@@ -84,6 +86,7 @@ impl KeyManager {
     #[must_use]
     pub fn new(store: impl KeyStore) -> Self {
         Self(Arc::new(Parts {
+            realm: KeyRealm::new(),
             store: Arc::new(store),
             format: Arc::new(PrefixedFormat::default()),
             hasher: KeyHasher::sha256(),
@@ -117,11 +120,12 @@ impl KeyManager {
         &self.0.clock
     }
 
-    /// A verifier of these keys: same store, format, digests and clock.
+    /// A verifier of these keys: same store, format, digests and clock. All verifiers of one manager count as
+    /// clones of each other.
     #[must_use]
     pub fn verifier(&self) -> KeyVerifier {
-        let Parts { store, format, hasher, clock, .. } = (*self.0).clone();
-        KeyVerifier::from_parts(store, format, hasher, clock)
+        let Parts { realm, store, format, hasher, clock, .. } = (*self.0).clone();
+        KeyVerifier::from_parts(realm, store, format, hasher, clock)
     }
 
     /// Makes a key.
@@ -392,7 +396,9 @@ impl KeyManager {
     }
 
     fn with(mut self, set: impl FnOnce(&mut Parts)) -> Self {
-        set(Arc::make_mut(&mut self.0));
+        let parts = Arc::make_mut(&mut self.0);
+        parts.realm = KeyRealm::new();
+        set(parts);
         self
     }
 

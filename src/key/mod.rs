@@ -130,4 +130,4 @@ pub use self::verifier::{
 
 pub(crate) use self::moment::Moment;
 pub(crate) use self::record::checked_name;
-pub(crate) use self::verifier::{Begun, KeyRealm};
+pub(crate) use self::verifier::{Asked, Asking, Begun, Proof};

@@ -3,7 +3,8 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -13,10 +14,11 @@ use smol_str::SmolStr;
 use self::error::Fault;
 pub use self::error::{VerifyError, VerifyErrorKind};
 use super::digest::PresentedDigests;
+use super::moment::Moment;
 use super::state::{state_at, usable_previous};
 use super::{
-    KeyFormat, KeyHasher, KeyId, KeyRecord, KeyState, KeyStore, Owner, ParsedKey, PrefixedFormat,
-    Scopes, UsageTracker,
+    KeyDigest, KeyFormat, KeyHasher, KeyId, KeyRecord, KeyState, KeyStore, Owner, ParsedKey,
+    PrefixedFormat, Scopes, UsageTracker,
 };
 use crate::{Clock, SystemTimer, Timer};
 
@@ -24,6 +26,9 @@ mod error;
 
 /// The most bytes of a key, whatever its format.
 pub(super) const MAX_KEY_LEN: usize = 256;
+
+/// The id that is looked up for a key whose text names none, where a look-up has to be made all the same.
+static DECOY: LazyLock<KeyId> = LazyLock::new(|| KeyId::from_checked("decoy"));
 
 /// Decides whether a presented key is good.
 ///
@@ -62,6 +67,7 @@ pub struct KeyVerifier(Arc<Parts>);
 
 #[derive(Clone)]
 struct Parts {
+    realm: KeyRealm,
     store: Arc<dyn KeyStore>,
     format: Arc<dyn KeyFormat>,
     hasher: KeyHasher,
@@ -71,12 +77,43 @@ struct Parts {
     usage: Option<UsageTracker>,
 }
 
-/// Names a set of keys within one process: equal for two verifiers that live at the same time if they
-/// share the store and the format.
+/// The identity of a verifier within one process: equal for clones, and for nothing else. Every setting that
+/// is changed makes another one, so what one verifier has proven is not taken for proven under other rules.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct KeyRealm {
-    store: usize,
-    format: usize,
+pub(crate) struct KeyRealm(u64);
+
+impl KeyRealm {
+    pub(super) fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Which record a presented key is compared with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Asked<'a> {
+    /// The one that the key names.
+    Named,
+    /// This one, or none.
+    Only(&'a KeyId),
+    /// The one that the key names. If its text names none, this one or a decoy: a look-up is made for every
+    /// key that has a form, so that the time which it takes says nothing about the hook.
+    Concealed(Option<&'a KeyId>),
+}
+
+/// What proved an identity, so that it can be proven again without the secret.
+#[derive(Clone)]
+pub(crate) struct Proof {
+    verifier: KeyVerifier,
+    /// The digest of the record that matched.
+    digest: KeyDigest,
+    created: Moment,
+}
+
+impl Proof {
+    pub(crate) fn realm(&self) -> KeyRealm {
+        self.verifier.0.realm
+    }
 }
 
 impl KeyVerifier {
@@ -85,6 +122,7 @@ impl KeyVerifier {
     #[must_use]
     pub fn new(store: impl KeyStore) -> Self {
         Self(Arc::new(Parts {
+            realm: KeyRealm::new(),
             store: Arc::new(store),
             format: Arc::new(PrefixedFormat::default()),
             hasher: KeyHasher::sha256(),
@@ -139,24 +177,24 @@ impl KeyVerifier {
     /// The answer is there at once, without an allocation, if the text is refused unread or the
     /// store answers through [`find_ready`](KeyStore::find_ready).
     pub fn begin(&self, presented: &[u8]) -> Attempt {
-        self.begin_as(presented, None, VerifiedKey::new).into()
+        self.begin_as(presented, Asked::Named, |record, _| VerifiedKey::new(record)).into()
     }
 
     /// Starts to verify a presented key that has to be the one with this id. No other record is looked
     /// up, and a key that names another id is [`Malformed`](VerifyErrorKind::Malformed) here.
     pub fn begin_for(&self, id: &KeyId, presented: &[u8]) -> Attempt {
-        self.begin_as(presented, Some(id), VerifiedKey::new).into()
+        self.begin_as(presented, Asked::Only(id), |record, _| VerifiedKey::new(record)).into()
     }
 
     /// Starts to verify a presented key, and makes of the record of a good one what is asked for.
     pub(crate) fn begin_as<T>(
         &self,
         presented: &[u8],
-        id: Option<&KeyId>,
-        mut accept: impl FnMut(&KeyRecord) -> T,
+        asked: Asked<'_>,
+        mut accept: impl FnMut(&KeyRecord, &KeyDigest) -> T,
     ) -> Begun<T> {
         let parts = &*self.0;
-        let key = parts.parse(presented, id);
+        let key = parts.parse(presented, asked);
         let Some(key) = &key else {
             let kind = VerifyErrorKind::Malformed;
             return Begun::Ready(Err(VerifyError { kind, id: None, fault: None }));
@@ -209,20 +247,24 @@ impl KeyVerifier {
     }
 
     pub(crate) fn realm(&self) -> KeyRealm {
-        KeyRealm {
-            store: Arc::as_ptr(&self.0.store).cast::<()>().addr(),
-            format: Arc::as_ptr(&self.0.format).cast::<()>().addr(),
-        }
+        self.0.realm
+    }
+
+    /// What is kept of a verification that went well.
+    pub(crate) fn proof(&self, record: &KeyRecord, digest: &KeyDigest) -> Proof {
+        Proof { verifier: self.clone(), digest: digest.clone(), created: record.creation() }
     }
 
     /// A verifier over parts that are shared with a manager.
     pub(super) fn from_parts(
+        realm: KeyRealm,
         store: Arc<dyn KeyStore>,
         format: Arc<dyn KeyFormat>,
         hasher: KeyHasher,
         clock: Clock,
     ) -> Self {
         let parts = Parts {
+            realm,
             store,
             format,
             hasher,
@@ -235,7 +277,9 @@ impl KeyVerifier {
     }
 
     fn with(mut self, set: impl FnOnce(&mut Parts)) -> Self {
-        set(Arc::make_mut(&mut self.0));
+        let parts = Arc::make_mut(&mut self.0);
+        parts.realm = KeyRealm::new();
+        set(parts);
         self
     }
 }
@@ -251,14 +295,18 @@ impl fmt::Debug for KeyVerifier {
 }
 
 impl Parts {
-    fn parse<'a>(&self, presented: &'a [u8], id: Option<&KeyId>) -> Option<ParsedKey<'a>> {
+    fn parse<'a>(&self, presented: &'a [u8], asked: Asked<'_>) -> Option<ParsedKey<'a>> {
         if presented.len() > MAX_KEY_LEN {
             return None;
         }
         let text = std::str::from_utf8(presented).ok()?;
-        match id {
-            None => self.format.parse(text),
-            Some(id) => self.format.parse_for(id, text),
+        match asked {
+            Asked::Named => self.format.parse(text),
+            Asked::Only(id) => self.format.parse_for(id, text),
+            Asked::Concealed(id) => self
+                .format
+                .parse(text)
+                .or_else(|| self.format.parse_for(id.unwrap_or(&DECOY), text)),
         }
     }
 
@@ -292,7 +340,7 @@ impl Parts {
         id: &KeyId,
         digests: &PresentedDigests,
         record: Option<&KeyRecord>,
-        accept: impl FnOnce(&KeyRecord) -> T,
+        accept: impl FnOnce(&KeyRecord, &KeyDigest) -> T,
     ) -> Result<T, VerifyError> {
         let fault = |fault| Err(VerifyError::fault(id.clone(), fault));
         let refuse = |kind| Err(VerifyError { kind, id: Some(id.clone()), fault: None });
@@ -312,29 +360,82 @@ impl Parts {
         };
         let now = LazyCell::new(|| self.clock.moment());
         let now = || *now;
+        let mut matched = record.digest();
         if !current.to_bool() {
             // What is left is the digest from before a rotation, which has to count still.
             let matches = previous.map(|previous| previous.map(Choice::to_bool));
-            match matches {
-                None | Some(Ok(false)) => return refuse(VerifyErrorKind::WrongSecret),
-                Some(_) if usable_previous(record, now).is_none() => {
-                    return refuse(VerifyErrorKind::WrongSecret);
-                }
-                Some(Err(_)) => return fault(Fault::UnknownPepper),
-                Some(Ok(true)) => {}
+            if let None | Some(Ok(false)) = matches {
+                return refuse(VerifyErrorKind::WrongSecret);
+            }
+            match (usable_previous(record, now), matches) {
+                (None, _) => return refuse(VerifyErrorKind::WrongSecret),
+                (Some(_), Some(Err(_))) => return fault(Fault::UnknownPepper),
+                (Some(previous), _) => matched = previous,
             }
         }
-        match state_at(record, now) {
-            KeyState::Active => {
-                if let Some(usage) = &self.usage {
-                    usage.record_second(record.id(), now().seconds());
-                }
-                Ok(accept(record))
-            }
-            KeyState::NotYetValid => refuse(VerifyErrorKind::NotYetValid),
-            KeyState::Expired => refuse(VerifyErrorKind::Expired),
-            KeyState::Disabled => refuse(VerifyErrorKind::Disabled),
-            KeyState::Revoked => refuse(VerifyErrorKind::Revoked),
+        let state = state_at(record, now);
+        if let Some(refusal) = refusal(state) {
+            return refuse(refusal);
+        }
+        if let Some(usage) = &self.usage {
+            usage.record_second(record.id(), now().seconds());
+        }
+        Ok(accept(record, matched))
+    }
+}
+
+/// Why a key in this state is refused, if it is.
+const fn refusal(state: KeyState) -> Option<VerifyErrorKind> {
+    match state {
+        KeyState::Active => None,
+        KeyState::NotYetValid => Some(VerifyErrorKind::NotYetValid),
+        KeyState::Expired => Some(VerifyErrorKind::Expired),
+        KeyState::Disabled => Some(VerifyErrorKind::Disabled),
+        KeyState::Revoked => Some(VerifyErrorKind::Revoked),
+    }
+}
+
+impl Proof {
+    /// Looks the record up again, and makes of it what is asked for if the proof still holds: the record is
+    /// of the same incarnation, the digest that matched is one of those that count, and the key is active.
+    ///
+    /// # Errors
+    ///
+    /// The key is refused, or the store cannot answer: see [`VerifyErrorKind`].
+    pub(crate) async fn renew<T>(
+        &self,
+        id: &KeyId,
+        accept: impl Fn(&KeyRecord) -> T + Send,
+    ) -> Result<T, VerifyError> {
+        let parts = &*self.verifier.0;
+        let judge = |record: Option<&KeyRecord>| self.judge(id, record).map(&accept);
+        match parts.find(id, judge).await {
+            Ok(verdict) => verdict,
+            Err(fault) => Err(VerifyError::fault(id.clone(), fault)),
+        }
+    }
+
+    fn judge<'r>(
+        &self,
+        id: &KeyId,
+        record: Option<&'r KeyRecord>,
+    ) -> Result<&'r KeyRecord, VerifyError> {
+        let refuse = |kind| Err(VerifyError { kind, id: Some(id.clone()), fault: None });
+        let Some(record) = record else { return refuse(VerifyErrorKind::Unknown) };
+        if record.id() != id {
+            return Err(VerifyError::fault(id.clone(), Fault::OtherRecord));
+        }
+        if record.creation() != self.created {
+            return refuse(VerifyErrorKind::Unknown);
+        }
+        let now = LazyCell::new(|| self.verifier.0.clock.moment());
+        let now = || *now;
+        let counts = record.digest().is(&self.digest)
+            || usable_previous(record, now).is_some_and(|previous| previous.is(&self.digest));
+        match refusal(state_at(record, now)) {
+            _ if !counts => refuse(VerifyErrorKind::WrongSecret),
+            Some(kind) => refuse(kind),
+            None => Ok(record),
         }
     }
 }
@@ -350,7 +451,7 @@ impl Asking {
     /// Asks the store, waits for its answer and makes of the record of a good key what is asked for.
     pub(crate) fn verdict<T>(
         self,
-        mut accept: impl FnMut(&KeyRecord) -> T + Send + 'static,
+        mut accept: impl FnMut(&KeyRecord, &KeyDigest) -> T + Send + 'static,
     ) -> Pin<Box<dyn Future<Output = Result<T, VerifyError>> + Send>> {
         let Self { verifier, id, digests } = self;
         Box::pin(async move {
@@ -388,7 +489,9 @@ impl From<Begun<VerifiedKey>> for Attempt {
     fn from(begun: Begun<VerifiedKey>) -> Self {
         match begun {
             Begun::Ready(verdict) => Self::Ready(verdict),
-            Begun::Pending(asking) => Self::Pending(asking.verdict(VerifiedKey::new)),
+            Begun::Pending(asking) => {
+                Self::Pending(asking.verdict(|record, _| VerifiedKey::new(record)))
+            }
         }
     }
 }

@@ -111,7 +111,7 @@
 //! let admin = NewKey::new("admin").with_all_scopes();
 //! let admin = keys.generate(&Owner::new("ann")?, admin).await?;
 //!
-//! let auth = AuthLayer::token(&keys, [Placement::bearer()])?.with_scope(Scope::new("keys")?);
+//! let auth = AuthLayer::token(&keys, [Placement::bearer()])?.with_scope(Scope::new("keys")?)?;
 //! let api = auth.layer(ManagementApi::new(keys, "/keys")?);
 //!
 //! let bearer = format!("Bearer {}", admin.secret().expose_secret());

@@ -15,9 +15,9 @@ use super::command::{Command, Done};
 use super::route::Route;
 use crate::auth::BoxError;
 use crate::body::{BodyLimits, ReadBody, is_identity_coded};
+use crate::catch_panic::CatchPanic;
 use crate::config::ConfigError;
 use crate::content::MediaType;
-use crate::executor::Contain;
 use crate::identity::Identity;
 use crate::key::KeyManager;
 use crate::leaf::{ResponseBody, ResponseFuture};
@@ -201,7 +201,7 @@ impl Shared {
     async fn execute(&self, command: Command, caller: Identity) -> Result<Done, Rejection> {
         let unavailable = |reason| Rejection::new(RejectionKind::Unavailable).with_source(reason);
         let keys = self.keys.clone();
-        let Ok(execution) = Contain::new(|| command.execute(keys, caller)) else {
+        let Ok(execution) = CatchPanic::new(|| Box::pin(command.execute(keys, caller))) else {
             return Err(unavailable("the key store panicked"));
         };
         match within(&*self.timer, self.store_deadline, execution).await {

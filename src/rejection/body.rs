@@ -32,6 +32,15 @@ impl<B> ResponseBody<B> {
     }
 }
 
+impl ResponseBody<Bytes> {
+    pub(crate) fn into_bytes(self) -> Bytes {
+        match self.inner {
+            Inner::Service { body } => body,
+            Inner::Refusal { bytes } => bytes,
+        }
+    }
+}
+
 impl<B> Body for ResponseBody<B>
 where
     B: Body<Data = Bytes>,

@@ -14,6 +14,7 @@ impl From<FindError> for Rejection {
             (FindErrorKind::Ambiguous, _) => Self::new(RejectionKind::Ambiguous),
             (FindErrorKind::Unreadable, Some(source)) => source.into(),
             (FindErrorKind::Unreadable, None) => Self::new(RejectionKind::MalformedBody),
+            (FindErrorKind::TargetTooLong, _) => Self::new(RejectionKind::TargetTooLong),
             (FindErrorKind::NotBuffered, _) => {
                 Self::new(RejectionKind::NotWired).with_source(error)
             }

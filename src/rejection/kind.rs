@@ -30,6 +30,8 @@ pub enum RejectionKind {
     NotFound,
     /// The hook exists and is not served by this method.
     MethodNotAllowed,
+    /// The target would be longer than a target can be once the credential in it is replaced.
+    TargetTooLong,
     /// The body is larger than the limit, as announced or as read.
     BodyTooLarge,
     /// The body did not arrive in time.
@@ -84,6 +86,7 @@ impl RejectionKind {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::UnsupportedMediaType | Self::UnsupportedContentCoding => {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
@@ -119,6 +122,7 @@ impl RejectionKind {
             Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::TargetTooLong => "target_too_long",
             Self::BodyTooLarge => "body_too_large",
             Self::BodyTimeout => "body_timeout",
             Self::MalformedBody => "malformed_body",

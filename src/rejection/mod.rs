@@ -29,6 +29,7 @@
 //! | [`Forbidden`] | 403 | `forbidden` | |
 //! | [`NotFound`] | 404 | `not_found` | |
 //! | [`MethodNotAllowed`] | 405 | `method_not_allowed` | `Allow` |
+//! | [`TargetTooLong`] | 414 | `uri_too_long` | |
 //! | [`BodyTimeout`] | 408 | `request_timeout` | `Connection: close` on HTTP/1 |
 //! | [`BodyTooLarge`] | 413 | `content_too_large` | `Connection: close` on HTTP/1 |
 //! | [`UnsupportedMediaType`] | 415 | `unsupported_media_type` | `Accept` |
@@ -61,6 +62,7 @@
 //! [`MethodNotAllowed`]: RejectionKind::MethodNotAllowed
 //! [`BodyTimeout`]: RejectionKind::BodyTimeout
 //! [`BodyTooLarge`]: RejectionKind::BodyTooLarge
+//! [`TargetTooLong`]: RejectionKind::TargetTooLong
 //! [`UnsupportedMediaType`]: RejectionKind::UnsupportedMediaType
 //! [`UnsupportedContentCoding`]: RejectionKind::UnsupportedContentCoding
 //! [`Invalid`]: RejectionKind::Invalid
@@ -81,6 +83,7 @@ mod problem;
 mod respond;
 mod violation;
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -106,6 +109,7 @@ pub struct Rejection {
     by_bearer: bool,
     for_user: bool,
     to_head: bool,
+    concealed: bool,
     key_id: Option<KeyId>,
     details: Option<Arc<Details>>,
 }
@@ -128,6 +132,7 @@ impl Rejection {
             by_bearer: false,
             for_user: false,
             to_head: false,
+            concealed: false,
             key_id: None,
             details: None,
         }
@@ -158,8 +163,25 @@ impl Rejection {
         self.to_head = *method == Method::HEAD;
     }
 
-    pub(crate) fn with_kind(self, kind: RejectionKind) -> Self {
-        Self { kind, ..self }
+    /// Answers as every refusal of a layer does that conceals its hooks. The kind is for the log alone.
+    /// A fault of ours stays what it is.
+    pub(crate) fn concealed(self) -> Self {
+        let concealed = !self.kind.status().is_server_error();
+        Self { concealed, ..self }
+    }
+
+    pub(crate) const fn is_concealed(&self) -> bool {
+        self.concealed
+    }
+
+    /// What the caller gets to know of this refusal.
+    fn shown(&self) -> Cow<'_, Self> {
+        if !self.concealed {
+            return Cow::Borrowed(self);
+        }
+        let shown =
+            Self { to_head: self.to_head, concealed: true, ..Self::new(RejectionKind::Missing) };
+        Cow::Owned(if self.close() { shown.with_close() } else { shown })
     }
 
     pub(crate) fn with_allow(self, allow: HeaderValue) -> Self {
@@ -206,7 +228,7 @@ impl Rejection {
     /// The status of the response.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
-        self.kind.status()
+        if self.concealed { StatusCode::UNAUTHORIZED } else { self.kind.status() }
     }
 
     /// The `code` member of the problem document.

@@ -61,6 +61,9 @@ impl RejectionKind {
             Self::BodyTooLarge => {
                 const { &problem!(413, "content_too_large", "The body is over the limit") }
             }
+            Self::TargetTooLong => {
+                const { &problem!(414, "uri_too_long", "The target is over the limit") }
+            }
             Self::UnsupportedMediaType => {
                 const { &problem!(415, "unsupported_media_type", "The media type is not read here") }
             }

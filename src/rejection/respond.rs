@@ -15,8 +15,7 @@ use crate::trace;
 /// Makes responses of rejections: the challenges of a layer, and the closure that replaces the body.
 #[derive(Clone)]
 pub(crate) struct Respond {
-    keys: Challenges,
-    users: Challenges,
+    challenges: [Challenges; 3],
     body: Option<Arc<BodyFn>>,
     /// `None`: everything that this crate reads.
     accept: Option<&'static str>,
@@ -24,8 +23,35 @@ pub(crate) struct Respond {
     unauthorized: Unauthorized,
 }
 
-/// By whether the challenges are those of the authenticator, and whether a bearer token was presented.
-type Unauthorized = [[HeaderMap; 2]; 2];
+/// By [`Audience`], and by whether a bearer token was presented.
+type Unauthorized = [[HeaderMap; 2]; 3];
+
+/// Whose challenges a 401 has.
+#[derive(Clone, Copy)]
+enum Audience {
+    Keys,
+    Users,
+    /// Both, where a layer conceals which of them a hook asks for.
+    All,
+}
+
+impl Audience {
+    const fn of(rejection: &Rejection) -> Self {
+        match rejection {
+            Rejection { concealed: true, .. } => Self::All,
+            Rejection { for_user: true, .. } => Self::Users,
+            _ => Self::Keys,
+        }
+    }
+
+    fn pick<T>(self, [keys, users, all]: &[T; 3]) -> &T {
+        match self {
+            Self::Keys => keys,
+            Self::Users => users,
+            Self::All => all,
+        }
+    }
+}
 
 type BodyFn = dyn Fn(&Rejection) -> Response<Bytes> + Send + Sync;
 
@@ -33,13 +59,12 @@ impl Respond {
     /// For a stage that asks for no credential.
     pub(crate) fn new() -> Self {
         let mut respond = Self {
-            keys: Challenges::default(),
-            users: Challenges::default(),
+            challenges: Default::default(),
             body: None,
             accept: None,
             unauthorized: Unauthorized::default(),
         };
-        respond.set_challenges(Challenges::default(), Challenges::default());
+        respond.set_challenges(Default::default());
         respond
     }
 
@@ -48,18 +73,19 @@ impl Respond {
         self.accept = Some(media_types);
     }
 
-    pub(crate) fn set_challenges(&mut self, keys: Challenges, users: Challenges) {
-        self.keys = keys;
-        self.users = users;
-        let headers = |for_user, by_bearer| {
-            let rejection = Rejection::new(RejectionKind::Unknown).by_bearer(by_bearer);
-            let rejection = if for_user { rejection.for_user() } else { rejection };
-            let mut response = default_response(&rejection);
-            self.set_headers(&rejection, response.headers_mut());
-            std::mem::take(response.headers_mut())
+    /// The challenges for keys, for users, and for both.
+    pub(crate) fn set_challenges(&mut self, challenges: [Challenges; 3]) {
+        self.challenges = challenges;
+        let headers = |rejection: Rejection| {
+            [false, true].map(|by_bearer| {
+                let rejection = rejection.clone().by_bearer(by_bearer);
+                let mut response = default_response(&rejection);
+                self.set_headers(&rejection, response.headers_mut());
+                std::mem::take(response.headers_mut())
+            })
         };
-        self.unauthorized = [false, true]
-            .map(|for_user| [false, true].map(|by_bearer| headers(for_user, by_bearer)));
+        let unknown = || Rejection::new(RejectionKind::Unknown);
+        self.unauthorized = [unknown(), unknown().for_user(), unknown().concealed()].map(headers);
     }
 
     pub(crate) fn set_body(
@@ -82,6 +108,7 @@ impl Respond {
     /// The one way out. What protects the caller is set last, so that no closure can drop it.
     fn make<T>(&self, rejection: &Rejection, wrap: impl FnOnce(Bytes) -> T) -> Response<T> {
         trace::refused(rejection);
+        let rejection = &*rejection.shown();
         if let Some((headers, content)) = self.prepared(rejection) {
             let mut response = Response::new(wrap(Bytes::from_static(content.as_bytes())));
             *response.status_mut() = rejection.status();
@@ -103,8 +130,7 @@ impl Respond {
         if !usual || !rejection.kind().is_unauthorized() {
             return None;
         }
-        let [keys, users] = &self.unauthorized;
-        let [plain, by_bearer] = if rejection.for_user { users } else { keys };
+        let [plain, by_bearer] = Audience::of(rejection).pick(&self.unauthorized);
         let invalid_token = rejection.by_bearer && rejection.kind() != RejectionKind::Missing;
         let headers = if invalid_token { by_bearer } else { plain };
         Some((headers, rejection.kind().problem().document))
@@ -117,7 +143,7 @@ impl Respond {
         match rejection.kind() {
             kind if kind.is_unauthorized() => {
                 let invalid_token = rejection.by_bearer && kind != RejectionKind::Missing;
-                let challenges = if rejection.for_user { &self.users } else { &self.keys };
+                let challenges = Audience::of(rejection).pick(&self.challenges);
                 for challenge in challenges.values(invalid_token) {
                     headers.append(WWW_AUTHENTICATE, challenge.clone());
                 }
@@ -147,8 +173,7 @@ impl Respond {
 impl fmt::Debug for Respond {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Respond")
-            .field("keys", &self.keys)
-            .field("users", &self.users)
+            .field("challenges", &self.challenges)
             .field("body", &self.body.as_ref().map(|_| "<fn>"))
             .finish()
     }
@@ -192,7 +217,7 @@ mod tests {
     use super::super::ChallengeScheme;
     use super::*;
 
-    const KINDS: [RejectionKind; 28] = [
+    const KINDS: [RejectionKind; 29] = [
         RejectionKind::Missing,
         RejectionKind::Ambiguous,
         RejectionKind::Malformed,
@@ -206,6 +231,7 @@ mod tests {
         RejectionKind::Forbidden,
         RejectionKind::NotFound,
         RejectionKind::MethodNotAllowed,
+        RejectionKind::TargetTooLong,
         RejectionKind::BodyTooLarge,
         RejectionKind::BodyTimeout,
         RejectionKind::MalformedBody,
@@ -225,9 +251,10 @@ mod tests {
 
     fn respond() -> Respond {
         let schemes = [ChallengeScheme::ApiKey, ChallengeScheme::Bearer];
+        let keys = Challenges::new(&schemes, "r").unwrap();
         let users = Challenges::new(&[ChallengeScheme::Basic], "r").unwrap();
         let mut respond = Respond::new();
-        respond.set_challenges(Challenges::new(&schemes, "r").unwrap(), users);
+        respond.set_challenges([keys.clone(), users, keys]);
         respond
     }
 

@@ -58,15 +58,14 @@ fn an_envelope_takes_as_many_allocations_at_any_size() {
 fn a_body_of_a_single_frame_is_replayed_without_a_copy() {
     let body = body(64);
     let sent = body.as_ptr();
-    let mut service = BufferLayer::new().layer(service_fn(
-        move |request: Request<ReplayBody<Body>>| async move {
+    let mut service =
+        BufferLayer::new().layer(service_fn(move |request: Request<ReplayBody>| async move {
             let buffered = request.extensions().get::<BufferedBody>().unwrap().bytes();
             let replayed = request.into_body().frame().await.unwrap().unwrap().into_data().unwrap();
             assert_eq!(buffered.as_ptr(), sent);
             assert_eq!(replayed.as_ptr(), sent);
             Ok::<_, Infallible>(Response::new(Body::default()))
-        },
-    ));
+        }));
 
     let request = request(None).map(|_| Body::new(body.clone()));
     let mut response = None;

@@ -63,7 +63,7 @@ fn public_types_cross_threads_and_can_be_printed() {
     check::<Policy>();
     check::<ReadError>();
     check::<Rejection>();
-    check::<ReplayBody<Full<Bytes>>>();
+    check::<ReplayBody>();
     check::<RequestHead<'_>>();
     check::<ResponseBody<Full<Bytes>>>();
     check::<ResponseShape>();

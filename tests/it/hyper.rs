@@ -343,7 +343,9 @@ async fn other_methods_never_run_a_hook() {
 async fn a_hook_answers_head_and_options_where_its_policy_says_so() {
     let keys = Keys::new().await;
     let policy = Policy::token().with_methods([Method::HEAD, Method::OPTIONS]);
-    let hooks = Hooks::new(by_header(&keys).with_policy(policy).unwrap(), echo);
+    let placements = [Placement::header("x-api-key").unwrap()];
+    let auth = AuthLayer::new(policy).unwrap().with_keys(&keys.manager, placements).unwrap();
+    let hooks = Hooks::new(auth, echo);
     let address = serve(hooks).await;
 
     for (method, expected) in [("HEAD", 200), ("OPTIONS", 200), ("POST", 405)] {

@@ -803,7 +803,7 @@ async fn a_caller_with_a_key_manages_the_keys_of_its_owner() {
     let admin = app.keys.generate(&owner("ann"), new).await.unwrap();
     let placement = Placement::header("x-api-key").unwrap();
     let scope = "keys".parse().unwrap();
-    let auth = AuthLayer::token(&app.keys, [placement]).unwrap().with_scope(scope);
+    let auth = AuthLayer::token(&app.keys, [placement]).unwrap().with_scope(scope).unwrap();
     let request = |key: &str, body: &str| {
         Request::post("/keys")
             .header("x-api-key", key)

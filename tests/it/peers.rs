@@ -127,7 +127,8 @@ async fn a_body_that_fails_is_not_polled_again() {
     let body = Scripted { next, polls: Arc::clone(&polls) };
     let service = by_body(&keys.manager).layer(Recorder::default());
 
-    let answer = status(service, Request::post("/").body(body).unwrap()).await;
+    let request = Request::post("/").header("content-type", "application/json");
+    let answer = status(service, request.body(body).unwrap()).await;
 
     assert_eq!(answer, StatusCode::BAD_REQUEST);
     assert_eq!(polls.load(Ordering::SeqCst), 1);
@@ -212,7 +213,8 @@ async fn an_endless_body_is_read_for_nobody() {
 
     // Who says so in the body has a small limit.
     let service = by_body(&keys.manager).layer(Recorder::default());
-    let answer = status(service, Request::post("/").body(endless(&polls)).unwrap()).await;
+    let request = Request::post("/").header("content-type", "application/json");
+    let answer = status(service, request.body(endless(&polls)).unwrap()).await;
     assert_eq!(answer, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(polls.load(Ordering::SeqCst), 16 * 1024 / FRAME + 1);
 
@@ -351,8 +353,8 @@ async fn a_store_that_fails_is_not_a_401_and_scopes_are_asked_for() {
     let keys = Keys::new().await;
     let layer = by_header(&keys.manager);
     let cases = [
-        (Mode::Ready, layer.clone().with_scope(scope("deploy")), StatusCode::OK),
-        (Mode::Ready, layer.clone().with_scope(scope("admin")), StatusCode::FORBIDDEN),
+        (Mode::Ready, layer.clone().with_scope(scope("deploy")).unwrap(), StatusCode::OK),
+        (Mode::Ready, layer.clone().with_scope(scope("admin")).unwrap(), StatusCode::FORBIDDEN),
         (Mode::Error, layer.clone(), StatusCode::SERVICE_UNAVAILABLE),
         (Mode::Panic, layer, StatusCode::SERVICE_UNAVAILABLE),
     ];
@@ -467,7 +469,8 @@ async fn the_parameters_of_a_challenge_are_separated_by_commas() {
 #[tokio::test]
 async fn a_known_caller_without_permission_is_not_asked_to_log_in_again() {
     let keys = Keys::new().await;
-    let service = by_header(&keys.manager).with_scope(scope("admin")).layer(Recorder::default());
+    let service =
+        by_header(&keys.manager).with_scope(scope("admin")).unwrap().layer(Recorder::default());
 
     let response = service.oneshot(with_key(&keys.text)).await.unwrap();
 

@@ -59,8 +59,8 @@ async fn a_caller_who_is_known_already_needs_the_key_that_is_asked_for() {
     let other = Policy::token().with_key(KeyId::new("other").unwrap());
     for (policy, expected) in [(own, StatusCode::OK), (other, StatusCode::UNAUTHORIZED)] {
         let placements = || [Placement::header("x-hook-token").unwrap()];
-        let inside = AuthLayer::token(verifier.clone(), placements()).unwrap();
-        let inside = inside.with_policy(policy).unwrap();
+        let inside = AuthLayer::new(policy).unwrap();
+        let inside = inside.with_keys(verifier.clone(), placements()).unwrap();
         let outside = AuthLayer::token(verifier.clone(), placements()).unwrap();
         let request = Request::post("/").header("x-hook-token", &keys.text);
         let request = request.body(Full::<Bytes>::default()).unwrap();

@@ -15,7 +15,7 @@ fn service(
     impl Service<
         Request<Incoming>,
         Response = Response<crate::rejection::ResponseBody<Full<Bytes>>>,
-        Error = ::hyper::Error,
+        Error = Infallible,
         Future: Send,
     > + Clone
     + Send
@@ -26,7 +26,7 @@ fn service(
     let counted = Arc::clone(&calls);
     let service = layer.layer(tower::service_fn(move |request| {
         counted.fetch_add(1, Ordering::SeqCst);
-        echo::<Incoming>(request)
+        echo(request)
     }));
     (service, calls)
 }

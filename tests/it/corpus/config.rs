@@ -61,7 +61,7 @@ async fn a_configuration_that_is_not_safe_is_refused() {
         assert!(bearer().with_realm(realm).is_err(), "{realm:?}");
     }
     // Limits that let nothing through.
-    assert!(bearer().with_policy(Policy::token().with_methods([] as [Method; 0])).is_err());
+    assert!(AuthLayer::new(Policy::token().with_methods([] as [Method; 0])).is_err());
     let run = |_: Invocation| async { Ok::<_, ExecutorError>(Outcome::empty()) };
     assert!(Hooks::new(bearer(), run).with_max_executions(0).is_err());
 }

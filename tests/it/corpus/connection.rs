@@ -21,7 +21,7 @@ async fn serve(f: &Fixture) -> (Server, Executed) {
     let executed = Executed::default();
     let targets = Arc::clone(&executed);
     let policy = Policy::token().with_methods([Method::GET, Method::POST]);
-    let auth = AuthLayer::token(&f.manager, [header()]).unwrap().with_policy(policy).unwrap();
+    let auth = AuthLayer::new(policy).unwrap().with_keys(&f.manager, [header()]).unwrap();
     let hooks = Hooks::new(auth, move |invocation: Invocation| {
         targets.lock().unwrap().push(invocation.uri().to_string());
         std::future::ready(Ok(Outcome::empty()))

@@ -97,7 +97,7 @@ fn multipart(f: &Fixture) -> Vec<Row> {
     let whole = |parts: &[String]| sent(parts.concat() + "--b--\r\n");
     let key = || field("api_key", k);
     if !cfg!(feature = "multipart") {
-        return vec![row("F126", BODY, whole(&[key()]), MediaType, 0)];
+        return vec![row("F126", BODY, whole(&[key()]), Missing, 0)];
     }
     let lf_only = format!("--b\nContent-Disposition: form-data; name=\"api_key\"\n\n{k}\n--b--\n");
     let named = |disposition: &str| part(&format!("Content-Disposition: {disposition}"), k);

@@ -1,5 +1,7 @@
 //! E: a key in a JSON body, and JSON bodies in general.
 
+use http::Method;
+use tower_webhook::auth::{AuthLayer, Policy};
 use tower_webhook::content::{ContentLimits, json::JsonLimits};
 use tower_webhook::credential::{Credentials, Placement};
 
@@ -15,7 +17,9 @@ const LARGE: Setup = BODY.with_pre_auth(256 * 1024);
 const DEEP: Setup = Setup::new("deep body", |f| {
     let limits = ContentLimits::new().with_json(JsonLimits::new().with_depth(64));
     let credentials = Credentials::new([Placement::body("api_key").unwrap()]).unwrap();
-    token(f, [Placement::bearer()])
+    let policy = Policy::token().with_methods([Method::POST]);
+    AuthLayer::new(policy)
+        .unwrap()
         .with_keys_and_credentials(&f.manager, credentials.with_content_limits(limits))
         .unwrap()
 })
@@ -38,6 +42,13 @@ fn json_that_is_large() {
 
 fn json(text: impl Into<bytes::Bytes>) -> Sent {
     post("/").json(text)
+}
+
+/// A body that is no JSON: malformed to a hook, and to a layer one without a credential in it.
+pub(super) fn broken(id: impl Into<String>, sent: Sent) -> [Row; 2] {
+    let id = id.into();
+    let buffered = row(id.clone(), BODY, sent.clone(), Missing, 0).via(&[Via::Buffered]);
+    [row(id, BODY, sent, Malformed, 0).hooks_only(), buffered]
 }
 
 fn keys(f: &Fixture) -> Vec<Row> {
@@ -99,7 +110,7 @@ fn keys(f: &Fixture) -> Vec<Row> {
     let whole = format!(r#"{{"api_key":"{k}","a":{{"b":[1,"x"]}}}}"#);
     for length in 1..whole.len() {
         let cut = json(whole[..length].to_owned());
-        rows.push(row(format!("E116.{length}"), BODY, cut, Malformed, 0).in_process());
+        rows.extend(broken(format!("E116.{length}"), cut).map(Row::in_process));
     }
     let bytes = |before: &str, bytes: &[u8], after: &str| {
         json([before.as_bytes(), bytes, after.as_bytes()].concat())
@@ -130,7 +141,12 @@ fn texts(f: &Fixture) -> Vec<Row> {
             row(format!("{id}.{text:?}"), HEADER, whole, Malformed, 1).hooks_only().in_process(),
         );
         let beside = json(format!(r#"{{"api_key":"{k}","a":{text}}}"#));
-        rows.push(row(format!("{id}.{text:?}.beside"), BODY, beside, Malformed, 0).in_process());
+        let beside_id = format!("{id}.{text:?}.beside");
+        match id {
+            // Readers disagree about these.
+            "E107" => rows.push(row(beside_id, BODY, beside, Malformed, 0).in_process()),
+            _ => rows.extend(broken(beside_id, beside).map(Row::in_process)),
+        }
     };
     for text in [r#""\ud800""#, r#""\udc00\ud800""#, r#""\ud800x""#, r#"{"\ud800":1}"#] {
         refused("E107", text);

@@ -8,20 +8,21 @@ use tower_webhook::credential::Placement;
 use super::fixture::Fixture;
 use super::request::{Sent, key, post, request};
 use super::row::Code::{Forbidden, Invalid, Method as Wrong, Missing, NotFound, Ok};
-use super::row::{HEADER, OnWire, Row, Setup, Via, header, row, token};
+use super::row::{HEADER, OnWire, Row, Setup, Via, header, row};
 use super::run::Corpus;
 use crate::support::{owner, scope};
 
-const POST: Setup = Setup::new("post", |f| {
-    token(f, [header()]).with_policy(Policy::token().with_methods([Method::POST])).unwrap()
-});
-const GET: Setup = Setup::new("get", |f| {
-    token(f, [header()]).with_policy(Policy::token().with_methods([Method::GET])).unwrap()
-});
+const POST: Setup = Setup::new("post", |f| with_methods(f, [Method::POST]));
+const GET: Setup = Setup::new("get", |f| with_methods(f, [Method::GET]));
 /// What hooks serve if nobody says so.
 const DEFAULT: Setup = Setup::new("default", |f| AuthLayer::token(&f.manager, [header()]).unwrap());
 const HOOKS: Setup = Setup::new("hooks", hooks);
 const CONCEALED: Setup = Setup::new("concealed hooks", |f| hooks(f).with_concealed_hooks());
+
+fn with_methods(f: &Fixture, methods: [Method; 1]) -> AuthLayer {
+    let policy = Policy::token().with_methods(methods);
+    AuthLayer::new(policy).unwrap().with_keys(&f.manager, [header()]).unwrap()
+}
 
 fn hooks(f: &Fixture) -> AuthLayer {
     AuthLayer::per_request(|head: RequestHead<'_>| {

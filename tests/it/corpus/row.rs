@@ -169,10 +169,8 @@ pub(super) fn token(
     placements: impl IntoIterator<Item = Placement>,
 ) -> AuthLayer {
     let methods = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE];
-    AuthLayer::token(&fixture.manager, placements)
-        .unwrap()
-        .with_policy(Policy::token().with_methods(methods))
-        .unwrap()
+    let policy = Policy::token().with_methods(methods);
+    AuthLayer::new(policy).unwrap().with_keys(&fixture.manager, placements).unwrap()
 }
 
 /// Looks at what came through, and panics if it is not as it has to be.

@@ -28,7 +28,8 @@ macro_rules! at {
     };
 }
 
-const SCOPED: Setup = Setup::new("scoped", |f| token(f, [header()]).with_scope(scope("a")));
+const SCOPED: Setup =
+    Setup::new("scoped", |f| token(f, [header()]).with_scope(scope("a")).unwrap());
 /// Keys of another system, among them one with the id of a key of ours.
 const OTHER: Setup = Setup::new("other keys", |f| {
     let keys = KeyManager::new(MemoryKeyStore::new()).with_clock(Clock::from_fn(|| NOW));

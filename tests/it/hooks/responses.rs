@@ -158,8 +158,9 @@ async fn a_shape_of_the_app_may_set_everything_but_loses_no_protection() {
 
     // A response to a credential in the target is nobody else's, whatever the shape says.
     let keys = Keys::new().await;
+    let placements = || [Placement::query("key").unwrap()];
     for shape in [shape, ResponseShape::status_member(), ResponseShape::http()] {
-        let hooks = Hooks::new(auth(&keys).with_policy(Policy::token()).unwrap(), run);
+        let hooks = Hooks::new(AuthLayer::token(&keys.manager, placements()).unwrap(), run);
         let hooks = hooks.with_response_shape(shape);
         for path in ["/json", "/accepted", "/raw"] {
             let response = call(&hooks, post_to(&format!("{path}?key={}", keys.text), "")).await;

@@ -8,23 +8,24 @@ use std::task::{Context, Poll};
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Panicked;
 
-/// Runs foreign code and contains its panics: in the call that makes the future, in each poll, and when
-/// the future is dropped.
-pub(crate) struct Contain<T>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
+/// Calls code of the app, and catches its panic.
+pub(crate) fn catch_panic<T>(call: impl FnOnce() -> T) -> Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(discard)
+}
 
-impl<T> Contain<T> {
-    pub(crate) fn new<F>(make: impl FnOnce() -> F) -> Result<Self, Panicked>
-    where
-        F: Future<Output = T> + Send + 'static,
-    {
-        match catch_unwind(AssertUnwindSafe(make)) {
-            Ok(future) => Ok(Self(Some(Box::pin(future)))),
-            Err(payload) => Err(discard(payload)),
-        }
+/// Runs code of the app and catches its panics: in the call that makes the future, in each poll, and when the
+/// future is dropped.
+pub(crate) struct CatchPanic<'a, T>(Option<BoxFuture<'a, T>>);
+
+type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+impl<'a, T> CatchPanic<'a, T> {
+    pub(crate) fn new(make: impl FnOnce() -> BoxFuture<'a, T>) -> Result<Self, Panicked> {
+        catch_panic(make).map(|future| Self(Some(future)))
     }
 }
 
-impl<T> Future for Contain<T> {
+impl<T> Future for CatchPanic<'_, T> {
     type Output = Result<T, Panicked>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -41,16 +42,16 @@ impl<T> Future for Contain<T> {
     }
 }
 
-impl<T> Contain<T> {
+impl<T> CatchPanic<'_, T> {
     fn release(&mut self) -> Result<(), Panicked> {
         let future = self.0.take();
-        catch_unwind(AssertUnwindSafe(|| drop(future))).map_err(discard)
+        catch_panic(|| drop(future))
     }
 }
 
-impl<T> Drop for Contain<T> {
+impl<T> Drop for CatchPanic<'_, T> {
     fn drop(&mut self) {
-        // Nobody is left to be told.
+        // There is no one to report to.
         let _ = self.release();
     }
 }
@@ -77,26 +78,28 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_anywhere_is_contained() {
-        let in_call = Contain::<()>::new(|| -> std::future::Ready<()> { panic!("in call") });
+        let in_call = CatchPanic::<()>::new(|| panic!("in call"));
         assert_eq!(in_call.err(), Some(Panicked));
 
-        let in_poll = Contain::<()>::new(|| async { panic!("in poll") }).unwrap();
+        let in_poll = CatchPanic::<()>::new(|| Box::pin(async { panic!("in poll") })).unwrap();
         assert_eq!(in_poll.await, Err(Panicked));
 
         let payload = || async { std::panic::panic_any(PanicsOnDrop) };
-        let in_payload = Contain::<()>::new(payload).unwrap();
+        let in_payload = CatchPanic::<()>::new(|| Box::pin(payload())).unwrap();
         assert_eq!(in_payload.await, Err(Panicked));
 
         let guard = PanicsOnDrop;
-        let in_drop = Contain::new(|| async move {
-            let _guard = guard;
-            std::future::pending::<()>().await;
+        let in_drop = CatchPanic::new(|| {
+            Box::pin(async move {
+                let _guard = guard;
+                std::future::pending::<()>().await;
+            })
         });
         drop(in_drop);
     }
 
     #[tokio::test]
     async fn a_value_is_passed_on() {
-        assert_eq!(Contain::new(|| async { 1 }).unwrap().await, Ok(1));
+        assert_eq!(CatchPanic::new(|| Box::pin(async { 1 })).unwrap().await, Ok(1));
     }
 }
