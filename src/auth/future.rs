@@ -80,31 +80,19 @@ pub(super) struct Waiting<S, B> {
     step: Step<B>,
 }
 
+#[derive(Default)]
 enum Step<B> {
     /// The store is asked about a key.
-    Verifying {
-        request: Request<B>,
-        policy: Policy,
-        verifying: Verifying,
-    },
+    Verifying { request: Request<B>, policy: Policy, verifying: Verifying },
     /// Code of the app is asked, which is shown the head. The body waits for it.
-    Deciding {
-        deciding: Entering<()>,
-        body: B,
-    },
+    Deciding { deciding: Entering<()>, body: B },
     /// The body has to be read.
     Entering(Entering<B>),
     /// The inner service is not ready. `patience` ends when it has had its time.
-    Readying {
-        entered: Entered<B>,
-        patience: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    },
+    Readying { entered: Entered<B>, patience: Option<Pin<Box<dyn Future<Output = ()> + Send>>> },
     /// The inner service is ready, and the record is looked up again.
-    Renewing {
-        request: Request<B>,
-        by_target: bool,
-        renewal: Renewal,
-    },
+    Renewing { request: Request<B>, by_target: bool, renewal: Renewal },
+    #[default]
     Done,
 }
 
@@ -301,12 +289,6 @@ enum Next<B> {
 impl<B> Next<B> {
     fn readying(entered: Entered<B>) -> Self {
         Self::Step(Step::Readying { entered, patience: None })
-    }
-}
-
-impl<B> Default for Step<B> {
-    fn default() -> Self {
-        Self::Done
     }
 }
 

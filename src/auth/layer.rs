@@ -206,10 +206,10 @@ impl AuthLayer {
             if let PolicySource::Fixed(policy) = &mut gate.source {
                 *policy = policy.clone().with_owner(owner.clone());
             }
-            let other = gate.owner.replace(owner.clone());
-            if other.is_some_and(|other| other != owner) {
+            if gate.owner.as_ref().is_some_and(|other| *other != owner) {
                 return Err(ConfigError::new("the layer asks for two owners"));
             }
+            gate.owner = Some(owner);
             Ok(())
         })
     }

@@ -113,9 +113,10 @@ impl Policy {
     pub fn with_owner(self, owner: Owner) -> Self {
         self.with(|inner| {
             inner.asks_for_caller();
-            if inner.owner.replace(owner.clone()).is_some_and(|other| other != owner) {
+            if inner.owner.as_ref().is_some_and(|other| *other != owner) {
                 inner.fault = Some("a policy asks for two owners");
             }
+            inner.owner = Some(owner);
         })
     }
 
@@ -130,9 +131,10 @@ impl Policy {
             if inner.access == Access::User {
                 inner.fault = Some("a user policy asks for a key");
             }
-            if inner.key.replace(id.clone()).is_some_and(|other| other != id) {
+            if inner.key.as_ref().is_some_and(|other| *other != id) {
                 inner.fault = Some("a policy asks for two keys");
             }
+            inner.key = Some(id);
         })
     }
 

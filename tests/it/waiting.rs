@@ -1,0 +1,290 @@
+//! Slow bodies, slow services and code of the app that does not answer.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::Full;
+use tokio::sync::mpsc;
+use tower::limit::ConcurrencyLimitLayer;
+use tower::{Layer, Service, ServiceExt};
+use tower_webhook::RequestHead;
+use tower_webhook::auth::{
+    AuthLayer, Authentication, Authenticator, BoxError, Policy, Resolver, User,
+};
+use tower_webhook::body::BufferLayer;
+use tower_webhook::credential::{Candidate, Placement, Secret};
+use tower_webhook::executor::{Hooks, Invocation, Outcome};
+use tower_webhook::identity::Identity;
+use tower_webhook::key::{KeyUpdate, NewKey, Scopes};
+
+use crate::support::{Keys, Mode, Recorder, owner, scope};
+
+fn header() -> [Placement; 1] {
+    [Placement::header("x-api-key").unwrap()]
+}
+
+/// A body whose frames a test sends, and which ends when the sender is dropped.
+struct Slow(mpsc::Receiver<Bytes>);
+
+impl http_body::Body for Slow {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}
+
+fn slow_body() -> (mpsc::Sender<Bytes>, Slow) {
+    let (sender, receiver) = mpsc::channel(4);
+    (sender, Slow(receiver))
+}
+
+/// What happens to the key while its request is under way.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    None,
+    Revoke,
+    Disable,
+    Delete,
+    Rotate,
+    /// Rotated, and the old secret counts for another hour.
+    Overlap,
+    Narrow,
+    /// Deleted, and the same text taken over again under the same id.
+    Reincarnate,
+    StoreDown,
+}
+
+async fn change(keys: &Keys, change: Change) {
+    let alice = owner("alice");
+    match change {
+        Change::None => {}
+        Change::Revoke => drop(keys.manager.revoke(&alice, &keys.id).await.unwrap()),
+        Change::Disable => {
+            let update = KeyUpdate::new().with_disabled(true);
+            drop(keys.manager.update(&alice, &keys.id, update).await.unwrap());
+        }
+        Change::Delete => keys.manager.delete(&alice, &[keys.id.clone()]).await.unwrap(),
+        Change::Rotate => {
+            drop(keys.manager.rotate(&alice, &keys.id, time::Duration::ZERO).await.unwrap());
+        }
+        Change::Overlap => {
+            drop(keys.manager.rotate(&alice, &keys.id, time::Duration::HOUR).await.unwrap());
+        }
+        Change::Narrow => {
+            let scopes = Scopes::new([scope("read")]);
+            let update = KeyUpdate::new().with_scopes(scopes);
+            drop(keys.manager.update(&alice, &keys.id, update).await.unwrap());
+        }
+        Change::Reincarnate => {
+            keys.manager.delete(&alice, &[keys.id.clone()]).await.unwrap();
+            let later = keys.manager.clone().with_clock(tower_webhook::Clock::from_fn(|| {
+                crate::support::NOW + time::Duration::MINUTE
+            }));
+            let new = NewKey::new("again").with_scopes(Scopes::new([scope("deploy")]));
+            drop(later.import(&alice, Secret::new(keys.text.as_str()), new).await.unwrap());
+        }
+        Change::StoreDown => keys.store.set_mode(Mode::Error),
+    }
+}
+
+#[tokio::test]
+async fn a_slow_request_is_verified_again_before_anything_runs() {
+    let mut cases = tokio::task::JoinSet::new();
+    for (happens, late) in [
+        (Change::None, 200),
+        (Change::Revoke, 401),
+        (Change::Disable, 401),
+        (Change::Delete, 401),
+        (Change::Rotate, 401),
+        (Change::Overlap, 200),
+        (Change::Narrow, 403),
+        (Change::Reincarnate, 401),
+        (Change::StoreDown, 503),
+    ] {
+        for by_hooks in [false, true] {
+            cases.spawn(slow_request(happens, late, by_hooks));
+        }
+    }
+    while let Some(case) = cases.join_next().await {
+        case.unwrap();
+    }
+}
+
+/// One request whose body takes more than a second, in which the key changes.
+async fn slow_request(happens: Change, late: u16, by_hooks: bool) {
+    let keys = Keys::new().await;
+    let auth = AuthLayer::token(&keys.manager, header()).unwrap();
+    let auth = auth.with_scope(scope("deploy")).unwrap();
+    let runs = Arc::new(AtomicUsize::new(0));
+    let (sender, body) = slow_body();
+    let request = Request::post("/").header("x-api-key", &keys.text).body(body).unwrap();
+    let counted = Arc::clone(&runs);
+    let response = if by_hooks {
+        let hooks = Hooks::new(auth, move |_: Invocation| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            std::future::ready(Outcome::json("done"))
+        });
+        tokio::spawn(async move { hooks.oneshot(request).await.unwrap().status() })
+    } else {
+        let inner = tower::service_fn(move |request: Request<_>| {
+            let identity: &Identity = request.extensions().get().unwrap();
+            assert!(identity.has_scope(&scope("deploy")));
+            counted.fetch_add(1, Ordering::SeqCst);
+            async { Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())) }
+        });
+        let service = auth.with_buffer(BufferLayer::new()).layer(inner);
+        tokio::spawn(async move { service.oneshot(request).await.unwrap().status() })
+    };
+    sender.send(Bytes::from_static(b"{")).await.unwrap();
+    // The verdict comes before the body.
+    while keys.store.finds.load(Ordering::SeqCst) == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    change(&keys, happens).await;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(runs.load(Ordering::SeqCst), 0, "{happens:?}");
+    sender.send(Bytes::from_static(b"}")).await.unwrap();
+    drop(sender);
+
+    assert_eq!(response.await.unwrap(), late, "{happens:?} by hooks: {by_hooks}");
+    assert_eq!(runs.load(Ordering::SeqCst), usize::from(late == 200), "{happens:?}");
+}
+
+#[tokio::test]
+async fn a_request_that_does_not_wait_is_looked_up_once() {
+    let keys = Keys::new().await;
+    for mode in [Mode::Ready, Mode::Later] {
+        keys.store.set_mode(mode);
+        let auth = AuthLayer::token(&keys.manager, header()).unwrap();
+        let request = Request::post("/").header("x-api-key", &keys.text);
+        let request = request.body(Full::<Bytes>::default()).unwrap();
+        let service = auth.with_buffer(BufferLayer::new()).layer(Recorder::default());
+        assert_eq!(service.oneshot(request).await.unwrap().status(), StatusCode::OK);
+        assert_eq!(keys.store.take_finds(), 1, "{mode:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_waits_for_the_service_is_verified_again() {
+    let keys = Keys::new().await;
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let inner = tower::service_fn(move |_: Request<Full<Bytes>>| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async {
+            tokio::time::sleep(Duration::from_millis(1200)).await;
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+        }
+    });
+    let limited = ConcurrencyLimitLayer::new(1).layer(inner);
+    let mut service = AuthLayer::token(&keys.manager, header()).unwrap().layer(limited);
+    let request = || {
+        let request = Request::post("/").header("x-api-key", &keys.text);
+        request.body(Full::<Bytes>::default()).unwrap()
+    };
+
+    let first = tokio::spawn(service.call(request()));
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let second = tokio::spawn(service.call(request()));
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    keys.manager.revoke(&owner("alice"), &keys.id).await.unwrap();
+
+    assert_eq!(first.await.unwrap().unwrap().status(), StatusCode::OK);
+    assert_eq!(second.await.unwrap().unwrap().status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+}
+
+/// Code of the app that does not answer, or panics.
+#[derive(Clone, Copy, Debug)]
+enum App {
+    Hangs,
+    PanicsAtOnce,
+    PanicsLater,
+}
+
+#[async_trait]
+impl Authenticator for App {
+    async fn authenticate(
+        &self,
+        _head: RequestHead<'_>,
+        _candidate: Option<&Candidate<'_>>,
+    ) -> Result<Authentication, BoxError> {
+        self.run().await;
+        Ok(Authentication::Accepted(User::new(owner("alice"))))
+    }
+}
+
+#[async_trait]
+impl Resolver for App {
+    async fn resolve(&self, _head: RequestHead<'_>) -> Result<Option<Policy>, BoxError> {
+        self.run().await;
+        Ok(Some(Policy::public()))
+    }
+
+    fn resolve_ready(&self, _head: RequestHead<'_>) -> Option<Result<Option<Policy>, BoxError>> {
+        match self {
+            Self::PanicsAtOnce => panic!("the resolver broke"),
+            Self::Hangs | Self::PanicsLater => None,
+        }
+    }
+}
+
+impl App {
+    async fn run(self) {
+        match self {
+            Self::Hangs => std::future::pending().await,
+            Self::PanicsAtOnce => panic!("the app broke"),
+            Self::PanicsLater => {
+                tokio::task::yield_now().await;
+                panic!("the app broke");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn code_of_the_app_has_a_deadline_and_its_panic_is_a_500() {
+    for (app, expected) in [(App::Hangs, 503), (App::PanicsAtOnce, 500), (App::PanicsLater, 500)] {
+        for concealed in [false, true] {
+            let by_resolver = AuthLayer::per_request(app);
+            let by_authenticator = AuthLayer::user(app, [Placement::basic()]).unwrap();
+            for auth in [by_resolver, by_authenticator] {
+                let auth = auth.with_decision_deadline(Duration::from_millis(50));
+                let auth = if concealed { auth.with_concealed_hooks() } else { auth };
+                let request = || {
+                    let request = Request::post("/").header("authorization", "Basic YTpi");
+                    request.body(Full::<Bytes>::default()).unwrap()
+                };
+                let statuses = [
+                    auth.layer(Recorder::default()).oneshot(request()).await.unwrap().status(),
+                    auth.clone()
+                        .with_buffer(BufferLayer::new())
+                        .layer(Recorder::default())
+                        .oneshot(request())
+                        .await
+                        .unwrap()
+                        .status(),
+                    Hooks::new(auth, |_: Invocation| std::future::ready(Outcome::json("done")))
+                        .oneshot(request())
+                        .await
+                        .unwrap()
+                        .status(),
+                ];
+                assert_eq!(statuses.map(|status| status.as_u16()), [expected; 3], "{app:?}");
+            }
+        }
+    }
+}
