@@ -8,24 +8,54 @@
 //! | [`AuthLayer::token`] | a caller with a key, in one of the configured placements |
 //! | [`AuthLayer::user`] | a user, as an [`Authenticator`] of the app tells |
 //! | [`AuthLayer::per_request`] | as the [`Policy`] says that a [`Resolver`] finds for the request |
+//! | [`AuthLayer::new`] | as one [`Policy`] says, for all requests |
 //!
 //! # Guarantees
 //!
 //! 1. The inner service is called for an accepted request only, once, with the
-//!    [`Identity`](crate::identity::Identity) in its extensions and the credential taken out of it.
+//!    [`Identity`](crate::identity::Identity) in its extensions. What the configured places hold is taken out
+//!    of the request first, whatever the policy; a place that cannot be cleaned is a refusal.
 //! 2. The inner service is asked for readiness only when the caller is known. A refused request, and one
 //!    whose key is still being looked up, hold none of its permits. The instance that was ready is the
-//!    one that is called. A service that does not become ready in time leads to 503.
+//!    one that is called. A service that does not become ready in time leads to 503. Where more than a second
+//!    has passed since the verdict, the record of the key is looked up again before the service is called: a
+//!    key that was revoked while a slow body arrived opens nothing. A user is not asked again.
 //! 3. The error type is that of the inner service: a refusal is a response (see
 //!    [`rejection`](crate::rejection)), so the layer needs no `HandleErrorLayer`.
 //! 4. The body is neither touched nor polled, whatever its type. A placement in the body needs
 //!    [`AuthLayer::with_buffer`].
 //! 5. The order of checks is: the hook (404), its methods (405), the number of credentials (400), the
 //!    credential (401), the owner and the scopes (401 or 403).
-//! 6. A store, resolver or authenticator that fails leads to 503. Nothing is let through, and nobody is
-//!    told that their key is bad.
+//! 6. A store, resolver or authenticator that fails, or does not answer within its deadline, leads to 503, and
+//!    one that panics to 500 (a store: 503). Nothing is let through, and no caller learns that their key is bad.
 //! 7. A response to a request with its credential in the query or path carries `Cache-Control: private,
 //!    no-store` and `Referrer-Policy: no-referrer` (RFC 6750, section 2.3).
+//!
+//! 8. A setting is applied or refused: by a [`ConfigError`](crate::ConfigError) where the layer is made, or by
+//!    a 500 where a resolver gives a policy that contradicts the layer. The order of the settings does not
+//!    matter.
+//!
+//! # Two credentials
+//!
+//! | in one request | answer |
+//! |---|---|
+//! | two of the kind that the policy asks for (keys or users), in one place or in several | 400 |
+//! | one of that kind, and one of the other configured kind in a header field or `Authorization` | 400, unless [`with_insecure_mixed_credentials`](AuthLayer::with_insecure_mixed_credentials) is set |
+//! | one of that kind, and one of the other kind in a cookie, the query, the path or the body | the first decides, the other is removed |
+//! | only one of the other kind | 401 |
+//! | any, on a public route | removed |
+//!
+//! # Layers inside each other
+//!
+//! An outer layer takes the credential out of the request. An inner layer asks for its own policy:
+//!
+//! | the inner layer asks for | and the outer one has | answer |
+//! |---|---|---|
+//! | a key | verified one with a clone of the same verifier: both were made from one [`KeyManager`](crate::key::KeyManager), or from clones of one [`KeyVerifier`](crate::key::KeyVerifier) | owner, scopes and key of the inner policy decide, without another look-up |
+//! | a key | verified one with another verifier; any `with_*` of a verifier or a manager, and [`with_clock`](AuthLayer::with_clock) of a layer, makes another one | 401, unless the request has another key in a place that only the inner layer reads |
+//! | a key | let in a user, or anybody | 401, with the same exception |
+//! | a user | anything | the authenticator of the inner layer is asked about what the outer layer has left |
+//! | nothing (public) | anything | let in; the identity of the outer layer stays |
 //!
 //! # Where it guards on axum
 //!
