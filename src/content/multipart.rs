@@ -4,8 +4,10 @@
 //! nothing here touches a file system.
 //!
 //! Beyond what the parser checks, a body is refused if two readers may see different fields in it:
-//! a part without exactly one `Content-Disposition: form-data` with exactly one name, a line of a
-//! part's header that ends in a bare line feed, a delimiter inside a part's header.
+//! a part without exactly one `Content-Disposition: form-data` with exactly one name, a parameter
+//! without quotes that is no token (RFC 9110 section 5.6.2), `name*` (RFC 7578 section 4.2), a name that
+//! the parser of axum reads differently, a line of a part's header that ends in a bare line feed, a
+//! delimiter inside a part's header.
 //!
 //! # Examples
 //!
@@ -64,7 +66,12 @@ pub fn parts<'a>(
         if field.headers().len() != passed.header_lines {
             return Err(malformed());
         }
-        parts.push(Part::new(field.headers(), passed)?);
+        let part = Part::new(field.headers(), passed)?;
+        // The parser looks for `name=` in the whole line, inside of quotes too.
+        if field.name() != Some(part.name()) {
+            return Err(malformed());
+        }
+        parts.push(part);
     }
     Ok(parts)
 }
@@ -115,7 +122,7 @@ impl<'a> Part<'a> {
         Ok(Self { name, file_name, content_type, span: passed.span, content: passed.content })
     }
 
-    /// The name of the field. Bytes that are not UTF-8 are U+FFFD.
+    /// The name of the field.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -175,6 +182,8 @@ fn read_disposition(line: &str) -> Result<(String, Option<String>), Unreadable> 
         let (key, value) = parameter?;
         let slot = match () {
             () if key.eq_ignore_ascii_case("name") => &mut name,
+            // RFC 7578 section 4.2 forbids it, and only some readers know it.
+            () if key.eq_ignore_ascii_case("name*") => return Err(Unreadable),
             () if key.eq_ignore_ascii_case("filename") => &mut file_name,
             // RFC 7578 section 4.2 forbids it, and senders use it all the same.
             () if key.eq_ignore_ascii_case("filename*") => &mut extended,
@@ -288,11 +297,11 @@ mod tests {
     fn names_are_read_as_senders_write_them() {
         for (line, name, file_name) in [
             ("form-data; name=a", "a", None),
-            ("Form-Data ;NAME = \"a;b\"", "a;b", None),
+            ("Form-Data ;name = \"a;b\"", "a;b", None),
             ("form-data; name=\"a\\\"b\"", "a\"b", None),
             ("form-data; name=\"\"", "", None),
             ("form-data; name=\"ké\"; filename=\"\"", "ké", Some("")),
-            ("form-data; filename=\"x; name=evil\"; name=a", "a", Some("x; name=evil")),
+            ("form-data; name=a; filename=\"x; name=b\"", "a", Some("x; name=b")),
             ("form-data; name=a; filename=\"C:\\dir\\x\"", "a", Some("C:\\dir\\x")),
             ("form-data; name=a; filename*=UTF-8''%C3%A9%20x", "a", Some("é x")),
             ("form-data; name=a; filename=x; filename*=UTF-8''y", "a", Some("x")),
@@ -311,6 +320,15 @@ mod tests {
             "form-data; filename=x",
             "form-data; name=a; name=a",
             "form-data; name=a; NAME=b",
+            "form-data; NAME=a",
+            "form-data; name=",
+            "form-data; name=a b",
+            "form-data; name=a; x=b c",
+            "form-data; name=\"a\\\\b\"",
+            "form-data; filename=\"x; name=b\"; name=a",
+            "form-data; x=\" name=b\"; name=a",
+            "form-data; name*=utf-8''b; name=a",
+            "form-data; name=a; name*=utf-8''a",
             "form-data; name=a; filename=x; filename=y",
             "form-data; name=\"a",
             "form-data; name=\"a\"b",
