@@ -326,7 +326,28 @@ fn cookies<'a>(headers: &'a HeaderMap, name: &[u8]) -> impl Iterator<Item = &'a 
     })
 }
 
-/// The value, if the pair is the cookie of that name.
+/// The value, if the pair is the cookie of that name. Blanks around the name count for nothing: what one
+/// reader trims, another one takes for the same cookie.
 pub(super) fn cookie_value<'a>(pair: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    trim_blanks(pair).strip_prefix(name)?.strip_prefix(b"=")
+    let pair = trim_blanks(pair);
+    let end = pair.iter().position(|byte| *byte == b'=')?;
+    let (presented, value) = pair.split_at_checked(end)?;
+    if presented != name {
+        // A name is a token, so it begins with the first visible character of ASCII.
+        let start = presented.iter().position(u8::is_ascii_graphic)?;
+        let (before, rest) = presented.split_at_checked(start)?;
+        let after = rest.strip_prefix(name)?;
+        if !is_blank(before) || !is_blank(after) {
+            return None;
+        }
+    }
+    value.strip_prefix(b"=")
+}
+
+/// White space for a reader of UTF-8 or of Latin-1, such as U+00A0.
+fn is_blank(bytes: &[u8]) -> bool {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.chars().all(|char| char.is_whitespace() || char == '\u{feff}'),
+        Err(_) => bytes.iter().all(|byte| char::from(*byte).is_whitespace()),
+    }
 }

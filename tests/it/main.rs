@@ -26,3 +26,4 @@ mod redaction;
 mod removal;
 mod settings;
 mod waiting;
+mod secrets;
