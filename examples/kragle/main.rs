@@ -232,7 +232,7 @@ fn limited(hooks: Hooks) -> Result<Hooks, Error> {
         .with_insecure_exact_header_names()
         .with_transport_headers()
         .with_left_out_headers(TRANSPORT)
-        .with_lenient_media_types()
+        .with_insecure_lenient_media_types()
         .with_limits(CONTENT_LIMITS);
     Ok(hooks
         .with_envelope(envelope)

@@ -189,8 +189,14 @@ impl EnvelopeBuilder {
     /// Takes a body with an unreadable or repeated `Content-Type` for an opaque one instead of
     /// refusing it, and reads every urlencoded form as UTF-8: see
     /// [`MediaType::from_headers_lenient`].
+    ///
+    /// # Security
+    ///
+    /// A credential in a body is removed by the strict reading. The envelope of a public route shows one
+    /// that stands in a form with the label `charset=latin1`. Where every credential is in the head, there
+    /// is nothing to lose.
     #[must_use]
-    pub const fn with_lenient_media_types(mut self) -> Self {
+    pub const fn with_insecure_lenient_media_types(mut self) -> Self {
         self.lenient_media_types = true;
         self
     }

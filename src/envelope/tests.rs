@@ -183,7 +183,7 @@ fn a_media_type_that_is_not_clear_is_refused_unless_the_builder_is_lenient() {
     let repeated =
         head("/", &[("content-type", b"application/json"), ("content-type", b"text/plain")]);
     let strict = EnvelopeBuilder::new();
-    let lenient = EnvelopeBuilder::new().with_lenient_media_types();
+    let lenient = EnvelopeBuilder::new().with_insecure_lenient_media_types();
     for (head, kind) in [
         (repeated, ContentErrorKind::RepeatedContentType),
         (typed("application/json, text/plain"), ContentErrorKind::RepeatedContentType),
