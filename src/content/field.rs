@@ -48,8 +48,20 @@ pub fn find_field<'a>(
     limits: &ContentLimits,
 ) -> Result<Vec<FieldValue<'a>>, ContentError> {
     let mut values = Vec::new();
+    visit_field(media, body, name, limits, &mut |value| values.push(value))?;
+    Ok(values)
+}
+
+/// [`find_field`], one value after the other. They count only after `Ok`.
+pub(crate) fn visit_field<'a>(
+    media: &MediaType,
+    body: &'a [u8],
+    name: &str,
+    limits: &ContentLimits,
+    visit: &mut dyn FnMut(FieldValue<'a>),
+) -> Result<(), ContentError> {
     if body.is_empty() {
-        return Ok(values);
+        return Ok(());
     }
     match media {
         // Nothing has been said yet that could have a field, as with an empty body.
@@ -58,7 +70,7 @@ pub fn find_field<'a>(
         MediaType::Json => {
             json::visit_members(body, limits.json(), |member| {
                 if member.name() == name {
-                    values.push(match (member.kind(), member.as_text()) {
+                    visit(match (member.kind(), member.as_text()) {
                         (json::JsonKind::Null, _) => FieldValue::Text(Cow::Borrowed("")),
                         (_, Some(text)) => FieldValue::Text(text),
                         (_, None) => FieldValue::NotText,
@@ -69,7 +81,7 @@ pub fn find_field<'a>(
         MediaType::Form => {
             for pair in form::pairs_up_to(body, limits.fields())? {
                 if pair.is_named(name) {
-                    values.push(pair.value_text().map_or(FieldValue::NotText, FieldValue::Text));
+                    visit(pair.value_text().map_or(FieldValue::NotText, FieldValue::Text));
                 }
             }
         }
@@ -78,13 +90,13 @@ pub fn find_field<'a>(
             for part in multipart::parts(body, boundary, limits.parts())? {
                 if part.name() == name {
                     let text = part.text().map(Cow::Borrowed);
-                    values.push(text.map_or(FieldValue::NotText, FieldValue::Text));
+                    visit(text.map_or(FieldValue::NotText, FieldValue::Text));
                 }
             }
         }
         _ => return Err(ContentError::new(ContentErrorKind::UnsupportedMediaType)),
     }
-    Ok(values)
+    Ok(())
 }
 
 /// The body without that field. Everything else stays as it was sent, and a body without the field

@@ -17,10 +17,16 @@
 //! ```
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
-use percent_encoding::percent_decode;
+use zeroize::Zeroize;
 
+use self::decode::{DecodedBytes, LossyChars, decoded};
 use super::{ContentError, ContentErrorKind};
+
+mod decode;
+
+pub(crate) use self::decode::percent_decoded;
 
 /// The pairs of a query or form, in order.
 #[must_use]
@@ -110,7 +116,7 @@ impl<'a> Pair<'a> {
     /// The bytes of the decoded name, whatever they are.
     #[must_use]
     pub fn name(&self) -> Cow<'a, [u8]> {
-        decode(split_at_byte(self.raw, b'=').0)
+        decoded(split_at_byte(self.raw, b'=').0)
     }
 
     /// The decoded name. Bytes that are not UTF-8 become U+FFFD.
@@ -122,7 +128,7 @@ impl<'a> Pair<'a> {
     /// The bytes of the decoded value, whatever they are.
     #[must_use]
     pub fn value(&self) -> Cow<'a, [u8]> {
-        decode(split_at_byte(self.raw, b'=').1)
+        decoded(split_at_byte(self.raw, b'=').1)
     }
 
     /// The decoded value. Bytes that are not UTF-8 become U+FFFD.
@@ -141,14 +147,52 @@ impl<'a> Pair<'a> {
     pub fn value_text(&self) -> Option<Cow<'a, str>> {
         match self.value() {
             Cow::Borrowed(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
-            Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
+            Cow::Owned(bytes) => match String::from_utf8(bytes) {
+                Ok(text) => Some(Cow::Owned(text)),
+                Err(error) => {
+                    // It may be a secret with a typing error.
+                    error.into_bytes().zeroize();
+                    None
+                }
+            },
         }
+    }
+
+    /// The name, if it is UTF-8 and was sent as it is.
+    pub(crate) fn plain_name(&self) -> Option<&'a str> {
+        plain(split_at_byte(self.raw, b'=').0)
+    }
+
+    /// The value, if it is UTF-8 and was sent as it is.
+    pub(crate) fn plain_value(&self) -> Option<&'a str> {
+        plain(split_at_byte(self.raw, b'=').1)
+    }
+
+    /// The characters of [`name_lossy`](Self::name_lossy), without a copy.
+    pub(crate) fn name_chars(&self) -> LossyChars<DecodedBytes<'a>> {
+        LossyChars::new(DecodedBytes::of_form(split_at_byte(self.raw, b'=').0))
+    }
+
+    /// The characters of [`value_lossy`](Self::value_lossy), without a copy.
+    pub(crate) fn value_chars(&self) -> LossyChars<DecodedBytes<'a>> {
+        LossyChars::new(DecodedBytes::of_form(split_at_byte(self.raw, b'=').1))
+    }
+
+    /// Compares the names as [`name_lossy`](Self::name_lossy) shows them, without a copy.
+    pub(crate) fn compare_names(&self, other: &Self) -> Ordering {
+        let [name, others] = [self, other].map(|pair| split_at_byte(pair.raw, b'=').0);
+        // The order of UTF-8 is that of the characters.
+        if let (Some(name), Some(others)) = (plain(name), plain(others)) {
+            return name.cmp(others);
+        }
+        self.name_chars().cmp(other.name_chars())
     }
 
     /// Tells whether the decoded name is exactly this one.
     #[must_use]
     pub fn is_named(&self, name: &str) -> bool {
-        *self.name() == *name.as_bytes()
+        let raw = split_at_byte(self.raw, b'=').0;
+        DecodedBytes::of_form(raw).eq(name.bytes())
     }
 }
 
@@ -170,12 +214,16 @@ fn split_at_byte(bytes: &[u8], separator: u8) -> (&[u8], &[u8]) {
     (halves.next().unwrap_or_default(), halves.next().unwrap_or_default())
 }
 
-fn decode(raw: &[u8]) -> Cow<'_, [u8]> {
-    if !raw.contains(&b'+') {
-        return percent_decode(raw).into();
-    }
-    let spaced: Vec<u8> = raw.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
-    Cow::Owned(percent_decode(&spaced).collect())
+/// The characters of a text that may not be UTF-8, without a copy.
+#[cfg(feature = "multipart")]
+pub(crate) fn lossy_chars(bytes: &[u8]) -> impl Iterator<Item = char> {
+    LossyChars::new(bytes.iter().copied())
+}
+
+/// A text that is what it decodes to.
+fn plain(raw: &[u8]) -> Option<&str> {
+    let is_encoded = raw.iter().any(|byte| matches!(byte, b'%' | b'+'));
+    if is_encoded { None } else { std::str::from_utf8(raw).ok() }
 }
 
 fn lossy(bytes: Cow<'_, [u8]>) -> Cow<'_, str> {

@@ -249,7 +249,7 @@ fn is_token(text: &str) -> bool {
 /// A backslash escapes a quote or a backslash and stands for itself before anything else, since old
 /// browsers send paths with single backslashes as file names.
 fn unquote(quoted: &str) -> Option<(String, &str)> {
-    let mut text = String::new();
+    let mut text = String::with_capacity(quoted.find('"').unwrap_or_default());
     let mut rest = quoted.chars();
     loop {
         match rest.next()? {

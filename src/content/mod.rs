@@ -46,6 +46,9 @@ pub mod multipart;
 pub use self::field::{FieldValue, find_field, remove_field};
 pub use self::media::MediaType;
 
+pub(crate) use self::field::visit_field;
+pub(crate) use self::form::percent_decoded;
+
 /// How much a body or a query may hold.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ContentLimits {

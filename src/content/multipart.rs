@@ -7,7 +7,10 @@
 //! a part without exactly one `Content-Disposition: form-data` with exactly one name, a parameter
 //! without quotes that is no token (RFC 9110 section 5.6.2), `name*` (RFC 7578 section 4.2), a name that
 //! the parser of axum reads differently, a line of a part's header that ends in a bare line feed, a
-//! delimiter inside a part's header.
+//! delimiter inside a part's header. The header of a part has at most 16 KiB.
+//!
+//! The parser is given the headers of the parts and never their contents, so it makes no copy of a file
+//! or a secret.
 //!
 //! # Examples
 //!
@@ -46,24 +49,35 @@ pub fn parts<'a>(
     boundary: &str,
     limit: usize,
 ) -> Result<Vec<Part<'a>>, ContentError> {
-    // The parser wants to own its input.
-    let whole = Bytes::copy_from_slice(body);
-    let input = stream::once(async move { Ok::<_, Infallible>(whole) });
-    let mut parser = multer::Multipart::new(input, boundary);
-    let mut cursor = Cursor::new(body, boundary)?;
-
-    let mut parts = Vec::new();
-    while let Some(mut field) = ready(parser.next_field())? {
-        if parts.len() == limit {
+    let frame = Frame::new(body, boundary);
+    let (mut count, mut length) = (0, 0);
+    for passed in frame.passed()? {
+        if count == limit {
             return Err(ContentError::new(ContentErrorKind::TooManyFields));
         }
-        let mut length = 0;
-        while let Some(chunk) = ready(field.chunk())? {
-            length += chunk.len();
-        }
-        let passed = cursor.advance(length)?;
+        count += 1;
+        length += passed?.head.len() + 2;
+    }
+
+    // The parser wants to own its input. It gets all but the contents.
+    let mut skeleton = Vec::with_capacity(length + frame.delimiter.len() + 2);
+    for passed in frame.passed()? {
+        skeleton.extend_from_slice(passed?.head);
+        skeleton.extend_from_slice(b"\r\n");
+    }
+    skeleton.extend_from_slice(&frame.delimiter);
+    skeleton.extend_from_slice(b"--");
+    let skeleton = Bytes::from(skeleton);
+    let input = stream::once(async move { Ok::<_, Infallible>(skeleton) });
+    let mut parser = multer::Multipart::new(input, boundary);
+
+    let mut parts = Vec::with_capacity(count);
+    for passed in frame.passed()? {
+        let passed = passed?;
+        let mut field = ready(parser.next_field())?.ok_or_else(malformed)?;
+        let is_empty = ready(field.chunk())?.is_none_or(|chunk| chunk.is_empty());
         // The parser keeps the last of repeated lines.
-        if field.headers().len() != passed.header_lines {
+        if !is_empty || field.headers().len() != passed.header_lines {
             return Err(malformed());
         }
         let part = Part::new(field.headers(), passed)?;
@@ -73,7 +87,10 @@ pub fn parts<'a>(
         }
         parts.push(part);
     }
-    Ok(parts)
+    match ready(parser.next_field())? {
+        None => Ok(parts),
+        Some(_) => Err(malformed()),
+    }
 }
 
 /// The body without the parts of that name. Everything else stays as it was sent.
@@ -201,52 +218,87 @@ fn read_disposition(line: &str) -> Result<(String, Option<String>), Unreadable> 
     Ok((name.ok_or(Unreadable)?, file_name.or(extended)))
 }
 
-/// Follows the parser through the body, so that parts can be borrowed and cut out. Refuses a body
-/// in which the parser has passed over something.
-struct Cursor<'a> {
+/// The longest header of a part.
+const LONGEST_HEAD: usize = 16 * 1024;
+
+/// A body and what separates its parts.
+struct Frame<'a> {
     body: &'a [u8],
+    /// `--boundary`
     delimiter: Vec<u8>,
+}
+
+impl<'a> Frame<'a> {
+    fn new(body: &'a [u8], boundary: &str) -> Self {
+        Self { body, delimiter: [b"--", boundary.as_bytes()].concat() }
+    }
+
+    /// Finds each part by the delimiters around it. What stands before the first delimiter and behind the
+    /// last one is no part.
+    fn passed(&self) -> Result<Passes<'_, 'a>, ContentError> {
+        let position = find(self.body, &self.delimiter).ok_or_else(malformed)?;
+        Ok(Passes { frame: self, position })
+    }
+}
+
+struct Passes<'f, 'a> {
+    frame: &'f Frame<'a>,
     /// Where the delimiter of the next part begins.
     position: usize,
 }
 
-impl<'a> Cursor<'a> {
-    fn new(body: &'a [u8], boundary: &str) -> Result<Self, ContentError> {
-        let delimiter = [b"--", boundary.as_bytes()].concat();
-        let position = find(body, &delimiter).ok_or_else(malformed)?;
-        Ok(Self { body, delimiter, position })
-    }
-
-    /// Moves over a part with so many bytes of content.
-    fn advance(&mut self, length: usize) -> Result<Passed<'a>, ContentError> {
-        let rest = self.body.get(self.position..).unwrap_or_default();
-        let head = rest.strip_prefix(&*self.delimiter).ok_or_else(malformed)?;
-        let head_end = find(head, b"\r\n\r\n").ok_or_else(malformed)?;
-        let (head, after) = head.split_at_checked(head_end).ok_or_else(malformed)?;
-        let (content, after) = after
-            .strip_prefix(b"\r\n\r\n")
-            .and_then(|after| after.split_at_checked(length))
-            .ok_or_else(malformed)?;
-        let next = after.strip_prefix(b"\r\n").ok_or_else(malformed)?;
-        if !next.starts_with(&self.delimiter)
-            || has_bare_line_end(head)
-            || find(head, &self.delimiter).is_some()
-        {
-            return Err(malformed());
-        }
-        let span = self.position..self.body.len() - next.len();
-        self.position = span.end;
+impl<'a> Passes<'_, 'a> {
+    fn pass(&mut self, rest: &'a [u8]) -> Option<Passed<'a>> {
+        let delimiter = &*self.frame.delimiter;
+        let head = rest.get(delimiter.len()..)?;
+        let head_length = find(head.get(..LONGEST_HEAD).unwrap_or(head), b"\r\n\r\n")?;
+        let (head, _) = head.split_at_checked(head_length)?;
         let header_lines = head.windows(2).filter(|pair| pair == b"\r\n").count();
-        Ok(Passed { span, header_lines, content })
+        if header_lines == 0 || has_bare_line_end(head) || find(head, delimiter).is_some() {
+            return None;
+        }
+        let (head, content) = rest.split_at_checked(delimiter.len() + head_length + 4)?;
+        let content = content.get(..find_behind_line_end(content, delimiter)?)?;
+        let span = self.position..self.position + head.len() + content.len() + 2;
+        self.position = span.end;
+        Some(Passed { span, head, header_lines, content })
     }
 }
 
-/// A part that a [`Cursor`] has moved over.
+impl<'a> Iterator for Passes<'_, 'a> {
+    type Item = Result<Passed<'a>, ContentError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = self.frame.body.get(self.position..)?;
+        if rest.strip_prefix(&*self.frame.delimiter).is_some_and(|rest| rest.starts_with(b"--")) {
+            return None;
+        }
+        Some(self.pass(rest).ok_or_else(malformed))
+    }
+}
+
+/// A part between two delimiters.
 struct Passed<'a> {
     /// From the part's delimiter to the next one.
     span: Range<usize>,
+    /// From the part's delimiter to its content.
+    head: &'a [u8],
     header_lines: usize,
     content: &'a [u8],
+}
+
+/// Where the first line end is that has the delimiter behind it.
+fn find_behind_line_end(content: &[u8], delimiter: &[u8]) -> Option<usize> {
+    let mut position = 0;
+    loop {
+        let rest = content.get(position..)?;
+        position += rest.iter().position(|byte| *byte == b'\r')?;
+        let behind = content.get(position..)?.strip_prefix(b"\r\n");
+        if behind.is_some_and(|behind| behind.starts_with(delimiter)) {
+            return Some(position);
+        }
+        position += 1;
+    }
 }
 
 fn has_bare_line_end(head: &[u8]) -> bool {
@@ -366,6 +418,12 @@ mod tests {
             format!("{head}\r\n--b\r\nX: y\r\n\r\nv\r\n--b--"),
             format!("{head}\r\nno colon\r\n\r\nv\r\n--b--"),
             format!("{head}\r\n{}\r\nv\r\n--b--", "X: y\r\n".repeat(1_000)),
+            format!("{head}\r\nX: {}\r\n\r\nv\r\n--b--", "y".repeat(LONGEST_HEAD)),
+            format!("{head}\r\n\r\nv\r\n--b\r\n\r\n\r\n--b--"),
+            format!(
+                "{head}\r\n\r\nv\r\n--b\r\n\r\n{}\r\n--b--",
+                head.trim_start_matches("--b\r\n")
+            ),
             r#"{"a":1}"#.to_owned(),
         ] {
             assert_eq!(refusal(body.as_bytes()), ContentErrorKind::Malformed, "{body:?}");

@@ -3,10 +3,12 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-use super::fields::{Field, FieldValue, push_fields};
 use super::headers::HeaderOptions;
 use super::input::Redact;
-use super::text::{ObjectWriter, push_bytes};
+use super::sources::Form;
+#[cfg(feature = "multipart")]
+use super::sources::Parts;
+use super::text::{Length, ObjectWriter, Sink, push_bytes};
 use super::{
     BuildError, Envelope, EnvelopeInput, EnvelopePart, HeaderCase, HeaderRepeats, Inner, NonUtf8,
     Repeats,
@@ -15,8 +17,6 @@ use crate::config::ConfigError;
 #[cfg(not(feature = "multipart"))]
 use crate::content::ContentErrorKind;
 use crate::content::json::{self, JsonKind, JsonLimits};
-#[cfg(feature = "multipart")]
-use crate::content::multipart;
 use crate::content::{ContentError, ContentLimits, MediaType, form};
 
 /// Decides the shape of envelopes, and builds them.
@@ -222,7 +222,7 @@ impl EnvelopeBuilder {
         let query = self.read_query(input)?;
         let body = self.read_body(input)?;
 
-        let mut text = String::with_capacity(estimate(input));
+        let mut text = String::with_capacity(self.length(input, &query, &body));
         let mut parts = [const { None }; EnvelopePart::COUNT];
         let mut object = ObjectWriter::new(&mut text);
         let mut push = |part: EnvelopePart, write: &dyn Fn(&mut String)| {
@@ -230,8 +230,8 @@ impl EnvelopeBuilder {
                 *span = Some(object.member(name, |out| write(out)));
             }
         };
-        push(EnvelopePart::Get, &|out| push_fields(out, &query, self.repeats));
-        push(EnvelopePart::Post, &|out| push_fields(out, body.fields(), self.repeats));
+        push(EnvelopePart::Get, &|out| query.push(out, self.repeats));
+        push(EnvelopePart::Post, &|out| body.push_fields(out, self.repeats));
         push(EnvelopePart::Json, &|out| out.push_str(self.json_text(&body)));
         push(EnvelopePart::Headers, &|out| {
             self.headers.push(out, &input.head.headers, input.left_out_headers, input.redact);
@@ -247,6 +247,33 @@ impl EnvelopeBuilder {
             .collect();
         object.finish();
         Ok(Envelope(Arc::new(Inner { text, parts, members })))
+    }
+
+    /// Room for the whole text, so that it need not grow: a text that grows is there twice.
+    fn length(&self, input: &EnvelopeInput<'_>, query: &Form<'_>, body: &Body<'_>) -> usize {
+        let mut length = Length(128);
+        query.push(&mut length, self.repeats);
+        body.push_fields(&mut length, self.repeats);
+        match body {
+            Body::Json(text, _) => length.push_str(text),
+            Body::Opaque(bytes) if self.name(EnvelopePart::Body).is_some() => {
+                push_bytes(&mut length, bytes);
+            }
+            _ => {}
+        }
+        let names: usize = self.names.iter().flatten().map(|name| 2 * name.len()).sum();
+        let headers: usize = match self.name(EnvelopePart::Headers) {
+            Some(_) => input
+                .head
+                .headers
+                .iter()
+                .map(|(name, value)| name.as_str().len() + header_length(value.as_bytes()) + 8)
+                .sum(),
+            None => 0,
+        };
+        let members: usize =
+            input.members.iter().map(|(name, json)| name.len() + json.len() + 4).sum();
+        length.0 + names + headers + members
     }
 
     fn name(&self, part: EnvelopePart) -> Option<&str> {
@@ -265,22 +292,42 @@ impl EnvelopeBuilder {
         Ok(())
     }
 
-    fn read_query<'a>(&self, input: &EnvelopeInput<'a>) -> Result<Vec<Field<'a>>, ContentError> {
-        let query = input.head.uri.query().unwrap_or_default();
-        if self.name(EnvelopePart::Get).is_none() {
-            return Ok(Vec::new());
-        }
+    fn read_query<'a>(&self, input: &EnvelopeInput<'a>) -> Result<Form<'a>, ContentError> {
+        let query = match self.name(EnvelopePart::Get) {
+            Some(_) => input.head.uri.query().unwrap_or_default().as_bytes(),
+            None => &[],
+        };
+        let pairs = form::pairs_up_to(query, self.limits.fields())?;
         let is_shown = |pair: &form::Pair<'_>| {
             let mut left_out = self.left_out_query.iter().chain(input.left_out_query);
             !left_out.any(|name| pair.is_named(name))
         };
-        Ok(form::pairs_up_to(query.as_bytes(), self.limits.fields())?
-            .filter(is_shown)
-            .map(|pair| Field {
-                name: redacted(pair.name_lossy(), input.redact),
-                value: FieldValue::Text(redacted(pair.value_lossy(), input.redact)),
+        let is_clean = |pair: &form::Pair<'_>| {
+            input.redact.is_none_or(|redact| {
+                redact(&pair.name_lossy()).is_none() && redact(&pair.value_lossy()).is_none()
             })
-            .collect())
+        };
+        if pairs.clone().all(|pair| is_shown(&pair) && is_clean(&pair)) {
+            return Form::new(Cow::Borrowed(query), usize::MAX);
+        }
+        let mut shown = Vec::with_capacity(query.len());
+        for pair in pairs.filter(is_shown) {
+            if !shown.is_empty() {
+                shown.push(b'&');
+            }
+            if is_clean(&pair) {
+                shown.extend_from_slice(pair.raw());
+                continue;
+            }
+            let encode = |text: Cow<'_, str>| {
+                let text = redacted(text, input.redact);
+                form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>()
+            };
+            shown.extend_from_slice(encode(pair.name_lossy()).as_bytes());
+            shown.push(b'=');
+            shown.extend_from_slice(encode(pair.value_lossy()).as_bytes());
+        }
+        Form::new(Cow::Owned(shown), usize::MAX)
     }
 
     fn read_body<'a>(&self, input: &EnvelopeInput<'a>) -> Result<Body<'a>, ContentError> {
@@ -300,10 +347,17 @@ impl EnvelopeBuilder {
                 Ok(Body::Json(text.as_str(), text.kind()))
             }
             MediaType::Form if is_on(EnvelopePart::Post) => {
-                Ok(Body::Form(read_form(input.body, &self.limits)?))
+                let limit = self.limits.fields();
+                Ok(Body::Form(Form::new(Cow::Borrowed(input.body), limit)?))
             }
+            #[cfg(feature = "multipart")]
             MediaType::Multipart { boundary } if is_on(EnvelopePart::Post) => {
-                Ok(Body::Form(read_multipart(input.body, &boundary, &self.limits)?))
+                let limit = self.limits.parts();
+                Ok(Body::Parts(Parts::new(input.body, &boundary, limit)?))
+            }
+            #[cfg(not(feature = "multipart"))]
+            MediaType::Multipart { .. } if is_on(EnvelopePart::Post) => {
+                Err(ContentError::new(ContentErrorKind::UnsupportedMediaType))
             }
             MediaType::Other | MediaType::Absent => Ok(Body::Opaque(input.body)),
             _ => Ok(Body::Unread),
@@ -351,57 +405,23 @@ pub enum AbsentJson {
 /// A body as its media type says.
 enum Body<'a> {
     Json(&'a str, JsonKind),
-    Form(Vec<Field<'a>>),
+    Form(Form<'a>),
+    #[cfg(feature = "multipart")]
+    Parts(Parts<'a>),
     Opaque(&'a [u8]),
     /// There is none, or the part that would show it is off.
     Unread,
 }
 
-impl<'a> Body<'a> {
-    fn fields(&self) -> &[Field<'a>] {
+impl Body<'_> {
+    fn push_fields(&self, out: &mut impl Sink, repeats: Repeats) {
         match self {
-            Self::Form(fields) => fields,
-            _ => &[],
+            Self::Form(form) => form.push(out, repeats),
+            #[cfg(feature = "multipart")]
+            Self::Parts(parts) => parts.push(out, repeats),
+            _ => out.push_str("{}"),
         }
     }
-}
-
-fn read_form<'a>(body: &'a [u8], limits: &ContentLimits) -> Result<Vec<Field<'a>>, ContentError> {
-    Ok(form::pairs_up_to(body, limits.fields())?
-        .map(|pair| Field { name: pair.name_lossy(), value: FieldValue::Text(pair.value_lossy()) })
-        .collect())
-}
-
-#[cfg(feature = "multipart")]
-fn read_multipart<'a>(
-    body: &'a [u8],
-    boundary: &str,
-    limits: &ContentLimits,
-) -> Result<Vec<Field<'a>>, ContentError> {
-    let parts = multipart::parts(body, boundary, limits.parts())?;
-    Ok(parts
-        .into_iter()
-        .map(|part| Field {
-            name: Cow::Owned(part.name().to_owned()),
-            value: match part.file_name() {
-                None => FieldValue::Text(String::from_utf8_lossy(part.content())),
-                Some(file_name) => FieldValue::File {
-                    file_name: file_name.to_owned(),
-                    content_type: part.content_type().map(str::to_owned),
-                    size: part.content().len(),
-                },
-            },
-        })
-        .collect())
-}
-
-#[cfg(not(feature = "multipart"))]
-fn read_multipart<'a>(
-    _body: &'a [u8],
-    _boundary: &str,
-    _limits: &ContentLimits,
-) -> Result<Vec<Field<'a>>, ContentError> {
-    Err(ContentError::new(ContentErrorKind::UnsupportedMediaType))
 }
 
 fn redacted<'a>(text: Cow<'a, str>, redact: Option<Redact<'_>>) -> Cow<'a, str> {
@@ -411,12 +431,9 @@ fn redacted<'a>(text: Cow<'a, str>, redact: Option<Redact<'_>>) -> Cow<'a, str> 
     }
 }
 
-/// Room for an envelope that needs few escapes.
-fn estimate(input: &EnvelopeInput<'_>) -> usize {
-    let head = &input.head;
-    let query = head.uri.query().map_or(0, |query| query.len() + query.len() / 2);
-    let headers: usize =
-        head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 8).sum();
-    let members: usize = input.members.iter().map(|(name, json)| name.len() + json.len() + 4).sum();
-    128 + query + headers + members + input.body.len()
+/// Room for the value of a header, whatever has to be escaped or marked in it.
+fn header_length(value: &[u8]) -> usize {
+    let is_plain =
+        value.iter().fold(true, |plain, byte| plain & (*byte < 0x7f) & !b"\"\\\t".contains(byte));
+    if is_plain { value.len() } else { 16 + 3 * value.len() }
 }

@@ -1,6 +1,6 @@
-use std::borrow::Cow;
+use std::cmp::Ordering;
 
-use super::text::{ObjectWriter, push_array, push_string};
+use super::text::{ObjectWriter, Sink, push_array};
 
 /// How fields of one name are written.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -13,60 +13,91 @@ pub enum Repeats {
     AlwaysArrays,
 }
 
-/// A field of a query or a form.
-pub(super) struct Field<'a> {
-    pub(super) name: Cow<'a, str>,
-    pub(super) value: FieldValue<'a>,
+/// The fields of a query or a form, each known by a number below [`Groups::END`].
+pub(super) trait Fields {
+    /// By name.
+    fn compare(&self, a: u32, b: u32) -> Ordering;
+
+    fn push_name(&self, out: &mut impl Sink, field: u32);
+
+    fn push_value(&self, out: &mut impl Sink, field: u32);
 }
 
-pub(super) enum FieldValue<'a> {
-    Text(Cow<'a, str>),
-    #[cfg(feature = "multipart")]
-    File {
-        file_name: String,
-        content_type: Option<String>,
-        size: usize,
-    },
+/// A sorted index: fields by their names. It takes four bytes for each field, however many there are.
+pub(super) struct Groups {
+    /// The first field of each name in the order of appearance, then all others by name and appearance.
+    fields: Vec<u32>,
+    firsts: usize,
+}
+
+impl Groups {
+    /// One more than the largest number of a field.
+    pub(super) const END: u32 = 1 << 30;
+    /// Marks a field that is not the first of its name.
+    const REPEAT: u32 = 1 << 31;
+    /// Marks a first field with others behind it.
+    const REPEATED: u32 = Self::END;
+
+    /// Sorts fields, which come in the order of their numbers.
+    pub(super) fn new(mut fields: Vec<u32>, source: &impl Fields) -> Self {
+        fields.sort_unstable_by(|a, b| source.compare(*a, *b));
+        for group in fields.chunk_by_mut(|a, b| source.compare(*a, *b).is_eq()) {
+            group.sort_unstable();
+            if let [first, repeats @ ..] = group
+                && !repeats.is_empty()
+            {
+                *first |= Self::REPEATED;
+                repeats.iter_mut().for_each(|repeat| *repeat |= Self::REPEAT);
+            }
+        }
+        // Moves the repeats to the end, from the last one on, so that they stay sorted.
+        let mut firsts = fields.len();
+        for index in (0..fields.len()).rev() {
+            if fields.get(index).is_some_and(|field| field & Self::REPEAT != 0) {
+                firsts -= 1;
+                fields.swap(index, firsts);
+            }
+        }
+        let (heads, repeats) = fields.split_at_mut(firsts);
+        heads.sort_unstable_by_key(|field| field & !Self::REPEATED);
+        repeats.iter_mut().for_each(|repeat| *repeat &= !Self::REPEAT);
+        Self { fields, firsts }
+    }
+
+    /// Each first field, and the fields behind it with the same name.
+    fn iter<'a>(&'a self, source: &'a impl Fields) -> impl Iterator<Item = (u32, &'a [u32])> {
+        let (firsts, repeats) = self.fields.split_at_checked(self.firsts).unwrap_or_default();
+        firsts.iter().map(move |field| {
+            let first = field & !Self::REPEATED;
+            if *field == first {
+                return (first, &[][..]);
+            }
+            let start = repeats.partition_point(|other| source.compare(*other, first).is_lt());
+            let own = repeats.get(start..).unwrap_or_default();
+            let end = own.partition_point(|other| source.compare(*other, first).is_eq());
+            (first, own.get(..end).unwrap_or_default())
+        })
+    }
 }
 
 /// Appends fields as an object. Names are in the order of their first appearance.
-pub(super) fn push_fields(out: &mut String, fields: &[Field<'_>], repeats: Repeats) {
-    // Sorting brings equal names together, each group in the order of appearance.
-    let mut sorted: Vec<(usize, &Field<'_>)> = fields.iter().enumerate().collect();
-    sorted.sort_unstable_by(|(i, a), (j, b)| a.name.cmp(&b.name).then_with(|| i.cmp(j)));
-    let has_same_name =
-        |(_, a): &(usize, &Field<'_>), (_, b): &(usize, &Field<'_>)| a.name == b.name;
-
-    let mut groups: Vec<&[(usize, &Field<'_>)]> = sorted.chunk_by(has_same_name).collect();
-    groups.sort_unstable_by_key(|group| group.first().map(|(index, _)| *index));
-
+pub(super) fn push_fields<S: Sink>(
+    out: &mut S,
+    source: &impl Fields,
+    groups: &Groups,
+    repeats: Repeats,
+) {
     let mut object = ObjectWriter::new(out);
-    for group in groups {
-        let Some((_, first)) = group.first() else {
-            continue;
-        };
-        object.member(&first.name, |out| {
-            if group.len() == 1 && repeats == Repeats::AsNeeded {
-                push_value(out, &first.value);
+    for (first, others) in groups.iter(source) {
+        let value = |out: &mut S| {
+            if others.is_empty() && repeats == Repeats::AsNeeded {
+                source.push_value(out, first);
             } else {
-                push_array(out, group.iter(), |out, (_, field)| push_value(out, &field.value));
+                let all = [first].into_iter().chain(others.iter().copied());
+                push_array(out, all, |out, field| source.push_value(out, field));
             }
-        });
+        };
+        object.member_named(|out| source.push_name(out, first), value);
     }
     object.finish();
-}
-
-fn push_value(out: &mut String, value: &FieldValue<'_>) {
-    match value {
-        FieldValue::Text(text) => push_string(out, text),
-        #[cfg(feature = "multipart")]
-        FieldValue::File { file_name, content_type, size } => {
-            let content_type = content_type.as_deref().unwrap_or("application/octet-stream");
-            let mut object = ObjectWriter::new(out);
-            object.member("filename", |out| push_string(out, file_name));
-            object.member("content_type", |out| push_string(out, content_type));
-            object.member("size", |out| out.push_str(&size.to_string()));
-            object.finish();
-        }
-    }
 }

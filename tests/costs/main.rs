@@ -11,6 +11,7 @@ mod support;
 mod bodies;
 #[cfg(feature = "cache")]
 mod cache;
+mod memory;
 mod requests;
 mod sizes;
 mod usage;

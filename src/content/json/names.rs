@@ -22,13 +22,13 @@ struct Name {
     length: u32,
 }
 
-/// The names of one object: the last of [`Names`].
+/// The names of one object: the last of [`Names`]. Every object that is open has one, so it is small.
 pub(super) struct OwnNames {
-    /// Where its names begin.
-    entries: usize,
-    unescaped: usize,
-    /// One bit for the first six bits of each fingerprint: without that bit, a name is new.
-    seen: u64,
+    /// Where its names begin. There are fewer than bytes in the text: see `scan::LONGEST`.
+    entries: u32,
+    unescaped: u32,
+    /// One bit for the first five bits of each fingerprint: without that bit, a name is new.
+    seen: u32,
 }
 
 impl<'a> Names<'a> {
@@ -38,7 +38,11 @@ impl<'a> Names<'a> {
 
     /// Begins an object inside the others.
     pub(super) fn open(&self) -> OwnNames {
-        OwnNames { entries: self.entries.len(), unescaped: self.unescaped.len(), seen: 0 }
+        OwnNames {
+            entries: self.entries.len() as u32,
+            unescaped: self.unescaped.len() as u32,
+            seen: 0,
+        }
     }
 
     /// Adds a name to the innermost object. `false` if it is known to be there already.
@@ -57,9 +61,9 @@ impl<'a> Names<'a> {
         let text = text_of(self.bytes, &self.unescaped, name);
         name.fingerprint = fingerprint(text);
 
-        let bit = 1 << (name.fingerprint >> 26);
+        let bit = 1 << (name.fingerprint >> 27);
         if object.seen & bit != 0 {
-            let siblings = self.entries.get(object.entries..).unwrap_or_default();
+            let siblings = self.entries.get(object.entries as usize..).unwrap_or_default();
             if siblings.len() < COMPARED_ONE_BY_ONE
                 && siblings.iter().any(|other| {
                     other.fingerprint == name.fingerprint
@@ -95,7 +99,7 @@ impl<'a> Names<'a> {
 
     /// Ends the innermost object. `false` if one of its names is there twice.
     pub(super) fn close(&mut self, object: &OwnNames) -> bool {
-        let own = self.entries.get_mut(object.entries..).unwrap_or_default();
+        let own = self.entries.get_mut(object.entries as usize..).unwrap_or_default();
         let mut distinct = true;
         if own.len() > COMPARED_ONE_BY_ONE {
             let text = |name: Name| text_of(self.bytes, &self.unescaped, name);
@@ -107,8 +111,8 @@ impl<'a> Names<'a> {
                 _ => true,
             });
         }
-        self.entries.truncate(object.entries);
-        self.unescaped.truncate(object.unescaped);
+        self.entries.truncate(object.entries as usize);
+        self.unescaped.truncate(object.unescaped as usize);
         distinct
     }
 }

@@ -26,7 +26,8 @@ pub(super) fn scan<'a>(
         position: 0,
         nodes_left: limits.nodes,
         depth: limits.depth,
-        open: Vec::new(),
+        open: Levels::default(),
+        objects: Vec::new(),
         names: Names::new(bytes),
     };
     match scanner.run(text, visit) {
@@ -40,15 +41,49 @@ struct Scanner<'a> {
     position: usize,
     nodes_left: usize,
     depth: usize,
-    /// The arrays and objects around the current place, outermost first.
-    open: Vec<Frame>,
+    /// The arrays and objects around the current place.
+    open: Levels,
+    /// The objects among them, outermost first.
+    objects: Vec<OwnNames>,
     names: Names<'a>,
 }
 
-/// An array or object that has begun.
-struct Frame {
-    is_object: bool,
-    names: OwnNames,
+/// Arrays and objects that have begun, as a stack of bits: a set bit is an object.
+#[derive(Default)]
+struct Levels {
+    length: usize,
+    /// The innermost levels, the last one in the lowest bit.
+    word: u64,
+    /// The levels around them, in words that are full.
+    words: Vec<u64>,
+}
+
+impl Levels {
+    const fn len(&self) -> usize {
+        self.length
+    }
+
+    fn push(&mut self, is_object: bool) {
+        if self.length != 0 && self.length.is_multiple_of(64) {
+            self.words.push(self.word);
+        }
+        self.word = self.word << 1 | u64::from(is_object);
+        self.length += 1;
+    }
+
+    fn pop(&mut self) {
+        self.length = self.length.saturating_sub(1);
+        self.word >>= 1;
+        if self.length.is_multiple_of(64) {
+            self.word = self.words.pop().unwrap_or_default();
+        }
+    }
+
+    /// Whether the innermost level is an object. `None` if there is no level.
+    #[inline]
+    const fn last(&self) -> Option<bool> {
+        if self.length == 0 { None } else { Some(self.word & 1 == 1) }
+    }
 }
 
 /// The start of the value that is being read at the top level, and its name if it is a member.
@@ -109,13 +144,12 @@ impl<'a> Scanner<'a> {
             loop {
                 let end = self.position;
                 let byte = self.skip_space();
-                let Some(frame) = self.open.last() else {
+                let Some(is_object) = self.open.last() else {
                     return match byte {
                         None => Ok(kind),
                         Some(_) => Err(JsonErrorKind::Syntax),
                     };
                 };
-                let is_object = frame.is_object;
                 if self.open.len() == 1 {
                     let value = Element { text, span: pending.value..end, kind };
                     visit(if is_object {
@@ -153,23 +187,26 @@ impl<'a> Scanner<'a> {
             return Err(JsonErrorKind::TooDeep);
         }
         self.position += 1;
-        if self.open.capacity() == 0 {
-            self.open.reserve(self.depth.min(16));
+        self.open.push(is_object);
+        if is_object {
+            if self.objects.capacity() == 0 {
+                self.objects.reserve(self.depth.min(16));
+            }
+            self.objects.push(self.names.open());
         }
-        self.open.push(Frame { is_object, names: self.names.open() });
         Ok(())
     }
 
     fn close(&mut self) -> Result<JsonKind, JsonErrorKind> {
         self.position += 1;
-        match self.open.pop() {
-            Some(Frame { is_object: true, names }) => {
-                if !self.names.close(&names) {
-                    return Err(JsonErrorKind::DuplicateName);
-                }
-                Ok(JsonKind::Object)
-            }
-            _ => Ok(JsonKind::Array),
+        let is_object = self.open.last();
+        self.open.pop();
+        if is_object != Some(true) {
+            return Ok(JsonKind::Array);
+        }
+        match self.objects.pop() {
+            Some(names) if self.names.close(&names) => Ok(JsonKind::Object),
+            _ => Err(JsonErrorKind::DuplicateName),
         }
     }
 
@@ -181,10 +218,10 @@ impl<'a> Scanner<'a> {
         let has_escapes = self.string()?;
         let name = start..self.position - 1;
 
-        let Some(object) = self.open.last_mut() else {
+        let Some(object) = self.objects.last_mut() else {
             return Err(JsonErrorKind::Syntax);
         };
-        if !self.names.insert(&mut object.names, name.clone(), has_escapes, self.nodes_left) {
+        if !self.names.insert(object, name.clone(), has_escapes, self.nodes_left) {
             return Err(JsonErrorKind::DuplicateName);
         }
         if self.open.len() == 1 {

@@ -1,0 +1,138 @@
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
+use super::fields::{Fields, Groups, Repeats, push_fields};
+use super::text::{Sink, push_chars, push_string};
+use crate::content::{ContentError, ContentErrorKind, form};
+
+/// A query or an urlencoded form, which stays as it was sent until it is written.
+pub(super) struct Form<'a> {
+    raw: Cow<'a, [u8]>,
+    groups: Groups,
+}
+
+impl<'a> Form<'a> {
+    /// Takes a text with at most `limit` pieces.
+    pub(super) fn new(raw: Cow<'a, [u8]>, limit: usize) -> Result<Self, ContentError> {
+        let count = form::pairs_up_to(&raw, limit)?.count();
+        if raw.len() >= Groups::END as usize {
+            return Err(ContentError::new(ContentErrorKind::TooManyFields));
+        }
+        let mut fields = Vec::with_capacity(count);
+        let mut position = 0;
+        for piece in raw.split(|byte| *byte == b'&') {
+            if !piece.is_empty() {
+                fields.push(position);
+            }
+            // Below `Groups::END`, since the text is shorter.
+            position += piece.len() as u32 + 1;
+        }
+        let groups = Groups::new(fields, &Pairs(&raw));
+        Ok(Self { raw, groups })
+    }
+
+    pub(super) fn push(&self, out: &mut impl Sink, repeats: Repeats) {
+        push_fields(out, &Pairs(&self.raw), &self.groups, repeats);
+    }
+}
+
+/// Pairs by the place where they begin.
+struct Pairs<'a>(&'a [u8]);
+
+impl<'a> Pairs<'a> {
+    fn pair(&self, field: u32) -> Option<form::Pair<'a>> {
+        form::pairs(self.0.get(field as usize..)?).next()
+    }
+}
+
+impl Fields for Pairs<'_> {
+    fn compare(&self, a: u32, b: u32) -> Ordering {
+        match (self.pair(a), self.pair(b)) {
+            (Some(a), Some(b)) => a.compare_names(&b),
+            // Every field has a pair.
+            _ => Ordering::Equal,
+        }
+    }
+
+    fn push_name(&self, out: &mut impl Sink, field: u32) {
+        let Some(pair) = self.pair(field) else { return };
+        match pair.plain_name() {
+            Some(name) => push_string(out, name),
+            None => push_chars(out, pair.name_chars()),
+        }
+    }
+
+    fn push_value(&self, out: &mut impl Sink, field: u32) {
+        let Some(pair) = self.pair(field) else { return };
+        match pair.plain_value() {
+            Some(value) => push_string(out, value),
+            None => push_chars(out, pair.value_chars()),
+        }
+    }
+}
+
+#[cfg(feature = "multipart")]
+pub(super) use self::parts::Parts;
+
+#[cfg(feature = "multipart")]
+mod parts {
+    use super::*;
+    use crate::content::multipart::{self, Part};
+    use crate::envelope::text::ObjectWriter;
+
+    /// A multipart form.
+    pub(in crate::envelope) struct Parts<'a> {
+        parts: Vec<Part<'a>>,
+        groups: Groups,
+    }
+
+    impl<'a> Parts<'a> {
+        pub(in crate::envelope) fn new(
+            body: &'a [u8],
+            boundary: &str,
+            limit: usize,
+        ) -> Result<Self, ContentError> {
+            let parts = multipart::parts(body, boundary, limit)?;
+            let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+            if count > Groups::END {
+                return Err(ContentError::new(ContentErrorKind::TooManyFields));
+            }
+            let mut fields = Vec::with_capacity(parts.len());
+            fields.extend(0..count);
+            let groups = Groups::new(fields, &parts);
+            Ok(Self { parts, groups })
+        }
+
+        pub(in crate::envelope) fn push(&self, out: &mut impl Sink, repeats: Repeats) {
+            push_fields(out, &self.parts, &self.groups, repeats);
+        }
+    }
+
+    impl Fields for Vec<Part<'_>> {
+        fn compare(&self, a: u32, b: u32) -> Ordering {
+            let [a, b] = [a, b].map(|field| self.get(field as usize).map(Part::name));
+            a.cmp(&b)
+        }
+
+        fn push_name(&self, out: &mut impl Sink, field: u32) {
+            push_string(out, self.get(field as usize).map_or("", Part::name));
+        }
+
+        fn push_value(&self, out: &mut impl Sink, field: u32) {
+            let Some(part) = self.get(field as usize) else { return };
+            let Some(file_name) = part.file_name() else {
+                match part.text() {
+                    Some(text) => push_string(out, text),
+                    None => push_chars(out, form::lossy_chars(part.content())),
+                }
+                return;
+            };
+            let content_type = part.content_type().unwrap_or("application/octet-stream");
+            let mut object = ObjectWriter::new(out);
+            object.member("filename", |out| push_string(out, file_name));
+            object.member("content_type", |out| push_string(out, content_type));
+            object.member("size", |out| out.push_str(&part.content().len().to_string()));
+            object.finish();
+        }
+    }
+}
