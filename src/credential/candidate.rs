@@ -1,14 +1,18 @@
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Deref;
+
+use zeroize::Zeroizing;
 
 use super::PlacementKind;
 
 /// What a caller presents as a credential, unverified, and where it stood.
 ///
-/// `Debug` shows the placement only.
+/// `Debug` shows the placement only. What was decoded for it, such as a text in base64 or with escapes, is
+/// wiped from memory when it is dropped; everything else is borrowed from the request.
 pub struct Candidate<'a> {
-    pub(super) text: Option<Cow<'a, [u8]>>,
-    pub(super) username: Option<String>,
+    pub(super) text: Option<Text<'a>>,
+    pub(super) username: Option<Zeroizing<String>>,
     pub(super) placement: PlacementKind,
     pub(super) position: usize,
 }
@@ -30,7 +34,7 @@ impl Candidate<'_> {
     /// The user name beside the credential (Basic only).
     #[must_use]
     pub fn username(&self) -> Option<&str> {
-        self.username.as_deref()
+        self.username.as_deref().map(String::as_str)
     }
 
     /// The kind of place where the credential stood.
@@ -51,5 +55,54 @@ impl Candidate<'_> {
 impl fmt::Debug for Candidate<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Candidate").field("placement", &self.placement).finish_non_exhaustive()
+    }
+}
+
+/// The bytes of a credential: a part of the request, or a copy that is wiped when it is dropped.
+pub(super) enum Text<'a> {
+    Borrowed(&'a [u8]),
+    Owned(Zeroizing<Vec<u8>>),
+}
+
+impl Text<'_> {
+    /// Takes something off the front, if it is there. Makes no other copy.
+    pub(super) fn strip_prefix(&mut self, prefix: &[u8]) {
+        match self {
+            Self::Borrowed(bytes) => *bytes = bytes.strip_prefix(prefix).unwrap_or(bytes),
+            Self::Owned(bytes) if bytes.starts_with(prefix) => drop(bytes.drain(..prefix.len())),
+            Self::Owned(_) => {}
+        }
+    }
+}
+
+impl Deref for Text<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl<'a> From<&'a [u8]> for Text<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self::Borrowed(bytes)
+    }
+}
+
+impl From<Vec<u8>> for Text<'_> {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Owned(Zeroizing::new(bytes))
+    }
+}
+
+impl<'a> From<Cow<'a, [u8]>> for Text<'a> {
+    fn from(bytes: Cow<'a, [u8]>) -> Self {
+        match bytes {
+            Cow::Borrowed(bytes) => bytes.into(),
+            Cow::Owned(bytes) => bytes.into(),
+        }
     }
 }

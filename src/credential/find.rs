@@ -1,16 +1,16 @@
-use std::borrow::Cow;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, COOKIE};
 use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
+use zeroize::Zeroizing;
 
+use super::candidate::Text;
 use super::placement::{Place, Placement};
 use super::{Candidate, Credentials, FindError, FindErrorKind};
 use crate::body::{BufferedBody, is_identity_coded};
 use crate::content::json::JsonError;
-use crate::content::{ContentError, FieldValue, MediaType, find_field, form};
+use crate::content::{ContentError, FieldValue, MediaType, form, visit_field};
 use crate::head::RequestHead;
 
 impl Credentials {
@@ -82,13 +82,13 @@ impl Credentials {
                 let query = head.uri().query().unwrap_or_default();
                 for pair in form::pairs_up_to(query.as_bytes(), self.limits.fields())? {
                     if pair.is_named(name) {
-                        one.add(Presented::Text(pair.value()))?;
+                        one.add(Presented::Text(pair.value().into()))?;
                     }
                 }
             }
             Place::Path(template) => {
                 if let Some(value) = template.find(head.uri().path()) {
-                    one.add(Presented::Text(value))?;
+                    one.add(Presented::Text(value.into()))?;
                 }
             }
             Place::Body(name) => self.find_in_body(name, head, syntax, one)?,
@@ -117,17 +117,19 @@ impl Credentials {
             return Ok(());
         };
         let body = body.bytes();
-        let values = match find_field(&media, &body, name, &self.limits) {
-            Err(error) if syntax == JsonSyntax::Pass && is_broken_json(&error) => return Ok(()),
-            values => values?,
-        };
-        for value in values {
-            one.add(match value {
+        // Kept apart first: what is found in a body that turns out to be malformed is wiped too.
+        let mut found = Vec::new();
+        let read = visit_field(&media, &body, name, &self.limits, &mut |value| {
+            found.push(match value {
                 FieldValue::Text(text) => Presented::Text(text.into_owned().into_bytes().into()),
                 FieldValue::NotText => Presented::Unreadable,
-            })?;
+            });
+        });
+        match read {
+            Err(error) if syntax == JsonSyntax::Pass && is_broken_json(&error) => Ok(()),
+            Err(error) => Err(error.into()),
+            Ok(()) => found.into_iter().try_for_each(|presented| one.add(presented)),
         }
-        Ok(())
     }
 
     /// Whether the body of a request has to be read before a credential can be looked for in it.
@@ -197,8 +199,8 @@ pub(super) fn readable_body<'a>(
 
 /// What stands in a place.
 enum Presented<'a> {
-    Text(Cow<'a, [u8]>),
-    UserAndText(String, Vec<u8>),
+    Text(Text<'a>),
+    UserAndText(Zeroizing<String>, Text<'a>),
     /// Something that is no credential of this place, and yet takes the place of one.
     Foreign,
     /// Something that was meant as a credential and cannot be read as one.
@@ -226,32 +228,21 @@ impl<'a> One<'_, 'a> {
         self.taken = true;
         let (text, username) = match presented {
             Presented::Text(text) => (Some(text), None),
-            Presented::UserAndText(username, text) => (Some(text.into()), Some(username)),
+            Presented::UserAndText(username, text) => (Some(text), Some(username)),
             Presented::Unreadable => (None, None),
             Presented::Foreign => return Ok(()),
         };
         if self.found.is_some() {
             return Err(FindError::new(FindErrorKind::Ambiguous));
         }
-        let text = match text {
-            Some(text) if self.placement.secret_token_uri => Some(without_uri_scheme(text)),
-            other => other,
-        };
+        let mut text = text;
+        if let (Some(text), true) = (&mut text, self.placement.secret_token_uri) {
+            // RFC 8959: the scheme before the credential proper.
+            text.strip_prefix(b"secret-token:");
+        }
         let (placement, position) = (self.placement.kind(), self.position);
         *self.found = Some(Candidate { text, username, placement, position });
         Ok(())
-    }
-}
-
-/// RFC 8959: `secret-token:` before the credential proper.
-fn without_uri_scheme(text: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
-    const SCHEME: &[u8] = b"secret-token:";
-    match text {
-        Cow::Borrowed(bytes) => bytes.strip_prefix(SCHEME).unwrap_or(bytes).into(),
-        Cow::Owned(bytes) => match bytes.strip_prefix(SCHEME) {
-            Some(rest) => rest.to_vec().into(),
-            None => bytes.into(),
-        },
     }
 }
 
@@ -301,21 +292,26 @@ fn scheme<'a>(value: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 /// RFC 7617, section 2: the user name ends at the first colon.
 fn basic(encoded: &[u8]) -> Presented<'static> {
     if encoded.is_empty() {
-        return Presented::Text(Cow::Borrowed(&[]));
+        return Presented::Text(Text::Borrowed(&[]));
     }
     // A credential longer than any key would be decoded for nothing.
     const LONGEST: usize = 4096;
     if encoded.len() > LONGEST {
         return Presented::Unreadable;
     }
-    let Ok(decoded) = STANDARD.decode(encoded) else { return Presented::Unreadable };
-    let Ok(text) = String::from_utf8(decoded) else { return Presented::Unreadable };
+    let mut decoded = Zeroizing::new(vec![0; base64::decoded_len_estimate(encoded.len())]);
+    let Ok(length) = STANDARD.decode_slice(encoded, &mut decoded) else {
+        return Presented::Unreadable;
+    };
+    let decoded = decoded.get(..length).unwrap_or_default();
+    let Ok(text) = std::str::from_utf8(decoded) else { return Presented::Unreadable };
     match text.split_once(':') {
         None | Some(("", "")) => Presented::Unreadable,
         Some((username, "")) => Presented::Text(username.as_bytes().to_vec().into()),
-        Some((username, password)) => {
-            Presented::UserAndText(username.to_owned(), password.as_bytes().to_vec())
-        }
+        Some((username, password)) => Presented::UserAndText(
+            Zeroizing::new(username.to_owned()),
+            password.as_bytes().to_vec().into(),
+        ),
     }
 }
 

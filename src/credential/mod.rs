@@ -12,6 +12,9 @@
 //! 4. [`Credentials::scrub`] removes whatever stands in a configured place from the request that goes
 //!    further in: from headers, from `uri()` and from the buffered body, on accepted requests and on
 //!    public routes alike. With feature `axum-original-uri`, axum's `OriginalUri` as well.
+//! 5. What has to be decoded for a [`Candidate`] is wiped from memory when it is dropped, and when the
+//!    request is refused. The request itself is the server's: its buffers, headers and body are not wiped,
+//!    and neither is what a `custom` placement keeps apart from its [`Secret`].
 //!
 //! # Examples
 //!

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use http::Uri;
 use http::uri::PathAndQuery;
-use percent_encoding::percent_decode_str;
 
 use super::{FindError, FindErrorKind};
 use crate::config::ConfigError;
+use crate::content::percent_decoded;
 
 /// What stands in the path in the place of a credential that was read there.
 const REDACTED: &str = "redacted";
@@ -37,7 +37,7 @@ impl PathTemplate {
 
     /// The credential in a path, percent-decoded once.
     pub(super) fn find<'p>(&self, path: &'p str) -> Option<Cow<'p, [u8]>> {
-        self.raw(path).map(|raw| percent_decode_str(raw).into())
+        self.raw(path).map(|raw| percent_decoded(raw.as_bytes()))
     }
 
     /// The target with the credential replaced; `None` if there is none in it.

@@ -15,7 +15,8 @@ use zeroize::Zeroizing;
 pub struct Secret(Zeroizing<Box<str>>);
 
 impl Secret {
-    /// Takes over the text.
+    /// Takes over the text. A `String` with room to spare is moved to fit, which leaves a copy behind: make it
+    /// with the capacity that it needs.
     #[must_use]
     pub fn new(text: impl Into<Box<str>>) -> Self {
         Self(Zeroizing::new(text.into()))
