@@ -18,43 +18,117 @@
 //! | `executor.reason` | [`FailureKind::as_str`](crate::executor::FailureKind::as_str) |
 //! | `error` | the error behind a fault of ours: its own text, not those below it |
 //!
-//! No event has a secret, a digest, a header value, a query or a whole URI.
+//! No event has a secret, a digest, a header value, a query or a path. Of three fields the app decides what
+//! is in them: `auth.owner` and `hook.name` are names that it gives, and `error` is the text of the error of
+//! its store, resolver, authenticator or executor. The errors of this crate have fixed texts.
 
 use crate::identity::Identity;
 use crate::rejection::Rejection;
 
-/// Makes the spans of tower-http's `TraceLayer` without credentials: method and path only, and keys in the
-/// path replaced. The default of that layer writes the whole target, with a key that stands in the query.
+/// The places in which credentials stand, for [`request_span`] to leave them out.
+///
+/// Made from an [`AuthLayer`](crate::auth::AuthLayer), which also knows the format of its keys, or from
+/// [`Credentials`](crate::credential::Credentials).
+#[cfg(feature = "tracing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    credentials: Vec<crate::credential::Credentials>,
+    keys: Vec<crate::key::KeyVerifier>,
+}
+
+#[cfg(feature = "tracing")]
+impl Places {
+    /// These places and others, where an app has more than one layer.
+    #[must_use]
+    pub fn and(mut self, others: impl Into<Self>) -> Self {
+        let Self { credentials, keys } = others.into();
+        self.credentials.extend(credentials);
+        self.keys.extend(keys);
+        self
+    }
+
+    fn redact(&self, path: &str) -> String {
+        let mut redacted = path.to_owned();
+        for credentials in &self.credentials {
+            redacted = credentials.redacted_path(&redacted).into_owned();
+        }
+        for keys in &self.keys {
+            // A placement in the path decodes it, so an encoded key is a key as well.
+            let decoded = percent_encoding::percent_decode_str(&redacted).decode_utf8_lossy();
+            if let Some(without_key) = keys.redact(&decoded) {
+                redacted = without_key;
+            }
+        }
+        redacted
+    }
+}
+
+#[cfg(feature = "tracing")]
+impl From<&crate::credential::Credentials> for Places {
+    fn from(credentials: &crate::credential::Credentials) -> Self {
+        Self { credentials: vec![credentials.clone()], keys: Vec::new() }
+    }
+}
+
+#[cfg(feature = "tracing")]
+impl From<&crate::auth::AuthLayer> for Places {
+    fn from(layer: &crate::auth::AuthLayer) -> Self {
+        let gate = layer.clone().into_gate();
+        Self {
+            credentials: gate.all_credentials().cloned().collect(),
+            keys: gate.keys().cloned().into_iter().collect(),
+        }
+    }
+}
+
+/// Makes the spans of tower-http's `TraceLayer` without credentials: method and path only. The default of
+/// that layer writes the whole target, with a key that stands in the query.
+///
+/// 1. The parameter of every path placement is `redacted`, whatever stands there: a good key, a mistyped or
+///    an encoded one, of any format. The template may also fit the end of a longer path.
+/// 2. Queries and headers are not written.
+/// 3. Elsewhere in the path, keys are replaced as far as their [format](crate::key::KeyFormat::redact)
+///    recognises them.
+///
+/// # Security
+///
+/// Only the first two rules hold for every key: `OpaqueFormat` and `TokenFormat` recognise none, and a
+/// mistyped key is none. A path that fits no template is written as it is, and what a
+/// [`custom`](crate::credential::Placement::custom) placement reads in the path is not known here.
 ///
 /// # Examples
 ///
 /// ```
-/// use http::Request;
 /// use tower_http::trace::TraceLayer;
+/// use tower_webhook::auth::AuthLayer;
+/// use tower_webhook::credential::Placement;
 /// use tower_webhook::key::{KeyManager, MemoryKeyStore};
 /// use tower_webhook::trace;
 ///
 /// let keys = KeyManager::new(MemoryKeyStore::new());
-/// let make_span = trace::request_span(&keys);
-/// let layer = TraceLayer::new_for_http().make_span_with(move |r: &Request<()>| make_span(r));
-/// # let _ = layer;
+/// let auth = AuthLayer::token(&keys, [Placement::path("/hook/{key}")?])?;
+/// let spans = TraceLayer::new_for_http().make_span_with(trace::request_span((&auth).into()));
+///
+/// let app: axum::Router = axum::Router::new()
+///     .route("/hook/{key}", axum::routing::post(|| async {}))
+///     .layer(auth)
+///     .layer(spans);
+/// # let _ = app;
+/// # Ok::<(), tower_webhook::ConfigError>(())
 /// ```
 #[cfg(feature = "tracing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
 pub fn request_span<B>(
-    keys: impl Into<crate::key::KeyVerifier>,
-) -> impl Fn(&http::Request<B>) -> tracing::Span + Clone {
-    let keys = keys.into();
+    places: Places,
+) -> impl Fn(&http::Request<B>) -> tracing::Span + Clone + Send + Sync + use<B> {
+    let places = std::sync::Arc::new(places);
     move |request| {
-        let path = request.uri().path();
-        // A placement in the path decodes it, so an encoded key is a key as well.
-        let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
-        let redacted = keys.redact(&decoded);
         tracing::info_span!(
             target: "tower_webhook",
             "request",
             http.method = request.method().as_str(),
-            http.path = redacted.as_deref().unwrap_or(path),
+            http.path = places.redact(request.uri().path()),
         )
     }
 }

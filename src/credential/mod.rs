@@ -43,6 +43,8 @@ mod error;
 mod find;
 mod path;
 mod placement;
+#[cfg(feature = "tracing")]
+mod redact;
 mod scrub;
 mod secret;
 

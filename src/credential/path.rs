@@ -10,7 +10,7 @@ use crate::config::ConfigError;
 use crate::content::percent_decoded;
 
 /// What stands in the path in the place of a credential that was read there.
-const REDACTED: &str = "redacted";
+pub(super) const REDACTED: &str = "redacted";
 
 /// A path template with one parameter that is a credential.
 #[derive(Clone)]
@@ -63,7 +63,8 @@ impl PathTemplate {
         Some(format!("{before}{REDACTED}{after}"))
     }
 
-    fn raw<'p>(&self, path: &'p str) -> Option<&'p str> {
+    /// The credential in a path as it was sent.
+    pub(super) fn raw<'p>(&self, path: &'p str) -> Option<&'p str> {
         let params = self.0.router.at(path).ok()?.params;
         // An empty segment is not the same as a segment.
         let is_complete = params.iter().all(|(_, value)| !value.is_empty());

@@ -27,3 +27,5 @@ mod removal;
 mod settings;
 mod waiting;
 mod secrets;
+#[cfg(feature = "tracing")]
+mod spans;

@@ -478,13 +478,10 @@ async fn logs_have_no_secret_even_where_requests_are_logged_whole() {
 async fn spans_around_the_auth_layer_have_no_key() {
     let keys = Keys::new().await;
     let canaries = Canaries::new(&[&keys.text]);
-    let make_span = tower_webhook::trace::request_span(&keys.manager);
     let auth = AuthLayer::token(&keys.manager, places().into_iter().take(6)).unwrap();
+    let make_span = tower_webhook::trace::request_span((&auth).into());
     let service = ServiceBuilder::new()
-        .layer(
-            TraceLayer::new_for_http()
-                .make_span_with(move |request: &Request<_>| make_span(request)),
-        )
+        .layer(TraceLayer::new_for_http().make_span_with(make_span))
         .layer(auth.with_buffer(BufferLayer::new()))
         .service(Recorder::default());
 
