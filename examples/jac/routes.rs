@@ -23,14 +23,15 @@ use crate::users::{self, Users};
 /// The whole server.
 pub(crate) fn app(config: Config, users: &Users, shared: &Shared) -> Result<Router, Error> {
     let addresses = Arc::new(Addresses::new(config, users, shared)?);
-    Ok(Router::new().fallback(move |mut request: Request| async move {
+    let app = Router::new().fallback(move |mut request: Request| async move {
         let Some((service, named)) = addresses.find(request.uri().path()) else {
             return Refusal::NotFound.into_response();
         };
         let service = service.clone();
         request.extensions_mut().insert(named);
         service.oneshot(request).await.into_response()
-    }))
+    });
+    Ok(servers::with_guarded_refusals(app))
 }
 
 /// What an address names beside its service: the id of a key, or a node.

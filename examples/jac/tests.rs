@@ -163,6 +163,11 @@ impl Answer {
             assert_eq!(self.header("content-type"), Some("application/json"));
             self.json();
         }
+        if self.status.as_u16() >= 400 {
+            assert_eq!(self.header("x-content-type-options"), Some("nosniff"), "{self:?}");
+            let cached = self.header("cache-control").unwrap_or_default();
+            assert!(cached.contains("no-store"), "{self:?}");
+        }
         let challenged = self.header("www-authenticate").is_some();
         assert_eq!(challenged, self.status == StatusCode::UNAUTHORIZED, "{self:?}");
         let allows = self.header("allow").is_some();

@@ -257,7 +257,7 @@ fn router(app: App) -> Router {
     let serve = |State(app): State<Arc<App>>, request: Request| async move {
         app.serve(request).await.unwrap_or_else(|fault| fault.into_response())
     };
-    Router::new().fallback(serve).with_state(Arc::new(app))
+    servers::with_guarded_refusals(Router::new().fallback(serve).with_state(Arc::new(app)))
 }
 
 async fn run() -> Result<(), Error> {

@@ -95,6 +95,11 @@ impl Server {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (head, body) = response.into_parts();
         assert!(!head.headers.keys().any(|name| name.as_str().starts_with("access-control")));
+        if head.status.as_u16() >= 400 {
+            assert_eq!(head.headers["x-content-type-options"], "nosniff", "{head:?}");
+            let cached = head.headers["cache-control"].to_str().unwrap();
+            assert!(cached.contains("no-store"), "{head:?}");
+        }
         let body = to_bytes(body, usize::MAX).await.unwrap();
         let body = String::from_utf8(body.to_vec()).unwrap();
         Answer { status: head.status.as_u16(), headers: head.headers, body }

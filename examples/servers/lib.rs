@@ -10,6 +10,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use axum::middleware::map_response;
+use axum::response::Response;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
@@ -90,6 +93,18 @@ impl Flags {
                 .map_err(|error| format!("{}: {error}", path.display()).into()),
         }
     }
+}
+
+/// Keeps every refusal of an app out of caches, and browsers from guessing what it is.
+pub fn with_guarded_refusals(app: Router) -> Router {
+    app.layer(map_response(|mut response: Response| async move {
+        if response.status().is_client_error() || response.status().is_server_error() {
+            let headers = response.headers_mut();
+            headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        }
+        response
+    }))
 }
 
 /// Serves until SIGTERM or SIGINT, then lets requests in progress finish.

@@ -41,7 +41,7 @@ pub(crate) fn router(server: Server) -> Result<Router, Error> {
         .layer(from_fn(permit))
         .layer(auth)
         .layer(from_fn(identify));
-    Ok(router.with_state(Arc::new(server)))
+    Ok(servers::with_guarded_refusals(router.with_state(Arc::new(server))))
 }
 
 /// Every address asks for a caller, and serves some methods.

@@ -80,6 +80,11 @@ impl Site {
         let (head, body) = response.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap();
         assert!(head.headers.contains_key("x-request-id"));
+        if head.status.as_u16() >= 400 {
+            assert_eq!(head.headers["x-content-type-options"], "nosniff", "{head:?}");
+            let cached = head.headers["cache-control"].to_str().unwrap();
+            assert!(cached.contains("no-store"), "{head:?}");
+        }
         let is_refused = head.status == StatusCode::UNAUTHORIZED;
         assert_eq!(head.headers.contains_key(WWW_AUTHENTICATE), is_refused);
         let text = String::from_utf8(bytes.to_vec()).unwrap();
