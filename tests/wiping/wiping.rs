@@ -20,6 +20,9 @@ use tower_webhook::credential::{Credentials, Placement, Secret};
 #[global_allocator]
 static ALLOCATOR: freed::Searching = freed::Searching;
 
+/// Where to look in which request, and what is found.
+type Case = (Placement, Request<Full<Bytes>>, Option<&'static str>);
+
 /// As long as a key of the crate.
 const SECRET: &str = "whk_0123456789abcdefghijABCDEFGHIJ0123456789abcdefghijKLMNOPQRST";
 
@@ -81,7 +84,7 @@ fn what_is_decoded_of_a_head_is_wiped() {
     let uri = |secret: &str| format!("/?a=1&k={secret}");
     let query = || Placement::query("k").unwrap();
     let path = || Placement::path("/{key}").unwrap();
-    let cases: Vec<(Placement, Request<Full<Bytes>>, Option<&str>)> = vec![
+    let cases: Vec<Case> = vec![
         (
             Placement::bearer(),
             request("/", &[(AUTHORIZATION, &format!("Bearer {SECRET}"))], ""),
