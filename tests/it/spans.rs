@@ -112,7 +112,7 @@ async fn places_are_added_up_and_need_no_layer() {
     let logs = logs.text();
     assert!(!logs.contains("s3cret") && !logs.contains(&key), "{logs}");
     assert!(logs.contains("http.path=\"/reset/redacted\""), "{logs}");
-    // A key where nobody looks for one, which its format recognises.
+    // A key in a place where no layer looks, which its format recognises.
     assert!(logs.contains("http.path=\"/h/whk_[redacted]\""), "{logs}");
     assert!(logs.contains("http.path=\"/x/whk_[redacted]\""), "{logs}");
 }
