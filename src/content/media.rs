@@ -50,7 +50,7 @@ impl MediaType {
     ///
     /// * [`RepeatedContentType`](ContentErrorKind::RepeatedContentType): several lines, or a list;
     /// * [`UnsupportedMediaType`](ContentErrorKind::UnsupportedMediaType): no media type can be
-    ///   read;
+    ///   read, or one that other readers take for another one, such as `multipart/form-data+x`;
     /// * [`UnsupportedCharset`](ContentErrorKind::UnsupportedCharset): a form in another charset
     ///   than UTF-8;
     /// * [`Malformed`](ContentErrorKind::Malformed): multipart without one valid boundary of 1 to
@@ -128,6 +128,9 @@ fn read_essence(essence: &str) -> Option<MediaType> {
         return None;
     }
     let mime: Mime = essence.parse().ok()?;
+    if is_read_elsewhere(&mime) {
+        return None;
+    }
     Some(if mime.suffix() == Some(mime::JSON) {
         MediaType::Json
     } else if mime.essence_str() == mime::APPLICATION_WWW_FORM_URLENCODED {
@@ -137,6 +140,21 @@ fn read_essence(essence: &str) -> Option<MediaType> {
     } else {
         MediaType::Other
     })
+}
+
+/// Whether other readers take a type for one of those that are read here, although it is another one: axum's
+/// `Json` and multer ignore a suffix, and axum's `Form` compares the beginning only.
+fn is_read_elsewhere(mime: &Mime) -> bool {
+    let suffix = mime.suffix().map(|suffix| suffix.as_str());
+    match (mime.type_().as_str(), mime.subtype().as_str()) {
+        ("application", "json") => suffix.is_some_and(|suffix| suffix != "json"),
+        ("multipart", "form-data") => suffix.is_some(),
+        ("application", subtype) => {
+            let form = "x-www-form-urlencoded";
+            subtype.starts_with(form) && (subtype != form || suffix.is_some())
+        }
+        _ => false,
+    }
 }
 
 /// No charset is named, or UTF-8 once.
@@ -373,6 +391,10 @@ mod tests {
             b"/b",
             b"a/b/c",
             b"a b/c",
+            b"application/json+x",
+            b"multipart/form-data+x; boundary=b",
+            b"application/x-www-form-urlencoded2",
+            b"application/x-www-form-urlencoded+json",
             b"application/json text/plain",
             b"application/json\xff",
             long.as_bytes(),

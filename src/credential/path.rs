@@ -35,9 +35,10 @@ impl PathTemplate {
         Ok(Self(Arc::new(Template { text: template.into(), parameter, router })))
     }
 
-    /// The credential in a path, percent-decoded once.
+    /// The credential in a path, percent-decoded once. What a layer around this one has left in its place is
+    /// none.
     pub(super) fn find<'p>(&self, path: &'p str) -> Option<Cow<'p, [u8]>> {
-        self.raw(path).map(|raw| percent_decoded(raw.as_bytes()))
+        self.raw(path).filter(|raw| *raw != REDACTED).map(|raw| percent_decoded(raw.as_bytes()))
     }
 
     /// The target with the credential replaced; `None` if there is none in it.
@@ -124,13 +125,14 @@ mod tests {
     #[test]
     fn the_parameter_is_found_and_decoded_once() {
         let template = PathTemplate::new("/hook/{id}/{key}").unwrap();
-        let cases: [(&str, Option<&[u8]>); 9] = [
+        let cases: [(&str, Option<&[u8]>); 10] = [
             ("/hook/1/abc", Some(b"abc")),
             ("/hook/1/%61bc", Some(b"abc")),
             ("/hook/1/%2561bc", Some(b"%61bc")),
             ("/hook/1/a%2Fb", Some(b"a/b")),
             ("/hook/1/%FF", Some(b"\xff")),
             ("/hook/1/", None),
+            ("/hook/1/redacted", None),
             ("/hook/1/abc/", None),
             ("/hook//abc", None),
             ("/Hook/1/abc", None),

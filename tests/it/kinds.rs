@@ -144,3 +144,13 @@ async fn what_an_outer_layer_asks_for_does_not_widen_an_inner_one() {
         assert_eq!(service.oneshot(request).await.unwrap().status(), expected);
     }
 }
+
+#[tokio::test]
+async fn a_path_that_an_outer_layer_has_read_holds_no_second_key() {
+    let keys = Keys::new().await;
+    let path = || [Placement::path("/h/{key}").unwrap(), Placement::header("x-api-key").unwrap()];
+    let token = || AuthLayer::token(&keys.manager, path()).unwrap();
+    let service = token().layer(token().layer(Recorder::default()));
+    let request = Request::post(format!("/h/{}", keys.text)).body(Body::default()).unwrap();
+    assert_eq!(service.oneshot(request).await.unwrap().status(), 200);
+}

@@ -24,8 +24,8 @@ mod pinned;
 mod readiness;
 mod redaction;
 mod removal;
-mod settings;
-mod waiting;
 mod secrets;
+mod settings;
 #[cfg(feature = "tracing")]
 mod spans;
+mod waiting;

@@ -380,7 +380,7 @@ async fn a_lenient_hook_refuses_a_form_it_cannot_clean() {
         executions.lock().unwrap().push(invocation.envelope().as_str().to_owned());
         std::future::ready(Outcome::json("done"))
     })
-    .with_envelope(EnvelopeBuilder::new().with_lenient_media_types());
+    .with_envelope(EnvelopeBuilder::new().with_insecure_lenient_media_types());
     for media in
         ["application/x-www-form-urlencoded; charset=latin1", "text/plain, application/json"]
     {
