@@ -11,6 +11,8 @@ mod axum;
 mod broken_stores;
 mod concealed;
 mod content;
+#[cfg(feature = "cache")]
+mod cached;
 mod corpus;
 mod faults;
 mod hooks;

@@ -37,6 +37,7 @@ struct Inner {
     reads: Mutex<Script>,
     writes: Mutex<Script>,
     finds: AtomicUsize,
+    running: Arc<()>,
     on_change: Mutex<Option<OnChange>>,
 }
 
@@ -59,6 +60,11 @@ impl FakeStore {
     /// How often a record was looked up.
     pub(super) fn finds(&self) -> usize {
         self.0.finds.load(Ordering::SeqCst)
+    }
+
+    /// How many look-ups are under way.
+    pub(super) fn running(&self) -> usize {
+        Arc::strong_count(&self.0.running) - 1
     }
 
     /// A change as another process makes it.
@@ -109,6 +115,7 @@ async fn pause(duration: Duration) {
 impl KeyStore for FakeStore {
     async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
         self.0.finds.fetch_add(1, Ordering::SeqCst);
+        let _running = Arc::clone(&self.0.running);
         let script = *self.0.reads.lock().unwrap();
         pause(script.before).await;
         let found = match script.fault {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::Settings;
 use super::bounded::Bounded;
@@ -146,25 +147,31 @@ impl<S: KeyStore> Inner<S> {
                 Ok(waiter)
             }
             Joined::First(lookup, waiter) => {
-                self.counters.lookups.add_one();
                 runtime.spawn(Arc::clone(self).ask(lookup));
                 Ok(waiter)
-            }
-            Joined::TooMany => {
-                self.counters.refused.add_one();
-                Err(StoreError::new("too many look-ups are under way"))
             }
         }
     }
 
+    /// Asks the store when it is the turn of this question, as long as one caller waits for the answer.
     async fn ask(self: Arc<Self>, lookup: Lookup) {
+        let deadline = self.settings.lookup_deadline;
+        let turn = lookup.while_wanted(timeout(deadline, lookup.turn())).await;
+        let Some(turn) = turn else { return self.counters.abandoned.add_one() };
+        let Ok(Some(turn)) = turn else {
+            self.counters.refused.add_one();
+            return lookup.fail(StoreError::new("too many look-ups are under way"));
+        };
+        self.counters.lookups.add_one();
         let mut failure = Failure(Some(&self.counters.failed));
         let start = Start::now(lookup.stamp(), &self.settings.clock);
-        let find = self.store.find(lookup.id());
-        let found = match tokio::time::timeout(self.settings.lookup_deadline, find).await {
-            Ok(found) => found,
-            Err(late) => Err(StoreError::new(late)),
+        let found = lookup.while_wanted(timeout(deadline, self.store.find(lookup.id()))).await;
+        let Some(found) = found else {
+            failure.0 = None;
+            return self.counters.abandoned.add_one();
         };
+        drop(turn);
+        let found = found.unwrap_or_else(|late| Err(StoreError::new(late)));
         let answer = found.and_then(|found| self.keep(lookup.id(), &start, found));
         if answer.is_ok() {
             failure.0 = None;
@@ -206,7 +213,7 @@ impl<S: KeyStore> Inner<S> {
         self.present.update(id, is_over, |kept| {
             let kept = kept.map(|kept| &kept.entry);
             let kept = kept.filter(|kept| !self.is_over(&kept.lease));
-            is_older = kept.is_some_and(|kept| kept.record.version() > entry.record.version());
+            is_older = kept.is_some_and(|kept| is_older_than(&entry.record, &kept.record));
             is_kept = !is_older && is_current();
             is_kept.then(|| Present { entry: Arc::clone(&entry), share: self.share })
         });
@@ -220,6 +227,12 @@ impl<S: KeyStore> Inner<S> {
         }
         Ok(Some(entry))
     }
+}
+
+/// Versions order the records of one key. A record of another time of creation is another key under the
+/// same id, whose versions say nothing: the one that was made later is the newer one.
+fn is_older_than(record: &KeyRecord, other: &KeyRecord) -> bool {
+    (record.creation(), record.version()) < (other.creation(), other.version())
 }
 
 /// Counts a question that ends in any other way than by a good answer: a panic drops it, too.

@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use super::entry::Entry;
 use super::generations::{Generations, Stamp};
@@ -14,16 +17,16 @@ use crate::key::{KeyId, KeyRecord, StoreError};
 /// What the store said. An error is shared by all who wait for it.
 pub(super) type Answer = Result<Option<Arc<Entry>>, Arc<StoreError>>;
 
-/// The questions that are under way.
+/// The questions that are under way, and those that wait for their turn.
 pub(super) struct Lookups {
     by_id: Mutex<HashMap<KeyId, UnderWay>>,
-    permits: Arc<Semaphore>,
+    turns: Semaphore,
 }
 
 struct UnderWay {
     stamp: Stamp,
-    /// Who receives it. Tells two questions about one id apart, too.
-    answer: watch::Receiver<Option<Answer>>,
+    /// Those who wait subscribe to it. Tells two questions about one id apart, too.
+    answer: watch::Sender<Option<Answer>>,
 }
 
 /// A question, in the hands of the task that asks it. Dropping it without an answer fails all who wait.
@@ -32,7 +35,6 @@ pub(super) struct Lookup {
     id: KeyId,
     stamp: Stamp,
     answer: watch::Sender<Option<Answer>>,
-    _permit: OwnedSemaphorePermit,
 }
 
 /// A place among those who wait.
@@ -43,14 +45,12 @@ pub(super) enum Joined {
     Other(Waiter),
     /// Nobody has asked: the caller does.
     First(Lookup, Waiter),
-    /// As many questions are under way as may be.
-    TooMany,
 }
 
 impl Lookups {
     pub(super) fn new(limit: usize) -> Self {
         let limit = limit.min(Semaphore::MAX_PERMITS);
-        Self { by_id: Mutex::default(), permits: Arc::new(Semaphore::new(limit)) }
+        Self { by_id: Mutex::default(), turns: Semaphore::new(limit) }
     }
 
     /// Joins a question that is as fresh as one that would be asked now.
@@ -62,17 +62,13 @@ impl Lookups {
     ) -> Joined {
         let mut by_id = self.by_id();
         if let Some(under_way) = by_id.get(id).filter(|other| generations.is_current(other.stamp)) {
-            return Joined::Other(Waiter(under_way.answer.clone()));
+            return Joined::Other(Waiter(under_way.answer.subscribe()));
         }
-        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
-            return Joined::TooMany;
-        };
         let stamp = stamp();
         let (sender, receiver) = watch::channel(None);
-        by_id.insert(id.clone(), UnderWay { stamp, answer: receiver.clone() });
+        by_id.insert(id.clone(), UnderWay { stamp, answer: sender.clone() });
         drop(by_id);
-        let lookups = Arc::clone(self);
-        let lookup = Lookup { lookups, id: id.clone(), stamp, answer: sender, _permit: permit };
+        let lookup = Lookup { lookups: Arc::clone(self), id: id.clone(), stamp, answer: sender };
         Joined::First(lookup, Waiter(receiver))
     }
 
@@ -96,16 +92,53 @@ impl Lookup {
         self.stamp
     }
 
+    /// A turn to ask the store, first come, first served.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // The semaphore is never closed.
+        self.lookups.turns.acquire().await.ok()
+    }
+
+    /// What comes of a future, or `None` if it is dropped because no caller waits for the answer any more.
+    pub(super) async fn while_wanted<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        let mut future = pin!(future);
+        let mut abandoned = pin!(self.abandoned());
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(value) => Poll::Ready(Some(value)),
+            Poll::Pending => abandoned.as_mut().poll(cx).map(|()| None),
+        })
+        .await
+    }
+
+    /// Waits until all callers have left, and takes the question out of the map, so that no other one joins.
+    async fn abandoned(&self) {
+        loop {
+            self.answer.closed().await;
+            let mut by_id = self.lookups.by_id();
+            // Under the lock, since another caller may be joining at this moment.
+            if self.answer.receiver_count() == 0 {
+                self.take_from(&mut by_id);
+                return;
+            }
+        }
+    }
+
     /// Tells all who wait. Who comes later asks again.
-    pub(super) fn answer(self, answer: Answer) {
+    pub(super) fn answer(&self, answer: Answer) {
         self.leave();
         self.answer.send_replace(Some(answer));
     }
 
+    pub(super) fn fail(&self, error: StoreError) {
+        self.answer(Err(Arc::new(error)));
+    }
+
     fn leave(&self) {
-        let mut by_id = self.lookups.by_id();
+        self.take_from(&mut self.lookups.by_id());
+    }
+
+    fn take_from(&self, by_id: &mut HashMap<KeyId, UnderWay>) {
         // A later question about the same id may have taken the place.
-        if by_id.get(&self.id).is_some_and(|it| it.answer.same_channel(&self.answer.subscribe())) {
+        if by_id.get(&self.id).is_some_and(|it| it.answer.same_channel(&self.answer)) {
             by_id.remove(&self.id);
         }
     }

@@ -51,22 +51,25 @@ mod sync {
 ///    unknown ids, however many, do not push a record out.
 /// 6. Errors are not kept.
 /// 7. Callers who ask for one id at the same time cause one question to the store, and all of them get
-///    its answer. The question is a task of its own and goes on when callers leave. A panic of the
-///    store, a missed [deadline](Self::with_lookup_deadline) and a runtime that ends are errors for
-///    those who wait.
+///    its answer. The question is a task of its own and goes on until its last caller has left; then the
+///    future of the store is dropped. A panic of the store, a missed
+///    [deadline](Self::with_lookup_deadline) and a runtime that ends are errors for those who wait.
 /// 8. Memory is bounded: by [the number of records](Self::with_max_entries),
 ///    [their bytes](Self::with_max_bytes), [the number of unknown ids](Self::with_max_negative_entries)
-///    and [the number of questions under way](Self::with_max_lookups); 1024 changes are under way at
-///    most. What is kept may exceed a bound by some hundred entries for a moment.
+///    and [the number of questions under way](Self::with_max_lookups), beyond which there is one question
+///    in line for each id that a caller waits for; 1024 changes are under way at most. What is kept may exceed a bound by some hundred entries for a moment.
 /// 9. An answer to a question that was asked before a change of the same id is not kept, and is not
 ///    given to anybody who asks after the change.
 /// 10. A record of an older version than one that came within twice that time is an error: the store has
-///     gone back in time. A change through this store resets it.
+///     gone back in time. Versions are compared only if both records were made at the same time; otherwise
+///     the one that was made later is another key under the same id, and the newer one. A change through
+///     this store resets it.
 /// 11. Whoever [follows](Self::follow) a subscription forgets what changes elsewhere as soon as it is
 ///     told, and everything when messages may be missing.
 /// 12. [`find`](KeyStore::find) asks the store, and only [`find_ready`](KeyStore::find_ready) reads the
 ///     cache. So verification is fast, and no change of a key is decided on a record from the cache.
-/// 13. An answer from the cache copies no record, allocates nothing and takes no lock.
+/// 13. An answer from the cache copies no record, allocates nothing, takes no lock and waits for nothing,
+///     however many questions are under way.
 ///
 /// Clones share everything. A setting gives a cache of its own, which is empty.
 ///
@@ -188,8 +191,11 @@ impl<S: KeyStore> CachedKeyStore<S> {
         self.with(|settings| settings.max_negative_entries = entries)
     }
 
-    /// Sets how many questions to the store are under way at most. The default is 1024. A look-up
-    /// beyond that is an error at once.
+    /// Sets how many questions to the store are under way at most. The default is 1024. A look-up beyond
+    /// that waits in line, first come, first served, for as long as the
+    /// [deadline](Self::with_lookup_deadline). After that it is an error.
+    ///
+    /// A question ends when its last caller has left, so guesses whose senders are gone hold nobody up.
     #[must_use]
     pub fn with_max_lookups(self, lookups: usize) -> Self {
         self.with(|settings| settings.max_lookups = lookups)
@@ -197,9 +203,8 @@ impl<S: KeyStore> CachedKeyStore<S> {
 
     /// Sets how long the store may take for a question. The default is 2 seconds.
     ///
-    /// The store's future is dropped at the deadline. The
-    /// [deadline of the verifier](super::KeyVerifier::with_store_deadline) is one for the caller, and
-    /// does not stop the question.
+    /// The store's future is dropped at the deadline, and before it when the last caller has left. Callers
+    /// of a verifier leave at [its own deadline](super::KeyVerifier::with_store_deadline).
     #[must_use]
     pub fn with_lookup_deadline(self, deadline: Duration) -> Self {
         self.with(|settings| settings.lookup_deadline = deadline)

@@ -19,8 +19,10 @@ pub struct CacheStats {
     /// Questions to which the store gave no good answer: errors, panics, missed deadlines, records of
     /// another id and records of an older version than one that is kept.
     pub failed: u64,
-    /// Look-ups that were refused because too many were under way.
+    /// Look-ups that had no turn within the deadline, because too many were under way.
     pub refused: u64,
+    /// Look-ups whose callers have all left before there was an answer.
+    pub abandoned: u64,
     /// Answers that were not kept because something was invalidated after the question.
     pub discarded: u64,
     /// Ids that were forgotten one by one.
@@ -46,6 +48,7 @@ pub(super) struct Counters {
     pub(super) joined: Counter,
     pub(super) failed: Counter,
     pub(super) refused: Counter,
+    pub(super) abandoned: Counter,
     pub(super) discarded: Counter,
     pub(super) invalidations: Counter,
     pub(super) clears: Counter,
@@ -89,6 +92,7 @@ impl Counters {
             joined: self.joined.count(),
             failed: self.failed.count(),
             refused: self.refused.count(),
+            abandoned: self.abandoned.count(),
             discarded: self.discarded.count(),
             invalidations: self.invalidations.count(),
             clears: self.clears.count(),

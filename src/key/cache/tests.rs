@@ -454,7 +454,7 @@ async fn guarantee_7_a_thousand_callers_ask_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn guarantee_7_a_question_survives_every_caller() {
+async fn guarantee_7_a_question_survives_the_caller_who_asked() {
     let world = World::new();
     world.put(record("a", 1));
     world.store.set_reads(delayed(10 * MILLISECOND, Duration::ZERO));
@@ -468,14 +468,6 @@ async fn guarantee_7_a_question_survives_every_caller() {
         assert_eq!(follower.await.unwrap().unwrap(), Some(1));
     }
     assert_eq!(world.store.finds(), 1);
-
-    let alone = world.spawn_find("b");
-    settle().await;
-    alone.abort();
-    advance(11 * MILLISECOND).await;
-    settle().await;
-    assert_eq!(world.cached("b"), Some(None));
-    assert_eq!(world.store.finds(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -588,33 +580,89 @@ async fn guarantee_8_questions_under_way_are_bounded() {
 
     let stuck: Vec<_> = ["a", "b", "c"].map(|text| world.spawn_find(text)).into();
     settle().await;
-    assert_eq!(world.fail("d").await, "too many look-ups are under way");
+    advance(SECOND).await;
+    let fourth = world.spawn_find("d");
     // To join one is no further question.
     let joined = world.spawn_find("a");
     settle().await;
-    assert_eq!(world.cache.stats().refused, 1);
+    assert_eq!((world.store.finds(), fourth.is_finished()), (3, false));
 
+    // At the deadline of the first ones it is the turn of the other one.
+    world.store.set_reads(Script::default());
     for caller in stuck.into_iter().chain([joined]) {
         assert!(caller.await.unwrap().is_err());
     }
-    world.store.set_reads(Script::default());
-    assert_eq!(world.find("d").await, None);
+    assert_eq!(fourth.await.unwrap().unwrap(), None);
+    assert_eq!((world.store.finds(), world.cache.stats().refused), (4, 0));
+    assert!(world.cache.0.lookups.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn guarantee_8_questions_that_nobody_joins_any_more_count_too() {
+async fn guarantee_8_a_question_waits_for_its_turn_until_the_deadline() {
+    let mut world = World::new();
+    world.cache = world.cache.with_max_lookups(1);
+    world.store.set_reads(failing(Fault::Hang));
+    let first = world.spawn_find("a");
+    settle().await;
+
+    // Three in line: two of them have a turn one after the other, the last one has none.
+    let [second, third, fourth] = ["b", "c", "d"].map(|text| world.spawn_find(text));
+    settle().await;
+    let started = Instant::now();
+    for late in [first, second, third, fourth] {
+        assert!(late.await.unwrap().is_err());
+    }
+    assert!(started.elapsed() <= 4 * SECOND + MILLISECOND, "{:?}", started.elapsed());
+    let stats = world.cache.stats();
+    assert_eq!((stats.lookups + stats.refused, stats.lookups), (4, world.store.finds() as u64));
+    assert!(stats.refused >= 2, "{stats:?}");
+    assert!(world.cache.0.lookups.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn guarantee_8_questions_that_no_caller_joins_any_more_count_too() {
     let mut world = World::new();
     world.cache = world.cache.with_max_lookups(3);
     world.put(record("a", 1));
     world.store.set_reads(failing(Fault::Hang));
+    let mut stuck = Vec::new();
     for _ in 0..3 {
-        world.spawn_find("a");
+        stuck.push(world.spawn_find("a"));
         settle().await;
         world.cache.invalidate(&id("a"));
     }
 
-    assert_eq!(world.fail("a").await, "too many look-ups are under way");
-    assert_eq!(world.store.finds(), 3);
+    let last = world.spawn_find("a");
+    settle().await;
+    assert_eq!((world.store.finds(), last.is_finished()), (3, false));
+    for caller in stuck {
+        caller.abort();
+    }
+    settle().await;
+    assert_eq!(world.store.finds(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn guarantee_7_a_question_ends_when_its_last_caller_has_left() {
+    let world = World::new();
+    world.put(record("a", 1));
+    world.store.set_reads(delayed(80 * MILLISECOND, Duration::ZERO));
+    let callers: Vec<_> = (0..3).map(|_| world.spawn_find("a")).collect();
+    settle().await;
+    for caller in &callers[..2] {
+        caller.abort();
+    }
+    settle().await;
+    assert_eq!((world.cache.stats().abandoned, world.store.running()), (0, 1));
+    callers[2].abort();
+    settle().await;
+    assert_eq!((world.cache.stats().abandoned, world.store.running()), (1, 0));
+    assert_eq!(world.cache.stats().failed, 0);
+    assert!(world.cache.0.lookups.is_empty());
+
+    // Who comes later asks again.
+    assert_eq!(world.find("a").await, Some(1));
+    assert_eq!(world.store.finds(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -923,7 +971,7 @@ async fn a_record_from_the_cache_is_judged_by_the_time_of_the_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_verifier_that_gives_up_leaves_the_question_under_way() {
+async fn a_verifier_that_gives_up_ends_its_question() {
     let world = World::new();
     let keys = KeyManager::new(world.cache.clone());
     let verifier = KeyVerifier::new(world.cache.clone())
@@ -935,10 +983,12 @@ async fn a_verifier_that_gives_up_leaves_the_question_under_way() {
 
     let refused = verifier.verify(secret).await.unwrap_err();
     assert_eq!(refused.kind(), VerifyErrorKind::StoreUnavailable);
-    advance(31 * MILLISECOND).await;
     settle().await;
+    assert_eq!((world.store.finds(), world.store.running()), (1, 0));
+    assert!(world.cache.0.lookups.is_empty());
+
+    world.store.set_reads(Script::default());
     assert!(verifier.verify(secret).await.is_ok());
-    assert_eq!(world.store.finds(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
