@@ -61,6 +61,12 @@ type BoxError = Box<dyn Error + Send + Sync>;
 ///     works as before, and no answer to a dropped call reaches another one.
 /// 18. **`Done` outlives the store.** If it is there to be kept: what was done is there when the place
 ///     is opened again. A store in memory is exempt.
+/// 19. **`replace` knows no earlier record of an id.** After a record was removed and another one inserted
+///     under its id, `replace` compares with the version of the record that is there, which may be below
+///     those of the earlier one. With a version that only the earlier one had it is in conflict. A store
+///     compares versions and nothing else, so the rest is up to the code that makes records: it starts
+///     each at a version that no earlier record of the id had.
+///     [`KeyManager`](super::KeyManager) draws one at random, below 2^62.
 ///
 /// # Design
 ///

@@ -1,7 +1,7 @@
 use super::Rule;
 use super::describe::told;
 use super::group::{Check, checks};
-use super::sample::{changed, id, owner, record};
+use super::sample::{at, changed, id, owner, record, record_at};
 use super::trial::{Checked, Trial};
 use crate::key::Write::{Conflict, Done};
 
@@ -18,6 +18,7 @@ pub(super) const CHECKS: &[Check] = checks![
     a_removed_record_is_gone,
     remove_of_a_missing_record_is_a_conflict,
     an_id_can_be_used_again,
+    a_version_of_an_earlier_record_is_a_conflict,
 ];
 
 async fn a_fresh_store_is_empty(trial: &Trial) -> Checked {
@@ -184,4 +185,38 @@ async fn an_id_can_be_used_again(trial: &Trial) -> Checked {
     under.find_is(second.id(), Some(&second)).await?;
     under.owner_has(second.owner(), &[&second]).await?;
     trial.under(Rule::ListShowsOneOwner).owner_has(first.owner(), &[]).await
+}
+
+/// The next record of an id starts above the versions of the earlier one, and below them.
+async fn a_version_of_an_earlier_record_is_a_conflict(trial: &Trial) -> Checked {
+    let under = trial.under(Rule::ReplaceKnowsNoEarlierRecord);
+    for (index, start) in [1, 5_000, 1 << 40].into_iter().enumerate() {
+        let first = record("a", "ann").with_version(1_000);
+        let second = changed(&first, 1_001);
+        trial.keep(std::slice::from_ref(&first)).await?;
+        under.replace_is(&second, 1_000, Done).await?;
+        under.remove_is(first.owner(), &[first.id().clone()], Done).await?;
+
+        // The same owner at the same time of creation, and others.
+        let mut next = record_at("a", "ann", at(i64::try_from(index).unwrap_or(0)));
+        if index == 2 {
+            next = record("a", "bob");
+        }
+        let next = next.with_version(start);
+        for inserted in [false, true] {
+            if inserted {
+                under.insert_is(&next, Done).await?;
+            }
+            for version in [1_000, 1_001] {
+                under.replace_is(&changed(&first, version + 1), version, Conflict).await?;
+                under.find_is(next.id(), Some(&next).filter(|_| inserted)).await?;
+            }
+        }
+        let last = changed(&next, start + 1);
+        under.replace_is(&last, start, Done).await?;
+        under.replace_is(&changed(&first, 1_002), 1_001, Conflict).await?;
+        under.find_is(last.id(), Some(&last)).await?;
+        under.remove_is(last.owner(), &[last.id().clone()], Done).await?;
+    }
+    Ok(())
 }

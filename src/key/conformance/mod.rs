@@ -121,7 +121,7 @@ pub use self::report::{Report, Violation};
 pub use self::rule::Rule;
 use super::KeyStore;
 
-/// Checks a store against all rules of [`KeyStore`] but the last, which [`check_durable`] checks.
+/// Checks a store against all rules of [`KeyStore`] but rule 18, which [`check_durable`] checks.
 ///
 /// `fresh` returns an empty store: an `async fn() -> Store` or an `async || ..`.
 ///
@@ -208,7 +208,7 @@ macro_rules! groups {
 
 groups! {
     /// One call after the other: what is done is seen, what conflicts changes nothing (rules 1, 2, 4,
-    /// 6, 7 and 8).
+    /// 6, 7, 8 and 19).
     crud = CRUD;
     /// Every part of a record at its limits: ids, names, scopes, metadata, digests, times, versions
     /// (rules 4, 5 and 7).
@@ -222,7 +222,7 @@ groups! {
     paging = PAGING;
     /// The answers of `find_ready` beside those of `find` (rule 16).
     ready = READY;
-    /// Calls at the same time (rule 15).
+    /// Calls at the same time (rules 15 and 19).
     races = RACES;
     /// Calls that are dropped half done (rule 17).
     cancellation = CANCELLATION;

@@ -14,6 +14,7 @@ pub(super) const CHECKS: &[Check] = checks![
     of_two_removes_of_one_record_one_is_done,
     of_two_batches_with_a_record_in_common_one_is_done,
     a_remove_does_not_hit_the_next_owner_of_an_id,
+    a_replace_does_not_hit_the_next_record_of_an_id,
     of_many_inserts_one_is_done,
     of_many_replaces_one_is_done_for_each_version,
     no_increment_is_lost,
@@ -193,6 +194,39 @@ async fn a_remove_does_not_hit_the_next_owner_of_an_id(trial: &Trial) -> Checked
         under.find_is(new.id(), Some(&new)).await?;
         under.owner_has(new.owner(), &[&new]).await?;
         if over {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Between the look at the version and the replacement, the record goes and another one takes the id, at a
+/// version below that of the earlier one or above it.
+async fn a_replace_does_not_hit_the_next_record_of_an_id(trial: &Trial) -> Checked {
+    let under = trial.under(Rule::ReplaceKnowsNoEarlierRecord);
+    for polls in 0..MOST_POLLS {
+        let mut all_over = true;
+        for start in [7, 1 << 40] {
+            let (id, name) = (format!("key-{polls}-{start}"), format!("ann-{polls}-{start}"));
+            let (old, new) = (record(&id, &name).with_version(50), record(&id, &name));
+            let (changed, new) = (changed(&old, 51), changed(&new, start));
+            trial.keep(std::slice::from_ref(&old)).await?;
+            let ids = [old.id().clone()];
+            let first = Box::pin(under.replace(&changed, 50));
+            let second = Box::pin(async {
+                under.remove_is(old.owner(), &ids, Done).await?;
+                under.insert_is(&new, Done).await
+            });
+            let Some((first, second, over)) = interleaved(polls, first, second).await else {
+                break;
+            };
+            let _ = first?;
+            second?;
+            under.find_is(new.id(), Some(&new)).await?;
+            under.owner_has(new.owner(), &[&new]).await?;
+            all_over &= over;
+        }
+        if all_over {
             break;
         }
     }

@@ -40,6 +40,8 @@ pub enum Rule {
     DroppedCallIsWholeOrNothing,
     /// Rule 18.
     DoneOutlivesTheStore,
+    /// Rule 19.
+    ReplaceKnowsNoEarlierRecord,
 }
 
 impl Rule {
@@ -75,6 +77,7 @@ impl Rule {
             Self::FindReadyAgreesWithFind => (16, "`find_ready` agrees with `find`"),
             Self::DroppedCallIsWholeOrNothing => (17, "A dropped call happens whole or not at all"),
             Self::DoneOutlivesTheStore => (18, "`Done` outlives the store"),
+            Self::ReplaceKnowsNoEarlierRecord => (19, "`replace` knows no earlier record of an id"),
         }
     }
 }
@@ -113,12 +116,13 @@ mod tests {
             FindReadyAgreesWithFind,
             DroppedCallIsWholeOrNothing,
             DoneOutlivesTheStore,
+            ReplaceKnowsNoEarlierRecord,
         ];
         for (index, rule) in rules.into_iter().enumerate() {
             assert_eq!(rule.number(), index + 1);
             let line = format!("/// {}. **{}.**", rule.number(), rule.name());
             assert!(docs.contains(&line), "{line}");
         }
-        assert!(!docs.contains("/// 19. **"));
+        assert!(!docs.contains("/// 20. **"));
     }
 }
