@@ -29,7 +29,7 @@ async fn deploy(Extension(identity): Extension<Identity>) -> String {
 fn app(keys: &KeyManager) -> Result<Router, Box<dyn Error>> {
     let auth = AuthLayer::token(keys, [Placement::bearer()])?;
     let management = auth.clone().with_scope(Scope::new("keys")?)?;
-    let api = management.layer(ManagementApi::new(keys.clone(), "/keys")?);
+    let api = management.layer(ManagementApi::nested(keys.clone(), "/keys")?);
     Ok(Router::new()
         .route("/deploy", post(deploy))
         .route_layer(auth.with_scope(Scope::new("deploy")?)?)

@@ -3,10 +3,10 @@
 use http::HeaderMap;
 use time::{Duration, OffsetDateTime};
 
+use super::caller::Caller;
 use super::input::{self, NewKeyInput, PageInput, UpdateInput};
 use super::once;
 use super::route::Route;
-use crate::identity::Identity;
 use crate::key::{IssuedKey, KeyId, KeyManager, KeyRecord, ManageErrorKind, Owner, Page};
 use crate::rejection::{Rejection, RejectionKind, Violation};
 use crate::trace::{self, Change};
@@ -47,7 +47,7 @@ impl Command {
         headers: &HeaderMap,
         query: Option<&str>,
         body: &[u8],
-        caller: &Identity,
+        caller: &Caller,
         now: OffsetDateTime,
     ) -> Result<Self, Rejection> {
         Ok(match route {
@@ -77,44 +77,46 @@ impl Command {
     /// Refuses what the manager refuses, and what would give a key more than the caller has.
     pub(super) async fn execute(
         self,
-        keys: KeyManager,
-        caller: Identity,
+        keys: &KeyManager,
+        caller: &Caller,
     ) -> Result<Done, Rejection> {
         let owner = caller.owner();
         Ok(match self {
-            Self::Generate { input, once } => generate(&keys, &caller, &input, once).await?,
+            Self::Generate { input, once } => generate(keys, caller, &input, once).await?,
             Self::List(page) => Done::Listed(keys.list(owner, page.after, page.limit).await?),
             Self::Show(id) => Done::Shown(keys.get(owner, &id).await?),
             Self::Update(id, input) => {
-                let before = keys.get(owner, &id).await?;
-                if input.enables {
-                    check_scopes(&before, &caller)?;
-                }
-                let after = keys.update(owner, &id, input.update).await?;
-                shown(Change::Update, &before, after, &caller)
+                let mut before = None;
+                let updated = keys.update_if(owner, &id, input.update, |record| {
+                    before = Some(record.version());
+                    if input.enables { check_scopes(record, caller) } else { Ok(()) }
+                });
+                let after = updated.await?;
+                shown(Change::Update, before, after, caller)
             }
             Self::Extend(id, by) => {
-                let before = keys.get(owner, &id).await?;
-                check_scopes(&before, &caller)?;
-                let after = keys.extend(owner, &id, by).await?;
-                shown(Change::Extend, &before, after, &caller)
+                let mut before = None;
+                let extended = keys.extend_if(owner, &id, by, |record| {
+                    before = Some(record.version());
+                    check_scopes(record, caller)
+                });
+                let after = extended.await?;
+                shown(Change::Extend, before, after, caller)
             }
             Self::Rotate(id, overlap) => {
-                check_scopes(&keys.get(owner, &id).await?, &caller)?;
-                let issued = keys.rotate(owner, &id, overlap).await?;
-                trace::changed(Change::Rotate, issued.record().id(), &caller);
-                // Somebody may have added scopes in between. Then the text is shown to nobody.
-                check_scopes(issued.record(), &caller)?;
+                let guard = |record: &KeyRecord| check_scopes(record, caller);
+                let issued = keys.rotate_if(owner, &id, overlap, guard).await?;
+                trace::changed(Change::Rotate, issued.record().id(), caller.identity());
                 Done::Rotated(issued)
             }
             Self::Revoke(id) => {
                 let before = keys.get(owner, &id).await?;
                 let after = keys.revoke(owner, &id).await?;
-                shown(Change::Revoke, &before, after, &caller)
+                shown(Change::Revoke, Some(before.version()), after, caller)
             }
             Self::Delete(ids) => {
                 keys.delete(owner, &ids).await?;
-                ids.iter().for_each(|id| trace::changed(Change::Delete, id, &caller));
+                ids.iter().for_each(|id| trace::changed(Change::Delete, id, caller.identity()));
                 Done::Deleted
             }
         })
@@ -123,19 +125,19 @@ impl Command {
 
 async fn generate(
     keys: &KeyManager,
-    caller: &Identity,
+    caller: &Caller,
     input: &NewKeyInput,
     once: Option<KeyId>,
 ) -> Result<Done, Rejection> {
     let owner = caller.owner();
     let Some(id) = once else {
         let issued = keys.generate(owner, input.draft()).await?;
-        trace::changed(Change::Generate, issued.record().id(), caller);
+        trace::changed(Change::Generate, issued.record().id(), caller.identity());
         return Ok(Done::Generated(issued));
     };
     let error = match keys.generate(owner, input.draft().with_id(id.clone())).await {
         Ok(issued) => {
-            trace::changed(Change::Generate, &id, caller);
+            trace::changed(Change::Generate, &id, caller.identity());
             return Ok(Done::Generated(issued));
         }
         Err(error) => error,
@@ -152,10 +154,10 @@ async fn generate(
     }
 }
 
-/// Logs the change, if there is one.
-fn shown(change: Change, before: &KeyRecord, after: KeyRecord, caller: &Identity) -> Done {
-    if after.version() != before.version() {
-        trace::changed(change, after.id(), caller);
+/// Logs the change, if there is one: the version is not the one before it.
+fn shown(change: Change, before: Option<u64>, after: KeyRecord, caller: &Caller) -> Done {
+    if Some(after.version()) != before {
+        trace::changed(change, after.id(), caller.identity());
     }
     Done::Shown(after)
 }
@@ -173,7 +175,7 @@ async fn found(
 }
 
 /// Nobody prolongs, switches on or gets the text of a key that may do more than they may.
-fn check_scopes(record: &KeyRecord, caller: &Identity) -> Result<(), Rejection> {
+fn check_scopes(record: &KeyRecord, caller: &Caller) -> Result<(), Rejection> {
     if caller.scopes().covers(record.scopes()) {
         return Ok(());
     }

@@ -2,11 +2,14 @@
 //!
 //! [`ManagementApi`] is a leaf service made from a [`KeyManager`](crate::key::KeyManager). It stands
 //! inside an [`AuthLayer`](crate::auth::AuthLayer) of the app's choice, and works for the owner in the
-//! [`Identity`](crate::identity::Identity) that the layer has proven.
+//! [`Identity`](crate::identity::Identity) that the layer has proven. A layer for keys verifies those of the
+//! same store: a caller with a key of another one can read, and changes nothing.
 //!
 //! # Calls
 //!
-//! Paths are below the base path. Bodies and answers are JSON; a record is as [`KeyView`] describes it.
+//! Paths are below the base path, and each call has this one address. Behind a router that takes the base
+//! path off, such as axum's `nest_service`, the service is [nested](ManagementApi::nested); otherwise it is
+//! [new](ManagementApi::new) and takes the path off itself. Bodies and answers are JSON; a record is as [`KeyView`] describes it.
 //!
 //! | call | body | answer |
 //! |---|---|---|
@@ -39,13 +42,17 @@
 //! 2. The text of a key is in the answer that made it and in no other. A digest is in none.
 //! 3. No caller grants what they do not have. Scopes of a new key, or new scopes of an old one, that the
 //!    caller lacks are refused (422). So is the extension, the rotation and the switching on of a key with
-//!    such scopes (403). To disable, revoke or delete one is allowed.
+//!    such scopes (403), even if the key gets them at the same time. To disable, revoke or delete one is
+//!    allowed.
 //! 4. A member that is not one of the call is refused. Numbers are integers, and none overflows.
 //! 5. `GET` and `HEAD` change nothing. Every other call but `DELETE` needs a JSON media type, with or
 //!    without a body, which a form of another site cannot send.
 //! 6. An answer repeats nothing that was sent, except for what became part of a record, and has
 //!    `Cache-Control: no-store`.
-//! 7. One event per change is [logged](crate::trace) (feature `tracing`), with the owner, the key with
+//! 7. A change is decided on the caller's key as it is when the body has been read. A key that was revoked,
+//!    disabled or deleted, has expired or has lost a scope while its request was coming changes nothing. A
+//!    user, who has no key, is not asked for again.
+//! 8. One event per change is [logged](crate::trace) (feature `tracing`), with the owner, the key with
 //!    which the caller came, and the key that was changed.
 //!
 //! # Refusals
@@ -59,7 +66,10 @@
 //! | no such call | 404 | `not_found` |
 //! | another method | 405 with `Allow` | `method_not_allowed` |
 //! | a `POST` or `PATCH` that is not `application/json`; with a content coding | 415 | `unsupported_media_type`; `unsupported_content_encoding` |
-//! | a body over 16 KiB; too slow; that is no JSON, or has a member twice | 413; 408; 400 | `content_too_large`; `request_timeout`; `malformed_body` |
+//! | a body over 16 KiB; too slow; cut off | 413; 408; 400 | `content_too_large`; `request_timeout`; `malformed_body` |
+//! | the caller's key has ended meanwhile (for a change) | 401 with the challenge of its place | `unauthorized` |
+//! | the caller's key has lost a scope meanwhile (for a change) | 403 | `forbidden` |
+//! | a body that is no JSON, or has a member twice | 400 | `malformed_body` |
 //! | something is outside its limits | 422 with `errors` | `invalid` |
 //! | no such key of this owner | 404 | `not_found` |
 //! | the key has scopes that the caller lacks | 403 | `forbidden` |
@@ -136,9 +146,10 @@
 //! # }
 //! ```
 //!
-//! On axum: `Router::new().nest_service("/keys", auth.layer(ManagementApi::new(keys, "/keys")?))`.
+//! On axum: `Router::new().nest_service("/keys", auth.layer(ManagementApi::nested(keys, "/keys")?))`.
 
 mod answer;
+mod caller;
 mod command;
 mod input;
 mod once;

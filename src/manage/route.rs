@@ -58,6 +58,11 @@ impl Route {
         }
     }
 
+    /// Whether the call changes something.
+    pub(super) const fn changes(&self) -> bool {
+        !matches!(self, Self::List | Self::Show(_))
+    }
+
     /// Whether the call has a body, and with it the media type that no form of another site can have.
     pub(super) const fn has_body(&self) -> bool {
         match self {

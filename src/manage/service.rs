@@ -11,17 +11,21 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::answer;
-use super::command::{Command, Done};
+use super::caller::Caller;
+use super::command::Command;
 use super::route::Route;
 use crate::auth::BoxError;
 use crate::body::{BodyLimits, ReadBody, is_identity_coded};
 use crate::catch_panic::CatchPanic;
 use crate::config::ConfigError;
 use crate::content::MediaType;
+use crate::credential::PlacementKind;
 use crate::identity::Identity;
 use crate::key::KeyManager;
 use crate::leaf::{ResponseBody, ResponseFuture};
-use crate::rejection::{Rejection, RejectionKind, Respond, without_content};
+use crate::rejection::{
+    ChallengeScheme, Challenges, Rejection, RejectionKind, Respond, without_content,
+};
 use crate::timer::{SystemTimer, Timer, within};
 
 /// Leaf service through which callers manage their own keys.
@@ -37,24 +41,85 @@ struct Shared {
     keys: KeyManager,
     /// Without a slash at the end.
     base: Box<str>,
+    /// Whether the base path is still on the path of a request.
+    base_is_on_path: bool,
     body: BodyLimits,
     store_deadline: Duration,
     respond: Respond,
     timer: Arc<dyn Timer>,
 }
 
+/// The realm of a layer that was given none.
+const REALM: &str = "webhook";
+
 impl ManagementApi {
-    /// A service for the keys of this manager, which callers know under this path: `/keys`, or `/`.
+    /// A service at this path: `/keys`, or `/`. Requests come with their whole path, as on hyper or behind
+    /// axum's `route_service`.
     ///
-    /// The path is in front of the ids in `Location`, and is taken off the path of a request where it
-    /// is still on it. A router that has taken it off already (axum's `nest_service`) is fine as well.
+    /// A path that does not begin with the base path is not found. The base path is in `Location` as well.
     ///
     /// # Errors
     ///
     /// Returns an error if the path does not begin with `/`, or has other characters than letters,
     /// digits and `-._~:@!$&'()*+,;=/`.
+    ///
+    /// # Examples
+    ///
+    /// On hyper the service is the whole server, or one that other code has chosen by the path. On axum it
+    /// needs two routes:
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use tower::Layer;
+    /// use tower_webhook::auth::AuthLayer;
+    /// # use tower_webhook::credential::Placement;
+    /// # use tower_webhook::key::{KeyManager, MemoryKeyStore};
+    /// use tower_webhook::manage::ManagementApi;
+    ///
+    /// # fn app(keys: KeyManager) -> Result<(), Box<dyn std::error::Error>> {
+    /// let auth = AuthLayer::token(&keys, [Placement::bearer()])?;
+    /// let api = auth.layer(ManagementApi::new(keys, "/keys")?);
+    /// let router: Router =
+    ///     Router::new().route_service("/keys", api.clone()).route_service("/keys/{*rest}", api);
+    /// # Ok(())
+    /// # }
+    /// # app(KeyManager::new(MemoryKeyStore::new())).unwrap();
+    /// ```
     pub fn new(keys: KeyManager, base_path: impl AsRef<str>) -> Result<Self, ConfigError> {
-        let base = base_path.as_ref();
+        Self::at(keys, base_path.as_ref(), true)
+    }
+
+    /// A service at this path behind a router that takes the path off, as axum's `nest_service` does.
+    ///
+    /// Requests come with the rest of their path. The base path is for `Location` alone.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use tower::Layer;
+    /// use tower_webhook::auth::AuthLayer;
+    /// # use tower_webhook::credential::Placement;
+    /// # use tower_webhook::key::{KeyManager, MemoryKeyStore};
+    /// use tower_webhook::manage::ManagementApi;
+    ///
+    /// # fn app(keys: KeyManager) -> Result<(), Box<dyn std::error::Error>> {
+    /// let auth = AuthLayer::token(&keys, [Placement::bearer()])?;
+    /// let api = auth.layer(ManagementApi::nested(keys, "/keys")?);
+    /// let router: Router = Router::new().nest_service("/keys", api);
+    /// # Ok(())
+    /// # }
+    /// # app(KeyManager::new(MemoryKeyStore::new())).unwrap();
+    /// ```
+    pub fn nested(keys: KeyManager, base_path: impl AsRef<str>) -> Result<Self, ConfigError> {
+        Self::at(keys, base_path.as_ref(), false)
+    }
+
+    fn at(keys: KeyManager, base: &str, base_is_on_path: bool) -> Result<Self, ConfigError> {
         let in_path =
             |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:@!$&'()*+,;=/".contains(&byte);
         if !base.starts_with('/') || base.starts_with("//") || !base.bytes().all(in_path) {
@@ -66,6 +131,7 @@ impl ManagementApi {
             shared: Arc::new(Shared {
                 keys,
                 base: base.trim_end_matches('/').into(),
+                base_is_on_path,
                 body: BodyLimits { max_bytes: 16 * 1024, ..BodyLimits::default() },
                 store_deadline: Duration::from_secs(5),
                 respond,
@@ -135,44 +201,55 @@ where
         let shared = Arc::clone(&self.shared);
         ResponseFuture::new(async move {
             let (parts, body) = request.into_parts();
-            let response = match shared.serve(&parts, body).await {
-                Ok(response) => response,
-                Err(rejection) => shared.respond.response(&rejection),
-            };
             let is_head = parts.method == Method::HEAD;
+            let caller = Identity::of(&parts.extensions).ok().flatten();
+            let placement = caller.and_then(Identity::placement);
+            let response = match shared.serve(parts, body).await {
+                Ok(response) => response,
+                Err(rejection) => shared.refusal(&rejection, placement),
+            };
             if is_head { without_content(response) } else { response }
         })
     }
 }
 
 impl Shared {
-    async fn serve<B>(&self, parts: &Parts, body: B) -> Result<Response<Bytes>, Rejection>
+    async fn serve<B>(&self, parts: Parts, body: B) -> Result<Response<Bytes>, Rejection>
     where
         B: Body<Data = Bytes> + Send,
         B::Error: Into<BoxError>,
     {
-        let caller = match Identity::of(&parts.extensions) {
+        let identity = match Identity::of(&parts.extensions) {
             Ok(Some(identity)) => identity.clone(),
             Ok(None) => return Err(Rejection::new(RejectionKind::Forbidden)),
             Err(error) => {
                 return Err(Rejection::new(RejectionKind::NotWired).with_source(error));
             }
         };
-        let route = Route::find(self.below_base(parts.uri.path()), &parts.method)?;
-        let body = if route.has_body() { self.read(parts, body).await? } else { Bytes::new() };
-        let now = self.keys.clock().now();
-        let query = parts.uri.query();
-        let command = Command::read(route, &parts.headers, query, &body, &caller, now)?;
-        let done = self.execute(command, caller).await?;
-        Ok(answer::response(&done, &self.base, self.keys.clock().now()))
+        let route = Route::find(self.below_base(parts.uri.path())?, &parts.method)?;
+        let body = if route.has_body() { self.read(&parts, body).await? } else { Bytes::new() };
+        let keys = self.keys.clone();
+        let done = self.ask(|| async move {
+            let caller = if route.changes() {
+                Caller::now(identity, &keys).await?
+            } else {
+                Caller::admitted(identity)
+            };
+            let (query, now) = (parts.uri.query(), keys.clock().now());
+            let command = Command::read(route, &parts.headers, query, &body, &caller, now)?;
+            command.execute(&keys, &caller).await
+        });
+        Ok(answer::response(&done.await?, &self.base, self.keys.clock().now()))
     }
 
     /// The path of a request without the base path.
-    fn below_base<'a>(&self, path: &'a str) -> &'a str {
-        match path.strip_prefix(&*self.base) {
-            Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
-            _ => path,
+    fn below_base<'a>(&self, path: &'a str) -> Result<&'a str, Rejection> {
+        if !self.base_is_on_path {
+            return Ok(path);
         }
+        let rest = path.strip_prefix(&*self.base);
+        let rest = rest.filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        rest.ok_or(Rejection::new(RejectionKind::NotFound))
     }
 
     /// A browser lets a page of another site send a body as a form or as plain text, or none at all, and
@@ -198,16 +275,35 @@ impl Shared {
     }
 
     /// The store is the app's code: it may hang or panic.
-    async fn execute(&self, command: Command, caller: Identity) -> Result<Done, Rejection> {
+    async fn ask<T, F>(&self, call: impl FnOnce() -> F) -> Result<T, Rejection>
+    where
+        F: Future<Output = Result<T, Rejection>> + Send + 'static,
+    {
         let unavailable = |reason| Rejection::new(RejectionKind::Unavailable).with_source(reason);
-        let keys = self.keys.clone();
-        let Ok(execution) = CatchPanic::new(|| Box::pin(command.execute(keys, caller))) else {
+        let Ok(call) = CatchPanic::new(|| Box::pin(call())) else {
             return Err(unavailable("the key store panicked"));
         };
-        match within(&*self.timer, self.store_deadline, execution).await {
+        match within(&*self.timer, self.store_deadline, call).await {
             Some(Ok(done)) => done,
             Some(Err(_panicked)) => Err(unavailable("the key store panicked")),
             None => Err(unavailable("the key store did not answer within its deadline")),
+        }
+    }
+
+    /// A caller whose key has ended meanwhile gets the challenge of the place that the key stood in.
+    fn refusal(&self, rejection: &Rejection, placement: Option<PlacementKind>) -> Response<Bytes> {
+        let scheme = match placement {
+            Some(PlacementKind::Bearer) => ChallengeScheme::Bearer,
+            Some(PlacementKind::Basic) => ChallengeScheme::Basic,
+            _ => return self.respond.response(rejection),
+        };
+        match Challenges::new(&[scheme], REALM) {
+            Ok(challenges) => {
+                let mut respond = self.respond.clone();
+                respond.set_challenges(challenges, Challenges::default());
+                respond.response(rejection)
+            }
+            Err(_) => self.respond.response(rejection),
         }
     }
 }

@@ -21,6 +21,7 @@ mod hyper;
 mod kinds;
 mod incarnations;
 mod manage;
+mod manage_races;
 #[cfg(feature = "tracing")]
 mod observers;
 mod peers;

@@ -846,20 +846,40 @@ async fn the_service_is_mounted_on_axum_and_on_hyper() {
     let id = app.key("ann", Scopes::NONE).await;
     let auth = AuthLayer::user(Names, [Placement::header("x-user").unwrap()]).unwrap();
     let service = auth.layer(app.api.clone());
+    let nested = auth.layer(ManagementApi::nested(app.keys.clone(), "/keys").unwrap());
 
-    let router: axum::Router = axum::Router::new().nest_service("/keys", service.clone());
-    for path in ["/keys".to_owned(), "/keys/".to_owned(), format!("/keys/{id}")] {
-        let request = Request::get(path).header("x-user", "ann").body(axum::body::Body::empty());
-        let response = router.clone().oneshot(request.unwrap()).await.unwrap();
-        assert_eq!(response.status(), StatusCode::OK);
+    let routed = axum::Router::new()
+        .route_service("/keys", service.clone())
+        .route_service("/keys/", service.clone())
+        .route_service("/keys/{*rest}", service.clone());
+    let mut location = String::new();
+    for router in [axum::Router::new().nest_service("/keys", nested), routed] {
+        let status = async |path: &str| {
+            let request =
+                Request::get(path).header("x-user", "ann").body(axum::body::Body::empty());
+            router.clone().oneshot(request.unwrap()).await.unwrap().status()
+        };
+        for path in ["/keys".to_owned(), "/keys/".to_owned(), format!("/keys/{id}")] {
+            assert_eq!(status(&path).await, StatusCode::OK, "{path}");
+        }
+        // Each call has one address.
+        for path in [
+            "/keys/keys".to_owned(),
+            "/keys/keys/".to_owned(),
+            format!("/keys/keys/{id}"),
+            format!("/{id}"),
+        ] {
+            assert_eq!(status(&path).await, StatusCode::NOT_FOUND, "{path}");
+        }
+        let request = Request::post("/keys")
+            .header("x-user", "ann")
+            .header("content-type", "application/json")
+            .body(axum::body::Body::from(r#"{"name":"x"}"#))
+            .unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        location = response.headers()["location"].to_str().unwrap().to_owned();
+        assert!(location.starts_with("/keys/"), "{location}");
     }
-    let request = Request::post("/keys")
-        .header("x-user", "ann")
-        .header("content-type", "application/json")
-        .body(axum::body::Body::from(r#"{"name":"x"}"#))
-        .unwrap();
-    let response = router.oneshot(request).await.unwrap();
-    let location = response.headers()["location"].to_str().unwrap().to_owned();
 
     // Over a connection, where the length of an answer to HEAD is not that of a body.
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -904,13 +924,25 @@ fn a_base_path_is_a_path() {
 async fn the_base_path_is_where_it_was_said_to_be() {
     for (base, location) in [("/", "/"), ("/keys/", "/keys/"), ("/a/b", "/a/b/")] {
         let mut app = App::new();
-        app.api = ManagementApi::new(app.keys.clone(), base).unwrap();
-        for path in ["/", base] {
-            let made = app.call("ann", "POST", path, r#"{"name":"x"}"#).await;
-            assert_eq!(made.status, 201, "{base} {path}");
+        let whole = ManagementApi::new(app.keys.clone(), base).unwrap();
+        let nested = ManagementApi::nested(app.keys.clone(), base).unwrap();
+        for (api, root) in [(whole, base), (nested, "/")] {
+            app.api = api;
+            let made = app.call("ann", "POST", root, r#"{"name":"x"}"#).await;
+            assert_eq!(made.status, 201, "{base} {root}");
             assert_eq!(made.headers["location"], format!("{location}{}", made.id()));
+            let path = format!("{}/{}", root.trim_end_matches('/'), made.id());
+            assert_eq!(app.call("ann", "GET", &path, "").await.status, 200, "{base} {root}");
+
+            let elsewhere = [format!("{path}x/y"), format!("/x{path}"), format!("/{path}")];
+            for path in elsewhere {
+                assert_eq!(app.call("ann", "GET", &path, "").await.status, 404, "{base} {path}");
+            }
         }
-        assert_eq!(app.call("ann", "POST", "/keysx", "{}").await.status, 405);
+    }
+    let app = App::new();
+    for path in ["/", "/keysx", "/key", "/KEYS", "/%6beys"] {
+        assert_eq!(app.call("ann", "GET", path, "").await.status, 404, "{path}");
     }
 }
 
