@@ -131,7 +131,6 @@ async fn keys_in_a_file_outlive_the_process() {
     use crate::open;
 
     let folder = std::env::temp_dir().join(format!("tower-webhook-keys-{}", std::process::id()));
-    std::fs::create_dir(&folder).unwrap();
     let text = format!("sqlite:{}", folder.join("keys.db").display());
     let manager = async || open(Some(&text), false).await.unwrap().0;
 
@@ -140,6 +139,6 @@ async fn keys_in_a_file_outlive_the_process() {
     std::fs::remove_dir_all(&folder).unwrap();
 
     assert_eq!((made.code, verified.code), (0, 0));
-    let nowhere = open(Some("sqlite:/nowhere/keys.db"), false).await.map(|_| ()).unwrap_err();
+    let nowhere = open(Some("sqlite:/nowhere/at/all/keys.db"), false).await.map(|_| ()).unwrap_err();
     assert_eq!(nowhere.code, 3);
 }

@@ -119,7 +119,7 @@ pub use self::sealed::{InvalidSealedSecret, SealedSecret};
 pub use self::sealing::{OpenError, OpenErrorKind, SealingKeys};
 #[cfg(feature = "sqlite")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
-pub use self::sqlite::{SqliteKeyStore, SqliteOpenError, SqliteOpenErrorKind};
+pub use self::sqlite::{SqliteFile, SqliteKeyStore, SqliteOpenError, SqliteOpenErrorKind};
 pub use self::state::{KeyState, state};
 pub use self::store::{KeyStore, StoreError, Write};
 pub use self::token::TokenFormat;

@@ -1,6 +1,5 @@
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, Row, query};
 
 use self::connections::Connections;
+pub use self::file::SqliteFile;
 pub use self::open_error::{SqliteOpenError, SqliteOpenErrorKind};
 use super::crc32::Crc32;
 use super::detach::DetachedCalls;
@@ -59,8 +59,9 @@ mod usage;
 /// [`UsageTracker`](super::UsageTracker) writes; they go with their key. A file of an earlier version of
 /// this crate is brought up to date when it is opened.
 ///
-/// A file is created for its owner alone. A file that its group or others can write to, and a
-/// symbolic link, are refused.
+/// A file is created for its owner alone, and so is its folder if that is missing. A file or folder that its
+/// group or others can write to is refused, unless the [`SqliteFile`] says otherwise, and so is a symbolic
+/// link.
 ///
 /// This store needs Rust 1.94 and a tokio runtime with its time driver on.
 ///
@@ -72,7 +73,6 @@ mod usage;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = std::env::temp_dir().join(format!("tower-webhook-{}", std::process::id()));
-/// # std::fs::create_dir_all(&folder)?;
 /// # let path = folder.join("keys.db");
 /// let keys = KeyManager::new(SqliteKeyStore::open(&path).await?);
 /// let issued = keys.generate(&Owner::new("ann")?, NewKey::new("laptop")).await?;
@@ -92,8 +92,9 @@ pub struct SqliteKeyStore {
 }
 
 impl SqliteKeyStore {
-    /// Opens the file, and creates it if there is none. Its folder has to exist. Reads everything that
-    /// is in the file.
+    /// Opens the file at a path, or an [`SqliteFile`], and creates it if there is none. If its folder is
+    /// missing, that is created as well, but none of the folders above. Reads everything that is in the
+    /// file.
     ///
     /// # Errors
     ///
@@ -101,10 +102,11 @@ impl SqliteKeyStore {
     ///
     /// # Security
     ///
-    /// Whoever can write to the file can make keys. The folder is refused if everybody can replace
-    /// the files in it.
-    pub async fn open(path: impl AsRef<Path>) -> Result<Self, SqliteOpenError> {
-        let store = Self::open_unchecked(path).await?;
+    /// Every user who can write to the file, or can put another one in its place, can make keys. So both
+    /// the file and its folder are refused if their group or others can write to them. Who can rename one
+    /// of the folders above is not looked at.
+    pub async fn open(file: impl Into<SqliteFile>) -> Result<Self, SqliteOpenError> {
+        let store = Self::open_unchecked(file).await?;
         store.check().await?;
         Ok(store)
     }
@@ -115,8 +117,8 @@ impl SqliteKeyStore {
     /// # Errors
     ///
     /// See [`SqliteOpenErrorKind`].
-    pub async fn open_unchecked(path: impl AsRef<Path>) -> Result<Self, SqliteOpenError> {
-        let (writer, readers) = open::open(path.as_ref()).await?;
+    pub async fn open_unchecked(file: impl Into<SqliteFile>) -> Result<Self, SqliteOpenError> {
+        let (writer, readers) = open::open(&file.into()).await?;
         let (writer, readers) = (Arc::new(writer), Arc::new(readers));
         Ok(Self { calls: DetachedCalls::new(), readers, writer })
     }

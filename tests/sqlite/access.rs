@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use sqlx::{query, raw_sql};
-use tower_webhook::key::{SqliteKeyStore, SqliteOpenErrorKind};
+use tower_webhook::key::{SqliteFile, SqliteKeyStore, SqliteOpenErrorKind};
 
 use crate::support::{Folder, connect, found, insert, record};
 
@@ -72,16 +72,66 @@ async fn a_companion_that_somebody_else_could_have_put_there_is_refused() {
 }
 
 #[tokio::test]
-async fn a_folder_in_which_everybody_can_replace_files_is_refused() {
+async fn a_folder_that_others_can_write_to_is_refused() {
     let folder = Folder::new();
-    set_mode(folder.path(), 0o777);
-    assert_eq!(refusal(folder.file()).await, SqliteOpenErrorKind::Permissions);
-    assert!(!folder.file().exists());
-
-    for bits in [0o1777, 0o775, 0o700] {
+    for bits in [0o777, 0o770, 0o775, 0o720, 0o702, 0o1777, 0o1770, 0o2775] {
+        set_mode(folder.path(), bits);
+        assert_eq!(refusal(folder.file()).await, SqliteOpenErrorKind::Permissions, "{bits:o}");
+        assert!(!folder.file().exists());
+        assert_eq!(mode(folder.path()), bits);
+    }
+    for bits in [0o755, 0o700, 0o750] {
         set_mode(folder.path(), bits);
         drop(SqliteKeyStore::open(folder.file()).await.unwrap());
     }
+    // Also with a file that is in order.
+    set_mode(folder.path(), 0o770);
+    assert_eq!(refusal(folder.file()).await, SqliteOpenErrorKind::Permissions);
+    let error = SqliteKeyStore::open_unchecked(folder.file()).await.unwrap_err();
+    assert_eq!(error.kind(), SqliteOpenErrorKind::Permissions);
+}
+
+#[tokio::test]
+async fn a_refusal_of_permissions_says_which_file_and_what_to_do() {
+    let folder = Folder::new();
+    drop(SqliteKeyStore::open(folder.file()).await.unwrap());
+    fs::write(folder.path().join("keys.db-journal"), "").unwrap();
+    for name in ["", "keys.db", "keys.db-journal"] {
+        let path = if name.is_empty() { folder.path().into() } else { folder.path().join(name) };
+        let before = mode(&path);
+        set_mode(&path, before | 0o020);
+        let error = SqliteKeyStore::open(folder.file()).await.unwrap_err();
+        set_mode(&path, before);
+
+        assert_eq!(error.kind(), SqliteOpenErrorKind::Permissions);
+        let text = error.to_string();
+        let path = path.canonicalize().unwrap();
+        for part in [&format!("{path:?}"), "chmod go-w", "with_insecure_permissions"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_way_out_accepts_what_others_can_write_to() {
+    let folder = Folder::new();
+    let file = || SqliteFile::new(folder.file()).with_insecure_permissions();
+    set_mode(folder.path(), 0o1777);
+    drop(SqliteKeyStore::open(file()).await.unwrap());
+    assert_eq!(mode(folder.file()), 0o600);
+
+    set_mode(folder.path(), 0o770);
+    set_mode(folder.file(), 0o660);
+    let store = SqliteKeyStore::open(file()).await.unwrap();
+    insert(&store, &record("k1", "ann", 0)).await;
+    assert_eq!(refusal(folder.file()).await, SqliteOpenErrorKind::Permissions);
+
+    // It is no way around anything else.
+    let link = folder.path().join("link.db");
+    symlink("keys.db", &link).unwrap();
+    let link = SqliteFile::new(link).with_insecure_permissions();
+    let error = SqliteKeyStore::open(link).await.unwrap_err();
+    assert_eq!(error.kind(), SqliteOpenErrorKind::NotAFile);
 }
 
 #[tokio::test]
@@ -108,14 +158,27 @@ async fn a_link_and_what_is_no_file_are_refused() {
 }
 
 #[tokio::test]
-async fn a_missing_folder_is_not_made() {
+async fn a_missing_folder_is_made_for_its_owner_alone() {
     let folder = Folder::new();
     let missing = folder.path().join("missing");
-    let error = SqliteKeyStore::open(missing.join("keys.db")).await.unwrap_err();
+    let store = SqliteKeyStore::open(missing.join("keys.db")).await.unwrap();
+    insert(&store, &record("k1", "ann", 0)).await;
+    assert_eq!(mode(&missing), 0o700);
+}
+
+#[tokio::test]
+async fn a_folder_in_a_missing_one_is_not_made() {
+    let folder = Folder::new();
+    let missing = folder.path().join("missing");
+    let error = SqliteKeyStore::open(missing.join("folder/keys.db")).await.unwrap_err();
     assert_eq!(error.kind(), SqliteOpenErrorKind::Inaccessible);
     assert!(error.source().is_some());
     assert!(!error.to_string().contains("missing/"));
     assert!(!missing.exists());
+
+    symlink("nowhere", &missing).unwrap();
+    assert_eq!(refusal(missing.join("keys.db")).await, SqliteOpenErrorKind::Inaccessible);
+    assert!(!folder.path().join("nowhere").exists());
 }
 
 #[tokio::test]

@@ -1,6 +1,5 @@
 //! Opening a file: settings, schema, and a look at everything that is in it.
 
-use std::path::Path;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
 use super::connections::Connections;
-use super::{SqliteOpenError, SqliteOpenErrorKind, file, read};
+use super::{SqliteFile, SqliteOpenError, SqliteOpenErrorKind, read};
 
 /// `twhk` in ASCII, in the header of the file.
 const APPLICATION_ID: i64 = 0x7477_686b;
@@ -69,9 +68,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
 const READER_CACHE: &str = "-16384";
 
 /// The connection for changes, and those for look-ups.
-pub(super) async fn open(path: &Path) -> Result<(Connections, Connections), SqliteOpenError> {
+pub(super) async fn open(file: &SqliteFile) -> Result<(Connections, Connections), SqliteOpenError> {
     check_runtime()?;
-    let path = file::prepare(path)?;
+    let path = file.prepare()?;
     let options = options().filename(path);
     let mut writer = options.connect().await?;
     set_journal_mode(&mut writer).await?;
@@ -231,8 +230,8 @@ mod tests {
     async fn every_connection_waits_for_the_disk() {
         let name = format!("tower-webhook-sqlite-open-{}", std::process::id());
         let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir(&folder).unwrap();
-        let (writer, readers) = open(&folder.join("keys.db")).await.unwrap();
+        let file = SqliteFile::new(folder.join("keys.db"));
+        let (writer, readers) = open(&file).await.unwrap();
         for connections in [&writer, &readers, &writer] {
             // The first one was made by `open`. The next one is made here, as after a failed call.
             let mut lease = connections.take().await.unwrap();

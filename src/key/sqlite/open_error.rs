@@ -1,6 +1,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::path::{Path, PathBuf};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -10,18 +11,26 @@ type BoxError = Box<dyn Error + Send + Sync>;
 pub struct SqliteOpenError {
     kind: SqliteOpenErrorKind,
     cause: Option<BoxError>,
+    refused: Option<Refused>,
+}
+
+/// What the permissions of a file or folder are refused for.
+#[derive(Debug)]
+enum Refused {
+    Writable(PathBuf),
+    OtherOwner(PathBuf),
 }
 
 /// Why a file cannot be opened.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum SqliteOpenErrorKind {
-    /// The folder is missing, or the file or folder cannot be read and written.
+    /// The folder is missing and cannot be made, or the file or folder cannot be read and written.
     Inaccessible,
     /// The path leads to a symbolic link or to something that is no file.
     NotAFile,
-    /// The group or others can write to the file or to one that SQLite keeps next to it, that one
-    /// has another owner, or everybody can replace the files of the folder.
+    /// The group or others can write to the file, to its folder or to a file that SQLite keeps next to it,
+    /// or the latter has another owner. `Display` says which one, and what to do.
     Permissions,
     /// No SQLite file, or one of another application.
     Foreign,
@@ -37,11 +46,21 @@ pub enum SqliteOpenErrorKind {
 
 impl SqliteOpenError {
     pub(super) fn new(kind: SqliteOpenErrorKind) -> Self {
-        Self { kind, cause: None }
+        Self { kind, cause: None, refused: None }
+    }
+
+    pub(super) fn permissions(path: &Path) -> Self {
+        let refused = Some(Refused::Writable(path.to_owned()));
+        Self { refused, ..Self::new(SqliteOpenErrorKind::Permissions) }
+    }
+
+    pub(super) fn other_owner(path: &Path) -> Self {
+        let refused = Some(Refused::OtherOwner(path.to_owned()));
+        Self { refused, ..Self::new(SqliteOpenErrorKind::Permissions) }
     }
 
     pub(super) fn with_cause(kind: SqliteOpenErrorKind, cause: impl Into<BoxError>) -> Self {
-        Self { kind, cause: Some(cause.into()) }
+        Self { cause: Some(cause.into()), ..Self::new(kind) }
     }
 
     /// Why the file cannot be opened.
@@ -55,10 +74,26 @@ impl fmt::Display for SqliteOpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use SqliteOpenErrorKind as Kind;
 
+        match &self.refused {
+            Some(Refused::Writable(path)) => {
+                return write!(
+                    f,
+                    "the group or others can write to {path:?}: take that right away (chmod go-w), \
+                     or open the key file with SqliteFile::with_insecure_permissions"
+                );
+            }
+            Some(Refused::OtherOwner(path)) => {
+                return write!(
+                    f,
+                    "{path:?} has another owner than the key file: give both to one user, or remove it"
+                );
+            }
+            None => {}
+        }
         f.write_str(match self.kind {
             Kind::Inaccessible => "the key file or its folder is missing or not accessible",
             Kind::NotAFile => "the key file is a symbolic link or no regular file",
-            Kind::Permissions => "others can write to the key file or replace it",
+            Kind::Permissions => "others can write to the key file",
             Kind::Foreign => "the file is no key file",
             Kind::NewerSchema => "the key file was written by a later version",
             Kind::Damaged => "the key file is damaged",
