@@ -139,6 +139,7 @@ async fn keys_in_a_file_outlive_the_process() {
     std::fs::remove_dir_all(&folder).unwrap();
 
     assert_eq!((made.code, verified.code), (0, 0));
-    let nowhere = open(Some("sqlite:/nowhere/at/all/keys.db"), false).await.map(|_| ()).unwrap_err();
+    let nowhere =
+        open(Some("sqlite:/nowhere/at/all/keys.db"), false).await.map(|_| ()).unwrap_err();
     assert_eq!(nowhere.code, 3);
 }

@@ -290,7 +290,7 @@ impl Shared {
         }
     }
 
-    /// A caller whose key has ended meanwhile gets the challenge of the place that the key stood in.
+    /// A caller whose key has ended meanwhile gets the challenge of the place where the key was.
     fn refusal(&self, rejection: &Rejection, placement: Option<PlacementKind>) -> Response<Bytes> {
         let scheme = match placement {
             Some(PlacementKind::Bearer) => ChallengeScheme::Bearer,

@@ -27,13 +27,13 @@ fn cached() -> (tokio::runtime::Runtime, CachedKeyStore<MemoryKeyStore>, KeyId, 
 #[test]
 fn guarantee_13_a_hit_allocates_nothing() {
     let (_runtime, store, id, _) = cached();
-    let mut versions = 0;
-    let mut visit = |record: Option<&KeyRecord>| versions += record.unwrap().version();
+    let mut found = 0;
+    let mut visit = |record: Option<&KeyRecord>| found += usize::from(record.is_some());
 
     let allocating = allocating(|| assert!(store.find_ready(&id, &mut visit)));
 
     assert_eq!(allocating, 0);
-    assert_eq!(versions, 2000);
+    assert_eq!(found, 2000);
 }
 
 #[test]

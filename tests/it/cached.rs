@@ -167,6 +167,7 @@ async fn a_line_that_is_too_long_is_an_error_after_the_deadline() {
     let refused = world.verify(&world.texts[1]).await;
 
     assert_eq!(refused, Err(VerifyErrorKind::StoreUnavailable));
-    assert!(started.elapsed() <= Duration::from_millis(2010), "{:?}", started.elapsed());
+    let waited = Duration::from_secs(2)..=Duration::from_millis(2010);
+    assert!(waited.contains(&started.elapsed()), "{:?}", started.elapsed());
     drop((first, second));
 }

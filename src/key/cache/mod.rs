@@ -195,7 +195,7 @@ impl<S: KeyStore> CachedKeyStore<S> {
     /// that waits in line, first come, first served, for as long as the
     /// [deadline](Self::with_lookup_deadline). After that it is an error.
     ///
-    /// A question ends when its last caller has left, so guesses whose senders are gone hold nobody up.
+    /// A question ends when its last caller has left, so guesses whose senders are gone hold up no key.
     #[must_use]
     pub fn with_max_lookups(self, lookups: usize) -> Self {
         self.with(|settings| settings.max_lookups = lookups)

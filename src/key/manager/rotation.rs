@@ -104,7 +104,7 @@ impl KeyManager {
         if matches!(ended, Ok(Write::Done)) {
             return Ok(Some(IssuedKey::new(record, secret)));
         }
-        // Nobody will ever know this text. Its record must not stay in the list.
+        // This text is never shown. Its record must not stay in the list.
         let removed = self.0.store.remove(owner, &[record.id().clone()]).await;
         if let Err(error) = ended.and(removed) {
             return Err(error.into());
