@@ -73,8 +73,21 @@ impl App {
         body: &str,
         meanwhile: impl Future<Output = ()> + Send + 'static,
     ) -> http::response::Parts {
-        let scope = "keys".parse().unwrap();
+        let header = ("x-api-key", self.text.clone());
         let placement = Placement::header("x-api-key").unwrap();
+        self.call_with(placement, header, method, path, body, meanwhile).await.0
+    }
+
+    async fn call_with(
+        &self,
+        placement: Placement,
+        (name, value): (&str, String),
+        method: &Method,
+        path: &str,
+        body: &str,
+        meanwhile: impl Future<Output = ()> + Send + 'static,
+    ) -> (http::response::Parts, Bytes) {
+        let scope = "keys".parse().unwrap();
         let auth = AuthLayer::token(&self.keys, [placement]).unwrap().with_scope(scope);
         let api = ManagementApi::new(self.keys.clone(), "/keys").unwrap();
         let body = Bytes::from(body.to_owned());
@@ -85,7 +98,7 @@ impl App {
         let request = Request::builder()
             .method(method)
             .uri(path)
-            .header("x-api-key", &self.text)
+            .header(name, value)
             .header("content-type", "application/json")
             .body(StreamBody::new(Box::pin(frames) as Pin<Box<_>>))
             .unwrap();
@@ -93,7 +106,7 @@ impl App {
         let (parts, body) = auth.layer(api).oneshot(request).await.unwrap().into_parts();
         let text = body.collect().await.unwrap().to_bytes();
         assert!(parts.status.is_success() || !text.windows(4).any(|bytes| bytes == b"whk_"));
-        parts
+        (parts, text)
     }
 }
 
@@ -148,6 +161,38 @@ async fn a_key_that_ends_while_the_body_comes_changes_nothing() {
             assert_eq!(app.others().await, before, "{end}: {method} {path}");
         }
     }
+}
+
+#[tokio::test]
+async fn the_refusal_of_an_ended_key_is_that_of_the_layer() {
+    use base64::Engine as _;
+
+    let app = App::new(TestStore::default()).await;
+    let basic = base64::engine::general_purpose::STANDARD.encode(format!("ann:{}", app.text));
+    for (placement, name, value) in [
+        (Placement::header("x-api-key").unwrap(), "x-api-key", app.text.clone()),
+        (Placement::bearer(), "authorization", format!("Bearer {}", app.text)),
+        (Placement::basic(), "authorization", format!("Basic {basic}")),
+        (Placement::cookie("key").unwrap(), "cookie", format!("key={}", app.text)),
+    ] {
+        let (keys, caller) = (app.keys.clone(), app.caller.clone());
+        let disabled = async move {
+            let _ = keys.disable(&owner("ann"), &caller).await.unwrap();
+        };
+        let body = r#"{"name":"new"}"#;
+        let header = (name, value);
+        let post = Method::POST;
+        let call = |happening: Pin<Box<dyn Future<Output = ()> + Send>>| {
+            app.call_with(placement.clone(), header.clone(), &post, "/keys", body, happening)
+        };
+        let (late, late_text) = call(Box::pin(disabled)).await;
+        let (early, early_text) = call(Box::pin(async {})).await;
+        let _ = app.keys.enable(&owner("ann"), &app.caller).await.unwrap();
+
+        assert_eq!((late.status, &late.headers), (early.status, &early.headers), "{header:?}");
+        assert_eq!((late.status, late_text), (StatusCode::UNAUTHORIZED, early_text));
+    }
+    assert!(app.others().await.is_empty());
 }
 
 #[tokio::test]

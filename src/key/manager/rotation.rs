@@ -14,7 +14,7 @@ impl KeyManager {
     /// the key.
     ///
     /// The record stays, with a new digest, if the format can keep its id. Otherwise, as with
-    /// [`OpaqueFormat`](super::OpaqueFormat), a second record takes over owner, name, scopes,
+    /// [`OpaqueFormat`](crate::key::OpaqueFormat), a second record takes over owner, name, scopes,
     /// deadlines, metadata and whether the key is disabled, and the old record expires after
     /// `overlap`, or earlier if it does so anyway.
     ///
