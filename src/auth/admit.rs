@@ -17,10 +17,7 @@ use super::policy::{Access, Policy};
 use crate::credential::{Candidate, PlacementKind};
 use crate::head::{HeadMut, RequestHead};
 use crate::identity::{self, Identity};
-use crate::key::{
-    Asked, Asking, Begun, KeyId, KeyRecord, KeyVerifier, Owner, Scopes, VerifyError,
-    VerifyErrorKind,
-};
+use crate::key::{Asked, Asking, Begun, KeyId, KeyRecord, KeyVerifier, Owner, Scopes, VerifyError};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::trace;
 
@@ -330,7 +327,7 @@ impl Gate {
         identity: &Identity,
     ) -> Verdict {
         let by_bearer = identity.placement() == Some(PlacementKind::Bearer);
-        let fresh = identity.reverify().await.map_err(|error| refuse(error, by_bearer));
+        let fresh = identity.reverify().await.map_err(|error| Rejection::of_key(error, by_bearer));
         let decision = fresh.and_then(|fresh| {
             self.authorize(policy, method, &Caller::of(&fresh))?;
             Ok(fresh)
@@ -455,25 +452,5 @@ fn no_keys() -> Rejection {
 }
 
 fn refused_key(error: VerifyError, placement: PlacementKind) -> Rejection {
-    refuse(error, placement == PlacementKind::Bearer)
-}
-
-fn refuse(error: VerifyError, by_bearer: bool) -> Rejection {
-    let kind = match error.kind() {
-        VerifyErrorKind::Malformed => RejectionKind::Malformed,
-        VerifyErrorKind::Unknown => RejectionKind::Unknown,
-        VerifyErrorKind::WrongSecret => RejectionKind::WrongSecret,
-        VerifyErrorKind::NotYetValid => RejectionKind::NotYetValid,
-        VerifyErrorKind::Expired => RejectionKind::Expired,
-        VerifyErrorKind::Disabled => RejectionKind::Disabled,
-        VerifyErrorKind::Revoked => RejectionKind::Revoked,
-        VerifyErrorKind::StoreUnavailable => RejectionKind::Unavailable,
-    };
-    let rejection = Rejection::new(kind).by_bearer(by_bearer);
-    match kind {
-        RejectionKind::Unavailable => {
-            rejection.with_key_id(error.key_id().cloned()).with_source(error)
-        }
-        _ => rejection.with_key_id(error.into_key_id()),
-    }
+    Rejection::of_key(error, placement == PlacementKind::Bearer)
 }

@@ -2,8 +2,7 @@
 //!
 //! [`ManagementApi`] is a leaf service made from a [`KeyManager`](crate::key::KeyManager). It stands
 //! inside an [`AuthLayer`](crate::auth::AuthLayer) of the app's choice, and works for the owner in the
-//! [`Identity`](crate::identity::Identity) that the layer has proven. A layer for keys verifies those of the
-//! same store: a caller with a key of another one can read, and changes nothing.
+//! [`Identity`](crate::identity::Identity) that the layer has proven.
 //!
 //! # Calls
 //!

@@ -231,7 +231,7 @@ impl Shared {
         let keys = self.keys.clone();
         let done = self.ask(|| async move {
             let caller = if route.changes() {
-                Caller::now(identity, &keys).await?
+                Caller::now(identity).await?
             } else {
                 Caller::admitted(identity)
             };
@@ -300,7 +300,7 @@ impl Shared {
         match Challenges::new(&[scheme], REALM) {
             Ok(challenges) => {
                 let mut respond = self.respond.clone();
-                respond.set_challenges(challenges, Challenges::default());
+                respond.set_challenges([challenges, Challenges::default(), Challenges::default()]);
                 respond.response(rejection)
             }
             Err(_) => self.respond.response(rejection),

@@ -6,7 +6,30 @@ use super::{Place, Rejection, RejectionKind, Violation};
 use crate::content::{ContentError, ContentErrorKind};
 use crate::credential::{FindError, FindErrorKind};
 use crate::envelope::BuildError;
-use crate::key::{ManageError, ManageErrorKind};
+use crate::key::{ManageError, ManageErrorKind, VerifyError, VerifyErrorKind};
+
+impl Rejection {
+    /// The refusal of a key that was presented.
+    pub(crate) fn of_key(error: VerifyError, by_bearer: bool) -> Self {
+        let kind = match error.kind() {
+            VerifyErrorKind::Malformed => RejectionKind::Malformed,
+            VerifyErrorKind::Unknown => RejectionKind::Unknown,
+            VerifyErrorKind::WrongSecret => RejectionKind::WrongSecret,
+            VerifyErrorKind::NotYetValid => RejectionKind::NotYetValid,
+            VerifyErrorKind::Expired => RejectionKind::Expired,
+            VerifyErrorKind::Disabled => RejectionKind::Disabled,
+            VerifyErrorKind::Revoked => RejectionKind::Revoked,
+            VerifyErrorKind::StoreUnavailable => RejectionKind::Unavailable,
+        };
+        let rejection = Self::new(kind).by_bearer(by_bearer);
+        match kind {
+            RejectionKind::Unavailable => {
+                rejection.with_key_id(error.key_id().cloned()).with_source(error)
+            }
+            _ => rejection.with_key_id(error.into_key_id()),
+        }
+    }
+}
 
 impl From<FindError> for Rejection {
     fn from(error: FindError) -> Self {

@@ -9,17 +9,17 @@ mod api;
 mod auth;
 mod axum;
 mod broken_stores;
-mod concealed;
-mod content;
 #[cfg(feature = "cache")]
 mod cached;
+mod concealed;
+mod content;
 mod corpus;
 mod faults;
 mod hooked;
 mod hooks;
 mod hyper;
-mod kinds;
 mod incarnations;
+mod kinds;
 mod manage;
 mod manage_races;
 #[cfg(feature = "tracing")]

@@ -88,7 +88,7 @@ impl App {
         meanwhile: impl Future<Output = ()> + Send + 'static,
     ) -> (http::response::Parts, Bytes) {
         let scope = "keys".parse().unwrap();
-        let auth = AuthLayer::token(&self.keys, [placement]).unwrap().with_scope(scope);
+        let auth = AuthLayer::token(&self.keys, [placement]).unwrap().with_scope(scope).unwrap();
         let api = ManagementApi::new(self.keys.clone(), "/keys").unwrap();
         let body = Bytes::from(body.to_owned());
         let frames = futures_util::stream::once(async move {
@@ -127,7 +127,7 @@ fn calls(id: &KeyId) -> [(Method, String, String); 7] {
 
 #[tokio::test]
 async fn a_key_that_ends_while_the_body_comes_changes_nothing() {
-    for end in ["revoke", "disable", "expire", "delete", "move"] {
+    for end in ["revoke", "disable", "expire", "delete", "move", "rotate"] {
         for call in 0..calls(&KeyId::new("x").unwrap()).len() {
             let store = TestStore::default();
             let app = App::new(store.clone()).await;
@@ -141,6 +141,9 @@ async fn a_key_that_ends_while_the_body_comes_changes_nothing() {
             let ended = async move {
                 match end {
                     "revoke" => drop(keys.revoke(&ann, &caller).await.unwrap()),
+                    "rotate" => {
+                        drop(keys.rotate(&ann, &caller, time::Duration::ZERO).await.unwrap())
+                    }
                     "disable" => drop(keys.disable(&ann, &caller).await.unwrap()),
                     "expire" => seconds.store(3600, Ordering::SeqCst),
                     "delete" => keys.delete(&ann, &[caller]).await.unwrap(),
