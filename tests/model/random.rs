@@ -1,0 +1,240 @@
+//! Random stacks and random requests.
+
+use crate::cases::{
+    Access, Body, Call, HOOKS, Key, Keys, Layer, Method, Owner, Place, Policy, Ring, Scope, Secret,
+    Source, Stack, Users,
+};
+
+/// SplitMix64.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() % end as u64).unwrap()
+    }
+
+    /// True once in so many times.
+    fn once_in(&mut self, times: usize) -> bool {
+        self.below(times) == 0
+    }
+
+    fn pick<T: Copy>(&mut self, items: &[T]) -> T {
+        items[self.below(items.len())]
+    }
+
+    fn some<T>(&mut self, once_in: usize, make: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        self.once_in(once_in).then(|| make(self))
+    }
+
+    pub(crate) fn stack(&mut self) -> Stack {
+        let count = self.pick(&[1, 1, 2, 2, 3]);
+        Stack { layers: (0..count).map(|_| self.layer()).collect(), buffer_inside: self.once_in(4) }
+    }
+
+    fn layer(&mut self) -> Layer {
+        let kind = self.pick(&[
+            Some(Access::Public),
+            Some(Access::Token),
+            Some(Access::Token),
+            Some(Access::User),
+            None,
+            None,
+            None,
+        ]);
+        let restricted = kind != Some(Access::Public) && self.once_in(4);
+        let scope = if restricted { self.some(2, Self::scope) } else { None };
+        let owner = if restricted { self.some(2, Self::owner) } else { None };
+        // Where both ask for an owner, they ask for the same.
+        let source = match kind {
+            Some(access) => Source::Fixed(self.policy(access, owner)),
+            None => Source::PerRequest {
+                hooks: [(); HOOKS].map(|()| {
+                    let access = self.pick(&[
+                        Some(Access::Public),
+                        Some(Access::Token),
+                        Some(Access::Token),
+                        Some(Access::User),
+                        None,
+                    ]);
+                    access.map(|access| self.policy(access, owner))
+                }),
+                later: self.once_in(4),
+            },
+        };
+        let (has_keys, has_users) = match kind {
+            Some(Access::Public) => (false, false),
+            Some(Access::Token) => (true, self.once_in(3)),
+            Some(Access::User) => (self.once_in(3), true),
+            None => (!self.once_in(8), !self.once_in(3)),
+        };
+        let keys = has_keys.then(|| Keys {
+            ring: self.pick(&[Ring::Ready, Ring::Ready, Ring::Later]),
+            places: self.places(1),
+            own_clock: self.once_in(6),
+        });
+        let users = has_users.then(|| Users {
+            places: if self.once_in(4) { Vec::new() } else { self.places(1) },
+            later: self.once_in(2),
+        });
+        Layer {
+            source,
+            keys,
+            users,
+            stripped: if self.once_in(3) { self.places(1) } else { Vec::new() },
+            scope,
+            owner,
+            concealed: self.once_in(4),
+            with_buffer: self.once_in(2),
+            buffer_outside: self.once_in(4),
+        }
+    }
+
+    fn policy(&mut self, access: Access, owner: Option<Owner>) -> Policy {
+        let is_public = access == Access::Public;
+        Policy {
+            access,
+            methods: self.some(4, |random| {
+                let methods = [Method::Get, Method::Head, Method::Post, Method::Put];
+                let kept = methods.into_iter().filter(|_| random.once_in(2));
+                let mut kept: Vec<_> = kept.collect();
+                kept.is_empty().then(|| kept.push(Method::Post));
+                kept
+            }),
+            scopes: if is_public { Vec::new() } else { Vec::from_iter(self.some(4, Self::scope)) },
+            owner: if is_public {
+                None
+            } else {
+                self.some(4, |random| owner.unwrap_or_else(|| random.owner()))
+            },
+            key: match access {
+                Access::Token => self.some(6, |random| (random.ring(), random.pick(&Key::ALL))),
+                _ => None,
+            },
+        }
+    }
+
+    /// Some places, none of them twice.
+    fn places(&mut self, at_least: usize) -> Vec<Place> {
+        let count = at_least + self.pick(&[0, 0, 1, 1, 2, 3]);
+        let mut places = Vec::new();
+        while places.len() < count {
+            let place = self.pick(&Place::ALL);
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        places
+    }
+
+    fn scope(&mut self) -> Scope {
+        self.pick(&[Scope::A, Scope::B])
+    }
+
+    fn owner(&mut self) -> Owner {
+        self.pick(&[Owner::Alice, Owner::Alice, Owner::Bob])
+    }
+
+    fn ring(&mut self) -> Ring {
+        self.pick(&[Ring::Ready, Ring::Ready, Ring::Later])
+    }
+
+    /// What a place holds, mostly what the list of the place is good for.
+    fn secret(&mut self, list: List) -> Secret {
+        let good = [Key::Alice, Key::Alice, Key::Alice, Key::Narrow, Key::Bob];
+        match (list, self.below(10)) {
+            (List::Keys(ring), 0..=6) => Secret::Key(ring, self.pick(&good)),
+            (List::Users, 0..=6) | (_, 8) => Secret::Password(self.owner()),
+            (_, 7) => self.pick(&[Secret::Mistyped(Ring::Ready), Secret::Guess, Secret::Empty]),
+            _ => Secret::Key(self.ring(), self.pick(&Key::ALL)),
+        }
+    }
+
+    /// A request to a stack: mostly with credentials where its layers look for them.
+    pub(crate) fn call(&mut self, stack: &Stack) -> Call {
+        let configured: Vec<_> = stack.layers.iter().flat_map(configured).collect();
+        let copies = self.pick(&[0, 1, 1, 1, 1, 1, 1, 2, 3]);
+        let mut call = Call {
+            method: self.pick(&[
+                Method::Post,
+                Method::Post,
+                Method::Post,
+                Method::Put,
+                Method::Get,
+                Method::Head,
+            ]),
+            hook: self.below(HOOKS),
+            copies: Vec::new(),
+            body: self.pick(&[
+                Body::Empty,
+                Body::Json,
+                Body::Json,
+                Body::JsonSuffix,
+                Body::Form,
+                Body::Form,
+                Body::Multipart,
+                Body::Multipart,
+            ]),
+            session: self.some(3, Self::owner),
+        };
+        if self.once_in(3) {
+            call.body = self.pick(&Body::ALL);
+        }
+        for _ in 0..copies {
+            let (place, list) = if configured.is_empty() || self.once_in(6) {
+                (self.pick(&Place::ALL), List::Other)
+            } else {
+                self.pick(&configured)
+            };
+            let is_taken = call.copies.iter().any(|(taken, _)| *taken == place);
+            let fits = match place {
+                Place::Path => !is_taken,
+                // A name twice is seen before the end of the text is.
+                Place::Body => {
+                    call.body != Body::Empty && !(is_taken && call.body == Body::BrokenJson)
+                }
+                _ => true,
+            };
+            if !fits {
+                continue;
+            }
+            let secret = match self.secret(list) {
+                // A path without the segment is another path.
+                Secret::Empty if place == Place::Path => Secret::Guess,
+                secret => secret,
+            };
+            call.copies.push((place, secret));
+        }
+        call
+    }
+}
+
+/// What a place is configured for.
+#[derive(Clone, Copy)]
+enum List {
+    Keys(Ring),
+    Users,
+    Other,
+}
+
+fn configured(layer: &Layer) -> Vec<(Place, List)> {
+    let keys = layer.keys.iter().flat_map(|keys| {
+        let list = List::Keys(keys.ring);
+        keys.places.iter().map(move |place| (*place, list))
+    });
+    let users = layer.users.iter().flat_map(|users| &users.places);
+    let users = users.map(|place| (*place, List::Users));
+    let stripped = layer.stripped.iter().map(|place| (*place, List::Other));
+    keys.chain(users).chain(stripped).collect()
+}
