@@ -207,7 +207,7 @@ mod a_store {
     #[cfg(feature = "cache")]
     #[divan::bench]
     fn behind_a_cache(bencher: Bencher<'_, '_>) {
-        use tower_webhook::key::{CachedKeyStore, MemoryKeyStore};
+        use tower_webhook::store::{CachedKeyStore, MemoryKeyStore};
         filled(bencher, CachedKeyStore::new(MemoryKeyStore::new()));
     }
 

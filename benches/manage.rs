@@ -10,7 +10,8 @@ use divan::{AllocProfiler, Bencher, Divan};
 use support::keys::owner;
 use support::requests::wait;
 use time::Duration;
-use tower_webhook::key::{KeyId, KeyManager, KeyUpdate, MemoryKeyStore, NewKey};
+use tower_webhook::key::{KeyId, KeyManager, KeyUpdate, NewKey};
+use tower_webhook::store::MemoryKeyStore;
 
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
@@ -105,7 +106,7 @@ mod the_service {
     use support::requests::call;
     use tower::Layer;
     use tower_webhook::credential::Placement;
-    use tower_webhook::manage::ManagementApi;
+    use tower_webhook::management::ManagementApi;
 
     use super::*;
 

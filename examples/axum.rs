@@ -1,7 +1,7 @@
 //! Keys on an existing axum app.
 //!
 //! ```text
-//! cargo run --example axum --features axum,axum-original-uri
+//! cargo run --example axum --features axum
 //! ```
 //!
 //! prints a `curl` line that answers `hello alice`. Without the key the answer is a 401; `/health` needs none.
@@ -15,7 +15,8 @@ use tokio::net::TcpListener;
 use tower_webhook::auth::AuthLayer;
 use tower_webhook::credential::Placement;
 use tower_webhook::identity::Identity;
-use tower_webhook::key::{KeyManager, MemoryKeyStore, NewKey, Owner};
+use tower_webhook::key::{KeyManager, NewKey, Owner};
+use tower_webhook::store::MemoryKeyStore;
 
 async fn deploy(identity: Identity) -> String {
     format!("hello {}", identity.owner())

@@ -102,13 +102,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 #[cfg(test)]
 mod tests {
-    use tower_webhook::key::{self, ManageErrorKind, VerifyErrorKind};
+    use tower_webhook::key::{ManageErrorKind, VerifyErrorKind};
+    use tower_webhook::store;
 
     use super::*;
 
     #[tokio::test]
     async fn the_store_keeps_the_contract() {
-        key::conformance::check(async || TextStore::default()).await;
+        store::conformance::check(async || TextStore::default()).await;
     }
 
     #[tokio::test]

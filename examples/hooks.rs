@@ -18,14 +18,16 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
 use tokio::net::TcpListener;
+use tower_webhook::BoxError;
 use tower_webhook::RequestHead;
-use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, BoxError, Policy, User};
+use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, Policy, User};
 use tower_webhook::credential::{Candidate, Placement};
-use tower_webhook::executor::{ExecutorError, Hooks, Invocation, Outcome};
+use tower_webhook::hook::{ExecutorError, Hooks, Invocation, Outcome};
 use tower_webhook::key::{
-    IssuedKey, KeyManager, KeyVerifier, MemoryKeyStore, NewKey, Owner, PrefixedFormat, Scope,
-    Scopes, VerifyErrorKind,
+    IssuedKey, KeyManager, KeyVerifier, NewKey, Owner, PrefixedFormat, Scope, Scopes,
+    VerifyErrorKind,
 };
+use tower_webhook::store::MemoryKeyStore;
 
 /// Which hook is it, who may call it, and by which method?
 fn resolve(head: RequestHead<'_>, deploy: &Scope, owner: &Owner) -> Option<Policy> {

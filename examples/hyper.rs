@@ -22,7 +22,8 @@ use tower::{Layer, service_fn};
 use tower_webhook::auth::AuthLayer;
 use tower_webhook::credential::Placement;
 use tower_webhook::identity::Identity;
-use tower_webhook::key::{KeyManager, MemoryKeyStore, NewKey, Owner};
+use tower_webhook::key::{KeyManager, NewKey, Owner};
+use tower_webhook::store::MemoryKeyStore;
 
 async fn greet(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let text = match Identity::of(request.extensions()) {

@@ -17,8 +17,9 @@ use tower::Layer;
 use tower_webhook::auth::AuthLayer;
 use tower_webhook::credential::Placement;
 use tower_webhook::identity::Identity;
-use tower_webhook::key::{KeyManager, MemoryKeyStore, NewKey, Owner, Scope, Scopes};
-use tower_webhook::manage::ManagementApi;
+use tower_webhook::key::{KeyManager, NewKey, Owner, Scope, Scopes};
+use tower_webhook::management::ManagementApi;
+use tower_webhook::store::MemoryKeyStore;
 
 async fn deploy(Extension(identity): Extension<Identity>) -> String {
     format!("hello {}", identity.owner())

@@ -1,5 +1,5 @@
-//! What the leaf services have in common: [`Hooks`](crate::executor::Hooks) and
-//! [`ManagementApi`](crate::manage::ManagementApi) answer requests themselves, and never fail.
+//! What the leaf services have in common: [`Hooks`](crate::hook::Hooks) and
+//! [`ManagementApi`](crate::management::ManagementApi) answer requests themselves, and never fail.
 
 use std::convert::Infallible;
 use std::fmt;

@@ -29,7 +29,8 @@
 //! use tower_webhook::auth::AuthLayer;
 //! use tower_webhook::credential::Placement;
 //! use tower_webhook::identity::Identity;
-//! use tower_webhook::key::{KeyManager, MemoryKeyStore, NewKey, Owner};
+//! use tower_webhook::key::{KeyManager, NewKey, Owner};
+//! use tower_webhook::store::MemoryKeyStore;
 //!
 //! async fn deploy(Extension(identity): Extension<Identity>) -> String {
 //!     format!("hello {}", identity.owner())
@@ -55,8 +56,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `axum` | [`Identity`](identity::Identity) and `Option<Identity>` as extractors |
-//! | `axum-original-uri` | removal of credentials from axum's `OriginalUri` as well |
+//! | `axum` | [`Identity`](identity::Identity) and `Option<Identity>` as extractors, and removal of credentials from axum's `OriginalUri` |
 //! | `cache` | `CachedKeyStore`, a bounded cache in front of a slow store |
 //! | `multipart` | `multipart/form-data` in body placements and in the envelope |
 //! | `postgres` | `PostgresKeyStore` (needs Rust 1.94) |
@@ -74,40 +74,43 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-pub mod content;
+// In the order of a request's path.
+pub mod auth;
 pub mod credential;
-pub mod envelope;
 
 pub mod body;
+pub mod content;
 
 pub mod key;
-
-pub mod auth;
+pub mod store;
 
 pub mod identity;
 
-pub mod executor;
+pub mod envelope;
+pub mod hook;
 
-pub mod manage;
+#[cfg(feature = "management")]
+#[cfg_attr(docsrs, doc(cfg(feature = "management")))]
+pub mod management;
 
 pub mod leaf;
-
 pub mod rejection;
-
-#[cfg(feature = "axum")]
-mod extract;
-
 pub mod trace;
 
-mod catch_panic;
 mod clock;
-mod config;
-mod head;
+mod error;
+mod request_head;
 mod timer;
+mod util;
 
+pub use self::auth::AuthLayer;
 pub use self::clock::Clock;
-pub use self::config::ConfigError;
-pub use self::head::RequestHead;
+pub use self::credential::Placement;
+pub use self::error::{BoxError, ConfigError};
+pub use self::identity::Identity;
+pub use self::key::{KeyManager, NewKey, Owner, Scope};
+pub use self::request_head::RequestHead;
+pub use self::store::MemoryKeyStore;
 #[cfg(feature = "tokio")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
 pub use self::timer::TokioTimer;

@@ -1,7 +1,7 @@
 //! What is logged, in one place (feature `tracing`; without it the functions do nothing).
 //!
 //! One event per accepted request (at the level debug), one per refusal, one per failed execution and one
-//! per [managed](crate::manage) key that is changed. The field names are part of the public interface:
+//! per [managed](crate::management) key that is changed. The field names are part of the public interface:
 //!
 //! | field | value |
 //! |---|---|
@@ -15,7 +15,7 @@
 //! | `hook.name` | the name of the hook whose execution failed |
 //! | `key.id` | the id of the key that was changed |
 //! | `key.change` | `generate`, `update`, `extend`, `rotate`, `revoke` or `delete` |
-//! | `executor.reason` | [`FailureKind::as_str`](crate::executor::FailureKind::as_str) |
+//! | `executor.reason` | [`FailureKind::as_str`](crate::hook::FailureKind::as_str) |
 //! | `error` | the error behind a fault of ours: its own text, not those below it |
 //!
 //! No event has a secret, a digest, a header value, a query or a path. Of three fields the app decides what
@@ -103,7 +103,8 @@ impl From<&crate::auth::AuthLayer> for Places {
 /// use tower_http::trace::TraceLayer;
 /// use tower_webhook::auth::AuthLayer;
 /// use tower_webhook::credential::Placement;
-/// use tower_webhook::key::{KeyManager, MemoryKeyStore};
+/// use tower_webhook::key::KeyManager;
+/// use tower_webhook::store::MemoryKeyStore;
 /// use tower_webhook::trace;
 ///
 /// let keys = KeyManager::new(MemoryKeyStore::new());
@@ -198,8 +199,8 @@ pub(crate) const fn refused(_rejection: &Rejection) {}
 /// One event for an execution that did not end well, at the level of its kind. What the executor said is in
 /// `error`; what a panic said is not known.
 #[cfg(feature = "tracing")]
-pub(crate) fn failed(hook: Option<&str>, failure: &crate::executor::Failure) {
-    let error = failure.error().and_then(crate::executor::ExecutorError::source);
+pub(crate) fn failed(hook: Option<&str>, failure: &crate::hook::Failure) {
+    let error = failure.error().and_then(crate::hook::ExecutorError::source);
     tracing::error!(
         target: "tower_webhook",
         event = "executor_fail",
@@ -211,7 +212,7 @@ pub(crate) fn failed(hook: Option<&str>, failure: &crate::executor::Failure) {
 }
 
 #[cfg(not(feature = "tracing"))]
-pub(crate) const fn failed(_hook: Option<&str>, _failure: &crate::executor::Failure) {}
+pub(crate) const fn failed(_hook: Option<&str>, _failure: &crate::hook::Failure) {}
 
 /// What was done to a key.
 #[derive(Clone, Copy, Debug)]

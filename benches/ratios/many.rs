@@ -6,7 +6,8 @@ use support::guards::{ours, x_api_key};
 use support::keys::{fill, keys};
 use support::measure::{Case, Cost, Fact, Goal, Report, Table, resident_bytes};
 use support::requests::{Inner, header, request};
-use tower_webhook::key::{KeyManager, MemoryKeyStore};
+use tower_webhook::key::KeyManager;
+use tower_webhook::store::MemoryKeyStore;
 
 /// How many keys carry the traffic in the case where few of many do.
 const HOT: usize = 100;

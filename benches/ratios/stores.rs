@@ -53,7 +53,7 @@ pub(crate) fn stores(report: &mut Report) {
     ];
     #[cfg(feature = "cache")]
     {
-        use tower_webhook::key::{CachedKeyStore, MemoryKeyStore};
+        use tower_webhook::store::{CachedKeyStore, MemoryKeyStore};
         table = table.with(filled("cached", CachedKeyStore::new(MemoryKeyStore::new())));
         goals.push(Goal::new(
             "P4 added, hit of the cache, against in memory",

@@ -17,7 +17,8 @@ use tokio::process::Command;
 use tower::layer::layer_fn;
 use tower_webhook::auth::AuthLayer;
 use tower_webhook::credential::Placement;
-use tower_webhook::key::{KeyManager, MemoryKeyStore, NewKey, Owner};
+use tower_webhook::key::{KeyManager, NewKey, Owner};
+use tower_webhook::store::MemoryKeyStore;
 
 /// How many keys are in the store. One of them is used.
 const KEYS: usize = 1000;

@@ -7,7 +7,7 @@ use support::measure::{Case, Cost, Goal, Report, Table};
 use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
-use tower_webhook::key::PostgresKeyStore;
+use tower_webhook::store::PostgresKeyStore;
 
 use crate::postgres_server::Server;
 use crate::{Key, case, filled, find, verification};

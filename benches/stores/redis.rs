@@ -6,7 +6,7 @@ use redis::{Pipeline, Value};
 use support::measure::{Case, Cost, Goal, Report, Table};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
-use tower_webhook::key::RedisKeyStore;
+use tower_webhook::store::RedisKeyStore;
 
 use crate::redis_server::Server;
 use crate::{Key, case, filled, find, verification};

@@ -6,7 +6,8 @@ use sqlx::{ConnectOptions, query, raw_sql};
 use support::measure::{Case, Cost, Goal, Report, Table};
 use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
-use tower_webhook::key::{KeyStore, SqliteKeyStore};
+use tower_webhook::key::KeyStore;
+use tower_webhook::store::SqliteKeyStore;
 
 use crate::case;
 use crate::sqlite_support::{Folder, connect, crc32, id, record};

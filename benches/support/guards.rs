@@ -19,7 +19,7 @@ use tower_webhook::key::KeyVerifier;
 use crate::requests::Inner;
 
 #[allow(dead_code, unreachable_pub)]
-#[path = "../../examples/from_fn.rs"]
+#[path = "from_fn.rs"]
 mod from_fn;
 
 /// Our layer with one placement.
@@ -38,7 +38,7 @@ pub fn x_api_key() -> Placement {
     Placement::header("x-api-key").expect("a name")
 }
 
-/// Keys in the format of `examples/from_fn.rs`.
+/// Keys in the format of `from_fn.rs`.
 #[must_use]
 pub fn hand_keys(count: usize) -> Vec<String> {
     (0..count).map(|index| format!("k{index}_{}", "s".repeat(40))).collect()
@@ -52,7 +52,7 @@ fn hand_state(keys: &[String]) -> Arc<from_fn::Keys> {
     Arc::new(from_fn::Keys(keys.iter().map(entry).collect::<HashMap<_, _>>()))
 }
 
-/// axum's `from_fn` with the same work: the function of `examples/from_fn.rs`.
+/// axum's `from_fn` with the same work: the function of `from_fn.rs`.
 #[must_use]
 pub fn by_hand(
     keys: &[String],

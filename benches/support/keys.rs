@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 use tower_webhook::key::{
-    KeyId, KeyManager, KeyRecord, KeyStore, MemoryKeyStore, NewKey, Owner, PageCursor, StoreError,
-    Write,
+    KeyId, KeyManager, KeyRecord, KeyStore, NewKey, Owner, PageCursor, StoreError, Write,
 };
+use tower_webhook::store::MemoryKeyStore;
 
 use crate::requests::wait;
 

@@ -13,9 +13,9 @@ use tokio::sync::Mutex;
 use tower_webhook::credential::Secret;
 use tower_webhook::key::{
     KeyDraft, KeyFormat, KeyHasher, KeyId, KeyManager, KeyRecord, KeyVerifier, ManageError,
-    ManageErrorKind, NewKey, OpaqueFormat, Owner, Pepper, SealingKeys, SqliteKeyStore,
-    random_base62,
+    ManageErrorKind, NewKey, OpaqueFormat, Owner, Pepper, SealingKeys, random_base62,
 };
+use tower_webhook::store::SqliteKeyStore;
 
 use crate::validation::KeyRequest;
 

@@ -4,8 +4,9 @@ use std::io::Read;
 
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
-use tower_webhook::key::{IssuedKey, KeyId, KeyManager, KeyRecord, NewKey, Owner, UsageSource};
-use tower_webhook::manage::KeyView;
+use tower_webhook::key::{IssuedKey, KeyId, KeyManager, KeyRecord, NewKey, Owner};
+use tower_webhook::management::KeyView;
+use tower_webhook::store::UsageSource;
 
 use crate::Streams;
 use crate::failure::Failure;

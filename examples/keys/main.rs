@@ -48,7 +48,8 @@ use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
-use tower_webhook::key::{KeyManager, UsageSource};
+use tower_webhook::key::KeyManager;
+use tower_webhook::store::UsageSource;
 
 use crate::arguments::{Arguments, HELP, required};
 use crate::commands::Command;

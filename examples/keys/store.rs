@@ -1,6 +1,7 @@
 //! The store that `--store` names.
 
-use tower_webhook::key::{KeyStore, MemoryKeyStore, UsageSource};
+use tower_webhook::key::KeyStore;
+use tower_webhook::store::{MemoryKeyStore, UsageSource};
 
 use crate::failure::Failure;
 
@@ -22,7 +23,7 @@ pub(crate) async fn open(text: &str, init: bool) -> Result<Opened, Failure> {
 #[cfg(feature = "sqlite")]
 async fn sqlite(text: &str) -> Result<Opened, Failure> {
     let file = text.strip_prefix("sqlite:").unwrap_or_default();
-    let store = tower_webhook::key::SqliteKeyStore::open(file).await;
+    let store = tower_webhook::store::SqliteKeyStore::open(file).await;
     let store = store.map_err(|error| Failure::fault(&error))?;
     Ok((Box::new(store.clone()), Some(Box::new(store))))
 }
@@ -34,7 +35,7 @@ async fn sqlite(_text: &str) -> Result<Opened, Failure> {
 
 #[cfg(feature = "postgres")]
 async fn postgres(text: &str, init: bool) -> Result<Opened, Failure> {
-    let store = tower_webhook::key::PostgresKeyStore::connect(text).await;
+    let store = tower_webhook::store::PostgresKeyStore::connect(text).await;
     let store = store.map_err(|error| Failure::fault(&error))?;
     if init {
         store.migrate().await.map_err(|error| Failure::fault(&error))?;
@@ -49,7 +50,7 @@ async fn postgres(_text: &str, _init: bool) -> Result<Opened, Failure> {
 
 #[cfg(feature = "redis")]
 async fn redis(text: &str, init: bool) -> Result<Opened, Failure> {
-    let store = tower_webhook::key::RedisKeyStore::connect(text).await;
+    let store = tower_webhook::store::RedisKeyStore::connect(text).await;
     let store = store.map_err(|error| Failure::fault(&error))?;
     if init {
         store.initialize().await.map_err(|error| Failure::fault(&error))?;

@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tower_webhook::key::KeyRecord;
-use tower_webhook::manage::KeyView;
+use tower_webhook::management::KeyView;
 
 /// One key, with a line for each of its parts.
 pub(crate) fn details(view: &KeyView<'_>) -> String {

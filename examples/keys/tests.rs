@@ -6,7 +6,8 @@ use serde_json::json;
 use time::OffsetDateTime;
 use time::macros::datetime;
 use tower_webhook::Clock;
-use tower_webhook::key::{KeyManager, MemoryKeyStore, Owner};
+use tower_webhook::key::{KeyManager, Owner};
+use tower_webhook::store::MemoryKeyStore;
 
 use crate::{Streams, run};
 

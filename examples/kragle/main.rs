@@ -62,7 +62,7 @@ use tower_webhook::body::BufferLayer;
 use tower_webhook::content::ContentLimits;
 use tower_webhook::credential::{Credentials, Placement};
 use tower_webhook::envelope::{EnvelopeBuilder, HeaderRepeats, JsonValues, NonUtf8};
-use tower_webhook::executor::{Failure, Hooks, Invocation, Outcome, ResponseShape};
+use tower_webhook::hook::{Failure, Hooks, Invocation, Outcome, ResponseShape};
 
 use crate::config::Config;
 use crate::rules::{Address, Fault, JSON_LIMITS, MAX_BODY_BYTES, Target, refusal};

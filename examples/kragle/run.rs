@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 use servers::ExecLog;
-use tower_webhook::executor::{ExecutorError, Invocation};
+use tower_webhook::hook::{ExecutorError, Invocation};
 
 use crate::rules::Target;
 use crate::stacks::Kind;

@@ -13,8 +13,9 @@ use tokio::sync::Mutex;
 use tower_webhook::credential::Secret;
 use tower_webhook::key::{
     KeyHasher, KeyManager, KeyVerifier, ManageError, ManageErrorKind, NewKey, Pepper, SealingKeys,
-    SqliteKeyStore, TokenFormat,
+    TokenFormat,
 };
+use tower_webhook::store::SqliteKeyStore;
 
 use crate::stacks::Stack;
 

@@ -1,13 +1,15 @@
 //! Users: Basic with a password, or the cookie of a login.
 
 use async_trait::async_trait;
+use tower_webhook::BoxError;
 use tower_webhook::RequestHead;
-use tower_webhook::auth::{Authentication, Authenticator, BoxError, User as LoggedIn};
+use tower_webhook::auth::{Authentication, Authenticator, User as LoggedIn};
 use tower_webhook::credential::{Candidate, PlacementKind, Secret};
 use tower_webhook::key::{
-    KeyDigest, KeyHasher, KeyId, KeyManager, KeyVerifier, ManageError, MemoryKeyStore, NewKey,
-    Owner, ParsedKey, Pepper, PrefixedFormat, VerifyErrorKind, random_base62,
+    KeyDigest, KeyHasher, KeyId, KeyManager, KeyVerifier, ManageError, NewKey, Owner, ParsedKey,
+    Pepper, PrefixedFormat, VerifyErrorKind, random_base62,
 };
+use tower_webhook::store::MemoryKeyStore;
 
 use crate::config::User;
 use crate::stacks::account;

@@ -63,7 +63,7 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use tokio::runtime::Builder;
-    use tower_webhook::key::MemoryKeyStore;
+    use tower_webhook::store::MemoryKeyStore;
 
     use super::*;
 

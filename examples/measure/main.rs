@@ -33,7 +33,8 @@ use std::error::Error;
 
 use lexopt::{Arg, Parser, ValueExt};
 use tokio::runtime::Builder;
-use tower_webhook::key::{KeyStore, MemoryKeyStore};
+use tower_webhook::key::KeyStore;
+use tower_webhook::store::MemoryKeyStore;
 
 use crate::keys::{Keys, USED_KEYS};
 use crate::layer::{LayerCost, measure_layer};

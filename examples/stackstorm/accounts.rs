@@ -9,12 +9,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use servers::{DataFolder, Error};
 use time::{OffsetDateTime, PrimitiveDateTime};
-use tower_webhook::auth::{Authentication, Authenticator, BoxError, User};
+use tower_webhook::BoxError;
+use tower_webhook::auth::{Authentication, Authenticator, User};
 use tower_webhook::credential::{Candidate, Credentials, Placement, Secret};
 use tower_webhook::key::{
     KeyFormat as _, KeyHasher, KeyId, KeyManager, KeyRecord, KeyVerifier, ManageError,
-    ManageErrorKind, NewKey, OpaqueFormat, Owner, Pepper, SqliteKeyStore, VerifyErrorKind,
+    ManageErrorKind, NewKey, OpaqueFormat, Owner, Pepper, VerifyErrorKind,
 };
+use tower_webhook::store::SqliteKeyStore;
 use tower_webhook::{ConfigError, RequestHead};
 
 use crate::config::{Config, NewApiKey, NewToken};

@@ -13,10 +13,9 @@ use tower::{Layer, Service};
 use tower_webhook::Clock;
 use tower_webhook::auth::{Auth, AuthLayer};
 use tower_webhook::credential::Placement;
-use tower_webhook::key::{
-    KeyId, KeyManager, KeyRecord, KeyStore, MemoryKeyStore, NewKey, Owner, Scopes,
-};
-use tower_webhook::manage::ManagementApi;
+use tower_webhook::key::{KeyId, KeyManager, KeyRecord, KeyStore, NewKey, Owner, Scopes};
+use tower_webhook::management::ManagementApi;
+use tower_webhook::store::MemoryKeyStore;
 
 /// An id that no caller of these requests can know the key of.
 pub const OTHER_ID: &str = "bobsKey000000000";

@@ -15,10 +15,10 @@ use super::future::{Entered, Refusal};
 use super::gate::{AppCode, Gate};
 use super::policy::{Access, Policy};
 use crate::credential::{Candidate, PlacementKind};
-use crate::head::{HeadMut, RequestHead};
 use crate::identity::{self, Identity};
 use crate::key::{Asked, Asking, Begun, KeyId, KeyRecord, KeyVerifier, Owner, Scopes, VerifyError};
 use crate::rejection::{Rejection, RejectionKind};
+use crate::request_head::{HeadMut, RequestHead};
 use crate::trace;
 
 /// What a caller who is let in brings along. The stages write it in place, because it is large to pass on;

@@ -3,10 +3,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use http::Extensions;
 
-use super::BoxError;
+use crate::BoxError;
 use crate::credential::Candidate;
-use crate::head::RequestHead;
 use crate::key::{Owner, Scopes};
+use crate::request_head::RequestHead;
 
 /// Tells which user a request speaks for. How is the app's business: a session, a signed token, a
 /// password.
@@ -20,7 +20,8 @@ use crate::key::{Owner, Scopes};
 /// ```
 /// use async_trait::async_trait;
 /// use tower_webhook::RequestHead;
-/// use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, BoxError, User};
+/// use tower_webhook::BoxError;
+/// use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, User};
 /// use tower_webhook::credential::{Candidate, Placement};
 /// use tower_webhook::key::Owner;
 ///

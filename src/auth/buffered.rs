@@ -45,7 +45,8 @@ pub(crate) const PRE_AUTH_MAX_BYTES: usize = 16 * 1024;
 /// use tower_webhook::auth::AuthLayer;
 /// use tower_webhook::body::BufferLayer;
 /// use tower_webhook::credential::Placement;
-/// use tower_webhook::key::{KeyManager, MemoryKeyStore};
+/// use tower_webhook::key::KeyManager;
+/// use tower_webhook::store::MemoryKeyStore;
 ///
 /// # fn main() -> Result<(), tower_webhook::ConfigError> {
 /// let keys = KeyManager::new(MemoryKeyStore::new());

@@ -1,5 +1,5 @@
 //! What a layer knows beforehand, apart from the service that it is put around: what [`Auth`](super::Auth) and
-//! [`Hooks`](crate::executor::Hooks) share.
+//! [`Hooks`](crate::hook::Hooks) share.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,15 +13,16 @@ use http::{HeaderMap, Method};
 
 use super::authenticator::Authenticator;
 use super::policy::{Access, Policy};
-use super::resolver::{BoxError, Resolver};
-use crate::catch_panic::{CatchPanic, Panicked, catch_panic};
+use super::resolver::Resolver;
+use crate::BoxError;
 use crate::clock::Clock;
-use crate::config::ConfigError;
 use crate::credential::{Credentials, JsonSyntax};
-use crate::head::RequestHead;
+use crate::error::ConfigError;
 use crate::key::{KeyVerifier, Owner, Scope};
 use crate::rejection::{Challenges, Rejection, RejectionKind, Respond};
+use crate::request_head::RequestHead;
 use crate::timer::{SystemTimer, Timer, within};
+use crate::util::{CatchPanic, Panicked, catch_panic};
 
 /// Everything about a layer that does not change from request to request.
 #[derive(Clone)]

@@ -13,8 +13,8 @@ use super::resolver::Resolver;
 use super::{Auth, BufferedAuthLayer};
 use crate::body::BufferLayer;
 use crate::clock::Clock;
-use crate::config::ConfigError;
 use crate::credential::{Credentials, Placement};
+use crate::error::ConfigError;
 use crate::key::{KeyVerifier, Owner, Scope};
 use crate::rejection::Rejection;
 use crate::timer::Timer;
@@ -43,7 +43,8 @@ impl AuthLayer {
     /// use http::Method;
     /// use tower_webhook::auth::{AuthLayer, Policy};
     /// use tower_webhook::credential::Placement;
-    /// use tower_webhook::key::{KeyManager, MemoryKeyStore};
+    /// use tower_webhook::key::KeyManager;
+    /// use tower_webhook::store::MemoryKeyStore;
     ///
     /// # fn main() -> Result<(), tower_webhook::ConfigError> {
     /// let keys = KeyManager::new(MemoryKeyStore::new());

@@ -76,7 +76,8 @@
 //! use tower_webhook::auth::AuthLayer;
 //! use tower_webhook::credential::Placement;
 //! use tower_webhook::identity::Identity;
-//! use tower_webhook::key::{KeyManager, MemoryKeyStore, NewKey, Owner};
+//! use tower_webhook::key::{KeyManager, NewKey, Owner};
+//! use tower_webhook::store::MemoryKeyStore;
 //!
 //! async fn greet(request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, std::convert::Infallible> {
 //!     let text = match Identity::of(request.extensions()) {
@@ -121,7 +122,7 @@ pub use self::buffered::{BufferedAuth, BufferedAuthLayer};
 pub use self::future::ResponseFuture;
 pub use self::layer::AuthLayer;
 pub use self::policy::Policy;
-pub use self::resolver::{BoxError, Resolver};
+pub use self::resolver::Resolver;
 pub use self::service::Auth;
 
 pub(crate) use self::admit::HookName;

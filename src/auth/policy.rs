@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Method};
 
-use crate::config::ConfigError;
+use crate::error::ConfigError;
 use crate::key::{KeyId, Owner, Scope, Scopes};
 use crate::rejection::{Rejection, RejectionKind};
 
@@ -138,7 +138,7 @@ impl Policy {
         })
     }
 
-    /// Names the hook. [`Hooks`](crate::executor::Hooks) counts executions by this name and tells it to the
+    /// Names the hook. [`Hooks`](crate::hook::Hooks) counts executions by this name and tells it to the
     /// executor.
     #[must_use]
     pub fn with_hook(self, name: impl Into<Arc<str>>) -> Self {

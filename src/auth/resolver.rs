@@ -3,10 +3,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::Policy;
-use crate::head::RequestHead;
-
-/// Any error of user code.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+use crate::BoxError;
+use crate::request_head::RequestHead;
 
 /// Decides for each request which hook it is for, and who may call that hook.
 ///

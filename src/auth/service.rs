@@ -11,8 +11,8 @@ use super::admit::{Admission, Progress};
 use super::future::{Entered, Waiting};
 use super::gate::Gate;
 use super::{Policy, ResponseFuture};
-use crate::head::RequestHead;
 use crate::rejection::{Rejection, ResponseBody};
+use crate::request_head::RequestHead;
 
 /// Middleware that lets a request through only for a caller who may call.
 ///

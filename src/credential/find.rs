@@ -11,7 +11,7 @@ use super::{Candidate, Credentials, FindError, FindErrorKind};
 use crate::body::{BufferedBody, is_identity_coded};
 use crate::content::json::JsonError;
 use crate::content::{ContentError, FieldValue, MediaType, form, visit_field};
-use crate::head::RequestHead;
+use crate::request_head::RequestHead;
 
 impl Credentials {
     /// Reads the credential of a request.

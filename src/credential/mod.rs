@@ -11,7 +11,7 @@
 //!    trimmed, nor folded, nor normalised. (HTTP trims the blanks around header values.)
 //! 4. [`Credentials::scrub`] removes whatever stands in a configured place from the request that goes
 //!    further in: from headers, from `uri()` and from the buffered body, on accepted requests and on
-//!    public routes alike. With feature `axum-original-uri`, axum's `OriginalUri` as well.
+//!    public routes alike. With feature `axum`, axum's `OriginalUri` as well.
 //! 5. What has to be decoded for a [`Candidate`] is wiped from memory when it is dropped, and when the
 //!    request is refused. The request itself is the server's: its buffers, headers and body are not wiped,
 //!    and neither is what a `custom` placement keeps apart from its [`Secret`].
@@ -59,8 +59,8 @@ pub(crate) use self::find::JsonSyntax;
 pub(crate) use self::scrub::redact_target;
 
 use self::placement::Place;
-use crate::config::ConfigError;
 use crate::content::ContentLimits;
+use crate::error::ConfigError;
 use crate::rejection::ChallengeScheme;
 
 /// An ordered list of placements, and the rule for requests that use more than one of them.

@@ -6,8 +6,8 @@ use http::Uri;
 use http::uri::PathAndQuery;
 
 use super::{FindError, FindErrorKind};
-use crate::config::ConfigError;
 use crate::content::percent_decoded;
+use crate::error::ConfigError;
 
 /// What stands in the path in the place of a credential that was read there.
 pub(super) const REDACTED: &str = "redacted";

@@ -6,9 +6,9 @@ use http::{HeaderName, Request};
 
 use super::Secret;
 use super::path::PathTemplate;
-use crate::config::ConfigError;
-use crate::head::RequestHead;
+use crate::error::ConfigError;
 use crate::rejection::ChallengeScheme;
+use crate::request_head::RequestHead;
 
 /// A place in a request where a credential may sit.
 ///

@@ -10,7 +10,7 @@ use super::placement::Place;
 use super::{Credentials, FindError};
 use crate::body;
 use crate::content::{form, remove_field};
-use crate::head::HeadMut;
+use crate::request_head::HeadMut;
 
 impl Credentials {
     /// Removes what the configured places hold, credential or not, from a request.
@@ -110,7 +110,7 @@ fn rewrite_targets(
     scrub: impl Fn(&Uri) -> Changed,
 ) -> Result<(), FindError> {
     let scrubbed = scrub(head.uri_mut())?;
-    #[cfg(feature = "axum-original-uri")]
+    #[cfg(feature = "axum")]
     {
         let change = scrubbed.as_ref().map(|new| (head.uri_mut().clone(), new));
         if let Some(original) = head.extensions_mut().get_mut::<axum::extract::OriginalUri>() {
@@ -134,7 +134,7 @@ fn rewrite_targets(
 }
 
 /// The new target behind the prefix that a nested router has taken off.
-#[cfg(feature = "axum-original-uri")]
+#[cfg(feature = "axum")]
 fn with_prefix_of(original: &Uri, old: &Uri, new: &Uri) -> Changed {
     let prefix = original.path().strip_suffix(old.path());
     match (prefix, new.path_and_query()) {

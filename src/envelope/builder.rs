@@ -13,11 +13,11 @@ use super::{
     BuildError, Envelope, EnvelopeInput, EnvelopePart, HeaderCase, HeaderRepeats, Inner, NonUtf8,
     Repeats,
 };
-use crate::config::ConfigError;
 #[cfg(not(feature = "multipart"))]
 use crate::content::ContentErrorKind;
 use crate::content::json::{self, JsonKind, JsonLimits};
 use crate::content::{ContentError, ContentLimits, MediaType, form};
+use crate::error::ConfigError;
 
 /// Decides the shape of envelopes, and builds them.
 ///

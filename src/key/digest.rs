@@ -4,10 +4,10 @@ use std::hint::black_box;
 use std::iter;
 use std::sync::{Arc, LazyLock};
 
-use ctutils::Choice;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use smol_str::SmolStr;
+use subtle::{Choice, ConstantTimeEq};
 
 use super::format::{Layout, ParsedKey};
 use crate::ConfigError;
@@ -124,14 +124,7 @@ impl KeyDigest {
 
     /// Whether this is the same digest, compared in constant time.
     pub(super) fn is(&self, other: &Self) -> bool {
-        self.pepper == other.pepper && same(&self.bytes, &other.bytes).to_bool()
-    }
-
-    /// Shares the name of the pepper with another digest, if it is the same one.
-    pub(super) fn share(&mut self, other: &Self) {
-        if self.pepper == other.pepper {
-            self.pepper.clone_from(&other.pepper);
-        }
+        self.pepper == other.pepper && bool::from(same(&self.bytes, &other.bytes))
     }
 }
 
@@ -304,7 +297,7 @@ impl KeyHasher {
     /// [`with_unpeppered_keys`](Self::with_unpeppered_keys) is off. That is a fault of the
     /// configuration and says nothing about the key.
     pub fn matches(&self, digest: &KeyDigest, key: &ParsedKey<'_>) -> Result<bool, UnknownPepper> {
-        self.compare(digest, &self.digests(key)).map(Choice::to_bool)
+        self.compare(digest, &self.digests(key)).map(bool::from)
     }
 
     /// What a key that is presented hashes to, in every way that a record may ask for.
@@ -340,7 +333,7 @@ impl KeyHasher {
             let _ = getrandom::fill(&mut decoy);
             decoy
         });
-        black_box(same(&DECOY, &presented.current)).and(Choice::FALSE)
+        black_box(same(&DECOY, &presented.current)) & Choice::from(0)
     }
 
     /// All ways in which digests may have been made, the current one first.
@@ -422,15 +415,8 @@ fn one_block(parts: &[&[u8]; 3]) -> Option<[u8; 55]> {
     Some(message)
 }
 
-/// Four words instead of 32 bytes: a barrier per byte would cost more than the hash.
 fn same(left: &[u8; 32], right: &[u8; 32]) -> Choice {
-    let (left, _) = left.as_chunks::<8>();
-    let (right, _) = right.as_chunks::<8>();
-    let mut same = Choice::TRUE;
-    for (left, right) in left.iter().zip(right) {
-        same = same.and(Choice::from_u64_eq(u64::from_ne_bytes(*left), u64::from_ne_bytes(*right)));
-    }
-    same
+    left.ct_eq(right)
 }
 
 fn is_pepper_name(name: &str) -> bool {
@@ -521,7 +507,7 @@ mod tests {
         let key = ParsedKey::new(id("a"), "secret");
 
         for hasher in [KeyHasher::sha256(), KeyHasher::peppered(pepper("a", 1))] {
-            assert!(!hasher.compare_decoy(&hasher.digests(&key)).to_bool());
+            assert!(!bool::from(hasher.compare_decoy(&hasher.digests(&key))));
         }
     }
 

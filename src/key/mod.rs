@@ -7,7 +7,7 @@
 //!    tells a refusal apart from a store that cannot answer.
 //! 4. A [`KeyStore`] keeps the records. [`MemoryKeyStore`] is one; a store of your own has five
 //!    methods, and one line in a test proves that it keeps the contract:
-//!    `key::conformance::check(MyStore::fresh).await`. See [`conformance`].
+//!    `store::conformance::check(MyStore::fresh).await`. See [`conformance`].
 //! 5. A [`KeyFormat`] reads and makes the texts: [`PrefixedFormat`] for new systems,
 //!    [`OpaqueFormat`] for keys that another system has handed out, [`TokenFormat`] for a token per hook.
 //! 6. The text of a key is shown once. With feature `recoverable`, `KeyManager::with_recoverable` seals it in the
@@ -19,7 +19,8 @@
 //!
 //! ```
 //! use time::Duration;
-//! use tower_webhook::key::{KeyManager, MemoryKeyStore, NewKey, Owner, Scope, Scopes};
+//! use tower_webhook::key::{KeyManager, NewKey, Owner, Scope, Scopes};
+//! use tower_webhook::store::MemoryKeyStore;
 //! use tower_webhook::key::VerifyErrorKind;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -44,90 +45,47 @@
 //! # }
 //! ```
 
-#[cfg(feature = "cache")]
-mod cache;
-mod codec;
-pub mod conformance;
-mod crc32;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
-mod detach;
 mod digest;
 mod format;
 mod id;
-mod id_hasher;
-#[cfg(any(feature = "postgres", feature = "redis"))]
-mod inbox;
-mod invalidation;
-mod manage_error;
 mod manager;
-mod memory;
-mod moment;
 mod new_key;
-mod opaque;
+mod observer;
 mod page;
-#[cfg(feature = "postgres")]
-mod postgres;
-mod prefixed;
 mod record;
-#[cfg(feature = "redis")]
-mod redis;
+mod record_json;
 mod scope;
 mod sealed;
-#[cfg(feature = "recoverable")]
-mod sealing;
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
-mod sql;
-#[cfg(feature = "sqlite")]
-mod sqlite;
 mod state;
 mod store;
-mod token;
-mod usage;
 mod verifier;
+mod view;
 
-#[cfg(test)]
-mod fault_store;
-
-#[cfg(feature = "cache")]
-#[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
-pub use self::cache::{CacheStats, CachedKeyStore, InvalidationChannel, InvalidationReceiver};
-pub use self::codec::{DecodeError, DecodeErrorKind};
 pub use self::digest::{
     DigestAlgorithm, InvalidDigest, KeyDigest, KeyHasher, Pepper, UnknownPepper,
 };
-pub use self::format::{GenerateError, KeyDraft, KeyFormat, ParsedKey, random_base62};
+pub use self::format::{
+    GenerateError, KeyDraft, KeyFormat, OpaqueFormat, ParsedKey, PrefixedFormat, TokenFormat,
+    random_base62,
+};
 pub use self::id::{InvalidId, KeyId, Owner};
-pub use self::invalidation::{Invalidation, Invalidations};
-pub use self::manage_error::{ManageError, ManageErrorKind};
-pub use self::manager::KeyManager;
-pub use self::memory::MemoryKeyStore;
+pub use self::manager::{KeyManager, ManageError, ManageErrorKind};
 pub use self::new_key::{IssuedKey, KeyUpdate, NewKey};
-pub use self::opaque::OpaqueFormat;
+pub use self::observer::LastUsedObserver;
 pub use self::page::{InvalidCursor, Page, PageCursor};
-#[cfg(feature = "postgres")]
-#[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
-pub use self::postgres::{PostgresInvalidations, PostgresKeyStore};
-pub use self::prefixed::PrefixedFormat;
 pub use self::record::{InvalidRecord, KeyRecord};
-#[cfg(feature = "redis")]
-#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-pub use self::redis::{RedisInvalidations, RedisKeyStore, RedisStoreError, RedisStoreErrorKind};
+pub use self::record_json::{DecodeError, DecodeErrorKind};
 pub use self::scope::{InvalidScope, Scope, Scopes};
 pub use self::sealed::{InvalidSealedSecret, SealedSecret};
 #[cfg(feature = "recoverable")]
 #[cfg_attr(docsrs, doc(cfg(feature = "recoverable")))]
-pub use self::sealing::{OpenError, OpenErrorKind, SealingKeys};
-#[cfg(feature = "sqlite")]
-#[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
-pub use self::sqlite::{SqliteFile, SqliteKeyStore, SqliteOpenError, SqliteOpenErrorKind};
+pub use self::sealed::{OpenError, OpenErrorKind, SealingKeys};
 pub use self::state::{KeyState, state};
 pub use self::store::{KeyStore, StoreError, Write};
-pub use self::token::TokenFormat;
-pub use self::usage::{UsageSink, UsageSource, UsageStats, UsageTracker};
 pub use self::verifier::{
     Attempt, KeyVerifier, PendingVerification, VerifiedKey, VerifyError, VerifyErrorKind,
 };
+pub use self::view::KeyView;
 
-pub(crate) use self::moment::Moment;
 pub(crate) use self::record::checked_name;
 pub(crate) use self::verifier::{Asked, Asking, Begun, Proof};

@@ -45,7 +45,8 @@ impl Page {
 /// # Examples
 ///
 /// ```
-/// # use tower_webhook::key::{KeyManager, MemoryKeyStore, NewKey, Owner, PageCursor};
+/// # use tower_webhook::key::{KeyManager, NewKey, Owner, PageCursor};
+/// # use tower_webhook::store::MemoryKeyStore;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let keys = KeyManager::new(MemoryKeyStore::new());

@@ -6,8 +6,8 @@ use serde::de::IgnoredAny;
 use smol_str::SmolStr;
 use time::OffsetDateTime;
 
-use super::moment::{Moment, PackedMoment};
 use super::{KeyDigest, KeyId, Owner, Scopes, SealedSecret};
+use crate::clock::{PackedTimestamp, Timestamp};
 
 /// What a store keeps of one key. The key itself is not in it.
 ///
@@ -44,8 +44,8 @@ pub struct KeyRecord {
     digest: KeyDigest,
     more: Option<Box<More>>,
     version: u64,
-    created_at: PackedMoment,
-    expires_at: Option<PackedMoment>,
+    created_at: PackedTimestamp,
+    expires_at: Option<PackedTimestamp>,
     disabled: bool,
     has_all_scopes: bool,
 }
@@ -61,9 +61,9 @@ struct More {
 /// What most keys do not have.
 #[derive(Clone, Default)]
 struct Rare {
-    previous: Option<(KeyDigest, Moment)>,
-    not_before: Option<Moment>,
-    revoked_at: Option<Moment>,
+    previous: Option<(KeyDigest, Timestamp)>,
+    not_before: Option<Timestamp>,
+    revoked_at: Option<Timestamp>,
     metadata: Option<Box<str>>,
     sealed: Option<SealedSecret>,
 }
@@ -97,7 +97,7 @@ impl KeyRecord {
             digest,
             more: None,
             version: 1,
-            created_at: PackedMoment::new(Moment::new(created_at)),
+            created_at: PackedTimestamp::new(Timestamp::new(created_at)),
             expires_at: None,
             disabled: false,
             has_all_scopes: false,
@@ -132,7 +132,7 @@ impl KeyRecord {
     /// Sets the digest from before a rotation, and the time at which it stops to count.
     #[must_use]
     pub fn with_previous_digest(mut self, previous: Option<(KeyDigest, OffsetDateTime)>) -> Self {
-        let previous = previous.map(|(digest, until)| (digest, Moment::new(until)));
+        let previous = previous.map(|(digest, until)| (digest, Timestamp::new(until)));
         self.set_rare(|rare| rare.previous = previous);
         self
     }
@@ -140,14 +140,14 @@ impl KeyRecord {
     /// Sets the time from which on the key works. `None`: at once.
     #[must_use]
     pub fn with_not_before(mut self, not_before: Option<OffsetDateTime>) -> Self {
-        self.set_rare(|rare| rare.not_before = not_before.map(Moment::new));
+        self.set_rare(|rare| rare.not_before = not_before.map(Timestamp::new));
         self
     }
 
     /// Sets the time at which the key stops to work. `None`: never.
     #[must_use]
     pub fn with_expires_at(mut self, expires_at: Option<OffsetDateTime>) -> Self {
-        self.expires_at = expires_at.map(|time| PackedMoment::new(Moment::new(time)));
+        self.expires_at = expires_at.map(|time| PackedTimestamp::new(Timestamp::new(time)));
         self
     }
 
@@ -162,7 +162,7 @@ impl KeyRecord {
     /// in the future.
     #[must_use]
     pub fn with_revoked_at(mut self, revoked_at: Option<OffsetDateTime>) -> Self {
-        self.set_rare(|rare| rare.revoked_at = revoked_at.map(Moment::new));
+        self.set_rare(|rare| rare.revoked_at = revoked_at.map(Timestamp::new));
         self
     }
 
@@ -255,13 +255,13 @@ impl KeyRecord {
     /// From when on the key works. `None`: at once.
     #[must_use]
     pub fn not_before(&self) -> Option<OffsetDateTime> {
-        self.rare()?.not_before.map(Moment::time)
+        self.rare()?.not_before.map(Timestamp::time)
     }
 
     /// When the key stops to work. `None`: never.
     #[must_use]
     pub fn expires_at(&self) -> Option<OffsetDateTime> {
-        self.expiry().map(Moment::time)
+        self.expiry().map(Timestamp::time)
     }
 
     /// Whether the key is switched off.
@@ -273,7 +273,7 @@ impl KeyRecord {
     /// When the key was revoked. `None`: it was not.
     #[must_use]
     pub fn revoked_at(&self) -> Option<OffsetDateTime> {
-        self.rare()?.revoked_at.map(Moment::time)
+        self.rare()?.revoked_at.map(Timestamp::time)
     }
 
     /// The version, for compare-and-set.
@@ -294,42 +294,29 @@ impl KeyRecord {
         self.rare()?.sealed.as_ref()
     }
 
-    pub(super) fn revoked(&self) -> bool {
+    pub(crate) fn revoked(&self) -> bool {
         self.rare().is_some_and(|rare| rare.revoked_at.is_some())
     }
 
     /// The name, without a copy of a long one.
-    pub(super) fn shared_name(&self) -> SmolStr {
+    pub(crate) fn shared_name(&self) -> SmolStr {
         self.name.clone()
     }
 
-    pub(super) fn creation(&self) -> Moment {
-        self.created_at.moment()
+    pub(crate) fn creation(&self) -> Timestamp {
+        self.created_at.timestamp()
     }
 
-    pub(super) fn expiry(&self) -> Option<Moment> {
-        self.expires_at.map(PackedMoment::moment)
+    pub(crate) fn expiry(&self) -> Option<Timestamp> {
+        self.expires_at.map(PackedTimestamp::timestamp)
     }
 
-    pub(super) fn start(&self) -> Option<Moment> {
+    pub(crate) fn start(&self) -> Option<Timestamp> {
         self.rare()?.not_before
     }
 
-    pub(super) fn previous(&self) -> Option<&(KeyDigest, Moment)> {
+    pub(crate) fn previous(&self) -> Option<&(KeyDigest, Timestamp)> {
         self.rare()?.previous.as_ref()
-    }
-
-    /// The owner, without a copy.
-    pub(super) fn shared_owner(&self) -> Arc<Owner> {
-        Arc::clone(&self.owner)
-    }
-
-    /// Shares with another record what both have in common.
-    pub(super) fn share(&mut self, other: &Self) {
-        if self.owner == other.owner {
-            self.owner = Arc::clone(&other.owner);
-        }
-        self.digest.share(&other.digest);
     }
 
     fn rare(&self) -> Option<&Rare> {
@@ -380,7 +367,7 @@ impl fmt::Debug for KeyRecord {
 
 /// A name or metadata outside the limits of a [`KeyRecord`]. The text says which.
 #[derive(Clone, Debug)]
-pub struct InvalidRecord(pub(super) &'static str);
+pub struct InvalidRecord(pub(crate) &'static str);
 
 impl fmt::Display for InvalidRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -460,25 +447,6 @@ mod tests {
                 assert_eq!((record.scopes(), record.revoked_at()), (&next, None));
                 assert_eq!(record.more.is_some(), next == set);
             }
-        }
-    }
-
-    #[test]
-    fn records_share_what_is_equal_and_nothing_else() {
-        let pepper = |name| KeyDigest::from_parts("hmac-sha256", Some(name), &[1; 32]).unwrap();
-        let record = |owner: &str, name| {
-            let owner = Owner::new(owner).unwrap();
-            KeyRecord::new(KeyId::new("k1").unwrap(), owner, "a", pepper(name), at(0)).unwrap()
-        };
-        let first = record("ann", "2026");
-        for (owner, name) in [("ann", "2026"), ("ann", "2025"), ("bob", "2026"), ("bob", "2025")] {
-            let mut other = record(owner, name);
-            other.share(&first);
-            assert_eq!((other.owner().as_str(), other.digest().pepper()), (owner, Some(name)));
-            let shares_owner = std::ptr::eq(other.owner(), first.owner());
-            assert_eq!(shares_owner, owner == "ann");
-            let name_at = |record: &KeyRecord| record.digest().pepper().unwrap().as_ptr();
-            assert_eq!(name_at(&other) == name_at(&first), name == "2026");
         }
     }
 

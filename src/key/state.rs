@@ -1,7 +1,7 @@
 use time::OffsetDateTime;
 
-use super::moment::Moment;
 use super::{KeyDigest, KeyRecord};
+use crate::clock::Timestamp;
 
 /// What a key is good for at one point in time.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -57,11 +57,11 @@ impl KeyState {
 /// ```
 #[must_use]
 pub fn state(record: &KeyRecord, now: OffsetDateTime) -> KeyState {
-    state_at(record, || Moment::new(now))
+    state_at(record, || Timestamp::new(now))
 }
 
 /// The same, where the time is asked for only if it matters.
-pub(super) fn state_at(record: &KeyRecord, now: impl Fn() -> Moment) -> KeyState {
+pub(super) fn state_at(record: &KeyRecord, now: impl Fn() -> Timestamp) -> KeyState {
     if record.revoked() {
         KeyState::Revoked
     } else if record.disabled() {
@@ -77,7 +77,10 @@ pub(super) fn state_at(record: &KeyRecord, now: impl Fn() -> Moment) -> KeyState
 
 /// The digest from before a rotation, as long as it still counts: before its own deadline, and while
 /// the key itself is active. The overlap never makes a key live longer.
-pub(super) fn usable_previous(record: &KeyRecord, now: impl Fn() -> Moment) -> Option<&KeyDigest> {
+pub(super) fn usable_previous(
+    record: &KeyRecord,
+    now: impl Fn() -> Timestamp,
+) -> Option<&KeyDigest> {
     let (digest, until) = record.previous()?;
     (now() < *until && state_at(record, now) == KeyState::Active).then_some(digest)
 }
@@ -118,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_key_without_deadlines_needs_no_time() {
-        let never = || -> Moment { panic!("the time does not matter") };
+        let never = || -> Timestamp { panic!("the time does not matter") };
 
         assert_eq!(state_at(&record(), never), KeyState::Active);
         assert_eq!(state_at(&record().with_disabled(true), never), KeyState::Disabled);
@@ -162,7 +165,7 @@ mod tests {
             prop_assert_eq!(state(&record, at(now)), expected);
 
             let usable = expected == KeyState::Active && previous_until.is_some_and(|end| end > now);
-            prop_assert_eq!(usable_previous(&record, || Moment::new(at(now))).is_some(), usable);
+            prop_assert_eq!(usable_previous(&record, || Timestamp::new(at(now))).is_some(), usable);
             if usable {
                 prop_assert!(expires_at.is_none_or(|end| now < end));
             }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use super::{DecodeError, KeyId, KeyRecord, Owner, PageCursor};
 
-type BoxError = Box<dyn Error + Send + Sync>;
+use crate::BoxError;
 
 /// Where the records of keys are kept.
 ///
@@ -142,7 +142,7 @@ type BoxError = Box<dyn Error + Send + Sync>;
 /// # use tower_webhook::key::{self, KeyManager, NewKey};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// key::conformance::check(async || MapStore::default()).await;
+/// store::conformance::check(async || MapStore::default()).await;
 ///
 /// let keys = KeyManager::new(MapStore::default());
 /// let ann = Owner::new("ann")?;

@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 
 use http::HeaderValue;
 
-use crate::config::ConfigError;
+use crate::error::ConfigError;
 
 /// The authentication schemes that a challenge can name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use tower_webhook::key::{
-    Attempt, CachedKeyStore, KeyId, KeyManager, KeyRecord, KeyStore, MemoryKeyStore, NewKey, Owner,
-    UsageTracker,
-};
+use tower_webhook::key::{Attempt, KeyId, KeyManager, KeyRecord, KeyStore, NewKey, Owner};
+use tower_webhook::store::{CachedKeyStore, MemoryKeyStore, UsageTracker};
 
 use crate::support::{Nowhere, allocating};
 
@@ -40,7 +38,7 @@ fn guarantee_13_a_hit_allocates_nothing() {
 fn guarantee_13_a_verification_from_the_cache_allocates_nothing() {
     let (runtime, store, id, secret) = cached();
     let usage = UsageTracker::new(Nowhere);
-    let verifier = KeyManager::new(store.clone()).verifier().with_usage(&usage);
+    let verifier = KeyManager::new(store.clone()).verifier().with_last_used(usage.clone());
 
     let allocating = runtime.block_on(async {
         allocating(|| {

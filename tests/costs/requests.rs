@@ -6,9 +6,10 @@ use tower::Layer;
 use tower_webhook::auth::AuthLayer;
 use tower_webhook::credential::Placement;
 use tower_webhook::key::{
-    KeyId, KeyManager, KeyRecord, KeyStore, KeyVerifier, MemoryKeyStore, NewKey, Owner, PageCursor,
-    StoreError, Write,
+    KeyId, KeyManager, KeyRecord, KeyStore, KeyVerifier, NewKey, Owner, PageCursor, StoreError,
+    Write,
 };
+use tower_webhook::store::MemoryKeyStore;
 
 use crate::support::{
     Inner, Pending, bare_request, cost, guarded, keys, layer, no_more_than, request, wait,

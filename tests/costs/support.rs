@@ -15,9 +15,10 @@ use tower::{Layer, Service};
 use tower_webhook::auth::{Auth, AuthLayer};
 use tower_webhook::credential::Placement;
 use tower_webhook::key::{
-    KeyId, KeyManager, KeyRecord, KeyStore, KeyVerifier, MemoryKeyStore, NewKey, Owner, PageCursor,
-    StoreError, UsageSink, Write,
+    KeyId, KeyManager, KeyRecord, KeyStore, KeyVerifier, NewKey, Owner, PageCursor, StoreError,
+    Write,
 };
+use tower_webhook::store::{MemoryKeyStore, UsageSink};
 
 pub(crate) type Body = Full<Bytes>;
 

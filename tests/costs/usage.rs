@@ -1,7 +1,8 @@
 //! What is remembered about the use of keys.
 
 use time::OffsetDateTime;
-use tower_webhook::key::{KeyId, UsageTracker};
+use tower_webhook::key::KeyId;
+use tower_webhook::store::UsageTracker;
 
 use crate::support::{Nowhere, allocating};
 

@@ -10,14 +10,15 @@ use tower_webhook::body::{Buffer, BufferLayer, BufferedBody, ReadError, ReplayBo
 use tower_webhook::content::{ContentError, ContentLimits, MediaType};
 use tower_webhook::credential::{Candidate, Credentials, FindError, Placement, Secret};
 use tower_webhook::envelope::{BuildError, Envelope, EnvelopeBuilder};
-use tower_webhook::executor::{ExecutorError, Failure, Hooks, Invocation, Outcome, ResponseShape};
+use tower_webhook::hook::{ExecutorError, Failure, Hooks, Invocation, Outcome, ResponseShape};
 use tower_webhook::identity::{Identity, NotWired};
 use tower_webhook::key::{
-    KeyDigest, KeyHasher, KeyManager, KeyRecord, KeyVerifier, ManageError, MemoryKeyStore,
-    StoreError, VerifiedKey, VerifyError,
+    KeyDigest, KeyHasher, KeyManager, KeyRecord, KeyVerifier, ManageError, StoreError, VerifiedKey,
+    VerifyError,
 };
-use tower_webhook::manage::{KeyView, ManagementApi};
+use tower_webhook::management::{KeyView, ManagementApi};
 use tower_webhook::rejection::{Rejection, ResponseBody, Violation};
+use tower_webhook::store::MemoryKeyStore;
 use tower_webhook::{Clock, ConfigError, RequestHead};
 
 use crate::support::Recorder;

@@ -9,10 +9,9 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt};
+use tower_webhook::BoxError;
 use tower_webhook::RequestHead;
-use tower_webhook::auth::{
-    AuthLayer, Authentication, Authenticator, BoxError, Policy, Resolver, User,
-};
+use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, Policy, Resolver, User};
 use tower_webhook::body::BufferLayer;
 use tower_webhook::credential::{Candidate, Credentials, Placement, PlacementKind};
 use tower_webhook::identity::Identity;

@@ -9,10 +9,11 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use time::OffsetDateTime;
 use tokio::task::yield_now;
-use tower_webhook::key::conformance::{self, Rule};
 use tower_webhook::key::{
-    KeyId, KeyRecord, KeyStore, MemoryKeyStore, Owner, PageCursor, Scopes, StoreError, Write,
+    KeyId, KeyRecord, KeyStore, Owner, PageCursor, Scopes, StoreError, Write,
 };
+use tower_webhook::store::MemoryKeyStore;
+use tower_webhook::store::conformance::{self, Rule};
 
 /// What a store does wrong.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -8,9 +8,10 @@ use async_trait::async_trait;
 use tokio::task::JoinHandle;
 use tower_webhook::TokioTimer;
 use tower_webhook::key::{
-    CachedKeyStore, KeyId, KeyManager, KeyRecord, KeyStore, KeyVerifier, MemoryKeyStore, NewKey,
-    Owner, PageCursor, StoreError, VerifyErrorKind, Write,
+    KeyId, KeyManager, KeyRecord, KeyStore, KeyVerifier, NewKey, Owner, PageCursor, StoreError,
+    VerifyErrorKind, Write,
 };
+use tower_webhook::store::{CachedKeyStore, MemoryKeyStore};
 
 use crate::support::owner;
 

@@ -10,11 +10,12 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt};
+use tower_webhook::BoxError;
 use tower_webhook::RequestHead;
-use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, BoxError, Policy, User};
+use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, Policy, User};
 use tower_webhook::body::BufferLayer;
 use tower_webhook::credential::{Candidate, Placement};
-use tower_webhook::executor::{Hooks, Invocation, Outcome};
+use tower_webhook::hook::{Hooks, Invocation, Outcome};
 use tower_webhook::key::{KeyId, KeyManager, NewKey, TokenFormat};
 
 use crate::support::{Keys, Mode, Recorder, TestStore, owner, scope};

@@ -4,9 +4,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use tower_webhook::key::{
-    KeyId, KeyRecord, KeyStore, MemoryKeyStore, Owner, PageCursor, StoreError, Write,
-};
+use tower_webhook::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Write};
+use tower_webhook::store::MemoryKeyStore;
 
 type Happening = Pin<Box<dyn Future<Output = ()> + Send>>;
 

@@ -16,9 +16,10 @@ use hyper::body::Incoming;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tower::{Layer, Service, ServiceBuilder, service_fn};
-use tower_webhook::auth::{AuthLayer, BoxError, Policy};
+use tower_webhook::BoxError;
+use tower_webhook::auth::{AuthLayer, Policy};
 use tower_webhook::credential::Placement;
-use tower_webhook::executor::{ExecutorError, Hooks, Invocation, Outcome};
+use tower_webhook::hook::{ExecutorError, Hooks, Invocation, Outcome};
 use tower_webhook::identity::Identity;
 
 use crate::support::{Keys, Mode, Recorder};

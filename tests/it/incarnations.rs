@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use time::Duration;
 use tower_webhook::credential::Secret;
 use tower_webhook::key::{
-    KeyId, KeyManager, KeyUpdate, ManageErrorKind, MemoryKeyStore, NewKey, Scopes, VerifyErrorKind,
+    KeyId, KeyManager, KeyUpdate, ManageErrorKind, NewKey, Scopes, VerifyErrorKind,
 };
+use tower_webhook::store::MemoryKeyStore;
 
 use crate::hooked::Hooked;
 use crate::support::owner;
@@ -101,7 +102,8 @@ mod behind_a_cache {
 
     use time::OffsetDateTime;
     use tower_webhook::Clock;
-    use tower_webhook::key::{CachedKeyStore, KeyRecord, KeyStore, OpaqueFormat, Write};
+    use tower_webhook::key::{KeyRecord, KeyStore, OpaqueFormat, Write};
+    use tower_webhook::store::CachedKeyStore;
 
     use super::*;
 

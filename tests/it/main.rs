@@ -8,6 +8,7 @@ mod wire;
 mod api;
 mod auth;
 mod axum;
+#[cfg(feature = "conformance")]
 mod broken_stores;
 #[cfg(feature = "cache")]
 mod cached;
@@ -20,7 +21,9 @@ mod hooks;
 mod hyper;
 mod incarnations;
 mod kinds;
+#[cfg(feature = "management")]
 mod manage;
+#[cfg(feature = "management")]
 mod manage_races;
 #[cfg(feature = "tracing")]
 mod observers;

@@ -12,15 +12,17 @@ use http_body_util::{BodyExt, Full};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tower::{Layer, Service, ServiceExt};
+use tower_webhook::BoxError;
 use tower_webhook::Clock;
 use tower_webhook::RequestHead;
-use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, BoxError, User};
+use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, User};
 use tower_webhook::credential::{Candidate, Placement, Secret};
 use tower_webhook::key::{
-    GenerateError, KeyDraft, KeyFormat, KeyId, KeyManager, KeyRecord, KeyStore, MemoryKeyStore,
-    NewKey, OpaqueFormat, Owner, PageCursor, ParsedKey, Scopes, StoreError, Write,
+    GenerateError, KeyDraft, KeyFormat, KeyId, KeyManager, KeyRecord, KeyStore, NewKey,
+    OpaqueFormat, Owner, PageCursor, ParsedKey, Scopes, StoreError, Write,
 };
-use tower_webhook::manage::ManagementApi;
+use tower_webhook::management::ManagementApi;
+use tower_webhook::store::MemoryKeyStore;
 
 #[cfg(feature = "tracing")]
 use crate::support::Logs;

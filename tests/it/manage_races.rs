@@ -16,7 +16,7 @@ use tower_webhook::Clock;
 use tower_webhook::auth::AuthLayer;
 use tower_webhook::credential::Placement;
 use tower_webhook::key::{KeyId, KeyManager, KeyRecord, KeyUpdate, NewKey, Scopes};
-use tower_webhook::manage::ManagementApi;
+use tower_webhook::management::ManagementApi;
 
 use crate::hooked::Hooked;
 use crate::support::{Mode, NOW, TestStore, owner};

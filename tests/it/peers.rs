@@ -19,12 +19,14 @@ use time::OffsetDateTime;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_webhook::auth::{AuthLayer, BoxError, BufferedAuthLayer, Policy};
+use tower_webhook::BoxError;
+use tower_webhook::auth::{AuthLayer, BufferedAuthLayer, Policy};
 use tower_webhook::body::BufferLayer;
 use tower_webhook::credential::Placement;
-use tower_webhook::executor::{ExecutorError, Hooks, Invocation, Outcome};
+use tower_webhook::hook::{ExecutorError, Hooks, Invocation, Outcome};
 use tower_webhook::identity::Identity;
-use tower_webhook::key::{KeyManager, MemoryKeyStore, NewKey};
+use tower_webhook::key::{KeyManager, NewKey};
+use tower_webhook::store::MemoryKeyStore;
 use tower_webhook::{Clock, RequestHead};
 
 use crate::support::{Keys, Mode, NOW, Recorder, owner, scope};

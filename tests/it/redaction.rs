@@ -11,19 +11,21 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_http::trace::{DefaultMakeSpan, DefaultOnRequest, DefaultOnResponse, TraceLayer};
+use tower_webhook::BoxError;
 use tower_webhook::auth::{
-    AuthLayer, Authentication, Authenticator, BoxError, BufferedAuthLayer, Policy, User,
+    AuthLayer, Authentication, Authenticator, BufferedAuthLayer, Policy, User,
 };
 use tower_webhook::body::{BufferLayer, BufferedBody};
 use tower_webhook::content::{ContentLimits, MediaType, find_field, form, json};
 use tower_webhook::credential::{Candidate, Credentials, Placement, Secret};
 use tower_webhook::envelope::{EnvelopeBuilder, EnvelopeInput};
-use tower_webhook::executor::{ExecutorError, Hooks, Invocation, Outcome, ResponseShape};
+use tower_webhook::hook::{ExecutorError, Hooks, Invocation, Outcome, ResponseShape};
 use tower_webhook::identity::Identity;
 use tower_webhook::key::{
     GenerateError, KeyDigest, KeyDraft, KeyFormat, KeyHasher, KeyId, KeyManager, KeyRecord,
-    KeyUpdate, MemoryKeyStore, NewKey, OpaqueFormat, Owner, Pepper, PrefixedFormat, Scope, Scopes,
+    KeyUpdate, NewKey, OpaqueFormat, Owner, Pepper, PrefixedFormat, Scope, Scopes,
 };
+use tower_webhook::store::MemoryKeyStore;
 use tower_webhook::{RequestHead, Timer};
 
 use crate::support::{Keys, Logs, Mode, NOW, Recorder, owner, scope};

@@ -10,13 +10,14 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt};
+use tower_webhook::BoxError;
 use tower_webhook::RequestHead;
-use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, BoxError, Policy, User};
+use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, Policy, User};
 use tower_webhook::body::{BufferLayer, BufferedBody};
 use tower_webhook::content::ContentLimits;
 use tower_webhook::credential::{Candidate, Credentials, Placement};
 use tower_webhook::envelope::EnvelopeBuilder;
-use tower_webhook::executor::{Hooks, Invocation, Outcome};
+use tower_webhook::hook::{Hooks, Invocation, Outcome};
 
 use crate::support::{Keys, Recorder, owner};
 

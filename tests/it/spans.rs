@@ -9,8 +9,9 @@ use tower_http::trace::TraceLayer;
 use tower_webhook::auth::{AuthLayer, Policy};
 use tower_webhook::credential::{Credentials, Placement, Secret};
 use tower_webhook::key::{
-    KeyFormat, KeyId, KeyManager, MemoryKeyStore, NewKey, OpaqueFormat, PrefixedFormat, TokenFormat,
+    KeyFormat, KeyId, KeyManager, NewKey, OpaqueFormat, PrefixedFormat, TokenFormat,
 };
+use tower_webhook::store::MemoryKeyStore;
 use tower_webhook::trace::{Places, request_span};
 
 use crate::support::{Logs, owner};

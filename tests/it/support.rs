@@ -13,9 +13,10 @@ use time::macros::datetime;
 use tower_service::Service;
 use tower_webhook::Clock;
 use tower_webhook::key::{
-    KeyId, KeyManager, KeyRecord, KeyStore, MemoryKeyStore, NewKey, Owner, PageCursor, Scope,
-    Scopes, StoreError, Write,
+    KeyId, KeyManager, KeyRecord, KeyStore, NewKey, Owner, PageCursor, Scope, Scopes, StoreError,
+    Write,
 };
+use tower_webhook::store::MemoryKeyStore;
 
 /// The time of all tests with a clock of their own.
 pub(crate) const NOW: OffsetDateTime = datetime!(2026-11-24 12:00 UTC);

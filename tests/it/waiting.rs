@@ -15,13 +15,12 @@ use http_body_util::Full;
 use tokio::sync::mpsc;
 use tower::limit::ConcurrencyLimitLayer;
 use tower::{Layer, Service, ServiceExt};
+use tower_webhook::BoxError;
 use tower_webhook::RequestHead;
-use tower_webhook::auth::{
-    AuthLayer, Authentication, Authenticator, BoxError, Policy, Resolver, User,
-};
+use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, Policy, Resolver, User};
 use tower_webhook::body::BufferLayer;
 use tower_webhook::credential::{Candidate, Placement, Secret};
-use tower_webhook::executor::{Hooks, Invocation, Outcome};
+use tower_webhook::hook::{Hooks, Invocation, Outcome};
 use tower_webhook::identity::Identity;
 use tower_webhook::key::{KeyUpdate, NewKey, Scopes};
 

@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tower::Service;
-use tower_webhook::auth::BoxError;
+use tower_webhook::BoxError;
 
 /// Longer than any test waits for an answer that comes.
 pub(crate) const LONG: Duration = Duration::from_secs(10);

@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 #[allow(dead_code)]
-#[path = "../../src/key/cache/generations.rs"]
+#[path = "../../src/store/cache/generations.rs"]
 mod generations;
 
 mod sync {

@@ -16,16 +16,16 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 use tower::util::{BoxCloneService, MapRequestLayer, MapResponseLayer};
 use tower::{Layer as _, Service, service_fn};
-use tower_webhook::auth::{
-    AuthLayer, Authentication, Authenticator, BoxError, Policy, Resolver, User,
-};
+use tower_webhook::BoxError;
+use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, Policy, Resolver, User};
 use tower_webhook::body::BufferLayer;
 use tower_webhook::credential::{Candidate, Placement};
 use tower_webhook::identity::Identity;
 use tower_webhook::key::{
-    KeyId, KeyManager, KeyRecord, KeyStore, KeyVerifier, MemoryKeyStore, NewKey, Owner, PageCursor,
-    Scope, Scopes, StoreError, Write,
+    KeyId, KeyManager, KeyRecord, KeyStore, KeyVerifier, NewKey, Owner, PageCursor, Scope, Scopes,
+    StoreError, Write,
 };
+use tower_webhook::store::MemoryKeyStore;
 use tower_webhook::{Clock, ConfigError, RequestHead, Timer};
 
 use crate::cases::{self, Access, Call, Key, Layer, Place, Ring, Secret, Source, Stack};

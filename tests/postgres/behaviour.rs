@@ -3,9 +3,10 @@ use std::error::Error;
 use sqlx::{Row, query};
 use time::Duration;
 use tower_webhook::key::{
-    KeyManager, KeyRecord, KeyStore, ManageErrorKind, NewKey, PageCursor, PostgresKeyStore, Scopes,
-    VerifyErrorKind, Write, conformance,
+    KeyManager, KeyRecord, KeyStore, ManageErrorKind, NewKey, PageCursor, Scopes, VerifyErrorKind,
+    Write,
 };
+use tower_webhook::store::{PostgresKeyStore, conformance};
 
 use crate::server::{Server, shared};
 use crate::support::{at, found, id, insert, new_schema, owner, record, store, store_in};

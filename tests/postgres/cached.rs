@@ -2,10 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use tower_webhook::key::{
-    CachedKeyStore, KeyManager, KeyVerifier, NewKey, PostgresInvalidations, PostgresKeyStore,
-    VerifyErrorKind,
-};
+use tower_webhook::key::{KeyManager, KeyVerifier, NewKey, VerifyErrorKind};
+use tower_webhook::store::{CachedKeyStore, PostgresInvalidations, PostgresKeyStore};
 
 use crate::proxy::{Fault, Proxy};
 use crate::server::{Server, shared};

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tower_webhook::key::{KeyStore, PostgresKeyStore, Write};
+use tower_webhook::key::{KeyStore, Write};
+use tower_webhook::store::PostgresKeyStore;
 
 use crate::proxy::{Fault, Proxy};
 use crate::server::{Server, shared};

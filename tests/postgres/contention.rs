@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, raw_sql};
-use tower_webhook::key::{
-    KeyManager, KeyStore, ManageErrorKind, NewKey, PostgresKeyStore, VerifyErrorKind, Write,
-};
+use tower_webhook::key::{KeyManager, KeyStore, ManageErrorKind, NewKey, VerifyErrorKind, Write};
+use tower_webhook::store::PostgresKeyStore;
 
 use crate::server::shared;
 use crate::support::{id, insert, new_schema, owner, record, store, store_in};

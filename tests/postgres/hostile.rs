@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tower_webhook::key::{KeyStore, PostgresKeyStore};
+use tower_webhook::key::KeyStore;
+use tower_webhook::store::PostgresKeyStore;
 
 use crate::support::{id, owner, record};
 

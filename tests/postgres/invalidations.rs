@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, PgConnection, raw_sql};
-use tower_webhook::key::{
-    Invalidation, Invalidations, KeyStore, PostgresInvalidations, PostgresKeyStore, Write,
-};
+use tower_webhook::key::{KeyStore, Write};
+use tower_webhook::store::{Invalidation, Invalidations, PostgresInvalidations, PostgresKeyStore};
 
 use crate::pooler::Pooler;
 use crate::proxy::{Fault, Proxy};

@@ -6,7 +6,8 @@ use futures_util::FutureExt;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio::time::{sleep, timeout};
-use tower_webhook::key::{KeyStore, PostgresKeyStore};
+use tower_webhook::key::KeyStore;
+use tower_webhook::store::PostgresKeyStore;
 
 use crate::server::{Server, shared};
 use crate::support::{find, found, id, insert, new_schema, record};

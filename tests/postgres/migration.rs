@@ -1,7 +1,8 @@
 //! Tables that an earlier version of this crate has made, and those of a later one.
 
 use sqlx::{AssertSqlSafe, Row, raw_sql};
-use tower_webhook::key::{Invalidation, Invalidations, KeyStore, PostgresKeyStore, Write};
+use tower_webhook::key::{KeyStore, Write};
+use tower_webhook::store::{Invalidation, Invalidations, PostgresKeyStore};
 
 use crate::server::{Server, shared};
 use crate::support::{found, id, insert, new_schema, owner, record};

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use tower_webhook::key::{KeyManager, KeyStore, NewKey, PostgresKeyStore, VerifyErrorKind, Write};
+use tower_webhook::key::{KeyManager, KeyStore, NewKey, VerifyErrorKind, Write};
+use tower_webhook::store::PostgresKeyStore;
 
 use crate::proxy::{Fault, Proxy};
 use crate::server::Server;

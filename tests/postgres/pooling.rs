@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tower_webhook::key::{KeyManager, KeyStore, NewKey, PostgresKeyStore, Write};
+use tower_webhook::key::{KeyManager, KeyStore, NewKey, Write};
+use tower_webhook::store::PostgresKeyStore;
 
 use crate::pooler::Pooler;
 use crate::server::{Server, shared};

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use sqlx::{AssertSqlSafe, PgConnection, raw_sql};
-use tower_webhook::key::{KeyStore, PostgresKeyStore, StoreError};
+use tower_webhook::key::{KeyStore, StoreError};
+use tower_webhook::store::PostgresKeyStore;
 
 use crate::server::{Server, shared};
 use crate::support::{find, found, id, insert, new_schema, owner, record, store, store_in};

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tower_webhook::key::{KeyManager, PostgresInvalidations, PostgresKeyStore};
+use tower_webhook::key::KeyManager;
+use tower_webhook::store::{PostgresInvalidations, PostgresKeyStore};
 
 use crate::proxy::{Fault, Proxy};
 use crate::revocation_times::{

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 use tower_webhook::key::{
-    KeyHasher, KeyId, KeyRecord, KeyStore, Owner, ParsedKey, PostgresKeyStore, StoreError, Write,
+    KeyHasher, KeyId, KeyRecord, KeyStore, Owner, ParsedKey, StoreError, Write,
 };
+use tower_webhook::store::PostgresKeyStore;
 
 pub(crate) fn setting<T: FromStr>(name: &str, default: T) -> T {
     env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)

@@ -1,7 +1,8 @@
 //! When keys were last used.
 
 use sqlx::{AssertSqlSafe, raw_sql};
-use tower_webhook::key::{KeyStore, PostgresKeyStore, UsageSink, UsageSource};
+use tower_webhook::key::KeyStore;
+use tower_webhook::store::{PostgresKeyStore, UsageSink, UsageSource};
 
 use crate::server::{Server, shared};
 use crate::support::{at, id, insert, new_schema, record, store, store_in};
@@ -36,7 +37,7 @@ async fn no_time_is_lost_while_the_server_is_gone_or_when_it_is_back() {
 
 #[tokio::test]
 async fn the_time_of_a_key_that_somebody_else_deletes_goes_with_it_and_nobody_is_told_of_a_time() {
-    use tower_webhook::key::{Invalidation, Invalidations};
+    use tower_webhook::store::{Invalidation, Invalidations};
 
     let server = shared();
     let schema = new_schema();

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use tower_webhook::key::{
-    CachedKeyStore, KeyManager, KeyVerifier, NewKey, RedisKeyStore, VerifyErrorKind,
-};
+use tower_webhook::key::{KeyManager, KeyVerifier, NewKey, VerifyErrorKind};
+use tower_webhook::store::{CachedKeyStore, RedisKeyStore};
 
 use crate::proxy::{Mode, Proxy};
 use crate::server::Server;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use tower_webhook::key::{RedisKeyStore, conformance};
+use tower_webhook::store::{RedisKeyStore, conformance};
 
 use crate::proxy::{Mode, Proxy};
 use crate::server::{Server, free_port};

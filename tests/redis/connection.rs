@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use tower_webhook::key::{KeyId, KeyRecord, KeyStore, RedisKeyStore, StoreError, Write};
+use tower_webhook::key::{KeyId, KeyRecord, KeyStore, StoreError, Write};
+use tower_webhook::store::RedisKeyStore;
 
 use crate::proxy::{Mode, Proxy};
 use crate::server::Server;

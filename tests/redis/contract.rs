@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use tower_webhook::key::{KeyStore, PageCursor, RedisKeyStore, Write};
+use tower_webhook::key::{KeyStore, PageCursor, Write};
+use tower_webhook::store::RedisKeyStore;
 
 use crate::support::{Numbers, conflict, done, fresh, id, owner, record, record_of};
 

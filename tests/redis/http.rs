@@ -11,7 +11,8 @@ use hyper_util::rt::TokioExecutor;
 use tower_webhook::auth::AuthLayer;
 use tower_webhook::credential::Placement;
 use tower_webhook::identity::Identity;
-use tower_webhook::key::{KeyManager, KeyVerifier, NewKey, RedisKeyStore};
+use tower_webhook::key::{KeyManager, KeyVerifier, NewKey};
+use tower_webhook::store::RedisKeyStore;
 
 use crate::server::Server;
 use crate::support::{fresh, owner};

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use tower_webhook::key::{
-    Invalidation, Invalidations, KeyStore, RedisInvalidations, RedisKeyStore,
-};
+use tower_webhook::key::KeyStore;
+use tower_webhook::store::{Invalidation, Invalidations, RedisInvalidations, RedisKeyStore};
 
 use crate::proxy::{Mode, Proxy};
 use crate::support::{done, fresh, id, owner, record};

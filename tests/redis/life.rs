@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use time::Duration;
-use tower_webhook::key::{
-    KeyManager, KeyStore, ManageErrorKind, NewKey, RedisKeyStore, VerifyErrorKind,
-};
+use tower_webhook::key::{KeyManager, KeyStore, ManageErrorKind, NewKey, VerifyErrorKind};
+use tower_webhook::store::RedisKeyStore;
 
 use crate::support::{done, fresh, id, owner, record};
 

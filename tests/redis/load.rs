@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tower_webhook::key::{KeyStore, RedisKeyStore};
+use tower_webhook::key::KeyStore;
+use tower_webhook::store::RedisKeyStore;
 
 use crate::proxy::{Mode, Proxy};
 use crate::support::{Numbers, done, fresh, id, record_of, recovers};

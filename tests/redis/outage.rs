@@ -3,9 +3,8 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use tower_webhook::key::{
-    KeyManager, KeyStore, NewKey, RedisKeyStore, RedisStoreErrorKind, VerifyErrorKind, Write,
-};
+use tower_webhook::key::{KeyManager, KeyStore, NewKey, VerifyErrorKind, Write};
+use tower_webhook::store::{RedisKeyStore, RedisStoreErrorKind};
 
 use crate::server::Server;
 use crate::support::{DEADLINE, conflict, done, fresh, id, kind, owner, record, recovers};

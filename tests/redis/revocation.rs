@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tower_webhook::key::{KeyManager, RedisInvalidations, RedisKeyStore};
+use tower_webhook::key::KeyManager;
+use tower_webhook::store::{RedisInvalidations, RedisKeyStore};
 
 use crate::proxy::{Mode, Proxy};
 use crate::revocation_times::{

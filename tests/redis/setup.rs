@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tower_webhook::key::{KeyStore, RedisKeyStore, RedisStoreErrorKind, UsageSink, UsageSource};
+use tower_webhook::key::KeyStore;
+use tower_webhook::store::{RedisKeyStore, RedisStoreErrorKind, UsageSink, UsageSource};
 
 use crate::server::{Server, free_port};
 use crate::support::{done, fresh, id, kind, owner, record};

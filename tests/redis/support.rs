@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 use tower_webhook::key::{
-    KeyHasher, KeyId, KeyRecord, KeyStore, Owner, ParsedKey, RedisKeyStore, RedisStoreError,
-    RedisStoreErrorKind, StoreError, Write,
+    KeyHasher, KeyId, KeyRecord, KeyStore, Owner, ParsedKey, StoreError, Write,
 };
+use tower_webhook::store::{RedisKeyStore, RedisStoreError, RedisStoreErrorKind};
 
 use crate::server::Server;
 

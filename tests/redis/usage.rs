@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use tower_webhook::key::{RedisKeyStore, RedisStoreErrorKind, UsageSink, UsageSource};
+use tower_webhook::store::{RedisKeyStore, RedisStoreErrorKind, UsageSink, UsageSource};
 
 use crate::support::{DEADLINE, done, fresh, id, kind, owner, record};
 use crate::usage_rules::{

@@ -7,9 +7,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tower_webhook::key::{
-    CachedKeyStore, Invalidations, KeyManager, KeyStore, NewKey, Owner, VerifyErrorKind,
-};
+use tower_webhook::key::{KeyManager, KeyStore, NewKey, Owner, VerifyErrorKind};
+use tower_webhook::store::{CachedKeyStore, Invalidations};
 
 /// What a scheduler that has other things to do may add.
 const SLACK: Duration = Duration::from_millis(700);

@@ -1,10 +1,8 @@
 //! What every store does with times of last use.
 
 use time::{Duration, OffsetDateTime};
-use tower_webhook::key::{
-    KeyHasher, KeyId, KeyRecord, KeyStore, Owner, ParsedKey, UsageSink, UsageSource, UsageTracker,
-    Write,
-};
+use tower_webhook::key::{KeyHasher, KeyId, KeyRecord, KeyStore, Owner, ParsedKey, Write};
+use tower_webhook::store::{UsageSink, UsageSource, UsageTracker};
 
 fn id(text: &str) -> KeyId {
     KeyId::new(text).unwrap()

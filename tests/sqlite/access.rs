@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use sqlx::{query, raw_sql};
-use tower_webhook::key::{SqliteFile, SqliteKeyStore, SqliteOpenErrorKind};
+use tower_webhook::store::{SqliteFile, SqliteKeyStore, SqliteOpenErrorKind};
 
 use crate::support::{Folder, connect, found, insert, record};
 

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use sqlx::{Row, query, query_scalar};
 use time::Duration;
 use tower_webhook::key::{
-    KeyManager, KeyStore, ManageErrorKind, NewKey, PageCursor, Scopes, SqliteKeyStore,
-    VerifyErrorKind, Write, conformance,
+    KeyManager, KeyStore, ManageErrorKind, NewKey, PageCursor, Scopes, VerifyErrorKind, Write,
 };
+use tower_webhook::store::{SqliteKeyStore, conformance};
 
 use crate::support::{Folder, at, connect, found, id, insert, owner, record};
 

@@ -6,7 +6,8 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tower_webhook::key::{KeyRecord, KeyStore, SqliteKeyStore, Write};
+use tower_webhook::key::{KeyRecord, KeyStore, Write};
+use tower_webhook::store::SqliteKeyStore;
 
 use crate::support::{
     Folder, Running, at, child, found, given_file, id, insert, owner, record, setting,

@@ -8,7 +8,8 @@ use std::path::Path;
 
 use sqlx::{query, query_scalar};
 use time::Duration;
-use tower_webhook::key::{KeyRecord, KeyStore, SqliteKeyStore, SqliteOpenErrorKind};
+use tower_webhook::key::{KeyRecord, KeyStore};
+use tower_webhook::store::{SqliteKeyStore, SqliteOpenErrorKind};
 
 use crate::support::{Folder, at, connect, found, id, insert, owner, record};
 

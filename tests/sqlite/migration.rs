@@ -4,7 +4,8 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
 use sqlx::{ConnectOptions, query, raw_sql};
-use tower_webhook::key::{KeyStore, SqliteKeyStore, SqliteOpenErrorKind, UsageSink, UsageSource};
+use tower_webhook::key::KeyStore;
+use tower_webhook::store::{SqliteKeyStore, SqliteOpenErrorKind, UsageSink, UsageSource};
 
 use crate::support::{Folder, at, connect, crc32, found, id, insert, owner, record};
 

@@ -4,7 +4,8 @@ use std::io::{BufRead, BufReader, Write as _};
 use std::time::{Duration, Instant};
 
 use sqlx::raw_sql;
-use tower_webhook::key::{KeyStore, SqliteKeyStore, Write};
+use tower_webhook::key::{KeyStore, Write};
+use tower_webhook::store::SqliteKeyStore;
 
 use crate::support::{
     Folder, Running, at, child, connect, found, given_file, id, insert, owner, record,

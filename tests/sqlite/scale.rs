@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use sqlx::{Row, query, raw_sql};
-use tower_webhook::key::{KeyStore, SqliteKeyStore};
+use tower_webhook::key::KeyStore;
+use tower_webhook::store::SqliteKeyStore;
 
 use crate::support::{Folder, connect, crc32, found, id, owner, record, setting};
 

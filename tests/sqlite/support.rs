@@ -8,9 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, SqliteConnection};
 use time::{Duration, OffsetDateTime};
-use tower_webhook::key::{
-    KeyHasher, KeyId, KeyRecord, KeyStore, Owner, ParsedKey, SqliteKeyStore, Write,
-};
+use tower_webhook::key::{KeyHasher, KeyId, KeyRecord, KeyStore, Owner, ParsedKey, Write};
+use tower_webhook::store::SqliteKeyStore;
 
 /// A folder that is gone when the test ends.
 pub(crate) struct Folder(PathBuf);

@@ -1,7 +1,8 @@
 //! When keys were last used.
 
 use sqlx::raw_sql;
-use tower_webhook::key::{KeyStore, SqliteKeyStore, UsageSink, UsageSource};
+use tower_webhook::key::KeyStore;
+use tower_webhook::store::{SqliteKeyStore, UsageSink, UsageSource};
 
 use crate::support::{Folder, at, connect, id, insert, record};
 use crate::usage_rules::{

@@ -112,7 +112,8 @@ impl KeyManager {
     ///
     /// ```
     /// use tower_webhook::key::{KeyManager, KeyUpdate, ManageError, ManageErrorKind};
-    /// # use tower_webhook::key::{MemoryKeyStore, NewKey, Owner};
+    /// # use tower_webhook::key::{NewKey, Owner};
+    /// # use tower_webhook::store::MemoryKeyStore;
     ///
     /// enum Refused {
     ///     TooStrong,

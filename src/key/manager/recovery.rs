@@ -25,7 +25,8 @@ impl KeyManager {
     /// # Examples
     ///
     /// ```
-    /// use tower_webhook::key::{KeyManager, MemoryKeyStore, NewKey, Owner, SealingKeys};
+    /// use tower_webhook::key::{KeyManager, NewKey, Owner, SealingKeys};
+    /// use tower_webhook::store::MemoryKeyStore;
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -100,7 +101,8 @@ mod tests {
     use time::Duration;
 
     use super::*;
-    use crate::key::{KeyStore, MemoryKeyStore, NewKey, OpaqueFormat, SealedSecret, Write};
+    use crate::key::{KeyStore, NewKey, OpaqueFormat, SealedSecret, Write};
+    use crate::store::MemoryKeyStore;
 
     fn ann() -> Owner {
         Owner::new("ann").unwrap()

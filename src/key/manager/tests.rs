@@ -5,11 +5,11 @@ use proptest::prelude::*;
 use time::{Duration, OffsetDateTime};
 
 use super::*;
-use crate::key::fault_store::{Fault, FaultStore};
 use crate::key::{
-    KeyState, KeyUpdate, MemoryKeyStore, OpaqueFormat, ParsedKey, Scopes, VerifyErrorKind,
-    random_base62, state,
+    KeyState, KeyUpdate, OpaqueFormat, ParsedKey, Scopes, VerifyErrorKind, random_base62, state,
 };
+use crate::store::MemoryKeyStore;
+use crate::store::fault_store::{Fault, FaultStore};
 
 /// A clock that tests turn.
 #[derive(Clone, Default)]

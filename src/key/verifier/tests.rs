@@ -7,10 +7,10 @@ use time::OffsetDateTime;
 
 use super::*;
 use crate::credential::Secret;
-use crate::key::fault_store::{Fault as Failure, FaultStore};
 use crate::key::{
     GenerateError, IssuedKey, KeyDraft, KeyManager, NewKey, Pepper, StoreError, Write,
 };
+use crate::store::fault_store::{Fault as Failure, FaultStore};
 
 /// Tokio's clock, so that a paused one makes deadlines pass at once.
 struct TestTimer;

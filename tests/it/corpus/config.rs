@@ -3,7 +3,7 @@
 use http::Method;
 use tower_webhook::auth::{AuthLayer, Policy};
 use tower_webhook::credential::{Credentials, Placement};
-use tower_webhook::executor::{ExecutorError, Hooks, Invocation, Outcome};
+use tower_webhook::hook::{ExecutorError, Hooks, Invocation, Outcome};
 use tower_webhook::key::{Pepper, PrefixedFormat};
 
 use super::fixture::Fixture;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower_webhook::auth::{AuthLayer, Policy};
-use tower_webhook::executor::{Hooks, Invocation, Outcome};
+use tower_webhook::hook::{Hooks, Invocation, Outcome};
 
 use super::fixture::Fixture;
 use super::request::{key, post};

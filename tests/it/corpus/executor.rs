@@ -13,7 +13,7 @@ use http_body_util::BodyExt;
 use tokio::sync::Notify;
 use tower::ServiceExt;
 use tower_webhook::auth::AuthLayer;
-use tower_webhook::executor::{ExecutorError, Hooks, Invocation, Outcome, ResponseShape};
+use tower_webhook::hook::{ExecutorError, Hooks, Invocation, Outcome, ResponseShape};
 
 use super::fixture::Fixture;
 use super::log;

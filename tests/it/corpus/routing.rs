@@ -38,7 +38,7 @@ async fn target(
 ) -> String {
     let params: Vec<_> = params.iter().collect();
     let matched = matched.as_ref().map(MatchedPath::as_str);
-    let original = cfg!(feature = "axum-original-uri").then_some(original);
+    let original = cfg!(feature = "axum").then_some(original);
     format!("{matched:?}\n{original:?}\n{}\n{params:?}", request.uri())
 }
 

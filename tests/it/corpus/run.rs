@@ -18,7 +18,7 @@ use tower_service::Service;
 use tower_webhook::auth::AuthLayer;
 use tower_webhook::body::{BufferLayer, BufferedBody};
 use tower_webhook::credential::PlacementKind;
-use tower_webhook::executor::{Hooks, Invocation, Outcome};
+use tower_webhook::hook::{Hooks, Invocation, Outcome};
 use tower_webhook::identity::Identity;
 
 use super::KNOWN_GAPS;
@@ -93,7 +93,7 @@ impl Seen {
             ("the target", self.uri().to_string()),
             ("the identity", format!("{:?}", self.identity())),
         ];
-        if cfg!(feature = "axum-original-uri") {
+        if cfg!(feature = "axum") {
             let original = self.extensions().get::<OriginalUri>().expect("an original target");
             texts.push(("the original target", original.0.to_string()));
         }

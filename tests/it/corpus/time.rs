@@ -5,9 +5,8 @@ use time::{Duration, OffsetDateTime};
 use tower_webhook::Clock;
 use tower_webhook::auth::AuthLayer;
 use tower_webhook::credential::Secret;
-use tower_webhook::key::{
-    KeyManager, KeyUpdate, ManageErrorKind, MemoryKeyStore, NewKey, Scope, Scopes,
-};
+use tower_webhook::key::{KeyManager, KeyUpdate, ManageErrorKind, NewKey, Scope, Scopes};
+use tower_webhook::store::MemoryKeyStore;
 
 use super::fixture::{Fixture, forge};
 use super::request::key;

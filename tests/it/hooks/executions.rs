@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tower_webhook::Timer;
-use tower_webhook::executor::{FailureKind, ResponseShape};
+use tower_webhook::hook::{FailureKind, ResponseShape};
 
 use super::*;
 

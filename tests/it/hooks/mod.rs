@@ -11,12 +11,11 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tower_webhook::BoxError;
 use tower_webhook::RequestHead;
-use tower_webhook::auth::{AuthLayer, BoxError, Policy};
+use tower_webhook::auth::{AuthLayer, Policy};
 use tower_webhook::credential::Placement;
-use tower_webhook::executor::{
-    Executor, ExecutorError, Hooks, Invocation, Outcome, ServiceExecutor,
-};
+use tower_webhook::hook::{Executor, ExecutorError, Hooks, Invocation, Outcome, ServiceExecutor};
 
 use crate::support::{Keys, Mode, owner, scope};
 use crate::wire::soon;

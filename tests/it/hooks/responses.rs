@@ -2,7 +2,7 @@
 
 use http::header::{CONTENT_TYPE, ETAG, HeaderName, LOCATION};
 use http::{HeaderValue, StatusCode};
-use tower_webhook::executor::ResponseShape;
+use tower_webhook::hook::ResponseShape;
 
 use super::*;
 

@@ -1,0 +1,323 @@
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderName, Method, Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use super::outcome::Outcome;
+use super::shape::{Failure, FailureKind};
+use super::slots::Slots;
+use super::{Executor, Invocation, ResponseShape};
+use crate::BoxError;
+use crate::auth::{AuthLayer, BufferedAuth, Gate, HookName, PRE_AUTH_MAX_BYTES};
+use crate::body::{BodyLimits, BodyRules, BufferedBody};
+use crate::credential::redact_target;
+use crate::envelope::{Envelope, EnvelopeBuilder, EnvelopeInput};
+use crate::error::ConfigError;
+use crate::identity::Identity;
+use crate::leaf::{ResponseBody, ResponseFuture};
+use crate::rejection::{self, Rejection, RejectionKind, without_content};
+use crate::timer::{SystemTimer, Timer, within};
+use crate::trace;
+use crate::util::CatchPanic;
+
+/// Leaf service that runs hooks.
+///
+/// See the [module docs](super) for the order of its steps and an example. Cheap to clone.
+#[derive(Clone)]
+pub struct Hooks {
+    shared: Arc<Shared>,
+}
+
+#[derive(Clone)]
+struct Shared {
+    gate: Arc<Gate>,
+    body: BodyRules,
+    executor: Arc<dyn Executor>,
+    envelope: EnvelopeBuilder,
+    /// Headers in which credentials travel. No executor sees them.
+    left_out: Box<[HeaderName]>,
+    identity_member: Option<Box<str>>,
+    coverage_member: Option<Box<str>>,
+    shape: ResponseShape,
+    pre_auth_max_bytes: usize,
+    max_response_bytes: usize,
+    deadline: Duration,
+    slots: Slots,
+    timer: Arc<dyn Timer>,
+}
+
+impl Hooks {
+    /// A service that lets callers through as the layer says, and runs the executor for them.
+    ///
+    /// Which hook a request is for, and who may call it, is the layer's to find out
+    /// ([`AuthLayer::per_request`]); a layer with one policy makes a service with one hook. The layer's
+    /// [`with_rejection_response`](AuthLayer::with_rejection_response) also makes the bodies of the other
+    /// refusals of this service.
+    #[must_use]
+    pub fn new(auth: AuthLayer, executor: impl Executor) -> Self {
+        let mut gate = auth.into_gate();
+        Arc::make_mut(&mut gate).set_hook_defaults();
+        let timer: Arc<dyn Timer> = Arc::new(SystemTimer::new());
+        let limits = BodyLimits::default();
+        let body =
+            BodyRules { limits, timer: Arc::clone(&timer), respond: None, takes_coded: false };
+        let left_out = gate.all_credentials().flat_map(|list| list.header_names().cloned());
+        Self {
+            shared: Arc::new(Shared {
+                left_out: left_out.collect(),
+                identity_member: None,
+                coverage_member: None,
+                gate,
+                body,
+                executor: Arc::new(executor),
+                envelope: EnvelopeBuilder::new(),
+                shape: ResponseShape::default(),
+                pre_auth_max_bytes: PRE_AUTH_MAX_BYTES,
+                max_response_bytes: 1024 * 1024,
+                deadline: Duration::from_secs(15),
+                slots: Slots::new(64),
+                timer,
+            }),
+        }
+    }
+
+    /// How a request becomes an envelope.
+    #[must_use]
+    pub fn with_envelope(self, envelope: EnvelopeBuilder) -> Self {
+        self.with(|shared| shared.envelope = envelope)
+    }
+
+    /// Adds the caller to the envelope, under this name: `{"owner":..,"key_id":..,"scopes":..,
+    /// "placement":..}`, or `null` on a public hook. The name must not be one of the other members.
+    #[must_use]
+    pub fn with_identity_member(self, name: impl Into<Box<str>>) -> Self {
+        self.with(|shared| shared.identity_member = Some(name.into()))
+    }
+
+    /// Adds a list to the envelope, under this name, of the members whose content the caller's proof
+    /// covers. A key and a login prove who sends a request and nothing about what is in it, so the list is
+    /// empty for them. The name must not be one of the other members.
+    #[must_use]
+    pub fn with_coverage_member(self, name: impl Into<Box<str>>) -> Self {
+        self.with(|shared| shared.coverage_member = Some(name.into()))
+    }
+
+    /// How the end of an execution becomes a response. The default is
+    /// [`ResponseShape::status_member`].
+    #[must_use]
+    pub fn with_response_shape(self, shape: ResponseShape) -> Self {
+        self.with(|shared| shared.shape = shape)
+    }
+
+    /// The largest body of a request, in bytes. The default is 256 KiB.
+    #[must_use]
+    pub fn with_max_body_bytes(self, max_bytes: usize) -> Self {
+        self.with(|shared| shared.body.limits.max_bytes = max_bytes)
+    }
+
+    /// Takes a body with a `Content-Encoding` as it was sent, instead of refusing it with 415. Nothing is
+    /// decoded: coded JSON is malformed.
+    #[must_use]
+    pub fn with_coded_bodies(self) -> Self {
+        self.with(|shared| shared.body.takes_coded = true)
+    }
+
+    /// The time in which a body has to arrive. The default is 10 seconds.
+    #[must_use]
+    pub fn with_body_deadline(self, deadline: Duration) -> Self {
+        self.with(|shared| shared.body.limits.deadline = deadline)
+    }
+
+    /// The largest body that is read before the caller is known, in bytes, where a placement is in the
+    /// body. The default is 16 KiB. The limit of [`with_max_body_bytes`](Self::with_max_body_bytes)
+    /// holds as well.
+    ///
+    /// # Security
+    ///
+    /// Anybody can make the server hold this much for each connection.
+    #[must_use]
+    pub fn with_pre_auth_max_bytes(self, max_bytes: usize) -> Self {
+        self.with(|shared| shared.pre_auth_max_bytes = max_bytes)
+    }
+
+    /// The largest result, in bytes of its JSON text or body. The default is 1 MiB.
+    #[must_use]
+    pub fn with_max_response_bytes(self, max_bytes: usize) -> Self {
+        self.with(|shared| shared.max_response_bytes = max_bytes)
+    }
+
+    /// The time in which an execution has to end. The default is 15 seconds, because senders of webhooks give
+    /// up soon after.
+    #[must_use]
+    pub fn with_deadline(self, deadline: Duration) -> Self {
+        self.with(|shared| shared.deadline = deadline)
+    }
+
+    /// How many executions of one hook may be under way at a time. The default is 64. A request beyond
+    /// that is refused with 503 and `Retry-After`; there is no queue.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the limit is 0.
+    pub fn with_max_executions(self, limit: usize) -> Result<Self, ConfigError> {
+        if limit == 0 {
+            return Err(ConfigError::new("the limit on executions is 0"));
+        }
+        Ok(self.with(|shared| shared.slots = Slots::new(limit)))
+    }
+
+    /// What measures the deadlines.
+    #[must_use]
+    pub fn with_timer(self, timer: impl Timer) -> Self {
+        let timer: Arc<dyn Timer> = Arc::new(timer);
+        self.with(|shared| {
+            shared.body.timer = Arc::clone(&timer);
+            shared.timer = timer;
+        })
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Shared)) -> Self {
+        change(Arc::make_mut(&mut self.shared));
+        self
+    }
+}
+
+impl<B> Service<Request<B>> for Hooks
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = ResponseFuture;
+
+    /// Always ready: what limits executions is counted for each hook, when it is known.
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> ResponseFuture {
+        let Shared { gate, body, pre_auth_max_bytes, .. } = &*self.shared;
+        let run = Run(Arc::clone(&self.shared));
+        let mut auth = BufferedAuth::new(run, Arc::clone(gate), body.clone(), *pre_auth_max_bytes);
+        let response = auth.call(request);
+        ResponseFuture::new(async move {
+            match response.await {
+                Ok(response) => response.map(rejection::ResponseBody::into_bytes),
+                Err(never) => match never {},
+            }
+        })
+    }
+}
+
+/// What the layer lets in: the leaf inside it.
+#[derive(Clone)]
+struct Run(Arc<Shared>);
+
+impl<B: Send + 'static> Service<Request<B>> for Run {
+    type Response = Response<Bytes>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Bytes>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let shared = Arc::clone(&self.0);
+        let (parts, _body) = request.into_parts();
+        Box::pin(async move {
+            let method = parts.method.clone();
+            let response = shared.serve(parts).await;
+            Ok(match response {
+                Ok(response) if method == Method::HEAD => without_content(response),
+                Ok(response) => response,
+                Err(rejection) => shared.gate.respond().response(&rejection.in_answer_to(&method)),
+            })
+        })
+    }
+}
+
+impl Shared {
+    async fn serve(&self, mut parts: Parts) -> Result<Response<Bytes>, Rejection> {
+        if let Some(keys) = self.gate.keys() {
+            redact_target(&mut parts, &|text| keys.redact(text))?;
+        }
+        let identity = Identity::of(&parts.extensions);
+        let identity =
+            identity.map_err(|error| Rejection::new(RejectionKind::NotWired).with_source(error))?;
+        let identity = identity.cloned();
+        let hook = parts.extensions.get().map(|HookName(name)| Arc::clone(name));
+        let bytes = parts.extensions.get().map(BufferedBody::bytes).unwrap_or_default();
+        let envelope = self.build(&parts, &bytes, identity.as_ref())?;
+
+        let slot = self.slots.take(hook.clone().unwrap_or_default());
+        let Some(_slot) = slot else { return Err(Rejection::new(RejectionKind::AtCapacity)) };
+        let Parts { method, uri, extensions, .. } = parts;
+        let invocation = Invocation { envelope, identity, hook, method, uri, extensions };
+        self.execute(invocation).await
+    }
+
+    fn build(
+        &self,
+        parts: &Parts,
+        bytes: &Bytes,
+        identity: Option<&Identity>,
+    ) -> Result<Envelope, Rejection> {
+        let redact = |text: &str| self.gate.keys()?.redact(text);
+        let mut input = EnvelopeInput::new(parts, bytes)
+            .with_left_out_headers(&self.left_out)
+            .with_redaction(&redact);
+        let caller;
+        if let Some(name) = &self.identity_member {
+            caller = serde_json::to_string(&identity)
+                .map_err(|error| Rejection::new(RejectionKind::Internal).with_source(error))?;
+            input = input.with_member(name, &caller);
+        }
+        if let Some(name) = &self.coverage_member {
+            input = input.with_member(name, "[]");
+        }
+        Ok(self.envelope.build(&input)?)
+    }
+
+    async fn execute(&self, invocation: Invocation) -> Result<Response<Bytes>, Rejection> {
+        let hook = invocation.hook.clone();
+        let executor = Arc::clone(&self.executor);
+        let run = || async move { executor.execute(invocation).await };
+        let end = match CatchPanic::new(|| Box::pin(run())) {
+            Err(panicked) => Some(Err(panicked)),
+            Ok(execution) => within(&*self.timer, self.deadline, execution).await,
+        };
+        let end: Result<Outcome, Failure> = match end {
+            None => Err(Failure::new(FailureKind::Timeout)),
+            Some(Err(_panicked)) => Err(Failure::new(FailureKind::Panicked)),
+            Some(Ok(Err(error))) => Err(error.into()),
+            Some(Ok(Ok(outcome))) if outcome.len() > self.max_response_bytes => {
+                Err(Failure::new(FailureKind::TooLarge))
+            }
+            Some(Ok(Ok(outcome))) => Ok(outcome),
+        };
+        if let Err(failure) = &end {
+            trace::failed(hook.as_deref(), failure);
+        }
+        self.shape.response(end.as_ref())
+    }
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hooks")
+            .field("gate", &self.shared.gate)
+            .field("shape", &self.shared.shape)
+            .finish_non_exhaustive()
+    }
+}

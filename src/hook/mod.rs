@@ -1,0 +1,73 @@
+//! A hook: what runs, and how its outcome becomes a response.
+//!
+//! [`Hooks`] is a leaf service. It answers requests itself, in this order:
+//!
+//! 1. Which hook is it, and who may call it? ([`Resolver`](crate::auth::Resolver); 404)
+//! 2. The method (405 with `Allow`). A policy that names no methods serves `POST`. `HEAD` and `OPTIONS` reach
+//!    an executor only if a policy names them.
+//! 3. The caller, exactly as [`auth`](crate::auth) decides (400, 401, 403, 503). The body is not polled
+//!    before this, except for a placement in the body, and then under a limit of its own.
+//! 4. The body, under a limit and a deadline (413, 408, 400, 415).
+//! 5. The [`Envelope`] (400, 415).
+//! 6. The [`Executor`], under a deadline, with its panics contained and no more executions of one hook at a
+//!    time than allowed (503 with `Retry-After`).
+//! 7. The response: see [`ResponseShape`].
+//!
+//! A refusal of the steps 1 to 5 and the 503 of step 6 are as described in
+//! [`rejection`](crate::rejection); none of them is ever a success. Only the failure of an execution is a
+//! 200 in the default shape, `{"status":1,"err":".."}`, because that is what senders of this envelope
+//! know.
+//!
+//! # Examples
+//!
+//! ```
+//! use bytes::Bytes;
+//! use http::{Request, StatusCode};
+//! use http_body_util::{BodyExt, Full};
+//! use tower::ServiceExt;
+//! use tower_webhook::auth::AuthLayer;
+//! use tower_webhook::hook::{ExecutorError, Hooks, Invocation, Outcome};
+//!
+//! async fn run(invocation: Invocation) -> Result<Outcome, ExecutorError> {
+//!     let envelope: serde_json::Value = invocation.envelope().parse()?;
+//!     match envelope["JSON"]["branch"].as_str() {
+//!         Some(branch) => Outcome::json(&format!("deploying {branch}")),
+//!         None => Err(ExecutorError::public("no branch")),
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let hooks = Hooks::new(AuthLayer::public(), run);
+//!
+//! let request = Request::post("/").header("content-type", "application/json");
+//! let request = request.body(Full::new(Bytes::from_static(br#"{"branch":"main"}"#)))?;
+//! let response = hooks.clone().oneshot(request).await?;
+//! let body = response.into_body().collect().await?.to_bytes();
+//! assert_eq!(body, r#"{"status":0,"result":"deploying main"}"#);
+//!
+//! let request = Request::get("/").body(Full::<Bytes>::default())?;
+//! let response = hooks.oneshot(request).await?;
+//! assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Envelope`]: crate::envelope::Envelope
+
+mod error;
+mod execute;
+mod hooks;
+mod invocation;
+mod outcome;
+mod service;
+mod shape;
+mod slots;
+
+pub use self::error::ExecutorError;
+pub use self::execute::Executor;
+pub use self::hooks::Hooks;
+pub use self::invocation::Invocation;
+pub use self::outcome::Outcome;
+pub use self::service::ServiceExecutor;
+pub use self::shape::{Failure, FailureKind, ResponseShape};

@@ -1,0 +1,208 @@
+//! Who is calling: the one thing that verification adds to a request.
+
+#[cfg(feature = "axum")]
+mod axum;
+
+use std::fmt;
+
+use http::Extensions;
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+
+use crate::credential::PlacementKind;
+use crate::key::{
+    KeyDigest, KeyId, KeyRecord, KeyVerifier, Owner, Proof, Scope, Scopes, VerifyError,
+};
+
+/// The proven caller of a request.
+///
+/// Only the verification of this crate makes one, so a handler that holds an `Identity` needs no further
+/// check. It is in the request's extensions; with feature `axum` it is an extractor as well.
+///
+/// # Examples
+///
+/// ```
+/// use tower_webhook::identity::{Identity, NotWired};
+///
+/// fn greet<B>(request: &http::Request<B>) -> Result<String, NotWired> {
+///     Ok(match Identity::of(request.extensions())? {
+///         Some(identity) => format!("hello {}", identity.owner()),
+///         None => "hello stranger".to_owned(),
+///     })
+/// }
+///
+/// // No auth layer has seen this request: that is a fault of the app, not an anonymous caller.
+/// assert!(greet(&http::Request::new(())).is_err());
+/// ```
+#[derive(Clone)]
+pub struct Identity {
+    owner: Owner,
+    scopes: Scopes,
+    key_id: Option<KeyId>,
+    placement: Option<PlacementKind>,
+    /// What proved a key.
+    proof: Option<Proof>,
+}
+
+/// What a public route puts into the extensions, so that "public" can be told from "not wired".
+#[derive(Clone, Copy, Debug)]
+struct Public;
+
+/// No auth layer has seen the request.
+///
+/// It means that a layer is missing, or that it is inside the code that asks. An extractor answers it
+/// with a 500 and a line in the log, never by treating the caller as anonymous.
+#[derive(Clone, Copy, Debug)]
+pub struct NotWired;
+
+impl Identity {
+    /// The identity of a key whose digest, one of those of its record, matched.
+    pub(crate) fn of_record(
+        verifier: &KeyVerifier,
+        record: &KeyRecord,
+        digest: &KeyDigest,
+        placement: PlacementKind,
+    ) -> Self {
+        Self {
+            owner: record.owner().clone(),
+            scopes: record.scopes().clone(),
+            key_id: Some(record.id().clone()),
+            placement: Some(placement),
+            proof: Some(verifier.proof(record, digest)),
+        }
+    }
+
+    pub(crate) const fn of_user(
+        owner: Owner,
+        scopes: Scopes,
+        placement: Option<PlacementKind>,
+    ) -> Self {
+        Self { owner, scopes, key_id: None, placement, proof: None }
+    }
+
+    /// The identity in a request's extensions: `None` on a public route.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if no auth layer has seen the request.
+    pub fn of(extensions: &Extensions) -> Result<Option<&Self>, NotWired> {
+        match extensions.get::<Self>() {
+            Some(identity) => Ok(Some(identity)),
+            None if extensions.get::<Public>().is_some() => Ok(None),
+            None => Err(NotWired),
+        }
+    }
+
+    /// Whether this verifier, or a clone of it, has proven the identity.
+    pub(crate) fn is_proven_by(&self, verifier: &KeyVerifier) -> bool {
+        self.proof.as_ref().is_some_and(|proof| proof.realm() == verifier.realm())
+    }
+
+    /// The identity as it is now, for work that goes on long after the verification: a slow upload, a
+    /// WebSocket. The record of the key is looked up again. It must be the same key, not one that was made
+    /// again under its id, with the secret that was presented still valid; owner and scopes are those of the
+    /// record now. The last use of the key is not recorded again. A user is not authenticated again: this
+    /// returns a clone.
+    ///
+    /// # Errors
+    ///
+    /// The key is no longer good, or the store cannot answer: see
+    /// [`VerifyErrorKind`](crate::key::VerifyErrorKind).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::identity::Identity;
+    /// use tower_webhook::key::{VerifyError, VerifyErrorKind};
+    ///
+    /// /// Called before each message of a long connection.
+    /// async fn may_go_on(identity: &Identity) -> Result<bool, VerifyError> {
+    ///     match identity.reverify().await {
+    ///         Ok(_) => Ok(true),
+    ///         Err(error) if error.kind() == VerifyErrorKind::StoreUnavailable => Err(error),
+    ///         Err(_) => Ok(false),
+    ///     }
+    /// }
+    /// # let _ = may_go_on;
+    /// ```
+    pub async fn reverify(&self) -> Result<Self, VerifyError> {
+        let (Some(proof), Some(id)) = (&self.proof, &self.key_id) else { return Ok(self.clone()) };
+        let (owner, scopes) =
+            proof.renew(id, |record| (record.owner().clone(), record.scopes().clone())).await?;
+        Ok(Self { owner, scopes, ..self.clone() })
+    }
+
+    /// The owner of the key, or the user.
+    #[must_use]
+    pub const fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    /// The id of the key, if a key was presented.
+    #[must_use]
+    pub const fn key_id(&self) -> Option<&KeyId> {
+        self.key_id.as_ref()
+    }
+
+    /// What the caller may do.
+    #[must_use]
+    pub const fn scopes(&self) -> &Scopes {
+        &self.scopes
+    }
+
+    /// Whether the caller has a scope.
+    #[must_use]
+    pub fn has_scope(&self, scope: &Scope) -> bool {
+        self.scopes.contains(scope)
+    }
+
+    /// Where the credential stood; `None` if an [`Authenticator`](crate::auth::Authenticator) found the user
+    /// by other means.
+    #[must_use]
+    pub const fn placement(&self) -> Option<PlacementKind> {
+        self.placement
+    }
+}
+
+/// `{"owner":..,"key_id":..,"scopes":..,"placement":..}`: what an executor outside the process needs.
+impl Serialize for Identity {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_struct("Identity", 4)?;
+        object.serialize_field("owner", &self.owner)?;
+        object.serialize_field("key_id", &self.key_id)?;
+        object.serialize_field("scopes", &self.scopes)?;
+        object.serialize_field("placement", &self.placement.map(PlacementKind::as_str))?;
+        object.end()
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("owner", &self.owner)
+            .field("key_id", &self.key_id)
+            .field("scopes", &self.scopes)
+            .field("placement", &self.placement)
+            .finish()
+    }
+}
+
+impl fmt::Display for NotWired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no `AuthLayer` has seen this request: put one around the service that asks")
+    }
+}
+
+impl std::error::Error for NotWired {}
+
+/// Records the outcome of the auth stage in the extensions.
+pub(crate) fn insert(extensions: &mut Extensions, identity: Option<Identity>) {
+    match identity {
+        Some(identity) => {
+            extensions.insert(identity);
+        }
+        // An identity that an outer layer has proven stays.
+        None => {
+            extensions.insert(Public);
+        }
+    }
+}

@@ -1,0 +1,328 @@
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+pub use self::error::{ManageError, ManageErrorKind};
+#[cfg(feature = "recoverable")]
+use super::SealingKeys;
+use super::format::system_random;
+use super::verifier::KeyRealm;
+use super::{
+    GenerateError, IssuedKey, KeyDigest, KeyDraft, KeyFormat, KeyHasher, KeyId, KeyRecord,
+    KeyStore, KeyVerifier, NewKey, Owner, Page, PageCursor, PrefixedFormat, SealedSecret,
+    StoreError, Write,
+};
+use crate::Clock;
+use crate::credential::Secret;
+
+/// Makes keys, shows them and ends them.
+///
+/// 1. Every call names the owner. The id of somebody else's key is
+///    [`NotFound`](ManageErrorKind::NotFound), like one that does not exist.
+/// 2. The text of a key is returned once, by [`generate`](Self::generate) and
+///    [`rotate`](Self::rotate). The store has a digest of it.
+/// 3. Every change compares versions: of two changes at the same time none is lost. A new record starts at
+///    a random version, so that no change of a deleted key is made to the key that has its id now.
+/// 4. Revocation is final. A revoked key can be read and deleted, and nothing else.
+/// 5. No call waits longer than its store does. Deadlines are the store's or the caller's business.
+///
+/// Clones share everything.
+///
+/// # Examples
+///
+/// ```
+/// use time::Duration;
+/// use tower_webhook::key::{KeyManager, NewKey, Owner, Scopes};
+/// use tower_webhook::store::MemoryKeyStore;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let keys = KeyManager::new(MemoryKeyStore::new());
+/// let ann = Owner::new("ann")?;
+/// let new = NewKey::new("deploy bot")
+///     .with_scopes(Scopes::parse(["deploy"])?)
+///     .with_expires_in(Duration::days(60));
+///
+/// let issued = keys.generate(&ann, new).await?;
+/// let id = issued.record().id().clone();
+/// println!("shown once: {}", issued.secret().expose_secret());
+///
+/// keys.extend(&ann, &id, Duration::days(30)).await?;
+/// let renewed = keys.rotate(&ann, &id, Duration::HOUR).await?;
+/// let verified = keys.verifier().verify(renewed.secret().expose_secret().as_bytes()).await?;
+/// assert_eq!(verified.id(), &id);
+///
+/// keys.revoke(&ann, &id).await?;
+/// assert!(keys.verifier().verify(renewed.secret().expose_secret().as_bytes()).await.is_err());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct KeyManager(Arc<Parts>);
+
+#[derive(Clone)]
+struct Parts {
+    realm: KeyRealm,
+    store: Arc<dyn KeyStore>,
+    format: Arc<dyn KeyFormat>,
+    hasher: KeyHasher,
+    clock: Clock,
+    #[cfg(feature = "recoverable")]
+    sealing: Option<SealingKeys>,
+}
+
+/// How often a change is tried again because another one came first. Every failure means that
+/// another change was made, so this many changes at once all succeed.
+const MAX_ATTEMPTS: usize = 256;
+
+/// How often an id that is taken is drawn again.
+const MAX_DRAWS: usize = 8;
+
+impl KeyManager {
+    /// The most keys on one page of [`list`](Self::list).
+    pub const MAX_PAGE_LEN: usize = 1000;
+
+    /// A manager of keys in the [default format](PrefixedFormat::default), with digests by
+    /// [SHA-256](KeyHasher::sha256), on the [system's clock](Clock::system).
+    #[must_use]
+    pub fn new(store: impl KeyStore) -> Self {
+        Self(Arc::new(Parts {
+            realm: KeyRealm::new(),
+            store: Arc::new(store),
+            format: Arc::new(PrefixedFormat::default()),
+            hasher: KeyHasher::sha256(),
+            clock: Clock::system(),
+            #[cfg(feature = "recoverable")]
+            sealing: None,
+        }))
+    }
+
+    /// Sets how keys are made and read.
+    #[must_use]
+    pub fn with_format(self, format: impl KeyFormat) -> Self {
+        self.with(|parts| parts.format = Arc::new(format))
+    }
+
+    /// Sets how digests are made.
+    #[must_use]
+    pub fn with_hasher(self, hasher: KeyHasher) -> Self {
+        self.with(|parts| parts.hasher = hasher)
+    }
+
+    /// Sets the clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        self.with(|parts| parts.clock = clock)
+    }
+
+    /// The clock.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// A verifier of these keys: same store, format, digests and clock. All verifiers of one manager count as
+    /// clones of each other.
+    #[must_use]
+    pub fn verifier(&self) -> KeyVerifier {
+        let Parts { realm, store, format, hasher, clock, .. } = (*self.0).clone();
+        KeyVerifier::from_parts(realm, store, format, hasher, clock)
+    }
+
+    /// Makes a key.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid`, `Random`, `Unavailable`; `Conflict` if the [asked](NewKey::with_id) id, or one drawn
+    /// id after the other, is taken. Nothing is ever overwritten.
+    pub async fn generate(&self, owner: &Owner, new: NewKey) -> Result<IssuedKey, ManageError> {
+        let now = self.0.clock.now();
+        if new.expires.is_some_and(|expiry| expiry.is_over(now)) {
+            return Err(ManageError::invalid("a new key does not expire before it is made"));
+        }
+        let draws = if new.id.is_some() { 1 } else { MAX_DRAWS };
+        for _ in 0..draws {
+            let mut draft = KeyDraft::new(owner, now);
+            if let Some(id) = &new.id {
+                draft = draft.with_id(id);
+            }
+            let (id, digest, secret) = self.draw(&draft)?;
+            let sealed = self.seal(&secret, &id, owner)?;
+            if new.id.as_ref().is_some_and(|asked| *asked != id) {
+                return Err(ManageError::invalid("the format of the keys does not keep this id"));
+            }
+            let record = new.record(owner, id, digest, now)?;
+            let record = record.with_version(first_version()?).with_sealed(sealed);
+            if self.0.store.insert(record.clone()).await? == Write::Done {
+                return Ok(IssuedKey::new(record, secret));
+            }
+        }
+        Err(ManageError::new(ManageErrorKind::Conflict))
+    }
+
+    /// Takes over a key that was made elsewhere. It may have expired.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the text is no key of the format, or not the one with the
+    /// [asked](NewKey::with_id) id, too; `Conflict` if the key is known already; `Random`, `Unavailable`.
+    pub async fn import(
+        &self,
+        owner: &Owner,
+        text: Secret,
+        new: NewKey,
+    ) -> Result<KeyRecord, ManageError> {
+        let parsed = match &new.id {
+            Some(id) => self.0.format.parse_for(id, text.expose_secret()),
+            None => self.0.format.parse(text.expose_secret()),
+        };
+        let parsed = parsed.filter(|_| text.expose_secret().len() <= super::verifier::MAX_KEY_LEN);
+        let parsed = parsed.ok_or(ManageError::invalid("the text is no key of the format"))?;
+        let digest = self.0.hasher.digest(&parsed);
+        let id = parsed.into_id();
+        let sealed = self.seal(&text, &id, owner)?;
+        let record = new.record(owner, id, digest, self.0.clock.now())?;
+        let record = record.with_version(first_version()?).with_sealed(sealed);
+        match self.0.store.insert(record.clone()).await? {
+            Write::Done => Ok(record),
+            Write::Conflict => Err(ManageError::new(ManageErrorKind::Conflict)),
+        }
+    }
+
+    /// The record of a key.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `Unavailable`.
+    pub async fn get(&self, owner: &Owner, id: &KeyId) -> Result<KeyRecord, ManageError> {
+        let record = self.0.store.find(id).await?;
+        let record = record.ok_or(ManageError::new(ManageErrorKind::NotFound))?;
+        if record.id() != id {
+            return Err(StoreError::new("the key store answered with another record").into());
+        }
+        if record.owner() != owner {
+            return Err(ManageError::new(ManageErrorKind::NotFound));
+        }
+        Ok(record)
+    }
+
+    /// The keys of an owner, oldest first, those that have expired or were revoked included.
+    ///
+    /// At most `limit` keys, and at most [`MAX_PAGE_LEN`](Self::MAX_PAGE_LEN).
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if `limit` is 0; `Unavailable`.
+    pub async fn list(
+        &self,
+        owner: &Owner,
+        after: Option<PageCursor>,
+        limit: usize,
+    ) -> Result<Page, ManageError> {
+        if limit == 0 {
+            return Err(ManageError::invalid("a page has at least one key"));
+        }
+        let limit = limit.min(Self::MAX_PAGE_LEN);
+        // One more than is shown, to know whether there is another page.
+        let mut keys = self.0.store.list(owner, after.as_ref(), limit + 1).await?;
+        if keys.iter().any(|record| record.owner() != owner) {
+            return Err(StoreError::new("the key store listed keys of another owner").into());
+        }
+        let more = keys.len() > limit;
+        keys.truncate(limit);
+        let next = keys.last().filter(|_| more).map(PageCursor::of);
+        Ok(Page::new(keys, next))
+    }
+
+    /// Deletes keys: all of them, or none if one is not found. An id that occurs twice counts once.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if there are no ids; `NotFound`, `Unavailable`.
+    pub async fn delete(&self, owner: &Owner, ids: &[KeyId]) -> Result<(), ManageError> {
+        let ids: Vec<KeyId> = BTreeSet::from_iter(ids.iter().cloned()).into_iter().collect();
+        if ids.is_empty() {
+            return Err(ManageError::invalid("there is no key to delete"));
+        }
+        match self.0.store.remove(owner, &ids).await? {
+            Write::Done => Ok(()),
+            Write::Conflict => Err(ManageError::new(ManageErrorKind::NotFound)),
+        }
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Parts)) -> Self {
+        let parts = Arc::make_mut(&mut self.0);
+        parts.realm = KeyRealm::new();
+        set(parts);
+        self
+    }
+
+    /// A new text, and what the store will have of it. The text is read back as it will be when it
+    /// is presented.
+    fn draw(&self, draft: &KeyDraft<'_>) -> Result<(KeyId, KeyDigest, Secret), ManageError> {
+        let secret = self.0.format.generate(draft)?;
+        let text = secret.expose_secret();
+        // A format that cannot keep ids reads its text without one.
+        let kept = draft.id().and_then(|id| self.0.format.parse_for(id, text));
+        let parsed = kept.or_else(|| self.0.format.parse(text));
+        let parsed = parsed.filter(|_| text.len() <= super::verifier::MAX_KEY_LEN);
+        let parsed =
+            parsed.ok_or_else(|| GenerateError::new("the format does not read its own key"))?;
+        let digest = self.0.hasher.digest(&parsed);
+        let id = parsed.into_id();
+        Ok((id, digest, secret))
+    }
+
+    /// The text for the record, if keys are recoverable.
+    fn seal(
+        &self,
+        secret: &Secret,
+        id: &KeyId,
+        owner: &Owner,
+    ) -> Result<Option<SealedSecret>, GenerateError> {
+        #[cfg(feature = "recoverable")]
+        if let Some(sealing) = &self.0.sealing {
+            return sealing.seal(secret, &recovery::context(id, owner)).map(Some);
+        }
+        let _ = (secret, id, owner);
+        Ok(None)
+    }
+}
+
+impl fmt::Debug for KeyManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyManager")
+            .field("hasher", &self.0.hasher)
+            .field("clock", &self.0.clock)
+            .finish_non_exhaustive()
+    }
+}
+
+impl From<&KeyManager> for KeyVerifier {
+    fn from(keys: &KeyManager) -> Self {
+        keys.verifier()
+    }
+}
+
+impl From<KeyManager> for KeyVerifier {
+    fn from(keys: KeyManager) -> Self {
+        keys.verifier()
+    }
+}
+
+/// A random start, so that a record whose id was used before has none of the versions of the earlier one.
+/// It leaves room for more changes than a key can have.
+fn first_version() -> Result<u64, GenerateError> {
+    let mut bytes = [0; size_of::<u64>()];
+    system_random(&mut bytes)?;
+    Ok(u64::from_ne_bytes(bytes) >> 2)
+}
+
+mod change;
+mod error;
+#[cfg(feature = "recoverable")]
+mod recovery;
+mod rotation;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,476 @@
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+use std::ops::Deref;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{KeyDigest, KeyId, KeyRecord, Owner, Scopes, SealedSecret};
+use crate::clock::Timestamp;
+
+impl KeyRecord {
+    /// The record as a JSON text, which later versions of this crate can read.
+    ///
+    /// # Security
+    ///
+    /// The text has the digest of the key in it. It belongs into the store and not into a log or a
+    /// response.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let previous = self.previous();
+        let stored = Stored {
+            schema: SCHEMA,
+            id: self.id().clone(),
+            owner: self.owner().clone(),
+            name: self.name().into(),
+            scopes: self.scopes().clone(),
+            digest: StoredDigest::new(self.digest()),
+            previous_digest: previous.map(|(digest, _)| StoredDigest::new(digest)),
+            previous_until: previous.map(|(_, until)| until.encode().into()),
+            created_at: self.creation().encode().into(),
+            not_before: self.start().map(|time| time.encode().into()),
+            expires_at: self.expiry().map(|time| time.encode().into()),
+            disabled: self.disabled(),
+            revoked_at: self.revoked_at().map(|time| Timestamp::new(time).encode().into()),
+            version: self.version(),
+            metadata: self.metadata().map(Text::from),
+            sealed: self.sealed().map(|sealed| sealed.as_str().into()),
+        };
+        // Texts, numbers and lists of texts: there is nothing that JSON cannot hold.
+        serde_json::to_string(&stored).unwrap_or_default()
+    }
+
+    /// Reads a text that [`encode`](Self::encode) made.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a text that is not exactly such a record. A missing member is an error and not the
+    /// same as `null`; so are an unknown member, an unknown algorithm, a digest of another length
+    /// and the schema of a later version. A store passes the error on: it is a fault of the store
+    /// and says nothing about the key.
+    pub fn decode(text: impl AsRef<[u8]>) -> Result<Self, DecodeError> {
+        // Once for the whole and not for every text in it.
+        let text = std::str::from_utf8(text.as_ref());
+        let text = text.map_err(|_| DecodeError(DecodeErrorKind::Malformed))?;
+        let kind = match serde_json::from_str::<Stored<'_>>(text) {
+            Ok(stored) if stored.schema == SCHEMA => return stored.into_record(),
+            Ok(_) => DecodeErrorKind::UnsupportedSchema,
+            // A later schema may have members that this one does not know.
+            Err(_) => match serde_json::from_str(text) {
+                Ok(Probe { schema }) if schema != SCHEMA => DecodeErrorKind::UnsupportedSchema,
+                _ => DecodeErrorKind::Malformed,
+            },
+        };
+        Err(DecodeError(kind))
+    }
+}
+
+/// A stored text that is no [`KeyRecord`].
+#[derive(Clone, Debug)]
+pub struct DecodeError(DecodeErrorKind);
+
+/// Why a stored text is no [`KeyRecord`].
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum DecodeErrorKind {
+    /// No JSON, a missing member, an unknown one or one of the wrong type.
+    Malformed,
+    /// Written by a later version of this crate.
+    UnsupportedSchema,
+    /// A digest of an unknown algorithm or of the wrong length.
+    InvalidDigest,
+    /// A member whose value is outside its limits.
+    InvalidValue,
+}
+
+impl DecodeError {
+    /// The fault.
+    #[must_use]
+    pub fn kind(&self) -> DecodeErrorKind {
+        self.0
+    }
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            DecodeErrorKind::Malformed => "the stored text is no key record",
+            DecodeErrorKind::UnsupportedSchema => "the key record has an unsupported schema",
+            DecodeErrorKind::InvalidDigest => "the key record has an unsupported digest",
+            DecodeErrorKind::InvalidValue => "the key record has a value outside its limits",
+        })
+    }
+}
+
+impl Error for DecodeError {}
+
+const SCHEMA: u64 = 1;
+
+#[derive(Deserialize)]
+struct Probe {
+    schema: u64,
+}
+
+/// A text that is borrowed from the record, or from the JSON if nothing in it is escaped.
+#[derive(Deserialize, Serialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// `deserialize_with` on the optional members: serde takes a missing `Option` for `None` otherwise.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Stored<'a> {
+    schema: u64,
+    id: KeyId,
+    owner: Owner,
+    #[serde(borrow)]
+    name: Text<'a>,
+    scopes: Scopes,
+    #[serde(borrow)]
+    digest: StoredDigest<'a>,
+    #[serde(borrow, deserialize_with = "present")]
+    previous_digest: Option<StoredDigest<'a>>,
+    #[serde(borrow, deserialize_with = "present")]
+    previous_until: Option<Text<'a>>,
+    #[serde(borrow)]
+    created_at: Text<'a>,
+    #[serde(borrow, deserialize_with = "present")]
+    not_before: Option<Text<'a>>,
+    #[serde(borrow, deserialize_with = "present")]
+    expires_at: Option<Text<'a>>,
+    disabled: bool,
+    #[serde(borrow, deserialize_with = "present")]
+    revoked_at: Option<Text<'a>>,
+    version: u64,
+    #[serde(borrow, deserialize_with = "present")]
+    metadata: Option<Text<'a>>,
+    /// Most records have none.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    sealed: Option<Text<'a>>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct StoredDigest<'a> {
+    #[serde(borrow)]
+    algorithm: Text<'a>,
+    #[serde(borrow, deserialize_with = "present")]
+    pepper: Option<Text<'a>>,
+    #[serde(borrow)]
+    hex: Text<'a>,
+}
+
+fn present<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    Option::deserialize(deserializer)
+}
+
+impl Stored<'_> {
+    fn into_record(self) -> Result<KeyRecord, DecodeError> {
+        let invalid = || DecodeError(DecodeErrorKind::InvalidValue);
+        let time =
+            |text: Text<'_>| Timestamp::decode(&text).map(Timestamp::time).ok_or_else(invalid);
+        let previous = match (self.previous_digest, self.previous_until) {
+            (None, None) => None,
+            (Some(digest), Some(until)) => Some((digest.into_digest()?, time(until)?)),
+            _ => return Err(invalid()),
+        };
+        let sealed = self.sealed.map(|sealed| SealedSecret::parse(&sealed)).transpose();
+        let sealed = sealed.map_err(|_| invalid())?;
+        let digest = self.digest.into_digest()?;
+        let created_at = time(self.created_at)?;
+        let record = KeyRecord::new(self.id, self.owner, &*self.name, digest, created_at);
+        let mut record = record
+            .map_err(|_| invalid())?
+            .with_scopes(self.scopes)
+            .with_expires_at(self.expires_at.map(time).transpose()?)
+            .with_disabled(self.disabled)
+            .with_version(self.version);
+        // What most records do not have takes memory of its own, if only for a moment.
+        if previous.is_some() {
+            record = record.with_previous_digest(previous);
+        }
+        if let Some(not_before) = self.not_before {
+            record = record.with_not_before(Some(time(not_before)?));
+        }
+        if let Some(revoked_at) = self.revoked_at {
+            record = record.with_revoked_at(Some(time(revoked_at)?));
+        }
+        if sealed.is_some() {
+            record = record.with_sealed(sealed);
+        }
+        if let Some(metadata) = self.metadata {
+            record = record.with_metadata(Some(&*metadata)).map_err(|_| invalid())?;
+        }
+        Ok(record)
+    }
+}
+
+impl<'a> StoredDigest<'a> {
+    fn new(digest: &'a KeyDigest) -> Self {
+        Self {
+            algorithm: digest.algorithm().as_str().into(),
+            pepper: digest.pepper().map(Text::from),
+            hex: encode_hex(digest.expose_bytes()).into(),
+        }
+    }
+
+    fn into_digest(self) -> Result<KeyDigest, DecodeError> {
+        let invalid = || DecodeError(DecodeErrorKind::InvalidDigest);
+        let bytes = decode_hex(&self.hex).ok_or_else(invalid)?;
+        KeyDigest::from_parts(&self.algorithm, self.pepper.as_deref(), &bytes)
+            .map_err(|_| invalid())
+    }
+}
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Self(Cow::Borrowed(text))
+    }
+}
+
+impl From<String> for Text<'_> {
+    fn from(text: String) -> Self {
+        Self(Cow::Owned(text))
+    }
+}
+
+fn encode_hex(bytes: &[u8]) -> String {
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+}
+
+fn decode_hex(text: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => byte - b'0',
+        b'a'..=b'f' => byte - b'a' + 10,
+        b'A'..=b'F' => byte - b'A' + 10,
+        _ => u8::MAX,
+    };
+    // Whether each is a digit is asked once, at the end.
+    let mut all = 0;
+    let byte = |[high, low]: &[u8; 2]| {
+        let (high, low) = (digit(*high), digit(*low));
+        all |= high | low;
+        (high << 4) | (low & 15)
+    };
+    let bytes = pairs.iter().map(byte).collect();
+    (rest.is_empty() && all < 16).then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+    use time::{Duration, OffsetDateTime};
+
+    use super::*;
+    use crate::key::{KeyHasher, ParsedKey};
+
+    fn at(second: i64) -> OffsetDateTime {
+        OffsetDateTime::UNIX_EPOCH + Duration::seconds(second)
+    }
+
+    fn digest(secret: &str) -> KeyDigest {
+        KeyHasher::sha256().digest(&ParsedKey::new(KeyId::new("k1").unwrap(), secret))
+    }
+
+    fn plain() -> KeyRecord {
+        let owner = Owner::new("ann").unwrap();
+        KeyRecord::new(KeyId::new("k1").unwrap(), owner, "laptop", digest("a"), at(0)).unwrap()
+    }
+
+    fn full() -> KeyRecord {
+        plain()
+            .with_scopes(Scopes::parse(["b", "a"]).unwrap())
+            .with_previous_digest(Some((digest("b"), at(5))))
+            .with_not_before(Some(at(1)))
+            .with_expires_at(Some(at(9) + Duration::nanoseconds(123_456_789)))
+            .with_disabled(true)
+            .with_revoked_at(Some(at(3)))
+            .with_version(7)
+            .with_metadata(Some(r#"{"b": 1.0, "a": [] }"#))
+            .unwrap()
+    }
+
+    fn json(record: &KeyRecord) -> Value {
+        serde_json::from_str(&record.encode()).unwrap()
+    }
+
+    fn kind(value: &Value) -> DecodeErrorKind {
+        KeyRecord::decode(value.to_string()).unwrap_err().kind()
+    }
+
+    #[test]
+    fn a_record_is_read_back_as_it_was() {
+        for record in [plain(), full(), plain().with_scopes(Scopes::ALL)] {
+            let read = KeyRecord::decode(record.encode()).unwrap();
+            assert_eq!(json(&read), json(&record));
+        }
+        let read = KeyRecord::decode(full().encode()).unwrap();
+        assert_eq!(read.expires_at(), full().expires_at());
+        assert_eq!(read.previous_until(), Some(at(5)));
+        assert_eq!(read.not_before(), Some(at(1)));
+        assert_eq!(read.revoked_at(), Some(at(3)));
+        assert_eq!(read.version(), 7);
+        assert_eq!(read.metadata(), Some(r#"{"b": 1.0, "a": [] }"#));
+        assert!(read.disabled());
+    }
+
+    #[test]
+    fn the_text_of_version_1_stays_readable() {
+        let hex = "ab".repeat(32);
+        let text = format!(
+            r#"{{"schema":1,"id":"k1","owner":"ann","name":"laptop","scopes":["deploy"],
+            "digest":{{"algorithm":"sha256","pepper":null,"hex":"{hex}"}},
+            "previous_digest":{{"algorithm":"hmac-sha256","pepper":"p1","hex":"{hex}"}},
+            "previous_until":"2026-01-02T00:00:00Z","created_at":"2026-01-01T00:00:00.5Z",
+            "not_before":null,"expires_at":null,"disabled":false,"revoked_at":null,"version":1,
+            "metadata":null}}"#
+        );
+
+        let record = KeyRecord::decode(&text).unwrap();
+
+        assert_eq!(record.previous_digest().unwrap().pepper(), Some("p1"));
+        assert_eq!(record.expires_at(), None);
+        assert_eq!(json(&record), serde_json::from_str::<Value>(&text).unwrap());
+    }
+
+    #[test]
+    fn a_sealed_text_is_read_back_by_every_build() {
+        let sealed = SealedSecret::parse("v1.0123abcd.AAAA").unwrap();
+        let record = full().with_sealed(Some(sealed.clone()));
+        let text = record.encode();
+        assert_eq!(KeyRecord::decode(&text).unwrap().sealed(), Some(&sealed));
+        let damaged = text.replace("v1.0123abcd", "v2.0123abcd");
+        let error = KeyRecord::decode(damaged).unwrap_err();
+        assert_eq!(error.kind(), DecodeErrorKind::InvalidValue);
+        assert!(!full().encode().contains("sealed"));
+    }
+
+    #[test]
+    fn a_missing_member_is_not_null() {
+        let whole = json(&full());
+        for member in whole.as_object().unwrap().keys() {
+            let mut value = whole.clone();
+            value.as_object_mut().unwrap().remove(member);
+            assert_eq!(kind(&value), DecodeErrorKind::Malformed, "{member}");
+        }
+        for member in ["algorithm", "pepper", "hex"] {
+            let mut value = whole.clone();
+            value["digest"].as_object_mut().unwrap().remove(member);
+            assert_eq!(kind(&value), DecodeErrorKind::Malformed, "{member}");
+        }
+    }
+
+    #[test]
+    fn null_where_a_value_is_required_is_refused() {
+        let nullable = [
+            "previous_digest",
+            "previous_until",
+            "not_before",
+            "expires_at",
+            "revoked_at",
+            "metadata",
+        ];
+        let whole = json(&plain());
+        for member in whole.as_object().unwrap().keys() {
+            let mut value = whole.clone();
+            value[member] = Value::Null;
+            let read = KeyRecord::decode(value.to_string());
+            assert_eq!(read.is_ok(), nullable.contains(&member.as_str()), "{member}");
+        }
+    }
+
+    #[test]
+    fn faults_of_a_stored_text_are_told_apart() {
+        use DecodeErrorKind::{InvalidDigest, InvalidValue, Malformed, UnsupportedSchema};
+
+        let cases: &[(&str, Value, DecodeErrorKind)] = &[
+            ("/schema", json!(2), UnsupportedSchema),
+            ("/schema", json!(0), UnsupportedSchema),
+            ("/schema", json!("1"), Malformed),
+            ("/id", json!("a b"), Malformed),
+            ("/owner", json!(""), Malformed),
+            ("/name", json!(""), InvalidValue),
+            ("/scopes", json!("ALL"), Malformed),
+            ("/digest/algorithm", json!("sha512"), InvalidDigest),
+            ("/digest/algorithm", json!("argon2id"), InvalidDigest),
+            ("/digest/pepper", json!("p1"), InvalidDigest),
+            ("/digest/hex", json!(""), InvalidDigest),
+            ("/digest/hex", json!("ab".repeat(31)), InvalidDigest),
+            ("/digest/hex", json!("ab".repeat(33)), InvalidDigest),
+            ("/digest/hex", json!("+b".repeat(32)), InvalidDigest),
+            ("/digest/hex", json!("zz".repeat(32)), InvalidDigest),
+            ("/digest/hex", json!("a".repeat(63)), InvalidDigest),
+            ("/previous_digest", Value::Null, InvalidValue),
+            ("/previous_until", Value::Null, InvalidValue),
+            ("/created_at", json!("yesterday"), InvalidValue),
+            ("/created_at", json!(0), Malformed),
+            ("/expires_at", json!(""), InvalidValue),
+            ("/expires_at", json!("2026-01-01"), InvalidValue),
+            ("/disabled", json!(0), Malformed),
+            ("/version", json!(-1), Malformed),
+            ("/version", json!(1.5), Malformed),
+            ("/metadata", json!("{"), InvalidValue),
+            ("/metadata", json!({}), Malformed),
+        ];
+        for (pointer, replacement, expected) in cases {
+            let mut value = json(&full());
+            *value.pointer_mut(pointer).unwrap() = replacement.clone();
+            assert_eq!(kind(&value), *expected, "{pointer} {replacement}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_or_repeated_member_is_refused() {
+        let mut value = json(&full());
+        value["note"] = json!("new");
+        assert_eq!(kind(&value), DecodeErrorKind::Malformed);
+        value["schema"] = json!(2);
+        assert_eq!(kind(&value), DecodeErrorKind::UnsupportedSchema);
+
+        let text = full().encode();
+        for twice in [r#"{"disabled":false,"#, r#"{"schema":1,"#] {
+            assert!(KeyRecord::decode(text.replacen('{', twice, 1)).is_err(), "{twice}");
+        }
+        for cut in 0..text.len() {
+            assert!(KeyRecord::decode(&text[..cut]).is_err(), "{cut}");
+        }
+        assert!(KeyRecord::decode(format!("{text}{text}")).is_err());
+        assert!(KeyRecord::decode([0xff]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
+            prop_assert!(KeyRecord::decode(&bytes).is_err());
+        }
+
+        #[test]
+        fn hexadecimal_digits_are_read_back(bytes: Vec<u8>) {
+            prop_assert_eq!(decode_hex(&encode_hex(&bytes)), Some(bytes.clone()));
+            prop_assert_eq!(decode_hex(&encode_hex(&bytes).to_uppercase()), Some(bytes));
+        }
+
+        #[test]
+        fn only_hexadecimal_digits_are_read(high: u8, low: u8) {
+            let text = String::from_iter([char::from(high), char::from(low)]);
+            let is_byte = text.bytes().all(|digit| digit.is_ascii_hexdigit());
+            prop_assert_eq!(decode_hex(&text).is_some(), is_byte);
+            prop_assert_eq!(decode_hex(&text), is_byte.then(|| vec![u8::from_str_radix(&text, 16).unwrap()]));
+        }
+    }
+}

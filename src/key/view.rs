@@ -1,0 +1,198 @@
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::key::{KeyRecord, KeyState, Scopes, state};
+
+/// What may be shown of a key: everything about its record except digests.
+///
+/// In JSON, which is what [`ManagementApi`](super::ManagementApi) answers with:
+///
+/// | member | value |
+/// |---|---|
+/// | `id`, `name`, `owner` | texts |
+/// | `scopes` | a list of texts, or `"all"` |
+/// | `created_at` | a time of RFC 3339, in UTC |
+/// | `not_before`, `expires_at`, `revoked_at` | the same, or `null` |
+/// | `disabled` | `true` or `false` |
+/// | `state` | [`KeyState::as_str`]: `active`, `not_yet_valid`, `expired`, `disabled` or `revoked` |
+/// | `metadata` | the application's own data, or `null` |
+///
+/// # Examples
+///
+/// ```
+/// use tower_webhook::key::{KeyManager, NewKey, Owner};
+/// use tower_webhook::store::MemoryKeyStore;
+/// use tower_webhook::management::KeyView;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let keys = KeyManager::new(MemoryKeyStore::new());
+/// let new = NewKey::new("laptop").with_metadata(r#"{"cost": 1.10}"#);
+/// let issued = keys.generate(&Owner::new("ann")?, new).await?;
+///
+/// let text = KeyView::new(issued.record(), keys.clock().now()).to_json();
+/// assert!(text.ends_with(r#""state":"active","metadata":{"cost": 1.10}}"#));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct KeyView<'a> {
+    record: &'a KeyRecord,
+    state: KeyState,
+}
+
+impl<'a> KeyView<'a> {
+    /// The key as it is at the time `now`.
+    #[must_use]
+    pub fn new(record: &'a KeyRecord, now: OffsetDateTime) -> Self {
+        Self { record, state: state(record, now) }
+    }
+
+    /// The record.
+    #[must_use]
+    pub const fn record(&self) -> &'a KeyRecord {
+        self.record
+    }
+
+    /// What the key is good for.
+    #[must_use]
+    pub const fn state(&self) -> KeyState {
+        self.state
+    }
+
+    /// The JSON text, with the metadata as it was stored, byte for byte.
+    ///
+    /// `Serialize` gives the same, but cannot keep the digits of numbers and the order of members in
+    /// the metadata.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // Texts, booleans and lists of texts: there is nothing that JSON cannot hold.
+        let mut text = serde_json::to_string(&self.members(None)).unwrap_or_default();
+        text.pop();
+        text.push_str(r#","metadata":"#);
+        text.push_str(self.record.metadata().unwrap_or("null"));
+        text.push('}');
+        text
+    }
+
+    fn members(&self, metadata: Option<Metadata<'a>>) -> Members<'a> {
+        Members {
+            id: self.record.id().as_str(),
+            name: self.record.name(),
+            owner: self.record.owner().as_str(),
+            scopes: self.record.scopes(),
+            created_at: rfc3339(self.record.created_at()),
+            not_before: self.record.not_before().map(rfc3339),
+            expires_at: self.record.expires_at().map(rfc3339),
+            disabled: self.record.disabled(),
+            revoked_at: self.record.revoked_at().map(rfc3339),
+            state: self.state.as_str(),
+            metadata,
+        }
+    }
+}
+
+impl Serialize for KeyView<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.members(Some(Metadata(self.record.metadata()))).serialize(serializer)
+    }
+}
+
+#[derive(Serialize)]
+struct Members<'a> {
+    id: &'a str,
+    name: &'a str,
+    owner: &'a str,
+    scopes: &'a Scopes,
+    created_at: String,
+    not_before: Option<String>,
+    expires_at: Option<String>,
+    disabled: bool,
+    revoked_at: Option<String>,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<Metadata<'a>>,
+}
+
+/// A JSON text as the value that it is. One with a number that no `f64` can hold stays a text.
+struct Metadata<'a>(Option<&'a str>);
+
+impl Serialize for Metadata<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.map(|text| (serde_json::from_str::<Value>(text), text)) {
+            None => serializer.serialize_none(),
+            Some((Ok(value), _)) => value.serialize(serializer),
+            Some((Err(_), text)) => serializer.serialize_str(text),
+        }
+    }
+}
+
+/// Times of records lie in the years that RFC 3339 can write.
+fn rfc3339(time: OffsetDateTime) -> String {
+    time.format(&Rfc3339).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use time::Duration;
+
+    use super::*;
+    use crate::key::{KeyHasher, KeyId, Owner, ParsedKey};
+
+    fn at(second: i64) -> OffsetDateTime {
+        OffsetDateTime::UNIX_EPOCH + Duration::seconds(second)
+    }
+
+    fn record() -> KeyRecord {
+        let id = KeyId::new("k1").unwrap();
+        let digest = KeyHasher::sha256().digest(&ParsedKey::new(id.clone(), "secret"));
+        KeyRecord::new(id, Owner::new("a\"b").unwrap(), "laptop", digest, at(0)).unwrap()
+    }
+
+    #[test]
+    fn every_member_is_there_and_no_digest() {
+        let plain = KeyView::new(&record(), at(0)).to_json();
+        let expected = concat!(
+            r#"{"id":"k1","name":"laptop","owner":"a\"b","scopes":[],"#,
+            r#""created_at":"1970-01-01T00:00:00Z","not_before":null,"expires_at":null,"#,
+            r#""disabled":false,"revoked_at":null,"state":"active","metadata":null}"#
+        );
+        assert_eq!(plain, expected);
+
+        let record = record()
+            .with_scopes(Scopes::ALL)
+            .with_previous_digest(Some((record().digest().clone(), at(9))))
+            .with_expires_at(Some(at(5)))
+            .with_not_before(Some(at(1)))
+            .with_disabled(true)
+            .with_revoked_at(Some(at(3)))
+            .with_metadata(Some(r#"{"b": 1.10, "a": 1}"#))
+            .unwrap();
+        let full = KeyView::new(&record, at(0)).to_json();
+        let expected = concat!(
+            r#"{"id":"k1","name":"laptop","owner":"a\"b","scopes":"all","#,
+            r#""created_at":"1970-01-01T00:00:00Z","not_before":"1970-01-01T00:00:01Z","#,
+            r#""expires_at":"1970-01-01T00:00:05Z","disabled":true,"#,
+            r#""revoked_at":"1970-01-01T00:00:03Z","state":"revoked","metadata":{"b": 1.10, "a": 1}}"#
+        );
+        assert_eq!(full, expected);
+    }
+
+    #[test]
+    fn the_serialized_value_is_that_of_the_text() {
+        for metadata in ["{}", "null", "[1, {\"a\": \"b\"}]", "\"text\""] {
+            let record = record().with_metadata(Some(metadata)).unwrap();
+            let view = KeyView::new(&record, at(0));
+            let text: Value = serde_json::from_str(&view.to_json()).unwrap();
+            assert_eq!(serde_json::to_value(view).unwrap(), text, "{metadata}");
+        }
+        let record = record().with_metadata(Some("[1e999]")).unwrap();
+        let value = serde_json::to_value(KeyView::new(&record, at(0))).unwrap();
+        if serde_json::from_str::<Value>("[1e999]").is_err() {
+            assert_eq!(value["metadata"], json!("[1e999]"));
+        }
+    }
+}

@@ -1,0 +1,320 @@
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Method, Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use super::answer;
+use super::caller::Caller;
+use super::command::Command;
+use super::route::Route;
+use crate::BoxError;
+use crate::body::{BodyLimits, ReadBody, is_identity_coded};
+use crate::content::MediaType;
+use crate::credential::PlacementKind;
+use crate::error::ConfigError;
+use crate::identity::Identity;
+use crate::key::KeyManager;
+use crate::leaf::{ResponseBody, ResponseFuture};
+use crate::rejection::{
+    ChallengeScheme, Challenges, Rejection, RejectionKind, Respond, without_content,
+};
+use crate::timer::{SystemTimer, Timer, within};
+use crate::util::CatchPanic;
+
+/// Leaf service through which callers manage their own keys.
+///
+/// See the [module docs](super) for its calls and an example. Cheap to clone.
+#[derive(Clone)]
+pub struct ManagementApi {
+    shared: Arc<Shared>,
+}
+
+#[derive(Clone)]
+struct Shared {
+    keys: KeyManager,
+    /// Without a slash at the end.
+    base: Box<str>,
+    /// Whether the base path is still on the path of a request.
+    base_is_on_path: bool,
+    body: BodyLimits,
+    store_deadline: Duration,
+    respond: Respond,
+    timer: Arc<dyn Timer>,
+}
+
+/// The realm of a layer that was given none.
+const REALM: &str = "webhook";
+
+impl ManagementApi {
+    /// A service at this path: `/keys`, or `/`. Requests come with their whole path, as on hyper or behind
+    /// axum's `route_service`.
+    ///
+    /// A path that does not begin with the base path is not found. The base path is in `Location` as well.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the path does not begin with `/`, or has other characters than letters,
+    /// digits and `-._~:@!$&'()*+,;=/`.
+    ///
+    /// # Examples
+    ///
+    /// On hyper the service is the whole server, or one that other code has chosen by the path. On axum it
+    /// needs two routes:
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use tower::Layer;
+    /// use tower_webhook::auth::AuthLayer;
+    /// # use tower_webhook::credential::Placement;
+    /// # use tower_webhook::key::KeyManager;
+    /// # use tower_webhook::store::MemoryKeyStore;
+    /// use tower_webhook::management::ManagementApi;
+    ///
+    /// # fn app(keys: KeyManager) -> Result<(), Box<dyn std::error::Error>> {
+    /// let auth = AuthLayer::token(&keys, [Placement::bearer()])?;
+    /// let api = auth.layer(ManagementApi::new(keys, "/keys")?);
+    /// let router: Router =
+    ///     Router::new().route_service("/keys", api.clone()).route_service("/keys/{*rest}", api);
+    /// # Ok(())
+    /// # }
+    /// # app(KeyManager::new(MemoryKeyStore::new())).unwrap();
+    /// ```
+    pub fn new(keys: KeyManager, base_path: impl AsRef<str>) -> Result<Self, ConfigError> {
+        Self::at(keys, base_path.as_ref(), true)
+    }
+
+    /// A service at this path behind a router that takes the path off, as axum's `nest_service` does.
+    ///
+    /// Requests come with the rest of their path. The base path is for `Location` alone.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use tower::Layer;
+    /// use tower_webhook::auth::AuthLayer;
+    /// # use tower_webhook::credential::Placement;
+    /// # use tower_webhook::key::KeyManager;
+    /// # use tower_webhook::store::MemoryKeyStore;
+    /// use tower_webhook::management::ManagementApi;
+    ///
+    /// # fn app(keys: KeyManager) -> Result<(), Box<dyn std::error::Error>> {
+    /// let auth = AuthLayer::token(&keys, [Placement::bearer()])?;
+    /// let api = auth.layer(ManagementApi::nested(keys, "/keys")?);
+    /// let router: Router = Router::new().nest_service("/keys", api);
+    /// # Ok(())
+    /// # }
+    /// # app(KeyManager::new(MemoryKeyStore::new())).unwrap();
+    /// ```
+    pub fn nested(keys: KeyManager, base_path: impl AsRef<str>) -> Result<Self, ConfigError> {
+        Self::at(keys, base_path.as_ref(), false)
+    }
+
+    fn at(keys: KeyManager, base: &str, base_is_on_path: bool) -> Result<Self, ConfigError> {
+        let in_path =
+            |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:@!$&'()*+,;=/".contains(&byte);
+        if !base.starts_with('/') || base.starts_with("//") || !base.bytes().all(in_path) {
+            return Err(ConfigError::new("the base path is no path, or has encoded characters"));
+        }
+        let mut respond = Respond::new();
+        respond.set_accept("application/json");
+        Ok(Self {
+            shared: Arc::new(Shared {
+                keys,
+                base: base.trim_end_matches('/').into(),
+                base_is_on_path,
+                body: BodyLimits { max_bytes: 16 * 1024, ..BodyLimits::default() },
+                store_deadline: Duration::from_secs(5),
+                respond,
+                timer: Arc::new(SystemTimer::new()),
+            }),
+        })
+    }
+
+    /// The largest body of a request, in bytes. The default is 16 KiB.
+    #[must_use]
+    pub fn with_max_body_bytes(self, max_bytes: usize) -> Self {
+        self.with(|shared| shared.body.max_bytes = max_bytes)
+    }
+
+    /// The time in which a body has to arrive. The default is 10 seconds.
+    #[must_use]
+    pub fn with_body_deadline(self, deadline: Duration) -> Self {
+        self.with(|shared| shared.body.deadline = deadline)
+    }
+
+    /// How long the store may take for one request. The default is 5 seconds.
+    ///
+    /// After that the request is refused with 503, and it is not known whether something was changed.
+    #[must_use]
+    pub fn with_store_deadline(self, deadline: Duration) -> Self {
+        self.with(|shared| shared.store_deadline = deadline)
+    }
+
+    /// What measures the deadlines.
+    #[must_use]
+    pub fn with_timer(self, timer: impl Timer) -> Self {
+        self.with(|shared| shared.timer = Arc::new(timer))
+    }
+
+    /// Replaces the body of refusals, as
+    /// [`AuthLayer::with_rejection_response`](crate::auth::AuthLayer::with_rejection_response) does.
+    /// What is wrong with a request is in [`Rejection::violations`].
+    #[must_use]
+    pub fn with_rejection_response(
+        self,
+        response: impl Fn(&Rejection) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        self.with(|shared| shared.respond.set_body(response))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Shared)) -> Self {
+        change(Arc::make_mut(&mut self.shared));
+        self
+    }
+}
+
+impl<B> Service<Request<B>> for ManagementApi
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = ResponseFuture;
+
+    /// Always ready.
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> ResponseFuture {
+        let shared = Arc::clone(&self.shared);
+        ResponseFuture::new(async move {
+            let (parts, body) = request.into_parts();
+            let is_head = parts.method == Method::HEAD;
+            let caller = Identity::of(&parts.extensions).ok().flatten();
+            let placement = caller.and_then(Identity::placement);
+            let response = match shared.serve(parts, body).await {
+                Ok(response) => response,
+                Err(rejection) => shared.refusal(&rejection, placement),
+            };
+            if is_head { without_content(response) } else { response }
+        })
+    }
+}
+
+impl Shared {
+    async fn serve<B>(&self, parts: Parts, body: B) -> Result<Response<Bytes>, Rejection>
+    where
+        B: Body<Data = Bytes> + Send,
+        B::Error: Into<BoxError>,
+    {
+        let identity = match Identity::of(&parts.extensions) {
+            Ok(Some(identity)) => identity.clone(),
+            Ok(None) => return Err(Rejection::new(RejectionKind::Forbidden)),
+            Err(error) => {
+                return Err(Rejection::new(RejectionKind::NotWired).with_source(error));
+            }
+        };
+        let route = Route::find(self.below_base(parts.uri.path())?, &parts.method)?;
+        let body = if route.has_body() { self.read(&parts, body).await? } else { Bytes::new() };
+        let keys = self.keys.clone();
+        let done = self.ask(|| async move {
+            let caller = if route.changes() {
+                Caller::now(identity).await?
+            } else {
+                Caller::admitted(identity)
+            };
+            let (query, now) = (parts.uri.query(), keys.clock().now());
+            let command = Command::read(route, &parts.headers, query, &body, &caller, now)?;
+            command.execute(&keys, &caller).await
+        });
+        Ok(answer::response(&done.await?, &self.base, self.keys.clock().now()))
+    }
+
+    /// The path of a request without the base path.
+    fn below_base<'a>(&self, path: &'a str) -> Result<&'a str, Rejection> {
+        if !self.base_is_on_path {
+            return Ok(path);
+        }
+        let rest = path.strip_prefix(&*self.base);
+        let rest = rest.filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        rest.ok_or(Rejection::new(RejectionKind::NotFound))
+    }
+
+    /// A browser lets a page of another site send a body as a form or as plain text, or none at all, and
+    /// asks before it sends JSON. So every change but `DELETE`, about which it asks as well, is JSON.
+    async fn read<B>(&self, parts: &Parts, body: B) -> Result<Bytes, Rejection>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        match MediaType::from_headers(&parts.headers) {
+            Ok(MediaType::Json) => {}
+            Ok(_) => return Err(Rejection::new(RejectionKind::UnsupportedMediaType)),
+            Err(error) => return Err((&error).into()),
+        }
+        if !is_identity_coded(&parts.headers) {
+            return Err(Rejection::new(RejectionKind::UnsupportedContentCoding));
+        }
+        let read = ReadBody::new(body, &parts.headers, self.body, Arc::clone(&self.timer));
+        match read.await {
+            Ok(collected) => Ok(collected.bytes),
+            Err(error) => Err(error.into_rejection(parts.version)),
+        }
+    }
+
+    /// The store is the app's code: it may hang or panic.
+    async fn ask<T, F>(&self, call: impl FnOnce() -> F) -> Result<T, Rejection>
+    where
+        F: Future<Output = Result<T, Rejection>> + Send + 'static,
+    {
+        let unavailable = |reason| Rejection::new(RejectionKind::Unavailable).with_source(reason);
+        let Ok(call) = CatchPanic::new(|| Box::pin(call())) else {
+            return Err(unavailable("the key store panicked"));
+        };
+        match within(&*self.timer, self.store_deadline, call).await {
+            Some(Ok(done)) => done,
+            Some(Err(_panicked)) => Err(unavailable("the key store panicked")),
+            None => Err(unavailable("the key store did not answer within its deadline")),
+        }
+    }
+
+    /// A caller whose key has ended meanwhile gets the challenge of the place where the key was.
+    fn refusal(&self, rejection: &Rejection, placement: Option<PlacementKind>) -> Response<Bytes> {
+        let scheme = match placement {
+            Some(PlacementKind::Bearer) => ChallengeScheme::Bearer,
+            Some(PlacementKind::Basic) => ChallengeScheme::Basic,
+            _ => return self.respond.response(rejection),
+        };
+        match Challenges::new(&[scheme], REALM) {
+            Ok(challenges) => {
+                let mut respond = self.respond.clone();
+                respond.set_challenges([challenges, Challenges::default(), Challenges::default()]);
+                respond.response(rejection)
+            }
+            Err(_) => self.respond.response(rejection),
+        }
+    }
+}
+
+impl fmt::Debug for ManagementApi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManagementApi")
+            .field("keys", &self.shared.keys)
+            .field("base", &self.shared.base)
+            .finish_non_exhaustive()
+    }
+}

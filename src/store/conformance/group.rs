@@ -1,0 +1,98 @@
+//! The groups of checks, and how one is run.
+
+use std::time::Duration;
+
+use super::drive::{Call, contained};
+use super::trial::{Checked, PATIENCE, Trial};
+use super::{
+    Report, Violation, batches, cancellation, crud, histories, owners, paging, races, ready,
+    records,
+};
+use crate::key::KeyStore;
+
+/// A check: the sentence that it proves, and how.
+pub(super) struct Check {
+    pub(super) name: &'static str,
+    pub(super) run: for<'a> fn(&'a Trial) -> Call<'a, Checked>,
+}
+
+/// The list of these functions.
+macro_rules! checks {
+    ($($name:ident),* $(,)?) => {
+        &[$(crate::store::conformance::group::Check {
+            name: stringify!($name),
+            run: |trial| Box::pin($name(trial)),
+        }),*]
+    };
+}
+
+pub(super) use checks;
+
+pub(super) struct Group {
+    pub(super) name: &'static str,
+    pub(super) checks: &'static [Check],
+}
+
+pub(super) const CRUD: Group = Group { name: "crud", checks: crud::CHECKS };
+pub(super) const RECORDS: Group = Group { name: "records", checks: records::CHECKS };
+pub(super) const OWNERS: Group = Group { name: "owners", checks: owners::CHECKS };
+pub(super) const BATCHES: Group = Group { name: "batches", checks: batches::CHECKS };
+pub(super) const PAGING: Group = Group { name: "paging", checks: paging::CHECKS };
+pub(super) const READY: Group = Group { name: "ready", checks: ready::CHECKS };
+pub(super) const RACES: Group = Group { name: "races", checks: races::CHECKS };
+pub(super) const CANCELLATION: Group = Group { name: "cancellation", checks: cancellation::CHECKS };
+pub(super) const HISTORIES: Group = Group { name: "histories", checks: histories::CHECKS };
+
+/// From the plain to the intricate, so that the first violation is the one to look at first.
+pub(super) const ALL: [Group; 9] =
+    [CRUD, RECORDS, BATCHES, OWNERS, READY, RACES, PAGING, CANCELLATION, HISTORIES];
+
+/// How a run goes about it.
+#[derive(Clone, Copy)]
+pub(super) struct Manner {
+    pub(super) stop_at_first: bool,
+    pub(super) patience: Duration,
+}
+
+impl Manner {
+    pub(super) const STOP: Self = Self { stop_at_first: true, patience: PATIENCE };
+    pub(super) const GO_ON: Self = Self { stop_at_first: false, patience: PATIENCE };
+}
+
+/// Runs the checks of these groups, each on a store of its own.
+pub(super) async fn run<S: KeyStore>(
+    groups: &[Group],
+    fresh: impl AsyncFn() -> S,
+    manner: Manner,
+) -> Report {
+    let mut report = Report::default();
+    for Group { name: group, checks } in groups {
+        for Check { name, run } in *checks {
+            let trial = Trial::new(Box::new(fresh().await), manner.patience);
+            let violation = outcome(&trial, run(&trial), || sentence(group, name)).await;
+            report.add(violation);
+            if manner.stop_at_first && !report.is_kept() {
+                return report;
+            }
+        }
+    }
+    report
+}
+
+/// What a check has found, a panic of the store included.
+pub(super) async fn outcome(
+    trial: &Trial,
+    check: impl Future<Output = Checked>,
+    name: impl FnOnce() -> String,
+) -> Option<Violation> {
+    let breach = match contained(check).await {
+        Ok(Ok(())) => return None,
+        Ok(Err(breach)) => breach,
+        Err(text) => Trial::panicked(&text),
+    };
+    Some(trial.violation(name(), breach))
+}
+
+pub(super) fn sentence(group: &str, name: &str) -> String {
+    format!("{group}: {}", name.replace('_', " "))
+}

@@ -1,0 +1,236 @@
+//! The contract of [`KeyStore`] as checks that the author of a store calls from their tests.
+//!
+//! [`check`] is all it takes. It panics at the first rule that the store breaks, and explains which
+//! one that is, what was done, what was expected and what came instead. The rules and their numbers
+//! are in the docs of [`KeyStore`].
+//!
+//! 1. Every check gets a store of its own from the closure, about 70 of them in a run, one at a time:
+//!    the store before has been dropped. The closure returns an empty store, or empties the one place
+//!    that there is.
+//! 2. The future runs on any executor and starts no task and no thread, except for the one thread
+//!    of [`SystemTimer`](crate::SystemTimer), which measures how long a store takes. A store that
+//!    needs a runtime needs it here, too: call the suite from within.
+//! 3. Calls at the same time are futures that are polled in turn. What can happen between two polls of
+//!    a call is tried systematically; what happens within one poll, between threads, is not. A
+//!    store without a runtime that shares memory between threads has tests of its own for that.
+//! 4. Up to 40 calls are under way at once, and a store has ten seconds for an answer. One that
+//!    blocks the thread for ever blocks the test.
+//! 5. A run makes several thousand calls: a second in memory, up to a minute over a network.
+//!
+//! [`report`] does the same, goes on after a violation and returns all of them. A function per group
+//! of rules, such as [`paging`], is there for work on one part of a store.
+//!
+//! [`check_durable`] is for stores whose records outlive the process, and [`check_outage`] for those
+//! that can fail.
+//!
+//! # Examples
+//!
+//! ```
+//! use tower_webhook::key::{self};
+//! use tower_webhook::store::MemoryKeyStore;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! store::conformance::check(async || MemoryKeyStore::new()).await;
+//! # }
+//! ```
+//!
+//! A store that breaks a rule, seen by a group of checks:
+//!
+//! ```
+//! # use async_trait::async_trait;
+//! use tower_webhook::store::conformance::{self, Rule};
+//! # use tower_webhook::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Write};
+//! # use tower_webhook::store::MemoryKeyStore;
+//!
+//! /// Removes whatever it is told to, whoever asks.
+//! struct Careless(MemoryKeyStore);
+//!
+//! #[async_trait]
+//! impl KeyStore for Careless {
+//!     async fn remove(&self, _: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+//!         for id in ids {
+//!             if let Some(record) = self.0.find(id).await? {
+//!                 let _ = self.0.remove(record.owner(), &[id.clone()]).await?;
+//!             }
+//!         }
+//!         Ok(Write::Done)
+//!     }
+//!     // ..
+//! #    async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
+//! #        self.0.find(id).await
+//! #    }
+//! #    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+//! #        self.0.insert(record).await
+//! #    }
+//! #    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<Write, StoreError> {
+//! #        self.0.replace(record, expected).await
+//! #    }
+//! #    async fn list(
+//! #        &self,
+//! #        owner: &Owner,
+//! #        after: Option<&PageCursor>,
+//! #        limit: usize,
+//! #    ) -> Result<Vec<KeyRecord>, StoreError> {
+//! #        self.0.list(owner, after, limit).await
+//! #    }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let report = conformance::owners(async || Careless(MemoryKeyStore::new())).await;
+//! let violation = &report.violations()[0];
+//! assert_eq!(violation.rule(), Rule::RemoveAsksForTheOwner);
+//! println!("{violation}");
+//! # }
+//! ```
+//!
+//! prints
+//!
+//! ```text
+//! The key store breaks rule 9 (`remove` asks for the owner).
+//!   check:    owners: remove of another owners record is a conflict
+//!   done:     insert("a" of "ann", version 1) -> Done
+//!             insert("b" of "bob", version 1) -> Done
+//!             remove("bob", ["a"]) -> Done
+//!   expected: remove: Conflict
+//!   came:     Done
+//!   see:      number 9 under "Rules" in the docs of `tower_webhook::key::KeyStore`
+//! ```
+
+mod batches;
+mod cancellation;
+mod crud;
+mod describe;
+mod drive;
+mod durable;
+mod group;
+mod histories;
+mod outage;
+mod owners;
+mod paging;
+mod races;
+mod ready;
+mod records;
+mod report;
+mod rule;
+mod sample;
+mod trial;
+
+use self::group::{Group, Manner, run};
+pub use self::report::{Report, Violation};
+pub use self::rule::Rule;
+use crate::key::KeyStore;
+
+/// Checks a store against all rules of [`KeyStore`] but rule 18, which [`check_durable`] checks.
+///
+/// `fresh` returns an empty store: an `async fn() -> Store` or an `async || ..`.
+///
+/// # Panics
+///
+/// With an explanation, at the first rule that the store breaks.
+///
+/// # Examples
+///
+/// See the [module docs](self).
+pub async fn check<S: KeyStore>(fresh: impl AsyncFn() -> S) {
+    run(&group::ALL, fresh, Manner::STOP).await.assert_kept();
+}
+
+/// Checks what [`check`] checks, all of it, and returns what was found.
+pub async fn report<S: KeyStore>(fresh: impl AsyncFn() -> S) -> Report {
+    run(&group::ALL, fresh, Manner::GO_ON).await
+}
+
+/// Checks that everything a store has acknowledged is there after it was opened again, in an order
+/// and with conflicts as before (rules 17 and 18).
+///
+/// `open` opens the same place every time, about 30 times, each time after the store before was
+/// dropped. The place is empty at first.
+///
+/// # Panics
+///
+/// With an explanation, at the first rule that the store breaks.
+///
+/// # Examples
+///
+/// A place that is a variable stands for a file here:
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use tower_webhook::key::{self};
+/// use tower_webhook::store::MemoryKeyStore;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let place = Arc::new(MemoryKeyStore::new());
+/// store::conformance::check_durable(async || Arc::clone(&place)).await;
+/// # }
+/// ```
+pub async fn check_durable<S: KeyStore>(open: impl AsyncFn() -> S) {
+    durable::run(open, Manner::STOP).await.assert_kept();
+}
+
+/// Checks what [`check_durable`] checks, all of it, and returns what was found.
+pub async fn report_durable<S: KeyStore>(open: impl AsyncFn() -> S) -> Report {
+    durable::run(open, Manner::GO_ON).await
+}
+
+/// Checks that a store which cannot answer says so (rule 3): every call is an error, and not `None`,
+/// an empty list or [`Conflict`](crate::key::Write::Conflict).
+///
+/// `broken` returns a store that cannot reach its place: its server is gone, its file is no
+/// database. It has ten seconds to notice.
+///
+/// # Panics
+///
+/// With an explanation, at the first call that is no error.
+pub async fn check_outage<S: KeyStore>(broken: impl AsyncFn() -> S) {
+    run(&[OUTAGE], broken, Manner::STOP).await.assert_kept();
+}
+
+/// Checks what [`check_outage`] checks, all of it, and returns what was found.
+pub async fn report_outage<S: KeyStore>(broken: impl AsyncFn() -> S) -> Report {
+    run(&[OUTAGE], broken, Manner::GO_ON).await
+}
+
+const OUTAGE: Group = Group { name: "outage", checks: outage::CHECKS };
+
+macro_rules! groups {
+    ($($(#[$docs:meta])* $name:ident = $group:ident;)*) => {$(
+        $(#[$docs])*
+        ///
+        /// A part of [`report`].
+        pub async fn $name<S: KeyStore>(fresh: impl AsyncFn() -> S) -> Report {
+            run(&[group::$group], fresh, Manner::GO_ON).await
+        }
+    )*};
+}
+
+groups! {
+    /// One call after the other: what is done is seen, what conflicts changes nothing (rules 1, 2, 4,
+    /// 6, 7, 8 and 19).
+    crud = CRUD;
+    /// Every part of a record at its limits: ids, names, scopes, metadata, digests, times, versions
+    /// (rules 4, 5 and 7).
+    records = RECORDS;
+    /// Who may see and remove what, with owners that are easily taken for one another (rules 7, 9
+    /// and 10).
+    owners = OWNERS;
+    /// Removal of many records at once (rule 8).
+    batches = BATCHES;
+    /// Order, cursors, limits, and pages while records come and go (rules 11 to 14).
+    paging = PAGING;
+    /// The answers of `find_ready` beside those of `find` (rule 16).
+    ready = READY;
+    /// Calls at the same time (rules 15 and 19).
+    races = RACES;
+    /// Calls that are dropped half done (rule 17).
+    cancellation = CANCELLATION;
+    /// Several hundred calls beside a sorted map.
+    histories = HISTORIES;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,54 @@
+//! Where the records of keys are kept: implementations of [`KeyStore`](crate::key::KeyStore).
+//!
+//! | store | feature | keeps records |
+//! |---|---|---|
+//! | [`MemoryKeyStore`] | | in the process: for tests, and for apps that make their keys at start |
+//! | `SqliteKeyStore` | `sqlite` | in a file, which two processes may share |
+//! | `PostgresKeyStore` | `postgres` | in a table |
+//! | `RedisKeyStore` | `redis` | in Redis or Valkey |
+//! | `CachedKeyStore` | `cache` | in another store, and for a short while in the process |
+//!
+//! [`LastUsedTracker`](UsageTracker) writes when keys were last used, aside of the request path. A store of your
+//! own implements five methods, and one line in a test checks it against the rules: see `conformance`, with the
+//! feature of that name.
+
+#[cfg(feature = "cache")]
+mod cache;
+#[cfg(any(test, feature = "conformance"))]
+#[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
+pub mod conformance;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
+mod detach;
+mod id_hasher;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod inbox;
+mod invalidation;
+mod last_used;
+mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod sql;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+#[cfg(test)]
+pub(crate) mod fault_store;
+
+#[cfg(feature = "cache")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
+pub use self::cache::{CacheStats, CachedKeyStore, InvalidationChannel, InvalidationReceiver};
+pub use self::invalidation::{Invalidation, Invalidations};
+pub use self::last_used::{UsageSink, UsageSource, UsageStats, UsageTracker};
+pub use self::memory::MemoryKeyStore;
+#[cfg(feature = "postgres")]
+#[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
+pub use self::postgres::{PostgresInvalidations, PostgresKeyStore};
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use self::redis::{RedisInvalidations, RedisKeyStore, RedisStoreError, RedisStoreErrorKind};
+#[cfg(feature = "sqlite")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
+pub use self::sqlite::{SqliteFile, SqliteKeyStore, SqliteOpenError, SqliteOpenErrorKind};

@@ -1,0 +1,152 @@
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use sqlx::{AssertSqlSafe, Row, raw_sql};
+
+use super::lease::{Connections, Lease};
+use super::{Failure, schema};
+use crate::ConfigError;
+use crate::key::StoreError;
+
+/// Where the tables are. Every name is a checked identifier, which needs no quotes and gets them all
+/// the same, because it may be a word of SQL.
+#[derive(Clone, Debug)]
+pub(super) struct Tables {
+    schema: String,
+    prefix: String,
+}
+
+/// Any number that nobody else is likely to take. All migrations of a database wait for each other.
+const MIGRATION_LOCK: i64 = 0x7477_6877_6b65_7973;
+
+impl Default for Tables {
+    fn default() -> Self {
+        Self { schema: "public".to_owned(), prefix: "webhook_".to_owned() }
+    }
+}
+
+impl Tables {
+    pub(super) fn with_schema(mut self, schema: &str) -> Result<Self, ConfigError> {
+        schema.clone_into(&mut self.schema);
+        if is_identifier(schema) { Ok(self) } else { Err(ConfigError::new(INVALID_SCHEMA)) }
+    }
+
+    pub(super) fn with_prefix(mut self, prefix: &str) -> Result<Self, ConfigError> {
+        prefix.clone_into(&mut self.prefix);
+        if is_identifier(prefix) { Ok(self) } else { Err(ConfigError::new(INVALID_PREFIX)) }
+    }
+
+    /// The table of the keys.
+    pub(super) fn keys(&self) -> String {
+        self.named("keys")
+    }
+
+    /// The table of the times of last use.
+    pub(super) fn usage(&self) -> String {
+        self.named("key_usage")
+    }
+
+    /// The table with the version of the schema.
+    pub(super) fn version(&self) -> String {
+        self.named("keys_schema")
+    }
+
+    /// The name of something that belongs to the tables, in their schema.
+    pub(super) fn named(&self, name: &str) -> String {
+        format!("\"{}\".\"{}{name}\"", self.schema, self.prefix)
+    }
+
+    /// What the names of things begin with that have no schema of their own, such as indexes.
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The channel in which the server tells of changes of the table of the keys. It knows the name of
+    /// that table, which can be longer than the 63 bytes of a channel's.
+    pub(super) fn channel(&self) -> String {
+        let table = format!("{}.{}keys", self.schema, self.prefix);
+        let hash = Sha256::digest(table.as_bytes());
+        let hash =
+            hash.iter().take(16).fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+        format!("{}{hash}", schema::CHANNEL_PREFIX)
+    }
+
+    pub(super) async fn migrate(&self, connections: &Arc<Connections>) -> Result<(), Failure> {
+        let mut lease = connections.take().await?;
+        // Not in a transaction that is read-only because the session is.
+        let begin = format!("BEGIN READ WRITE; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
+        raw_sql(AssertSqlSafe(begin)).fetch_all(lease.connection()?).await?;
+
+        // `CREATE SCHEMA IF NOT EXISTS` asks for the permission before it looks.
+        let schema = format!("SELECT 1 FROM pg_namespace WHERE nspname = '{}'", self.schema);
+        let schema = raw_sql(AssertSqlSafe(schema)).fetch_optional(lease.connection()?).await?;
+        if schema.is_none() {
+            let create = format!("CREATE SCHEMA \"{}\"", self.schema);
+            raw_sql(AssertSqlSafe(create)).execute(lease.connection()?).await?;
+        }
+        let exists = format!("SELECT to_regclass('{}') IS NOT NULL AS found", self.version());
+        let exists = raw_sql(AssertSqlSafe(exists)).fetch_one(lease.connection()?).await?;
+        let found = exists.try_get("found")?;
+        let version = if found { self.read_version(&mut lease).await? } else { 0 };
+        let steps = schema::steps_from(version, self).ok_or_else(other_version)?;
+        for step in steps {
+            raw_sql(AssertSqlSafe(step)).execute(lease.connection()?).await?;
+        }
+        raw_sql("COMMIT").execute(lease.connection()?).await?;
+        lease.give_back();
+        Ok(())
+    }
+
+    pub(super) async fn check(&self, connections: &Arc<Connections>) -> Result<(), Failure> {
+        let mut lease = connections.take().await?;
+        if self.read_version(&mut lease).await? != schema::VERSION {
+            return Err(other_version());
+        }
+        let columns = format!("SELECT record FROM {} WHERE id = ''", self.keys());
+        raw_sql(AssertSqlSafe(columns)).fetch_optional(lease.connection()?).await?;
+        lease.give_back();
+        Ok(())
+    }
+
+    async fn read_version(&self, lease: &mut Lease) -> Result<i32, Failure> {
+        let version = format!("SELECT version FROM {}", self.version());
+        let rows = raw_sql(AssertSqlSafe(version)).fetch_all(lease.connection()?).await?;
+        let [row] = &*rows else {
+            return Err(Failure::Answer(StoreError::new("the key tables have no version")));
+        };
+        Ok(row.try_get("version")?)
+    }
+}
+
+fn other_version() -> Failure {
+    Failure::Answer(StoreError::new("the key tables are of another version"))
+}
+
+const INVALID_SCHEMA: &str =
+    "a schema is 1 to 40 lower case letters, digits and underscores, and starts with no digit";
+const INVALID_PREFIX: &str = "a table prefix is 1 to 40 lower case letters, digits and underscores, and starts with no digit";
+
+/// 40 bytes and the longest name behind a prefix are less than the 63 that PostgreSQL keeps.
+fn is_identifier(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    (1..=40).contains(&name.len())
+        && name.bytes().all(allowed)
+        && !name.starts_with(|first: char| first.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_an_identifier_or_refused() {
+        for name in ["a", "_", "select", "app_keys", "a1", &"a".repeat(40)] {
+            assert!(Tables::default().with_schema(name).is_ok(), "{name}");
+            assert!(Tables::default().with_prefix(name).is_ok(), "{name}");
+        }
+        for name in ["", "A", "1a", "a b", "a\"", "a'", "a;", "a.b", "ä", "a\0", &"a".repeat(41)] {
+            assert!(Tables::default().with_schema(name).is_err(), "{name}");
+            assert!(Tables::default().with_prefix(name).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! When keys were last used.
+
+use async_trait::async_trait;
+use redis::Value;
+use time::OffsetDateTime;
+
+use super::commands::{WriteScript, list};
+use super::{RedisKeyStore, RedisStoreError, RedisStoreErrorKind};
+use crate::clock::Timestamp;
+use crate::key::{KeyId, StoreError};
+use crate::store::{UsageSink, UsageSource};
+
+impl RedisKeyStore {
+    /// No replica is waited for: a time that a fail-over takes back is written with the next use.
+    async fn write_usage(&self, batch: &[(KeyId, i64)]) -> Result<(), RedisStoreError> {
+        let mut change = self.change(WriteScript::usage()).keys([self.names.usage()]);
+        for (id, second) in batch {
+            let arguments = [second.to_string(), id.to_string()];
+            change = change.keys([self.names.record(id)]).arguments(arguments);
+        }
+        change.make(&self.link, None).await.map(drop)
+    }
+
+    async fn read_usage(
+        &self,
+        ids: &[KeyId],
+    ) -> Result<Vec<Option<OffsetDateTime>>, RedisStoreError> {
+        let mut question = self.question();
+        let names: Vec<&str> = ids.iter().map(KeyId::as_str).collect();
+        question.arg("ZMSCORE", (self.names.usage(), names));
+        let mut answers = question.ask(&self.link).await?;
+        let scores = list(answers.pop().unwrap_or_default())?;
+        if scores.len() != ids.len() {
+            return Err(RedisStoreErrorKind::UnexpectedReply.into());
+        }
+        scores.iter().map(time_of).collect()
+    }
+}
+
+/// The time that a score is.
+fn time_of(score: &Value) -> Result<Option<OffsetDateTime>, RedisStoreError> {
+    if *score == Value::Nil {
+        return Ok(None);
+    }
+    let second = redis::from_redis_value_ref::<i64>(score)
+        .map_err(|_| RedisStoreError::new(RedisStoreErrorKind::UnexpectedReply))?;
+    Ok(Some(Timestamp::pack(second, 0).time()))
+}
+
+#[async_trait]
+impl UsageSink for RedisKeyStore {
+    async fn write(&self, batch: Vec<(KeyId, OffsetDateTime)>) -> Result<(), StoreError> {
+        let second = |time| Timestamp::new(time).seconds();
+        let batch: Vec<_> = batch.into_iter().map(|(id, time)| (id, second(time))).collect();
+        self.read(|store| async move { store.write_usage(&batch).await }).await
+    }
+}
+
+#[async_trait]
+impl UsageSource for RedisKeyStore {
+    async fn last_used(&self, ids: &[KeyId]) -> Result<Vec<Option<OffsetDateTime>>, StoreError> {
+        // `ZMSCORE` wants at least one.
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids = ids.to_vec();
+        self.read(|store| async move { store.read_usage(&ids).await }).await
+    }
+}

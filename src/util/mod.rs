@@ -1,0 +1,5 @@
+//! What more than one module needs.
+
+mod catch_panic;
+
+pub(crate) use self::catch_panic::{CatchPanic, Panicked, catch_panic};
