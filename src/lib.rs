@@ -63,7 +63,6 @@
 //! | `recoverable` | `SealingKeys`: keys whose text can be shown again, sealed in the store |
 //! | `redis` | `RedisKeyStore` |
 //! | `sqlite` | `SqliteKeyStore` (needs Rust 1.94; compiles SQLite, which is C) |
-//! | `tokio` | `TokioTimer`: deadlines on tokio's clock |
 //! | `tracing` | one event per request and per failed execution, see [`trace`] |
 //! | `full` | all of them |
 //!
@@ -111,8 +110,6 @@ pub use self::identity::Identity;
 pub use self::key::{KeyManager, NewKey, Owner, Scope};
 pub use self::request_head::RequestHead;
 pub use self::store::MemoryKeyStore;
-#[cfg(feature = "tokio")]
-#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
 pub use self::timer::TokioTimer;
 pub use self::timer::{SystemTimer, Timer};
 

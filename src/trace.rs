@@ -215,6 +215,7 @@ pub(crate) fn failed(hook: Option<&str>, failure: &crate::hook::Failure) {
 pub(crate) const fn failed(_hook: Option<&str>, _failure: &crate::hook::Failure) {}
 
 /// What was done to a key.
+#[cfg(feature = "management")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Change {
     Generate,
@@ -226,7 +227,7 @@ pub(crate) enum Change {
 }
 
 /// One event for a key that was changed: which, how and by whom.
-#[cfg(feature = "tracing")]
+#[cfg(all(feature = "management", feature = "tracing"))]
 pub(crate) fn changed(change: Change, key: &crate::key::KeyId, caller: &Identity) {
     let change = match change {
         Change::Generate => "generate",
@@ -247,5 +248,5 @@ pub(crate) fn changed(change: Change, key: &crate::key::KeyId, caller: &Identity
     );
 }
 
-#[cfg(not(feature = "tracing"))]
+#[cfg(all(feature = "management", not(feature = "tracing")))]
 pub(crate) const fn changed(_change: Change, _key: &crate::key::KeyId, _caller: &Identity) {}

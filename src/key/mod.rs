@@ -5,9 +5,9 @@
 //!    deletes them. Every call names the owner.
 //! 3. A [`KeyVerifier`] decides about a presented text: a [`VerifiedKey`], or a [`VerifyError`] that
 //!    tells a refusal apart from a store that cannot answer.
-//! 4. A [`KeyStore`] keeps the records. [`MemoryKeyStore`] is one; a store of your own has five
+//! 4. A [`KeyStore`] keeps the records. [`MemoryKeyStore`](crate::store::MemoryKeyStore) is one; a store of your own has five
 //!    methods, and one line in a test proves that it keeps the contract:
-//!    `store::conformance::check(MyStore::fresh).await`. See [`conformance`].
+//!    `store::conformance::check(MyStore::fresh).await`, with feature `conformance`.
 //! 5. A [`KeyFormat`] reads and makes the texts: [`PrefixedFormat`] for new systems,
 //!    [`OpaqueFormat`] for keys that another system has handed out, [`TokenFormat`] for a token per hook.
 //! 6. The text of a key is shown once. With feature `recoverable`, `KeyManager::with_recoverable` seals it in the
@@ -87,5 +87,6 @@ pub use self::verifier::{
 };
 pub use self::view::KeyView;
 
+#[cfg(any(test, feature = "conformance"))]
 pub(crate) use self::record::checked_name;
 pub(crate) use self::verifier::{Asked, Asking, Begun, Proof};

@@ -17,7 +17,7 @@ use crate::BoxError;
 ///
 /// # Rules
 ///
-/// [`conformance`](super::conformance) checks a store against these rules and names the number of the
+/// `store::conformance` (feature `conformance`) checks a store against these rules and names the number of the
 /// one that is broken.
 ///
 /// 1. **`Done` is seen.** A call that returned [`Write::Done`] is seen by every call that starts after
@@ -142,7 +142,8 @@ use crate::BoxError;
 /// # use tower_webhook::key::{self, KeyManager, NewKey};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// store::conformance::check(async || MapStore::default()).await;
+/// # #[cfg(feature = "conformance")]
+/// tower_webhook::store::conformance::check(async || MapStore::default()).await;
 ///
 /// let keys = KeyManager::new(MapStore::default());
 /// let ann = Owner::new("ann")?;

@@ -96,8 +96,10 @@ pub use self::body::ResponseBody;
 pub(crate) use self::challenge::{ChallengeScheme, Challenges};
 pub use self::kind::RejectionKind;
 pub(crate) use self::respond::{Respond, without_content};
+pub(crate) use self::violation::Place;
+#[cfg(feature = "management")]
+pub(crate) use self::violation::Step;
 pub use self::violation::Violation;
-pub(crate) use self::violation::{Place, Step};
 
 /// Why a request is refused.
 ///

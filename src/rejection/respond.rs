@@ -69,6 +69,7 @@ impl Respond {
     }
 
     /// For a stage that reads these media types only.
+    #[cfg(feature = "management")]
     pub(crate) fn set_accept(&mut self, media_types: &'static str) {
         self.accept = Some(media_types);
     }

@@ -16,6 +16,7 @@ pub struct Violation {
 
 /// Where a [`Violation`] is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(not(feature = "management"), expect(dead_code, reason = "for the management API"))]
 pub(crate) enum Place {
     /// In the body: a member of the object, and where in that.
     Member(&'static str, Step),
@@ -25,6 +26,7 @@ pub(crate) enum Place {
 
 /// Where in a member of the body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(not(feature = "management"), expect(dead_code, reason = "for the management API"))]
 pub(crate) enum Step {
     Here,
     Element(usize),

@@ -65,12 +65,8 @@ impl fmt::Debug for SystemTimer {
 /// A timer on tokio's clock, which tests can pause.
 ///
 /// Sleeps are made and awaited inside a tokio runtime whose time driver is on.
-#[cfg(feature = "tokio")]
-#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
 #[derive(Clone, Copy, Default)]
 pub struct TokioTimer;
-
-#[cfg(feature = "tokio")]
 impl TokioTimer {
     /// A timer on tokio's clock.
     #[must_use]
@@ -78,15 +74,11 @@ impl TokioTimer {
         Self
     }
 }
-
-#[cfg(feature = "tokio")]
 impl Timer for TokioTimer {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(tokio::time::sleep(duration))
     }
 }
-
-#[cfg(feature = "tokio")]
 impl fmt::Debug for TokioTimer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TokioTimer")
@@ -126,8 +118,6 @@ mod tests {
 
         assert!(started.elapsed() >= Duration::from_millis(20));
     }
-
-    #[cfg(feature = "tokio")]
     #[tokio::test(start_paused = true)]
     async fn a_sleep_on_a_paused_clock_ends_at_once() {
         let started = Instant::now();

@@ -15,7 +15,6 @@ mod cached;
 mod concealed;
 mod content;
 mod corpus;
-mod faults;
 mod hooked;
 mod hooks;
 mod hyper;

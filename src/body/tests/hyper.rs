@@ -148,7 +148,6 @@ async fn silence_is_408() {
         let layer = if timer_is_built_in {
             layer.with_timer(SystemTimer::new())
         } else {
-            #[cfg(feature = "tokio")]
             let layer = layer.with_timer(crate::timer::TokioTimer::new());
             layer
         };

@@ -31,7 +31,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() {
-//! store::conformance::check(async || MemoryKeyStore::new()).await;
+//! tower_webhook::store::conformance::check(async || MemoryKeyStore::new()).await;
 //! # }
 //! ```
 //!
@@ -165,7 +165,7 @@ pub async fn report<S: KeyStore>(fresh: impl AsyncFn() -> S) -> Report {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// let place = Arc::new(MemoryKeyStore::new());
-/// store::conformance::check_durable(async || Arc::clone(&place)).await;
+/// tower_webhook::store::conformance::check_durable(async || Arc::clone(&place)).await;
 /// # }
 /// ```
 pub async fn check_durable<S: KeyStore>(open: impl AsyncFn() -> S) {

@@ -412,5 +412,5 @@ fn time_of(second: i64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(second).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-#[cfg(all(test, feature = "tokio"))]
+#[cfg(test)]
 mod tests;

@@ -76,7 +76,6 @@ impl UsageSink for Sink {
 
 fn tracker(sink: &Sink) -> UsageTracker {
     let tracker = UsageTracker::new(sink.clone());
-    #[cfg(feature = "tokio")]
     let tracker = tracker.with_timer(TokioTimer::new());
     tracker
 }

@@ -107,8 +107,6 @@ async fn an_execution_that_ends_in_time_is_not_late() {
     assert_eq!(call(&hooks, post_to("/", "")).await.body(), r#"{"status":0,"result":null}"#);
     assert!(timer.0.lock().unwrap().is_empty());
 }
-
-#[cfg(feature = "tokio")]
 #[tokio::test(start_paused = true)]
 async fn deadlines_run_on_tokios_clock() {
     let run = |_: Invocation| pending::<Result<Outcome, ExecutorError>>();
