@@ -32,7 +32,7 @@ mod a_key {
     use support::keys::keys;
     use support::requests::{Inner, call, request_with};
     use tower::Layer;
-    use tower_webhook::body::BufferLayer;
+    use tower_webhook::body::BodyBufferLayer;
     use tower_webhook::content::{self, ContentLimits, MediaType};
     use tower_webhook::credential::Placement;
 
@@ -60,7 +60,7 @@ mod a_key {
         let (manager, texts) = keys(1);
         let body = body(texts.first().expect("a key"), size);
         let limit = usize::MAX / 4;
-        let buffer = BufferLayer::new().with_max_bytes(limit);
+        let buffer = BodyBufferLayer::new().with_max_bytes(limit);
         let auth = layer(&manager, Placement::body("api_key").expect("a name"));
         let mut service = auth.with_buffer(buffer).with_pre_auth_max_bytes(limit).layer(Inner);
         let input = || request_with("/", None, Full::new(body.clone()));

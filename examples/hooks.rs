@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tower_webhook::BoxError;
 use tower_webhook::RequestHead;
 use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, Policy, User};
-use tower_webhook::credential::{Candidate, Placement};
+use tower_webhook::credential::{Placement, PresentedCredential};
 use tower_webhook::hook::{ExecutorError, Hooks, Invocation, Outcome};
 use tower_webhook::key::{
     IssuedKey, KeyManager, KeyVerifier, NewKey, Owner, PrefixedFormat, Scope, Scopes,
@@ -72,7 +72,7 @@ impl Authenticator for Logins {
     async fn authenticate(
         &self,
         _head: RequestHead<'_>,
-        candidate: Option<&Candidate<'_>>,
+        candidate: Option<&PresentedCredential<'_>>,
     ) -> Result<Authentication, BoxError> {
         let Some(candidate) = candidate else { return Ok(Authentication::Missing) };
         let token = candidate.expose_bytes().unwrap_or_default();

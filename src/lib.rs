@@ -7,7 +7,7 @@
 //!
 //! | module | takes | gives |
 //! |---|---|---|
-//! | [`credential`] | the head of a request (and its buffered body, if a placement is in it) | a [`Candidate`](credential::Candidate): a secret, and where it stood |
+//! | [`credential`] | the head of a request (and its buffered body, if a placement is in it) | a [`PresentedCredential`](credential::PresentedCredential): a secret, and where it stood |
 //! | [`body`] | a body | the same bytes, read once under limits and replayed exactly |
 //! | [`content`] | those bytes and their media type | fields and JSON, strictly read |
 //! | [`key`] | a candidate, a record and the time | a [`VerifiedKey`](key::VerifiedKey) |

@@ -74,10 +74,10 @@ impl From<&crate::credential::Credentials> for Places {
 #[cfg(feature = "tracing")]
 impl From<&crate::auth::AuthLayer> for Places {
     fn from(layer: &crate::auth::AuthLayer) -> Self {
-        let gate = layer.clone().into_gate();
+        let config = layer.clone().into_config();
         Self {
-            credentials: gate.all_credentials().cloned().collect(),
-            keys: gate.keys().cloned().into_iter().collect(),
+            credentials: config.all_credentials().cloned().collect(),
+            keys: config.keys().cloned().into_iter().collect(),
         }
     }
 }

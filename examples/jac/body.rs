@@ -232,12 +232,12 @@ mod tests {
 
         use axum::body::Body;
         use tower::{Layer, ServiceExt, service_fn};
-        use tower_webhook::body::BufferLayer;
+        use tower_webhook::body::BodyBufferLayer;
         use tower_webhook::credential::Credentials;
 
         let seen = Arc::new(Mutex::new(Vec::new()));
         let inner = seen.clone();
-        let service = BufferLayer::new().layer(service_fn(move |request: Request<_>| {
+        let service = BodyBufferLayer::new().layer(service_fn(move |request: Request<_>| {
             let credentials = Credentials::new([key_placement("k")]).unwrap();
             *inner.lock().unwrap() = match credentials.find((&request).into()) {
                 Ok(found) => found

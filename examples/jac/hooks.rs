@@ -11,7 +11,7 @@ use http::{HeaderMap, Method, Uri};
 use servers::ExecLog;
 use tower_webhook::ConfigError;
 use tower_webhook::auth::{AuthLayer, Policy};
-use tower_webhook::body::{BufferLayer, BufferedBody};
+use tower_webhook::body::{BodyBufferLayer, BufferedBody};
 use tower_webhook::content::ContentLimits;
 use tower_webhook::credential::{Credentials, Placement};
 use tower_webhook::identity::Identity;
@@ -72,8 +72,8 @@ pub(crate) fn service(
 }
 
 /// Reads bodies up to the limit.
-pub(crate) fn limits() -> BufferLayer {
-    BufferLayer::new().with_max_bytes(MAX_BYTES).with_rejection_response(answers::rejection)
+pub(crate) fn limits() -> BodyBufferLayer {
+    BodyBufferLayer::new().with_max_bytes(MAX_BYTES).with_rejection_response(answers::rejection)
 }
 
 /// Who may call: whoever has a key in the declared place, or everybody. Either way the inner service does not
@@ -81,12 +81,12 @@ pub(crate) fn limits() -> BufferLayer {
 fn auth(walker: &Walker, webhook: &Webhook, keys: &Keys) -> Result<AuthLayer, ConfigError> {
     let placements = placements(webhook)?;
     if !walker.auth {
-        return AuthLayer::public().with_stripped(placements);
+        return AuthLayer::public().with_removed(placements);
     }
     // The size of a target limits its fields already.
     let limits = ContentLimits::new().with_fields(usize::MAX);
     let credentials = Credentials::new(placements)?.with_content_limits(limits);
-    AuthLayer::new(Policy::token())?.with_keys_and_credentials(keys.verifier(), credentials)
+    AuthLayer::new(Policy::token())?.with_keys(keys.verifier(), credentials)
 }
 
 fn placements(Webhook { r#type, name }: &Webhook) -> Result<Vec<Placement>, ConfigError> {

@@ -17,7 +17,7 @@ use tower_webhook::RequestHead;
 use tower_webhook::auth::{Authentication, Authenticator, User};
 use tower_webhook::body::BufferedBody;
 use tower_webhook::content::MediaType;
-use tower_webhook::credential::{Candidate, Placement, PlacementKind, Secret};
+use tower_webhook::credential::{Placement, PlacementKind, PresentedCredential, Secret};
 use tower_webhook::identity::Identity;
 use tower_webhook::key::{KeyHasher, KeyId, Owner, ParsedKey};
 
@@ -67,7 +67,7 @@ impl Authenticator for Users {
     async fn authenticate(
         &self,
         _head: RequestHead<'_>,
-        candidate: Option<&Candidate<'_>>,
+        candidate: Option<&PresentedCredential<'_>>,
     ) -> Result<Authentication, BoxError> {
         let Some(candidate) = candidate else { return Ok(Authentication::Missing) };
         let is_bearer = candidate.placement() == PlacementKind::Bearer;

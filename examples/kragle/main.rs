@@ -58,11 +58,11 @@ use servers::{DataFolder, Error, ExecLog, Flags};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_webhook::RequestHead;
 use tower_webhook::auth::{AuthLayer, Policy};
-use tower_webhook::body::BufferLayer;
+use tower_webhook::body::BodyBufferLayer;
 use tower_webhook::content::ContentLimits;
 use tower_webhook::credential::{Credentials, Placement};
 use tower_webhook::envelope::{EnvelopeBuilder, HeaderRepeats, JsonValues, NonUtf8};
-use tower_webhook::hook::{Failure, Hooks, Invocation, Outcome, ResponseShape};
+use tower_webhook::hook::{Failure, Hooks, Invocation, Outcome, ResponseFormat};
 
 use crate::config::Config;
 use crate::rules::{Address, Fault, JSON_LIMITS, MAX_BODY_BYTES, Target, refusal};
@@ -108,7 +108,7 @@ struct App {
     /// Runs stacks for their owners.
     exec: Hooks,
     /// Reads the bodies of all other requests.
-    buffer: BufferLayer,
+    buffer: BodyBufferLayer,
 }
 
 impl App {
@@ -135,10 +135,10 @@ impl App {
                 async move { Outcome::json(&run?.blocks) }
             };
             limited(Hooks::new(for_owners()?, run))?
-                .with_response_shape(ResponseShape::custom(exec_answer))
+                .with_response_format(ResponseFormat::custom(exec_answer))
         };
         let buffer =
-            BufferLayer::new().with_max_bytes(MAX_BODY_BYTES).with_rejection_response(refusal);
+            BodyBufferLayer::new().with_max_bytes(MAX_BODY_BYTES).with_rejection_response(refusal);
         Ok(Self { storage, tokens, users, auth, hooks, exec, buffer })
     }
 
@@ -199,7 +199,7 @@ fn auth(tokens: &Tokens, users: &Arc<Users>) -> Result<AuthLayer, Error> {
     };
     let carriers = Credentials::new(carriers()?)?.with_content_limits(CONTENT_LIMITS);
     Ok(AuthLayer::per_request(policy)
-        .with_keys_and_credentials(tokens.verifier(), carriers)?
+        .with_keys(tokens.verifier(), carriers)?
         .with_authenticator(Arc::clone(users), user_placements)?
         // The protocol looks at the credential of the mode that the hook is in, and ignores the others.
         .with_insecure_mixed_credentials()
@@ -213,7 +213,7 @@ fn for_owners() -> Result<AuthLayer, Error> {
         let stack = head.extensions().get::<Target>()?.stack()?;
         Some(Policy::public().with_methods([head.method().clone()]).with_hook(stack.id.to_string()))
     })
-    .with_stripped(carriers()?)?
+    .with_removed(carriers()?)?
     .with_rejection_response(refusal))
 }
 
@@ -231,7 +231,7 @@ fn limited(hooks: Hooks) -> Result<Hooks, Error> {
         // All headers of a request are shown but those of credentials.
         .with_insecure_exact_header_names()
         .with_transport_headers()
-        .with_left_out_headers(TRANSPORT)
+        .with_excluded_headers(TRANSPORT)
         .with_insecure_lenient_media_types()
         .with_limits(CONTENT_LIMITS);
     Ok(hooks
@@ -239,7 +239,7 @@ fn limited(hooks: Hooks) -> Result<Hooks, Error> {
         .with_max_body_bytes(MAX_BODY_BYTES)
         // A byte of a form can become six in the envelope.
         .with_max_response_bytes(8 * MAX_BODY_BYTES)
-        .with_coded_bodies()
+        .with_encoded_bodies()
         .with_max_executions(1024)?)
 }
 

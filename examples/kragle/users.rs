@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use tower_webhook::BoxError;
 use tower_webhook::RequestHead;
 use tower_webhook::auth::{Authentication, Authenticator, User as LoggedIn};
-use tower_webhook::credential::{Candidate, PlacementKind, Secret};
+use tower_webhook::credential::{PlacementKind, PresentedCredential, Secret};
 use tower_webhook::key::{
     KeyDigest, KeyHasher, KeyId, KeyManager, KeyVerifier, ManageError, NewKey, Owner, ParsedKey,
     Pepper, PrefixedFormat, VerifyErrorKind, random_base62,
@@ -114,7 +114,7 @@ impl Authenticator for Users {
     async fn authenticate(
         &self,
         _head: RequestHead<'_>,
-        candidate: Option<&Candidate<'_>>,
+        candidate: Option<&PresentedCredential<'_>>,
     ) -> Result<Authentication, BoxError> {
         let Some(candidate) = candidate else { return Ok(Authentication::Missing) };
         let owner = match (candidate.placement(), candidate.username(), candidate.expose_text()) {

@@ -11,7 +11,7 @@ use servers::{DataFolder, Error};
 use time::{OffsetDateTime, PrimitiveDateTime};
 use tower_webhook::BoxError;
 use tower_webhook::auth::{Authentication, Authenticator, User};
-use tower_webhook::credential::{Candidate, Credentials, Placement, Secret};
+use tower_webhook::credential::{Credentials, Placement, PresentedCredential, Secret};
 use tower_webhook::key::{
     KeyFormat as _, KeyHasher, KeyId, KeyManager, KeyRecord, KeyVerifier, ManageError,
     ManageErrorKind, NewKey, OpaqueFormat, Owner, Pepper, VerifyErrorKind,
@@ -135,7 +135,7 @@ impl Authenticator for Accounts {
     async fn authenticate(
         &self,
         _head: RequestHead<'_>,
-        candidate: Option<&Candidate<'_>>,
+        candidate: Option<&PresentedCredential<'_>>,
     ) -> Result<Authentication, BoxError> {
         let Some(candidate) = candidate else { return Ok(Authentication::Missing) };
         let kind = *KINDS.get(candidate.position()).ok_or("a carrier without a kind")?;

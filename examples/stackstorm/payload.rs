@@ -97,7 +97,7 @@ impl Payloads {
             .with_part(EnvelopePart::Headers, "headers")?
             .with_header_repeats(HeaderRepeats::Joined)
             .with_header_bytes(NonUtf8::Latin1)
-            .with_left_out_headers([TRACE_TAG])
+            .with_excluded_headers([TRACE_TAG])
             .with_insecure_exact_header_names()
             .with_transport_headers();
         let title = headers.clone().with_header_case(HeaderCase::Title);

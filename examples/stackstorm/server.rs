@@ -11,7 +11,7 @@ use http::header::{HeaderName, HeaderValue};
 use servers::Error;
 use tower_webhook::RequestHead;
 use tower_webhook::auth::{AuthLayer, Policy};
-use tower_webhook::body::BufferLayer;
+use tower_webhook::body::BodyBufferLayer;
 use uuid::Uuid;
 
 use crate::accounts::carriers;
@@ -31,10 +31,11 @@ pub(crate) fn router(server: Server) -> Result<Router, Error> {
         tower_webhook::content::ContentLimits::new().with_fields(usize::MAX),
     );
     let auth = AuthLayer::per_request(policy)
-        .with_authenticator_and_credentials(server.accounts.clone(), credentials)?
+        .with_authenticator(server.accounts.clone(), credentials)?
         .with_realm("stackstorm")?
         .with_rejection_response(refused);
-    let body = BufferLayer::new().with_max_bytes(MAX_BODY_BYTES).with_rejection_response(refused);
+    let body =
+        BodyBufferLayer::new().with_max_bytes(MAX_BODY_BYTES).with_rejection_response(refused);
     let router = Router::new()
         .fallback(answer)
         .layer(body)

@@ -9,7 +9,7 @@ use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use percent_encoding::percent_decode_str;
 use tower_webhook::content::ContentLimits;
-use tower_webhook::credential::{Credentials, FindErrorKind, Placement, PlacementKind};
+use tower_webhook::credential::{Credentials, ExtractErrorKind, Placement, PlacementKind};
 
 use super::forms;
 
@@ -47,7 +47,7 @@ pub fn check(data: &[u8]) {
             assert_eq!(candidate.placement(), place.kind());
             assert!(is_same(*place, candidate.expose_bytes(), text.as_deref()), "another text");
         }
-        (Err(kind), Err(Ambiguous)) => assert_eq!(*kind, FindErrorKind::Ambiguous),
+        (Err(kind), Err(Ambiguous)) => assert_eq!(*kind, ExtractErrorKind::Ambiguous),
         _ => panic!("found {found:?} in place of {expected:?}"),
     }
     drop(found);

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use http::Extensions;
 
 use crate::BoxError;
-use crate::credential::Candidate;
+use crate::credential::PresentedCredential;
 use crate::key::{Owner, Scopes};
 use crate::request_head::RequestHead;
 
@@ -22,7 +22,7 @@ use crate::request_head::RequestHead;
 /// use tower_webhook::RequestHead;
 /// use tower_webhook::BoxError;
 /// use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, User};
-/// use tower_webhook::credential::{Candidate, Placement};
+/// use tower_webhook::credential::{PresentedCredential, Placement};
 /// use tower_webhook::key::Owner;
 ///
 /// struct Passwords;
@@ -32,7 +32,7 @@ use crate::request_head::RequestHead;
 ///     async fn authenticate(
 ///         &self,
 ///         _head: RequestHead<'_>,
-///         candidate: Option<&Candidate<'_>>,
+///         candidate: Option<&PresentedCredential<'_>>,
 ///     ) -> Result<Authentication, BoxError> {
 ///         let Some(candidate) = candidate else { return Ok(Authentication::Missing) };
 ///         match (candidate.username(), candidate.expose_text()) {
@@ -61,7 +61,7 @@ pub trait Authenticator: Send + Sync + 'static {
     async fn authenticate(
         &self,
         head: RequestHead<'_>,
-        candidate: Option<&Candidate<'_>>,
+        candidate: Option<&PresentedCredential<'_>>,
     ) -> Result<Authentication, BoxError>;
 }
 
@@ -129,7 +129,7 @@ impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
     async fn authenticate(
         &self,
         head: RequestHead<'_>,
-        candidate: Option<&Candidate<'_>>,
+        candidate: Option<&PresentedCredential<'_>>,
     ) -> Result<Authentication, BoxError> {
         (**self).authenticate(head, candidate).await
     }

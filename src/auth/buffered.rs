@@ -11,12 +11,12 @@ use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::admit::Admission;
+use super::authorize::Admission;
+use super::config::AuthConfig;
 use super::future::{Entered, Refusal, Waiting};
-use super::gate::Gate;
 use super::{AuthLayer, Policy, ResponseFuture};
 use crate::body::{
-    BodyLimits, BodyRules, BufferLayer, BufferedBody, ReadBody, ReplayBody, check_coding,
+    BodyBufferLayer, BodyLimits, BodyRules, BufferedBody, ReadBody, ReplayBody, check_coding,
 };
 use crate::rejection::{Rejection, ResponseBody};
 
@@ -26,7 +26,7 @@ pub(crate) const PRE_AUTH_MAX_BYTES: usize = 16 * 1024;
 /// Layer that authenticates and buffers the body, in the right order.
 ///
 /// Without a placement in the body, the body is not polled before the verdict, and then read under the
-/// limits of the [`BufferLayer`]. With one, the body is read first, under a limit of its own
+/// limits of the [`BodyBufferLayer`]. With one, the body is read first, under a limit of its own
 /// ([`with_pre_auth_max_bytes`](Self::with_pre_auth_max_bytes)), because its sender is not known yet. That is
 /// only so where the policy asks for a credential and serves the method, and where the body can hold a
 /// credential: one in a content coding, and one of a media type without named fields, cannot.
@@ -43,7 +43,7 @@ pub(crate) const PRE_AUTH_MAX_BYTES: usize = 16 * 1024;
 ///
 /// ```
 /// use tower_webhook::auth::AuthLayer;
-/// use tower_webhook::body::BufferLayer;
+/// use tower_webhook::body::BodyBufferLayer;
 /// use tower_webhook::credential::Placement;
 /// use tower_webhook::key::KeyManager;
 /// use tower_webhook::store::MemoryKeyStore;
@@ -51,7 +51,7 @@ pub(crate) const PRE_AUTH_MAX_BYTES: usize = 16 * 1024;
 /// # fn main() -> Result<(), tower_webhook::ConfigError> {
 /// let keys = KeyManager::new(MemoryKeyStore::new());
 /// let layer = AuthLayer::token(&keys, [Placement::body("api_key")?])?
-///     .with_buffer(BufferLayer::new().with_max_bytes(1024 * 1024))
+///     .with_buffer(BodyBufferLayer::new().with_max_bytes(1024 * 1024))
 ///     .with_pre_auth_max_bytes(64 * 1024);
 /// # let _ = layer;
 /// # Ok(())
@@ -61,12 +61,12 @@ pub(crate) const PRE_AUTH_MAX_BYTES: usize = 16 * 1024;
 #[must_use]
 pub struct BufferedAuthLayer {
     auth: AuthLayer,
-    buffer: BufferLayer,
+    buffer: BodyBufferLayer,
     pre_auth_max_bytes: usize,
 }
 
 impl BufferedAuthLayer {
-    pub(super) const fn new(auth: AuthLayer, buffer: BufferLayer) -> Self {
+    pub(super) const fn new(auth: AuthLayer, buffer: BodyBufferLayer) -> Self {
         Self { auth, buffer, pre_auth_max_bytes: PRE_AUTH_MAX_BYTES }
     }
 
@@ -87,7 +87,7 @@ impl<S> Layer<S> for BufferedAuthLayer {
 
     fn layer(&self, inner: S) -> Self::Service {
         let body = self.buffer.clone().into_rules();
-        BufferedAuth::new(inner, self.auth.clone().into_gate(), body, self.pre_auth_max_bytes)
+        BufferedAuth::new(inner, self.auth.clone().into_config(), body, self.pre_auth_max_bytes)
     }
 }
 
@@ -97,7 +97,7 @@ impl<S> Layer<S> for BufferedAuthLayer {
 #[derive(Clone)]
 pub struct BufferedAuth<S> {
     inner: S,
-    gate: Arc<Gate>,
+    config: Arc<AuthConfig>,
     body: Arc<BodyRules>,
     pre_auth_max_bytes: usize,
 }
@@ -105,11 +105,11 @@ pub struct BufferedAuth<S> {
 impl<S> BufferedAuth<S> {
     pub(crate) fn new(
         inner: S,
-        gate: Arc<Gate>,
+        config: Arc<AuthConfig>,
         body: BodyRules,
         pre_auth_max_bytes: usize,
     ) -> Self {
-        Self { inner, gate, body: Arc::new(body), pre_auth_max_bytes }
+        Self { inner, config, body: Arc::new(body), pre_auth_max_bytes }
     }
 
     /// The inner service.
@@ -145,14 +145,14 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let entry = Entry {
-            gate: Arc::clone(&self.gate),
+            config: Arc::clone(&self.config),
             body: Arc::clone(&self.body),
             pre_auth_max_bytes: self.pre_auth_max_bytes,
         };
         // No instance was asked for its readiness yet. The future asks the one that it calls.
         let inner = self.inner.clone();
-        let gate = Arc::clone(&self.gate);
-        ResponseFuture::waiting(Waiting::for_entry(gate, inner, Box::pin(entry.enter(request))))
+        let config = Arc::clone(&self.config);
+        ResponseFuture::waiting(Waiting::for_entry(config, inner, Box::pin(entry.enter(request))))
     }
 }
 
@@ -160,7 +160,7 @@ impl<S: fmt::Debug> fmt::Debug for BufferedAuth<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BufferedAuth")
             .field("inner", &self.inner)
-            .field("gate", &self.gate)
+            .field("config", &self.config)
             .field("pre_auth_max_bytes", &self.pre_auth_max_bytes)
             .finish_non_exhaustive()
     }
@@ -168,7 +168,7 @@ impl<S: fmt::Debug> fmt::Debug for BufferedAuth<S> {
 
 /// The way in for a request whose body is read: head, verdict, body, removal of credentials.
 struct Entry {
-    gate: Arc<Gate>,
+    config: Arc<AuthConfig>,
     body: Arc<BodyRules>,
     pre_auth_max_bytes: usize,
 }
@@ -200,23 +200,23 @@ impl Entry {
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let gate = &*self.gate;
-        gate.mark_sensitive(&mut parts.headers);
-        let policy = gate.resolve((&*parts).into()).await?;
-        gate.check_method_first(&policy, (&*parts).into())?;
+        let config = &*self.config;
+        config.mark_sensitive(&mut parts.headers);
+        let policy = config.resolve((&*parts).into()).await?;
+        config.check_method_first(&policy, (&*parts).into())?;
 
         let mut unread = Some(body);
-        let looks_in_body = gate.looks_in_body(&policy, parts);
-        if looks_in_body.map_err(|rejection| gate.conceal(&policy, rejection))?
+        let looks_in_body = config.looks_in_body(&policy, parts);
+        if looks_in_body.map_err(|rejection| config.conceal(&policy, rejection))?
             && let Some(body) = unread.take()
         {
             let max_bytes = self.body.limits.max_bytes.min(self.pre_auth_max_bytes);
             let read = self.read(parts, body, max_bytes).await;
-            read.map_err(|rejection| self.refuse(gate.conceal(&policy, rejection)))?;
+            read.map_err(|rejection| self.refuse(config.conceal(&policy, rejection)))?;
         }
 
         let mut admission = Admission::default();
-        gate.admit(&policy, (&*parts).into(), &mut admission).await?;
+        config.admit(&policy, (&*parts).into(), &mut admission).await?;
         let (by_target, since) = (admission.by_target(), Instant::now());
 
         if let Some(body) = unread {
@@ -226,7 +226,7 @@ impl Entry {
             let read = self.read(parts, body, self.body.limits.max_bytes).await;
             read.map_err(|rejection| self.refuse(rejection))?;
         }
-        gate.enter(&policy, parts, admission)?;
+        config.enter(&policy, parts, admission)?;
         let body = parts.extensions.get::<BufferedBody>().cloned().unwrap_or_default();
         Ok((policy, by_target, since, body))
     }

@@ -11,8 +11,8 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::Policy;
-use super::admit::{self, Verdict, Verifying};
-use super::gate::Gate;
+use super::authorize::{self, Verdict, Verifying};
+use super::config::AuthConfig;
 use crate::identity::{self, Identity};
 use crate::rejection::{Rejection, RejectionKind, Respond, ResponseBody};
 
@@ -75,7 +75,7 @@ pin_project! {
 /// A request that cannot be passed on yet. Its steps, in order: the decision, the readiness of the inner
 /// service, and if both together took long, the record of the key once more.
 pub(super) struct Waiting<S, B> {
-    gate: Arc<Gate>,
+    config: Arc<AuthConfig>,
     service: S,
     step: Step<B>,
 }
@@ -102,33 +102,41 @@ type Renewal = Pin<Box<dyn Future<Output = Verdict> + Send>>;
 impl<S, B> Waiting<S, B> {
     /// A request that waits for the answer of the store.
     pub(super) fn for_store(
-        gate: Arc<Gate>,
+        config: Arc<AuthConfig>,
         service: S,
         request: Request<B>,
         policy: Policy,
         verifying: Verifying,
     ) -> Box<Self> {
-        Box::new(Self { gate, service, step: Step::Verifying { request, policy, verifying } })
+        Box::new(Self { config, service, step: Step::Verifying { request, policy, verifying } })
     }
 
     /// A request that waits for code of the app.
     pub(super) fn for_app(
-        gate: Arc<Gate>,
+        config: Arc<AuthConfig>,
         service: S,
         deciding: Entering<()>,
         body: B,
     ) -> Box<Self> {
-        Box::new(Self { gate, service, step: Step::Deciding { deciding, body } })
+        Box::new(Self { config, service, step: Step::Deciding { deciding, body } })
     }
 
     /// A request that waits for its body.
-    pub(super) fn for_entry(gate: Arc<Gate>, service: S, entering: Entering<B>) -> Box<Self> {
-        Box::new(Self { gate, service, step: Step::Entering(entering) })
+    pub(super) fn for_entry(
+        config: Arc<AuthConfig>,
+        service: S,
+        entering: Entering<B>,
+    ) -> Box<Self> {
+        Box::new(Self { config, service, step: Step::Entering(entering) })
     }
 
     /// A request that waits for the inner service.
-    pub(super) fn for_service(gate: Arc<Gate>, service: S, entered: Entered<B>) -> Box<Self> {
-        Box::new(Self { gate, service, step: Step::Readying { entered, patience: None } })
+    pub(super) fn for_service(
+        config: Arc<AuthConfig>,
+        service: S,
+        entered: Entered<B>,
+    ) -> Box<Self> {
+        Box::new(Self { config, service, step: Step::Readying { entered, patience: None } })
     }
 }
 
@@ -167,7 +175,7 @@ where
                 StateProj::Inner { future, by_target } => {
                     let mut response = ready!(future.poll(cx))?;
                     if *by_target {
-                        admit::protect_target(response.headers_mut());
+                        authorize::protect_target(response.headers_mut());
                     }
                     return Poll::Ready(Ok(response.map(ResponseBody::service)));
                 }
@@ -196,7 +204,7 @@ impl<S, B> Waiting<S, B> {
             let next = match ready!(self.poll_step(cx))? {
                 Ok(next) => next,
                 Err(Refusal { rejection, respond }) => {
-                    let respond = respond.as_deref().unwrap_or(self.gate.respond());
+                    let respond = respond.as_deref().unwrap_or(self.config.respond());
                     let response = Some(respond.refuse(&rejection));
                     return Poll::Ready(Ok(State::Response { response }));
                 }
@@ -221,7 +229,7 @@ impl<S, B> Waiting<S, B> {
                 let Step::Verifying { request, policy, .. } = mem::take(&mut self.step) else {
                     return Poll::Ready(Ok(Err(polled_again())));
                 };
-                let entered = self.gate.enter_verified(request, policy, verdict);
+                let entered = self.config.enter_verified(request, policy, verdict);
                 Poll::Ready(Ok(entered.map(Next::readying).map_err(Refusal::from)))
             }
             Step::Deciding { deciding, .. } => {
@@ -238,7 +246,7 @@ impl<S, B> Waiting<S, B> {
             }
             Step::Readying { entered, patience } => {
                 if self.service.poll_ready(cx)?.is_pending() {
-                    let patience = patience.get_or_insert_with(|| self.gate.patience());
+                    let patience = patience.get_or_insert_with(|| self.config.patience());
                     ready!(patience.as_mut().poll(cx));
                     let rejection = Rejection::new(RejectionKind::AtCapacity);
                     let rejection = rejection.in_answer_to(entered.request.method());
@@ -269,8 +277,8 @@ impl<S, B> Waiting<S, B> {
         let identity = request.extensions().get::<Identity>().cloned();
         match identity {
             Some(identity) if !policy.is_public() && since.elapsed() > VERDICT_LIFETIME => {
-                let (gate, method) = (Arc::clone(&self.gate), request.method().clone());
-                let renewal = async move { gate.admit_still(&policy, &method, &identity).await };
+                let (config, method) = (Arc::clone(&self.config), request.method().clone());
+                let renewal = async move { config.admit_still(&policy, &method, &identity).await };
                 Next::Step(Step::Renewing { request, by_target, renewal: Box::pin(renewal) })
             }
             _ => Next::Call { request, by_target },

@@ -3,17 +3,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Response;
+use http::{HeaderName, Response};
 use tower_layer::Layer;
 
 use super::authenticator::Authenticator;
-use super::gate::{Gate, PolicySource, Users};
+use super::config::{AuthConfig, PolicySource, Users};
 use super::policy::Policy;
-use super::resolver::Resolver;
+use super::resolver::PolicyResolver;
 use super::{Auth, BufferedAuthLayer};
-use crate::body::BufferLayer;
+use crate::body::BodyBufferLayer;
 use crate::clock::Clock;
-use crate::credential::{Credentials, Placement};
+use crate::credential::{Credentials, IntoCredentials, Placement};
 use crate::error::ConfigError;
 use crate::key::{KeyVerifier, Owner, Scope};
 use crate::rejection::Rejection;
@@ -25,7 +25,7 @@ use crate::timer::Timer;
 #[derive(Clone)]
 #[must_use]
 pub struct AuthLayer {
-    gate: Arc<Gate>,
+    config: Arc<AuthConfig>,
 }
 
 impl AuthLayer {
@@ -72,9 +72,30 @@ impl AuthLayer {
     /// Returns an error if the list is empty, or if two placements read the same place.
     pub fn token(
         keys: impl Into<KeyVerifier>,
-        placements: impl IntoIterator<Item = Placement>,
+        placements: impl IntoCredentials,
     ) -> Result<Self, ConfigError> {
         Self::fixed(Policy::token()).with_keys(keys, placements)
+    }
+
+    /// A caller needs a key in `Authorization: Bearer` (RFC 6750).
+    ///
+    /// # Errors
+    ///
+    /// Never at present. It is fallible like the other constructors.
+    pub fn bearer(keys: impl Into<KeyVerifier>) -> Result<Self, ConfigError> {
+        Self::token(keys, Placement::bearer())
+    }
+
+    /// A caller needs a key in a header of its own, such as `x-api-key`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the name is no header name, or that of a header which serves the transport.
+    pub fn header(
+        name: impl TryInto<HeaderName>,
+        keys: impl Into<KeyVerifier>,
+    ) -> Result<Self, ConfigError> {
+        Self::token(keys, Placement::header(name)?)
     }
 
     /// A caller needs to be a user, as the authenticator says. With an empty list of placements, the
@@ -85,7 +106,7 @@ impl AuthLayer {
     /// Returns an error if two placements read the same place.
     pub fn user(
         authenticator: impl Authenticator,
-        placements: impl IntoIterator<Item = Placement>,
+        placements: impl IntoCredentials,
     ) -> Result<Self, ConfigError> {
         Self::fixed(Policy::user()).with_authenticator(authenticator, placements)
     }
@@ -93,11 +114,12 @@ impl AuthLayer {
     /// Each request has a policy of its own. Give the layer keys for its token policies
     /// ([`with_keys`](Self::with_keys)), and an authenticator for its user policies
     /// ([`with_authenticator`](Self::with_authenticator)); without them, such a request is a 500.
-    pub fn per_request(resolver: impl Resolver) -> Self {
+    pub fn per_request(resolver: impl PolicyResolver) -> Self {
         Self::of(PolicySource::PerRequest(Arc::new(resolver)))
     }
 
-    /// The keys that open token routes, and where a caller may put one.
+    /// The keys that open token routes, and where a caller may put one: a list of placements, or [`Credentials`]
+    /// with settings of their own.
     ///
     /// # Errors
     ///
@@ -106,35 +128,26 @@ impl AuthLayer {
     pub fn with_keys(
         self,
         keys: impl Into<KeyVerifier>,
-        placements: impl IntoIterator<Item = Placement>,
-    ) -> Result<Self, ConfigError> {
-        self.with_keys_and_credentials(keys, Credentials::new(placements)?)
-    }
-
-    /// The same, with settings of its own for the list of placements.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the layer has keys already.
-    pub fn with_keys_and_credentials(
-        self,
-        keys: impl Into<KeyVerifier>,
-        credentials: Credentials,
+        placements: impl IntoCredentials,
     ) -> Result<Self, ConfigError> {
         let keys = keys.into();
-        self.try_with(|gate| {
-            let keys = match &gate.clock {
+        let credentials = placements.into_credentials()?;
+        let credentials = credentials.ok_or(ConfigError::new("a list of placements is empty"))?;
+        self.try_with(|config| {
+            let keys = match &config.clock {
                 Some(clock) => keys.with_clock(clock.clone()),
                 None => keys,
             };
-            match gate.keys.replace((keys, credentials)) {
+            match config.keys.replace((keys, credentials)) {
                 Some(_) => Err(ConfigError::new("the layer is given keys twice")),
                 None => Ok(()),
             }
         })
     }
 
-    /// Who decides about user routes, and where a caller may put a credential for it.
+    /// Who decides about user routes, and where a caller may put a credential for it: a list of placements, or
+    /// [`Credentials`] with settings of their own. With an empty list, the authenticator looks at the head of the
+    /// request itself.
     ///
     /// # Errors
     ///
@@ -142,27 +155,14 @@ impl AuthLayer {
     pub fn with_authenticator(
         self,
         authenticator: impl Authenticator,
-        placements: impl IntoIterator<Item = Placement>,
+        placements: impl IntoCredentials,
     ) -> Result<Self, ConfigError> {
-        let mut placements = placements.into_iter().peekable();
-        let credentials = match placements.peek() {
-            Some(_) => Some(Credentials::new(placements)?),
-            None => None,
-        };
-        self.with_users(authenticator, credentials)
-    }
-
-    /// The same, with settings of its own for the list of placements.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the layer has an authenticator already.
-    pub fn with_authenticator_and_credentials(
-        self,
-        authenticator: impl Authenticator,
-        credentials: Credentials,
-    ) -> Result<Self, ConfigError> {
-        self.with_users(authenticator, Some(credentials))
+        let credentials = placements.into_credentials()?;
+        let users = Users::new(authenticator, credentials);
+        self.try_with(|config| match config.users.replace(users) {
+            Some(_) => Err(ConfigError::new("the layer is given two authenticators")),
+            None => Ok(()),
+        })
     }
 
     /// Places whose content is removed from requests although this layer reads no credential there: what
@@ -172,12 +172,12 @@ impl AuthLayer {
     /// # Errors
     ///
     /// Returns an error if the list is empty, or if two placements read the same place.
-    pub fn with_stripped(
+    pub fn with_removed(
         self,
         placements: impl IntoIterator<Item = Placement>,
     ) -> Result<Self, ConfigError> {
         let credentials = Credentials::new(placements)?;
-        Ok(self.with(|gate| gate.stripped.push(credentials)))
+        Ok(self.with(|config| config.stripped.push(credentials)))
     }
 
     /// Asks for a scope, whatever the policy of a request asks for by itself. Several calls ask for all of
@@ -188,11 +188,11 @@ impl AuthLayer {
     ///
     /// Returns an error on a public layer.
     pub fn with_scope(self, scope: Scope) -> Result<Self, ConfigError> {
-        self.try_with(|gate| {
-            if let PolicySource::Fixed(policy) = &mut gate.source {
+        self.try_with(|config| {
+            if let PolicySource::Fixed(policy) = &mut config.source {
                 *policy = policy.clone().with_scope(scope.clone());
             }
-            gate.scopes.push(scope);
+            config.scopes.push(scope);
             Ok(())
         })
     }
@@ -203,14 +203,14 @@ impl AuthLayer {
     ///
     /// Returns an error on a public layer, or if the layer asks for another owner already.
     pub fn with_owner(self, owner: Owner) -> Result<Self, ConfigError> {
-        self.try_with(|gate| {
-            if let PolicySource::Fixed(policy) = &mut gate.source {
+        self.try_with(|config| {
+            if let PolicySource::Fixed(policy) = &mut config.source {
                 *policy = policy.clone().with_owner(owner.clone());
             }
-            if gate.owner.as_ref().is_some_and(|other| *other != owner) {
+            if config.owner.as_ref().is_some_and(|other| *other != owner) {
                 return Err(ConfigError::new("the layer asks for two owners"));
             }
-            gate.owner = Some(owner);
+            config.owner = Some(owner);
             Ok(())
         })
     }
@@ -222,28 +222,28 @@ impl AuthLayer {
     /// Returns an error if the text has characters other than printable ASCII.
     pub fn with_realm(self, realm: impl Into<Box<str>>) -> Result<Self, ConfigError> {
         let realm = realm.into();
-        self.try_with(|gate| {
-            gate.realm = realm;
+        self.try_with(|config| {
+            config.realm = realm;
             Ok(())
         })
     }
 
     /// The clock that deadlines of keys are compared with, in place of that of the keys.
     pub fn with_clock(self, clock: Clock) -> Self {
-        self.with(|gate| {
-            if let Some((verifier, _)) = &mut gate.keys {
+        self.with(|config| {
+            if let Some((verifier, _)) = &mut config.keys {
                 *verifier = verifier.clone().with_clock(clock.clone());
             }
-            gate.clock = Some(clock);
+            config.clock = Some(clock);
         })
     }
 
-    /// How long the [`Resolver`] and the [`Authenticator`] may each take, before the request is refused with
+    /// How long the [`PolicyResolver`] and the [`Authenticator`] may each take, before the request is refused with
     /// 503. The default is 5 seconds.
     ///
     /// The deadline ends a future that waits. It cannot end code that blocks its thread.
     pub fn with_decision_deadline(self, deadline: Duration) -> Self {
-        self.with(|gate| gate.decision_deadline = deadline)
+        self.with(|config| config.decision_deadline = deadline)
     }
 
     /// Lets a key or a login come along, in a header field, with a credential of the kind that the policy asks
@@ -254,18 +254,18 @@ impl AuthLayer {
     ///
     /// A proxy or a log that reads the other credential takes the request for that of another caller.
     pub fn with_insecure_mixed_credentials(self) -> Self {
-        self.with(|gate| gate.allows_mixed = true)
+        self.with(|config| config.allows_mixed = true)
     }
 
     /// How long an accepted request waits for the inner service to become ready, before it is refused with
     /// 503 and `Retry-After`. The default is 10 seconds.
     pub fn with_readiness_deadline(self, deadline: Duration) -> Self {
-        self.with(|gate| gate.readiness_deadline = deadline)
+        self.with(|config| config.readiness_deadline = deadline)
     }
 
     /// What measures the deadlines.
     pub fn with_timer(self, timer: impl Timer) -> Self {
-        self.with(|gate| gate.timer = Arc::new(timer))
+        self.with(|config| config.timer = Arc::new(timer))
     }
 
     /// Answers every request that has no good credential for its hook alike, with one 401 that has the
@@ -274,8 +274,8 @@ impl AuthLayer {
     /// and faults of ours (5xx) stay visible. The method is checked after the credential.
     ///
     /// Without this, an unknown hook is 404, and a missing scope 403.
-    pub fn with_concealed_hooks(self) -> Self {
-        self.with(|gate| gate.conceal = true)
+    pub fn with_uniform_unauthorized(self) -> Self {
+        self.with(|config| config.conceal = true)
     }
 
     /// Replaces the body of refusals. Status, `WWW-Authenticate`, `Allow`, `Retry-After` and
@@ -284,7 +284,7 @@ impl AuthLayer {
     /// # Examples
     ///
     /// ```
-    /// use http::Response;
+    /// use http::{HeaderName, Response};
     /// use tower_webhook::auth::AuthLayer;
     ///
     /// let layer = AuthLayer::public().with_rejection_response(|rejection| {
@@ -300,17 +300,17 @@ impl AuthLayer {
         self,
         response: impl Fn(&Rejection) -> Response<Bytes> + Send + Sync + 'static,
     ) -> Self {
-        self.with(|gate| gate.respond.set_body(response))
+        self.with(|config| config.respond.set_body(response))
     }
 
     /// Reads the body of a request under limits, and lets the inner service read it again: after the
     /// credential has been found good, or before it if a placement is in the body.
-    pub fn with_buffer(self, buffer: BufferLayer) -> BufferedAuthLayer {
+    pub fn with_buffer(self, buffer: BodyBufferLayer) -> BufferedAuthLayer {
         BufferedAuthLayer::new(self, buffer)
     }
 
-    pub(crate) fn into_gate(self) -> Arc<Gate> {
-        self.gate
+    pub(crate) fn into_config(self) -> Arc<AuthConfig> {
+        self.config
     }
 
     fn fixed(policy: Policy) -> Self {
@@ -318,37 +318,25 @@ impl AuthLayer {
     }
 
     fn of(source: PolicySource) -> Self {
-        Self { gate: Arc::new(Gate::new(source)) }
+        Self { config: Arc::new(AuthConfig::new(source)) }
     }
 
-    fn with_users(
-        self,
-        authenticator: impl Authenticator,
-        credentials: Option<Credentials>,
-    ) -> Result<Self, ConfigError> {
-        let authenticator: Arc<dyn Authenticator> = Arc::new(authenticator);
-        self.try_with(|gate| match gate.users.replace(Users { authenticator, credentials }) {
-            Some(_) => Err(ConfigError::new("the layer is given two authenticators")),
-            None => Ok(()),
-        })
-    }
-
-    fn with(mut self, change: impl FnOnce(&mut Gate)) -> Self {
-        change(Arc::make_mut(&mut self.gate));
+    fn with(mut self, change: impl FnOnce(&mut AuthConfig)) -> Self {
+        change(Arc::make_mut(&mut self.config));
         self
     }
 
     /// Changes the settings, and checks all of them.
     fn try_with(
         mut self,
-        change: impl FnOnce(&mut Gate) -> Result<(), ConfigError>,
+        change: impl FnOnce(&mut AuthConfig) -> Result<(), ConfigError>,
     ) -> Result<Self, ConfigError> {
-        let gate = Arc::make_mut(&mut self.gate);
-        change(gate)?;
-        if let PolicySource::Fixed(policy) = &gate.source {
+        let config = Arc::make_mut(&mut self.config);
+        change(config)?;
+        if let PolicySource::Fixed(policy) = &config.source {
             policy.check_config()?;
         }
-        gate.update_challenges()?;
+        config.update_challenges()?;
         Ok(self)
     }
 }
@@ -357,12 +345,12 @@ impl<S> Layer<S> for AuthLayer {
     type Service = Auth<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Auth::new(inner, Arc::clone(&self.gate))
+        Auth::new(inner, Arc::clone(&self.config))
     }
 }
 
 impl fmt::Debug for AuthLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuthLayer").field("gate", &self.gate).finish()
+        f.debug_struct("AuthLayer").field("config", &self.config).finish()
     }
 }

@@ -7,7 +7,7 @@
 //! | [`AuthLayer::public`] | anybody |
 //! | [`AuthLayer::token`] | a caller with a key, in one of the configured placements |
 //! | [`AuthLayer::user`] | a user, as an [`Authenticator`] of the app tells |
-//! | [`AuthLayer::per_request`] | as the [`Policy`] says that a [`Resolver`] finds for the request |
+//! | [`AuthLayer::per_request`] | as the [`Policy`] says that a [`PolicyResolver`] finds for the request |
 //! | [`AuthLayer::new`] | as one [`Policy`] says, for all requests |
 //!
 //! # Guarantees
@@ -54,7 +54,8 @@
 //! | a key | verified one with a clone of the same verifier: both were made from one [`KeyManager`](crate::key::KeyManager), or from clones of one [`KeyVerifier`](crate::key::KeyVerifier) | owner, scopes and key of the inner policy decide, without another look-up |
 //! | a key | verified one with another verifier; any `with_*` of a verifier or a manager, and [`with_clock`](AuthLayer::with_clock) of a layer, makes another one | 401, unless the request has another key in a place that only the inner layer reads |
 //! | a key | let in a user, or anybody | 401, with the same exception |
-//! | a user | anything | the authenticator of the inner layer is asked about what the outer layer has left |
+//! | a user | let in a user, and is a clone of the inner layer, perhaps with other scopes or another owner | owner and scopes of the inner policy decide; the authenticator is not asked again |
+//! | a user | anything else | the authenticator of the inner layer is asked about what the outer layer has left: 401 if that was the credential |
 //! | nothing (public) | anything | let in; the identity of the outer layer stays |
 //!
 //! # Where it guards on axum
@@ -107,11 +108,11 @@
 //! # }
 //! ```
 
-mod admit;
 mod authenticator;
+mod authorize;
 mod buffered;
+mod config;
 mod future;
-mod gate;
 mod layer;
 mod policy;
 mod resolver;
@@ -122,9 +123,9 @@ pub use self::buffered::{BufferedAuth, BufferedAuthLayer};
 pub use self::future::ResponseFuture;
 pub use self::layer::AuthLayer;
 pub use self::policy::Policy;
-pub use self::resolver::Resolver;
+pub use self::resolver::PolicyResolver;
 pub use self::service::Auth;
 
-pub(crate) use self::admit::HookName;
+pub(crate) use self::authorize::HookName;
 pub(crate) use self::buffered::PRE_AUTH_MAX_BYTES;
-pub(crate) use self::gate::Gate;
+pub(crate) use self::config::AuthConfig;

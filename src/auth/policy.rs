@@ -8,7 +8,7 @@ use crate::rejection::{Rejection, RejectionKind};
 
 /// Who may call, and by which method.
 ///
-/// Cheap to clone. A layer has one for all its requests, or a [`Resolver`](super::Resolver) gives one
+/// Cheap to clone. A layer has one for all its requests, or a [`PolicyResolver`](super::PolicyResolver) gives one
 /// for each.
 ///
 /// # Examples

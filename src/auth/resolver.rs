@@ -30,7 +30,7 @@ use crate::request_head::RequestHead;
 /// # }
 /// ```
 #[async_trait]
-pub trait Resolver: Send + Sync + 'static {
+pub trait PolicyResolver: Send + Sync + 'static {
     /// The policy for a request, or `None` if nothing is served there (404).
     ///
     /// # Errors
@@ -46,7 +46,7 @@ pub trait Resolver: Send + Sync + 'static {
 }
 
 #[async_trait]
-impl<F> Resolver for F
+impl<F> PolicyResolver for F
 where
     F: Fn(RequestHead<'_>) -> Option<Policy> + Send + Sync + 'static,
 {
@@ -60,7 +60,7 @@ where
 }
 
 #[async_trait]
-impl<R: Resolver + ?Sized> Resolver for Arc<R> {
+impl<R: PolicyResolver + ?Sized> PolicyResolver for Arc<R> {
     async fn resolve(&self, head: RequestHead<'_>) -> Result<Option<Policy>, BoxError> {
         (**self).resolve(head).await
     }

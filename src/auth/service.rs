@@ -7,9 +7,9 @@ use std::time::Instant;
 use http::{Method, Request, Response};
 use tower_service::Service;
 
-use super::admit::{Admission, Progress};
+use super::authorize::{Admission, Progress};
+use super::config::AuthConfig;
 use super::future::{Entered, Waiting};
-use super::gate::Gate;
 use super::{Policy, ResponseFuture};
 use crate::rejection::{Rejection, ResponseBody};
 use crate::request_head::RequestHead;
@@ -20,12 +20,12 @@ use crate::request_head::RequestHead;
 #[derive(Clone)]
 pub struct Auth<S> {
     inner: S,
-    gate: Arc<Gate>,
+    config: Arc<AuthConfig>,
 }
 
 impl<S> Auth<S> {
-    pub(super) const fn new(inner: S, gate: Arc<Gate>) -> Self {
-        Self { inner, gate }
+    pub(super) const fn new(inner: S, config: Arc<AuthConfig>) -> Self {
+        Self { inner, config }
     }
 
     /// The inner service.
@@ -59,20 +59,20 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        if self.gate.shows_head() {
-            self.gate.mark_sensitive(request.headers_mut());
+        if self.config.shows_head() {
+            self.config.mark_sensitive(request.headers_mut());
         }
         let head = RequestHead::from(&request);
-        let policy = match self.gate.resolve_ready(head) {
+        let policy = match self.config.resolve_ready(head) {
             Some(Ok(policy)) => policy,
             Some(Err(rejection)) => return self.refuse(rejection, head.method()),
             None => return self.decide_later(None, request),
         };
         let mut admission = Admission::default();
-        match self.gate.admit_ready(&policy, head, &mut admission) {
+        match self.config.admit_ready(&policy, head, &mut admission) {
             Progress::Decided(Ok(())) => {
                 let by_target = admission.by_target();
-                match self.gate.enter(&policy, &mut request, admission) {
+                match self.config.enter(&policy, &mut request, admission) {
                     Ok(()) => {}
                     Err(rejection) => return self.refuse(rejection, request.method()),
                 }
@@ -87,17 +87,17 @@ where
                     Poll::Pending => {
                         let (policy, since) = (policy.into_owned(), Instant::now());
                         let entered = Entered { request, policy, by_target, since };
-                        let gate = Arc::clone(&self.gate);
+                        let config = Arc::clone(&self.config);
                         let polled = self.take_inner();
-                        ResponseFuture::waiting(Waiting::for_service(gate, polled, entered))
+                        ResponseFuture::waiting(Waiting::for_service(config, polled, entered))
                     }
                 }
             }
             Progress::Decided(Err(rejection)) => self.refuse(rejection, head.method()),
             Progress::Verifying(verifying) => {
-                let (policy, gate) = (policy.into_owned(), Arc::clone(&self.gate));
+                let (policy, config) = (policy.into_owned(), Arc::clone(&self.config));
                 let service = self.take_inner();
-                let waiting = Waiting::for_store(gate, service, request, policy, verifying);
+                let waiting = Waiting::for_store(config, service, request, policy, verifying);
                 ResponseFuture::waiting(waiting)
             }
             Progress::Later => {
@@ -118,7 +118,7 @@ impl<S> Auth<S> {
         S: Service<Request<B>, Response = Response<ResBody>>,
     {
         rejection.answer_to(method);
-        ResponseFuture::response(self.gate.respond().refuse(&rejection))
+        ResponseFuture::response(self.config.respond().refuse(&rejection))
     }
 
     /// Asks code of the app, which may take its time and is shown a head that outlives the wait.
@@ -131,9 +131,9 @@ impl<S> Auth<S> {
         S: Service<Request<B>, Response = Response<ResBody>> + Clone,
     {
         let (parts, body) = request.into_parts();
-        let gate = Arc::clone(&self.gate);
-        let deciding = Box::pin(Arc::clone(&gate).enter_head(policy, parts));
-        ResponseFuture::waiting(Waiting::for_app(gate, self.take_inner(), deciding, body))
+        let config = Arc::clone(&self.config);
+        let deciding = Box::pin(Arc::clone(&config).enter_head(policy, parts));
+        ResponseFuture::waiting(Waiting::for_app(config, self.take_inner(), deciding, body))
     }
 
     /// The inner service as it is now, with a clone left in its place.
@@ -148,6 +148,6 @@ impl<S> Auth<S> {
 
 impl<S: fmt::Debug> fmt::Debug for Auth<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Auth").field("inner", &self.inner).field("gate", &self.gate).finish()
+        f.debug_struct("Auth").field("inner", &self.inner).field("config", &self.config).finish()
     }
 }

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::read::Collected;
+use super::collect::Collected;
 
 /// The whole body of a request, in the request's extensions.
 ///
-/// [`Buffer`](super::Buffer) inserts it, and the [`ReplayBody`](super::ReplayBody) of the same request
+/// [`BodyBuffer`](super::BodyBuffer) inserts it, and the [`ReplayBody`](super::ReplayBody) of the same request
 /// yields the same bytes. Clones share one body.
 ///
 /// # Examples

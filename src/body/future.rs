@@ -12,13 +12,13 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use super::collect::ReadBody;
 use super::layer::Shared;
-use super::read::ReadBody;
 use super::{BufferedBody, ReplayBody};
 use crate::rejection::{Rejection, RejectionKind, ResponseBody};
 
 pin_project! {
-    /// The future of [`Buffer`](super::Buffer).
+    /// The future of [`BodyBuffer`](super::BodyBuffer).
     pub struct ResponseFuture<S, B>
     where
         S: Service<Request<ReplayBody>>,

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::Response;
 use tower_layer::Layer;
 
-use super::Buffer;
-use super::read::{BodyLimits, BodyRules};
+use super::BodyBuffer;
+use super::collect::{BodyLimits, BodyRules};
 use crate::rejection::{Rejection, Respond};
 use crate::timer::{SystemTimer, Timer};
 
@@ -22,9 +22,9 @@ use crate::timer::{SystemTimer, Timer};
 ///
 /// use bytes::Bytes;
 /// use http::Response;
-/// use tower_webhook::body::BufferLayer;
+/// use tower_webhook::body::BodyBufferLayer;
 ///
-/// let layer = BufferLayer::new()
+/// let layer = BodyBufferLayer::new()
 ///     .with_max_bytes(1024 * 1024)
 ///     .with_deadline(Duration::from_secs(30))
 ///     .with_identity_coding_only()
@@ -33,7 +33,7 @@ use crate::timer::{SystemTimer, Timer};
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct BufferLayer(Shared);
+pub struct BodyBufferLayer(Shared);
 
 /// What all requests have in common.
 #[derive(Clone)]
@@ -44,7 +44,7 @@ pub(super) struct Shared {
     pub(super) identity_coding_only: bool,
 }
 
-impl BufferLayer {
+impl BodyBufferLayer {
     /// A layer with a limit of 256 KiB and a deadline of 10 seconds.
     pub fn new() -> Self {
         Self(Shared {
@@ -108,15 +108,15 @@ impl BufferLayer {
     }
 }
 
-impl<S> Layer<S> for BufferLayer {
-    type Service = Buffer<S>;
+impl<S> Layer<S> for BodyBufferLayer {
+    type Service = BodyBuffer<S>;
 
-    fn layer(&self, inner: S) -> Buffer<S> {
-        Buffer::new(inner, Arc::new(self.0.clone()))
+    fn layer(&self, inner: S) -> BodyBuffer<S> {
+        BodyBuffer::new(inner, Arc::new(self.0.clone()))
     }
 }
 
-impl Default for BufferLayer {
+impl Default for BodyBufferLayer {
     fn default() -> Self {
         Self::new()
     }

@@ -1,15 +1,15 @@
 //! The body of a request: read once, under limits, and replayed exactly.
 //!
-//! [`BufferLayer`] is opt-in. What looks at a body before the handler does needs it: a credential in the
+//! [`BodyBufferLayer`] is opt-in. What looks at a body before the handler does needs it: a credential in the
 //! body, a signature, an envelope. Credentials in headers, query and path do not, and a request that
 //! they refuse costs no body at all if the layer stands inside of the one that checks them.
 //!
 //! # Guarantees
 //!
-//! 1. At most [`max_bytes`](BufferLayer::with_max_bytes) (256 KiB) are taken, and at most one frame
+//! 1. At most [`max_bytes`](BodyBufferLayer::with_max_bytes) (256 KiB) are taken, and at most one frame
 //!    beyond. A body that announces more is refused before any of it is read, so no `100 Continue` is
 //!    sent for it.
-//! 2. The whole body arrives within the [deadline](BufferLayer::with_deadline) (10 seconds). A body that
+//! 2. The whole body arrives within the [deadline](BodyBufferLayer::with_deadline) (10 seconds). A body that
 //!    trickles does not extend it. The time runs from the first moment that the body has to be waited
 //!    for; one that is there at once starts no timer.
 //! 3. The service inside gets the same bytes and the same trailers. A body that came in a single frame
@@ -27,7 +27,7 @@
 //! | larger than the limit, announced or read | 413 | `content_too_large` |
 //! | not complete at the deadline | 408 | `request_timeout` |
 //! | broken off, or of another length than announced | 400 | `malformed_body` |
-//! | coded, with [`with_identity_coding_only`](BufferLayer::with_identity_coding_only) | 415 | `unsupported_content_encoding` |
+//! | coded, with [`with_identity_coding_only`](BodyBufferLayer::with_identity_coding_only) | 415 | `unsupported_content_encoding` |
 //! | panics | 500 | `internal` |
 //!
 //! On HTTP/1 these refusals close the connection, so that what is left of the body is not taken for the
@@ -39,7 +39,7 @@
 //! * The bytes stand in the request's extensions as [`BufferedBody`]. A middleware between the layer and
 //!   their reader that changes the body, for example one that decodes it, leaves them behind. Put such a
 //!   middleware outside of the layer.
-//! * A second `BufferLayer` reads the replayed body again, under its own limits. That copies nothing,
+//! * A second `BodyBufferLayer` reads the replayed body again, under its own limits. That copies nothing,
 //!   and makes the extension true for the body that it hands on, whatever stood in between.
 //! * Bodies with a `Content-Encoding` are replayed as they were sent. The limit is one on sent bytes.
 //! * The limit is one on each request. The number of requests under way is not limited here.
@@ -55,7 +55,7 @@
 //! use http::{Request, Response, StatusCode};
 //! use http_body_util::{BodyExt, Full};
 //! use tower::{ServiceBuilder, ServiceExt};
-//! use tower_webhook::body::{BufferLayer, BufferedBody, ReplayBody};
+//! use tower_webhook::body::{BodyBufferLayer, BufferedBody, ReplayBody};
 //!
 //! async fn echo(request: Request<ReplayBody>) -> Result<Response<Full<Bytes>>, Infallible> {
 //!     let buffered = request.extensions().get::<BufferedBody>().map(BufferedBody::bytes);
@@ -67,7 +67,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Infallible> {
 //! let service = ServiceBuilder::new()
-//!     .layer(BufferLayer::new().with_max_bytes(8))
+//!     .layer(BodyBufferLayer::new().with_max_bytes(8))
 //!     .service_fn(echo);
 //!
 //! let accepted = service.clone().oneshot(Request::new(Full::from("8 octets"))).await?;
@@ -81,11 +81,11 @@
 //! ```
 
 mod buffered;
+mod collect;
 mod error;
-mod framing;
 mod future;
+mod headers;
 mod layer;
-mod read;
 mod replay;
 #[cfg(test)]
 mod scripted;
@@ -96,12 +96,12 @@ mod tests;
 pub use self::buffered::BufferedBody;
 pub use self::error::{ReadError, ReadErrorKind};
 pub use self::future::ResponseFuture;
-pub use self::layer::BufferLayer;
+pub use self::layer::BodyBufferLayer;
 pub use self::replay::ReplayBody;
-pub use self::service::Buffer;
+pub use self::service::BodyBuffer;
 
-pub(crate) use self::error::check_coding;
-pub(crate) use self::framing::{is_identity_coded, rewrite};
 #[cfg(test)]
-pub(crate) use self::read::Collected;
-pub(crate) use self::read::{BodyLimits, BodyRules, ReadBody};
+pub(crate) use self::collect::Collected;
+pub(crate) use self::collect::{BodyLimits, BodyRules, ReadBody};
+pub(crate) use self::error::check_coding;
+pub(crate) use self::headers::{is_identity_coded, rewrite};

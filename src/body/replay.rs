@@ -79,7 +79,7 @@ mod tests {
     use http::HeaderValue;
     use http_body_util::BodyExt;
 
-    use super::super::read::Collected;
+    use super::super::collect::Collected;
     use super::*;
 
     fn trailers() -> HeaderMap {

@@ -7,25 +7,25 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
+use super::collect::ReadBody;
 use super::error::check_coding;
 use super::layer::Shared;
-use super::read::ReadBody;
 use super::{ReplayBody, ResponseFuture};
 use crate::rejection::ResponseBody;
 
 /// Reads the body of each request under limits, and replays it to the service inside.
 ///
-/// Made by [`BufferLayer`](super::BufferLayer). See the [module docs](super) for the rules and an example.
+/// Made by [`BodyBufferLayer`](super::BodyBufferLayer). See the [module docs](super) for the rules and an example.
 ///
 /// It is always ready: the service inside is asked once the body is there, so an upload that is slow
 /// or refused takes none of its capacity.
 #[derive(Clone, Debug)]
-pub struct Buffer<S> {
+pub struct BodyBuffer<S> {
     inner: S,
     shared: Arc<Shared>,
 }
 
-impl<S> Buffer<S> {
+impl<S> BodyBuffer<S> {
     pub(super) const fn new(inner: S, shared: Arc<Shared>) -> Self {
         Self { inner, shared }
     }
@@ -49,7 +49,7 @@ impl<S> Buffer<S> {
     }
 }
 
-impl<S, B, ResBody> Service<Request<B>> for Buffer<S>
+impl<S, B, ResBody> Service<Request<B>> for BodyBuffer<S>
 where
     S: Service<Request<ReplayBody>, Response = Response<ResBody>> + Clone,
     B: Body<Data = Bytes>,

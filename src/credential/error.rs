@@ -7,15 +7,15 @@ use crate::content::ContentError;
 ///
 /// The text is fixed: no part of the request is in it.
 #[derive(Debug)]
-pub struct FindError {
-    kind: FindErrorKind,
+pub struct ExtractError {
+    kind: ExtractErrorKind,
     source: Option<ContentError>,
 }
 
-/// The kind of a [`FindError`].
+/// The kind of a [`ExtractError`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum FindErrorKind {
+pub enum ExtractErrorKind {
     /// More than one credential was presented.
     Ambiguous,
     /// The query or the body, in which a placement looks, cannot be read. The source says why.
@@ -26,14 +26,14 @@ pub enum FindErrorKind {
     TargetTooLong,
 }
 
-impl FindError {
-    pub(super) const fn new(kind: FindErrorKind) -> Self {
+impl ExtractError {
+    pub(super) const fn new(kind: ExtractErrorKind) -> Self {
         Self { kind, source: None }
     }
 
     /// What went wrong.
     #[must_use]
-    pub const fn kind(&self) -> FindErrorKind {
+    pub const fn kind(&self) -> ExtractErrorKind {
         self.kind
     }
 
@@ -42,29 +42,29 @@ impl FindError {
     }
 }
 
-impl From<ContentError> for FindError {
+impl From<ContentError> for ExtractError {
     fn from(source: ContentError) -> Self {
-        Self { kind: FindErrorKind::Unreadable, source: Some(source) }
+        Self { kind: ExtractErrorKind::Unreadable, source: Some(source) }
     }
 }
 
-impl fmt::Display for FindError {
+impl fmt::Display for ExtractError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
-            FindErrorKind::Ambiguous => "more than one credential was presented",
-            FindErrorKind::Unreadable => "the place of a credential cannot be read",
-            FindErrorKind::TargetTooLong => {
+            ExtractErrorKind::Ambiguous => "more than one credential was presented",
+            ExtractErrorKind::Unreadable => "the place of a credential cannot be read",
+            ExtractErrorKind::TargetTooLong => {
                 "the target is too long to take the credential out of it"
             }
-            FindErrorKind::NotBuffered => {
+            ExtractErrorKind::NotBuffered => {
                 "a placement is in the body, and the body is not buffered: \
-                 use `AuthLayer::with_buffer` or put a `BufferLayer` outside"
+                 use `AuthLayer::with_buffer` or put a `BodyBufferLayer` outside"
             }
         })
     }
 }
 
-impl Error for FindError {
+impl Error for ExtractError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_ref().map(|source| source as _)
     }

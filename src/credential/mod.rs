@@ -2,9 +2,9 @@
 //!
 //! # Guarantees
 //!
-//! 1. [`Credentials`] looks at every configured [`Placement`], in order, and yields one [`Candidate`] or
+//! 1. [`Credentials`] looks at every configured [`Placement`], in order, and yields one [`PresentedCredential`] or
 //!    none. A place whose value is empty has no credential in it.
-//! 2. More than one credential is [`Ambiguous`](FindErrorKind::Ambiguous), whether two stand in one place
+//! 2. More than one credential is [`Ambiguous`](ExtractErrorKind::Ambiguous), whether two stand in one place
 //!    or in several, and whether they are equal or not (RFC 6750, section 2). Two components that each
 //!    pick another copy would disagree about who is calling.
 //! 3. A credential is compared byte for byte: it is decoded as its place prescribes, once, and neither
@@ -12,14 +12,14 @@
 //! 4. [`Credentials::scrub`] removes whatever stands in a configured place from the request that goes
 //!    further in: from headers, from `uri()` and from the buffered body, on accepted requests and on
 //!    public routes alike. With feature `axum`, axum's `OriginalUri` as well.
-//! 5. What has to be decoded for a [`Candidate`] is wiped from memory when it is dropped, and when the
+//! 5. What has to be decoded for a [`PresentedCredential`] is wiped from memory when it is dropped, and when the
 //!    request is refused. The request itself is the server's: its buffers, headers and body are not wiped,
 //!    and neither is what a `custom` placement keeps apart from its [`Secret`].
 //!
 //! # Examples
 //!
 //! ```
-//! use tower_webhook::credential::{Credentials, FindErrorKind, Placement};
+//! use tower_webhook::credential::{Credentials, ExtractErrorKind, Placement};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let credentials = Credentials::new([Placement::header("x-api-key")?, Placement::query("key")?])?;
@@ -33,16 +33,16 @@
 //!
 //! let request = http::Request::get("/deploy?key=abc").header("x-api-key", "abc").body(())?;
 //! let error = credentials.find((&request).into()).unwrap_err();
-//! assert_eq!(error.kind(), FindErrorKind::Ambiguous);
+//! assert_eq!(error.kind(), ExtractErrorKind::Ambiguous);
 //! # Ok(())
 //! # }
 //! ```
 
-mod candidate;
 mod error;
-mod find;
-mod path;
+mod extract;
+mod path_template;
 mod placement;
+mod presented;
 #[cfg(feature = "tracing")]
 mod redact;
 mod scrub;
@@ -50,12 +50,12 @@ mod secret;
 
 use http::HeaderName;
 
-pub use self::candidate::Candidate;
-pub use self::error::{FindError, FindErrorKind};
+pub use self::error::{ExtractError, ExtractErrorKind};
 pub use self::placement::{Placement, PlacementKind};
+pub use self::presented::PresentedCredential;
 pub use self::secret::Secret;
 
-pub(crate) use self::find::JsonSyntax;
+pub(crate) use self::extract::JsonSyntax;
 pub(crate) use self::scrub::redact_target;
 
 use self::placement::Place;
@@ -133,6 +133,37 @@ impl Credentials {
             Place::Header(name) => Some(name),
             _ => None,
         })
+    }
+}
+
+/// What makes [`Credentials`]: one placement, a list of them, or credentials with settings of their own.
+///
+/// Implemented by [`Placement`], by everything that iterates over placements, and by [`Credentials`].
+pub trait IntoCredentials {
+    /// The credentials, or `None` for an empty list.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if two placements read the same place.
+    fn into_credentials(self) -> Result<Option<Credentials>, ConfigError>;
+}
+
+impl IntoCredentials for Credentials {
+    fn into_credentials(self) -> Result<Option<Credentials>, ConfigError> {
+        Ok(Some(self))
+    }
+}
+
+impl IntoCredentials for Placement {
+    fn into_credentials(self) -> Result<Option<Credentials>, ConfigError> {
+        [self].into_credentials()
+    }
+}
+
+impl<I: IntoIterator<Item = Placement>> IntoCredentials for I {
+    fn into_credentials(self) -> Result<Option<Credentials>, ConfigError> {
+        let placements: Vec<Placement> = self.into_iter().collect();
+        if placements.is_empty() { Ok(None) } else { Credentials::new(placements).map(Some) }
     }
 }
 

@@ -5,7 +5,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCOD
 use http::{HeaderName, Request};
 
 use super::Secret;
-use super::path::PathTemplate;
+use super::path_template::PathTemplate;
 use crate::error::ConfigError;
 use crate::rejection::ChallengeScheme;
 use crate::request_head::RequestHead;
@@ -102,7 +102,7 @@ impl Placement {
     }
 
     /// `Authorization: Basic <base64 of user:password>` (RFC 7617). The password is the credential, and
-    /// the user name stands beside it ([`Candidate::username`](super::Candidate::username)). Where the
+    /// the user name stands beside it ([`PresentedCredential::username`](super::PresentedCredential::username)). Where the
     /// password is empty, the user name is the credential, as several providers of API keys have it. Where both
     /// are empty, the credential is there and cannot be read.
     #[must_use]
@@ -175,7 +175,7 @@ impl Placement {
     /// The body has to be buffered before the credential can be read:
     /// [`AuthLayer::with_buffer`](crate::auth::AuthLayer::with_buffer) does both in the right order.
     /// The media type alone decides how the body is read. Without a buffered body every request is
-    /// refused as [`NotWired`](crate::rejection::RejectionKind::NotWired).
+    /// refused as [`Misconfigured`](crate::rejection::RejectionKind::Misconfigured).
     ///
     /// # Errors
     ///

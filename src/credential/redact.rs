@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::Credentials;
-use super::path::REDACTED;
+use super::path_template::REDACTED;
 use super::placement::Place;
 
 impl Credentials {

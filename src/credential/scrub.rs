@@ -4,10 +4,10 @@ use std::mem;
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderValue, Request, Uri};
 
-use super::find::{cookie_value, is_broken_json, readable_body};
-use super::path::with_path_and_query;
+use super::extract::{cookie_value, is_broken_json, readable_body};
+use super::path_template::with_path_and_query;
 use super::placement::Place;
-use super::{Credentials, FindError};
+use super::{Credentials, ExtractError};
 use crate::body;
 use crate::content::{form, remove_field};
 use crate::request_head::HeadMut;
@@ -20,11 +20,11 @@ impl Credentials {
     /// Returns an error if a place cannot be cleaned: a body that cannot be read or is over the
     /// [limits](Self::with_content_limits), one that is not buffered, or a target that would become too long.
     /// The request must then go no further. JSON that does not parse has no place in it.
-    pub fn scrub<B>(&self, request: &mut Request<B>) -> Result<(), FindError> {
+    pub fn scrub<B>(&self, request: &mut Request<B>) -> Result<(), ExtractError> {
         self.scrub_head(request)
     }
 
-    pub(crate) fn scrub_head(&self, head: &mut impl HeadMut) -> Result<(), FindError> {
+    pub(crate) fn scrub_head(&self, head: &mut impl HeadMut) -> Result<(), ExtractError> {
         for placement in &self.placements {
             match &placement.place {
                 Place::Header(name) => {
@@ -50,7 +50,7 @@ impl Credentials {
         Ok(())
     }
 
-    fn scrub_body(&self, head: &mut impl HeadMut, name: &str) -> Result<(), FindError> {
+    fn scrub_body(&self, head: &mut impl HeadMut, name: &str) -> Result<(), ExtractError> {
         let (headers, extensions) = (head.headers_mut().clone(), head.extensions_mut());
         let Some((media, body)) = readable_body(&headers, extensions)? else { return Ok(()) };
         let (body, bytes) = (body.clone(), body.bytes());
@@ -102,13 +102,13 @@ fn remove_cookie(headers: &mut HeaderMap, name: &[u8]) {
 }
 
 /// What a change of a target comes to: `None` if there is nothing to change in it.
-type Changed = Result<Option<Uri>, FindError>;
+type Changed = Result<Option<Uri>, ExtractError>;
 
 /// Applies a change to `uri()` and to every copy of the target that is known to be in the extensions.
 fn rewrite_targets(
     head: &mut impl HeadMut,
     scrub: impl Fn(&Uri) -> Changed,
-) -> Result<(), FindError> {
+) -> Result<(), ExtractError> {
     let scrubbed = scrub(head.uri_mut())?;
     #[cfg(feature = "axum")]
     {
@@ -149,7 +149,7 @@ fn with_prefix_of(original: &Uri, old: &Uri, new: &Uri) -> Changed {
 pub(crate) fn redact_target(
     head: &mut impl HeadMut,
     redact: &dyn Fn(&str) -> Option<String>,
-) -> Result<(), FindError> {
+) -> Result<(), ExtractError> {
     rewrite_targets(head, |uri| {
         let redacted = uri.path_and_query().and_then(|target| redact(target.as_str()));
         redacted.map(|target| with_path_and_query(uri, target)).transpose()

@@ -9,7 +9,7 @@ use crate::body::{BufferedBody, Collected};
 fn find(
     credentials: &Credentials,
     request: &Request<()>,
-) -> Result<Option<Vec<u8>>, FindErrorKind> {
+) -> Result<Option<Vec<u8>>, ExtractErrorKind> {
     match credentials.find(request.into()) {
         Ok(candidate) => Ok(candidate.map(|candidate| match candidate.expose_bytes() {
             Some(bytes) => bytes.to_vec(),
@@ -42,7 +42,7 @@ fn a_list_of_placements_is_checked() {
 #[test]
 fn header_values() {
     let credentials = one(Placement::header("X-Api-Key").unwrap());
-    type Case<'a> = (&'a [&'a [u8]], Result<Option<&'a [u8]>, FindErrorKind>);
+    type Case<'a> = (&'a [&'a [u8]], Result<Option<&'a [u8]>, ExtractErrorKind>);
     let cases: [Case<'_>; 9] = [
         (&[b"k"], Ok(Some(b"k"))),
         (&[b" \tk \t "], Ok(Some(b"k"))),
@@ -51,8 +51,8 @@ fn header_values() {
         (&[], Ok(None)),
         (&[b""], Ok(None)),
         (&[b" ", b"k"], Ok(Some(b"k"))),
-        (&[b"k", b"k"], Err(FindErrorKind::Ambiguous)),
-        (&[b"j", b"k"], Err(FindErrorKind::Ambiguous)),
+        (&[b"k", b"k"], Err(ExtractErrorKind::Ambiguous)),
+        (&[b"j", b"k"], Err(ExtractErrorKind::Ambiguous)),
     ];
     for (values, expected) in cases {
         let found = find(&credentials, &with_headers("x-api-key", values));
@@ -66,7 +66,7 @@ fn authorization_values() {
     let basic = one(Placement::basic());
     let secret_token = one(Placement::bearer().with_secret_token_uri());
     let both = Credentials::new([Placement::bearer(), Placement::basic()]).unwrap();
-    type Case<'a> = (&'a Credentials, &'a [&'a str], Result<Option<&'a str>, FindErrorKind>);
+    type Case<'a> = (&'a Credentials, &'a [&'a str], Result<Option<&'a str>, ExtractErrorKind>);
     let cases: [Case<'_>; 30] = [
         (&bearer, &["Bearer k"], Ok(Some("k"))),
         (&bearer, &["bEARER   k "], Ok(Some("k"))),
@@ -79,8 +79,8 @@ fn authorization_values() {
         (&bearer, &["Bearer\tk"], Ok(None)),
         (&bearer, &["k"], Ok(None)),
         (&bearer, &["Basic ajpr"], Ok(None)),
-        (&bearer, &["Bearer k", "Bearer k"], Err(FindErrorKind::Ambiguous)),
-        (&bearer, &["Bearer k", "Basic ajpr"], Err(FindErrorKind::Ambiguous)),
+        (&bearer, &["Bearer k", "Bearer k"], Err(ExtractErrorKind::Ambiguous)),
+        (&bearer, &["Bearer k", "Basic ajpr"], Err(ExtractErrorKind::Ambiguous)),
         (&bearer, &["Bearer k", "Bearer"], Ok(Some("k"))),
         (&bearer, &["Bearer secret-token:k"], Ok(Some("secret-token:k"))),
         (&secret_token, &["Bearer secret-token:k"], Ok(Some("k"))),
@@ -92,13 +92,13 @@ fn authorization_values() {
         (&basic, &["Basic Og=="], Ok(Some("<unreadable>"))),
         (&basic, &["Basic"], Ok(None)),
         (&basic, &["Bearer", "Basic dTpr"], Ok(Some("k"))),
-        (&basic, &["Digest", "Basic dTpr"], Err(FindErrorKind::Ambiguous)),
+        (&basic, &["Digest", "Basic dTpr"], Err(ExtractErrorKind::Ambiguous)),
         (&bearer, &["Bearer k", "bASIC"], Ok(Some("k"))),
         (&basic, &["Basic dQ=="], Ok(Some("<unreadable>"))),
         (&basic, &["Basic %%%"], Ok(Some("<unreadable>"))),
         (&basic, &["Basic dTpr/w"], Ok(Some("<unreadable>"))),
         (&both, &["Basic dTpr"], Ok(Some("k"))),
-        (&both, &["Bearer k", "Basic dTpr"], Err(FindErrorKind::Ambiguous)),
+        (&both, &["Bearer k", "Basic dTpr"], Err(ExtractErrorKind::Ambiguous)),
     ];
     for (credentials, values, expected) in cases {
         let values: Vec<&[u8]> = values.iter().map(|value| value.as_bytes()).collect();
@@ -124,13 +124,13 @@ fn the_user_name_stands_beside_the_password() {
 #[test]
 fn cookies_are_found_and_removed_one_by_one() {
     let credentials = one(Placement::cookie("k").unwrap());
-    type Case<'a> = (&'a [&'a [u8]], Result<Option<&'a [u8]>, FindErrorKind>, &'a [&'a str]);
+    type Case<'a> = (&'a [&'a [u8]], Result<Option<&'a [u8]>, ExtractErrorKind>, &'a [&'a str]);
     let cases: [Case<'_>; 7] = [
         (&[b"k=1"], Ok(Some(b"1")), &[]),
         (&[b"a=1; k=2; b=3"], Ok(Some(b"2")), &["a=1; b=3"]),
         (&[b"a=1", b"k=2", b"b=3"], Ok(Some(b"2")), &["a=1", "b=3"]),
         (&[b"k=; k=2"], Ok(Some(b"2")), &[]),
-        (&[b"k=1; k=1"], Err(FindErrorKind::Ambiguous), &[]),
+        (&[b"k=1; k=1"], Err(ExtractErrorKind::Ambiguous), &[]),
         (&[b"K=1; kk=1; k"], Ok(None), &["K=1; kk=1; k"]),
         (&[b"k=a=b"], Ok(Some(b"a=b")), &[]),
     ];
@@ -147,7 +147,7 @@ fn cookies_are_found_and_removed_one_by_one() {
 #[test]
 fn query_parameters() {
     let credentials = one(Placement::query("key").unwrap());
-    type Case<'a> = (&'a str, Result<Option<&'a [u8]>, FindErrorKind>, &'a str);
+    type Case<'a> = (&'a str, Result<Option<&'a [u8]>, ExtractErrorKind>, &'a str);
     let cases: [Case<'_>; 17] = [
         ("/?key=k", Ok(Some(b"k")), "/"),
         ("/?a=%31&key=k&b", Ok(Some(b"k")), "/?a=%31&b"),
@@ -163,8 +163,8 @@ fn query_parameters() {
         ("/?KEY=k&key[]=k&key.x=k", Ok(None), "/?KEY=k&key[]=k&key.x=k"),
         ("/?a=1;key=k", Ok(None), "/?a=1;key=k"),
         ("/?a=b%26key=k", Ok(None), "/?a=b%26key=k"),
-        ("/?key=k&%6bey=k", Err(FindErrorKind::Ambiguous), "/"),
-        ("/?key=k&key=k", Err(FindErrorKind::Ambiguous), "/"),
+        ("/?key=k&%6bey=k", Err(ExtractErrorKind::Ambiguous), "/"),
+        ("/?key=k&key=k", Err(ExtractErrorKind::Ambiguous), "/"),
         ("/", Ok(None), "/"),
     ];
     for (target, expected, scrubbed) in cases {
@@ -184,7 +184,7 @@ fn a_query_of_too_many_parameters_is_not_searched() {
     let request = Request::get(target(256)).body(()).unwrap();
     assert_eq!(find(&credentials, &request), Ok(None));
     let request = Request::get(target(257)).body(()).unwrap();
-    assert_eq!(find(&credentials, &request), Err(FindErrorKind::Unreadable));
+    assert_eq!(find(&credentials, &request), Err(ExtractErrorKind::Unreadable));
 }
 
 fn with_body(method: &str, media: &str, body: &str) -> Request<()> {
@@ -202,8 +202,8 @@ fn body_fields() {
     const JSON: &str = "application/json";
     const FORM: &str = "application/x-www-form-urlencoded";
     let credentials = one(Placement::body("key").unwrap());
-    type Case<'a> = (&'a str, &'a str, &'a str, Result<Option<&'a str>, FindErrorKind>);
-    let unreadable = Err(FindErrorKind::Unreadable);
+    type Case<'a> = (&'a str, &'a str, &'a str, Result<Option<&'a str>, ExtractErrorKind>);
+    let unreadable = Err(ExtractErrorKind::Unreadable);
     let cases: [Case<'_>; 18] = [
         ("POST", JSON, r#"{"key":"k"}"#, Ok(Some("k"))),
         ("POST", JSON, r#"{"\u006bey":"\u006b"}"#, Ok(Some("k"))),
@@ -217,7 +217,7 @@ fn body_fields() {
         ("POST", JSON, "\u{feff}{\"key\":\"k\"}", unreadable),
         ("POST", FORM, "key=k", Ok(Some("k"))),
         ("POST", FORM, "key=k&key=", Ok(Some("k"))),
-        ("POST", FORM, "key=k&key=k", Err(FindErrorKind::Ambiguous)),
+        ("POST", FORM, "key=k&key=k", Err(ExtractErrorKind::Ambiguous)),
         ("POST", FORM, r#"{"key":"k"}"#, Ok(None)),
         ("GET", FORM, "key=k", Ok(None)),
         ("HEAD", FORM, "key=k", Ok(None)),
@@ -231,7 +231,7 @@ fn body_fields() {
     }
 
     let request = Request::post("/").header("content-type", JSON).body(()).unwrap();
-    assert_eq!(find(&credentials, &request), Err(FindErrorKind::NotBuffered));
+    assert_eq!(find(&credentials, &request), Err(ExtractErrorKind::NotBuffered));
     let request = Request::post("/").body(()).unwrap();
     assert_eq!(find(&credentials, &request), Ok(None));
 }
@@ -242,7 +242,7 @@ fn what_cannot_be_cleaned_is_an_error() {
     let body = one(Placement::body("key").unwrap()).with_content_limits(limits);
     let path = one(Placement::path("/{key}").unwrap());
     let form = "application/x-www-form-urlencoded";
-    let unreadable = FindErrorKind::Unreadable;
+    let unreadable = ExtractErrorKind::Unreadable;
     let cases = [
         (&body, with_body("POST", form, "a=1&b=2&key=k&c=3"), unreadable),
         (&body, with_body("GET", form, "a=1&b=2&key=k&c=3"), unreadable),
@@ -251,12 +251,12 @@ fn what_cannot_be_cleaned_is_an_error() {
         (
             &body,
             Request::post("/").header("content-type", form).body(()).unwrap(),
-            FindErrorKind::NotBuffered,
+            ExtractErrorKind::NotBuffered,
         ),
         (
             &path,
             Request::get(format!("/k?{}", "a".repeat(65_530))).body(()).unwrap(),
-            FindErrorKind::TargetTooLong,
+            ExtractErrorKind::TargetTooLong,
         ),
     ];
     for (credentials, mut request, expected) in cases {
@@ -292,7 +292,7 @@ fn a_custom_placement_finds_counts_and_scrubs() {
     assert!(request.headers().is_empty());
 
     let request = with_headers("x-key", &[b"k", b"k"]);
-    assert_eq!(find(&credentials, &request), Err(FindErrorKind::Ambiguous));
+    assert_eq!(find(&credentials, &request), Err(ExtractErrorKind::Ambiguous));
 }
 
 #[test]

@@ -134,7 +134,7 @@ impl EnvelopeBuilder {
     /// Leaves out more headers than `authorization`, `proxy-authorization` and `cookie`, which are
     /// never written. `_` and `-` are the same: with `x-api-key` goes `X_Api_Key`.
     #[must_use]
-    pub fn with_left_out_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+    pub fn with_excluded_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.headers.left_out.extend(names);
         self
     }
@@ -164,7 +164,7 @@ impl EnvelopeBuilder {
 
     /// Leaves out the fields of the query with these decoded names.
     #[must_use]
-    pub fn with_left_out_query(
+    pub fn with_excluded_query_parameters(
         mut self,
         names: impl IntoIterator<Item = impl Into<String>>,
     ) -> Self {

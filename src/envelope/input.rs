@@ -46,7 +46,7 @@ impl<'a> EnvelopeInput<'a> {
 
     /// Leaves these headers out, beside those that the builder leaves out.
     #[must_use]
-    pub const fn with_left_out_headers(mut self, names: &'a [HeaderName]) -> Self {
+    pub const fn with_excluded_headers(mut self, names: &'a [HeaderName]) -> Self {
         self.left_out_headers = names;
         self
     }
@@ -54,7 +54,7 @@ impl<'a> EnvelopeInput<'a> {
     /// Leaves out the fields of the query with these decoded names, beside those that the builder
     /// leaves out.
     #[must_use]
-    pub const fn with_left_out_query(mut self, names: &'a [String]) -> Self {
+    pub const fn with_excluded_query_parameters(mut self, names: &'a [String]) -> Self {
         self.left_out_query = names;
         self
     }

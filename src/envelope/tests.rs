@@ -275,12 +275,13 @@ fn credentials_are_left_out_in_every_spelling() {
         ],
     );
     let builder = EnvelopeBuilder::new()
-        .with_left_out_headers([HeaderName::from_static("x-api-key")])
-        .with_left_out_query(["token"]);
+        .with_excluded_headers([HeaderName::from_static("x-api-key")])
+        .with_excluded_query_parameters(["token"]);
     let headers = [HeaderName::from_static("x_token")];
     let query = ["other".to_owned()];
-    let input =
-        EnvelopeInput::new(&head, b"").with_left_out_headers(&headers).with_left_out_query(&query);
+    let input = EnvelopeInput::new(&head, b"")
+        .with_excluded_headers(&headers)
+        .with_excluded_query_parameters(&query);
 
     let envelope = builder.build(&input).unwrap();
     assert_eq!(envelope.headers(), Some(r#"{"x-keep":"1"}"#));

@@ -12,12 +12,12 @@ use http::{HeaderName, Method, Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
+use super::concurrency::ConcurrencyLimits;
 use super::outcome::Outcome;
-use super::shape::{Failure, FailureKind};
-use super::slots::Slots;
-use super::{Executor, Invocation, ResponseShape};
+use super::response_format::{Failure, FailureKind};
+use super::{Executor, Invocation, ResponseFormat};
 use crate::BoxError;
-use crate::auth::{AuthLayer, BufferedAuth, Gate, HookName, PRE_AUTH_MAX_BYTES};
+use crate::auth::{AuthConfig, AuthLayer, BufferedAuth, HookName, PRE_AUTH_MAX_BYTES};
 use crate::body::{BodyLimits, BodyRules, BufferedBody};
 use crate::credential::redact_target;
 use crate::envelope::{Envelope, EnvelopeBuilder, EnvelopeInput};
@@ -39,7 +39,7 @@ pub struct Hooks {
 
 #[derive(Clone)]
 struct Shared {
-    gate: Arc<Gate>,
+    config: Arc<AuthConfig>,
     body: BodyRules,
     executor: Arc<dyn Executor>,
     envelope: EnvelopeBuilder,
@@ -47,11 +47,11 @@ struct Shared {
     left_out: Box<[HeaderName]>,
     identity_member: Option<Box<str>>,
     coverage_member: Option<Box<str>>,
-    shape: ResponseShape,
+    shape: ResponseFormat,
     pre_auth_max_bytes: usize,
     max_response_bytes: usize,
     deadline: Duration,
-    slots: Slots,
+    slots: ConcurrencyLimits,
     timer: Arc<dyn Timer>,
 }
 
@@ -64,27 +64,27 @@ impl Hooks {
     /// refusals of this service.
     #[must_use]
     pub fn new(auth: AuthLayer, executor: impl Executor) -> Self {
-        let mut gate = auth.into_gate();
-        Arc::make_mut(&mut gate).set_hook_defaults();
+        let mut config = auth.into_config();
+        Arc::make_mut(&mut config).set_hook_defaults();
         let timer: Arc<dyn Timer> = Arc::new(SystemTimer::new());
         let limits = BodyLimits::default();
         let body =
             BodyRules { limits, timer: Arc::clone(&timer), respond: None, takes_coded: false };
-        let left_out = gate.all_credentials().flat_map(|list| list.header_names().cloned());
+        let left_out = config.all_credentials().flat_map(|list| list.header_names().cloned());
         Self {
             shared: Arc::new(Shared {
                 left_out: left_out.collect(),
                 identity_member: None,
                 coverage_member: None,
-                gate,
+                config,
                 body,
                 executor: Arc::new(executor),
                 envelope: EnvelopeBuilder::new(),
-                shape: ResponseShape::default(),
+                shape: ResponseFormat::default(),
                 pre_auth_max_bytes: PRE_AUTH_MAX_BYTES,
                 max_response_bytes: 1024 * 1024,
                 deadline: Duration::from_secs(15),
-                slots: Slots::new(64),
+                slots: ConcurrencyLimits::new(64),
                 timer,
             }),
         }
@@ -112,9 +112,9 @@ impl Hooks {
     }
 
     /// How the end of an execution becomes a response. The default is
-    /// [`ResponseShape::status_member`].
+    /// [`ResponseFormat::status_json`].
     #[must_use]
-    pub fn with_response_shape(self, shape: ResponseShape) -> Self {
+    pub fn with_response_format(self, shape: ResponseFormat) -> Self {
         self.with(|shared| shared.shape = shape)
     }
 
@@ -127,7 +127,7 @@ impl Hooks {
     /// Takes a body with a `Content-Encoding` as it was sent, instead of refusing it with 415. Nothing is
     /// decoded: coded JSON is malformed.
     #[must_use]
-    pub fn with_coded_bodies(self) -> Self {
+    pub fn with_encoded_bodies(self) -> Self {
         self.with(|shared| shared.body.takes_coded = true)
     }
 
@@ -172,7 +172,7 @@ impl Hooks {
         if limit == 0 {
             return Err(ConfigError::new("the limit on executions is 0"));
         }
-        Ok(self.with(|shared| shared.slots = Slots::new(limit)))
+        Ok(self.with(|shared| shared.slots = ConcurrencyLimits::new(limit)))
     }
 
     /// What measures the deadlines.
@@ -206,9 +206,10 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
-        let Shared { gate, body, pre_auth_max_bytes, .. } = &*self.shared;
+        let Shared { config, body, pre_auth_max_bytes, .. } = &*self.shared;
         let run = Run(Arc::clone(&self.shared));
-        let mut auth = BufferedAuth::new(run, Arc::clone(gate), body.clone(), *pre_auth_max_bytes);
+        let mut auth =
+            BufferedAuth::new(run, Arc::clone(config), body.clone(), *pre_auth_max_bytes);
         let response = auth.call(request);
         ResponseFuture::new(async move {
             match response.await {
@@ -241,7 +242,9 @@ impl<B: Send + 'static> Service<Request<B>> for Run {
             Ok(match response {
                 Ok(response) if method == Method::HEAD => without_content(response),
                 Ok(response) => response,
-                Err(rejection) => shared.gate.respond().response(&rejection.in_answer_to(&method)),
+                Err(rejection) => {
+                    shared.config.respond().response(&rejection.in_answer_to(&method))
+                }
             })
         })
     }
@@ -249,12 +252,12 @@ impl<B: Send + 'static> Service<Request<B>> for Run {
 
 impl Shared {
     async fn serve(&self, mut parts: Parts) -> Result<Response<Bytes>, Rejection> {
-        if let Some(keys) = self.gate.keys() {
+        if let Some(keys) = self.config.keys() {
             redact_target(&mut parts, &|text| keys.redact(text))?;
         }
         let identity = Identity::of(&parts.extensions);
-        let identity =
-            identity.map_err(|error| Rejection::new(RejectionKind::NotWired).with_source(error))?;
+        let identity = identity
+            .map_err(|error| Rejection::new(RejectionKind::Misconfigured).with_source(error))?;
         let identity = identity.cloned();
         let hook = parts.extensions.get().map(|HookName(name)| Arc::clone(name));
         let bytes = parts.extensions.get().map(BufferedBody::bytes).unwrap_or_default();
@@ -273,9 +276,9 @@ impl Shared {
         bytes: &Bytes,
         identity: Option<&Identity>,
     ) -> Result<Envelope, Rejection> {
-        let redact = |text: &str| self.gate.keys()?.redact(text);
+        let redact = |text: &str| self.config.keys()?.redact(text);
         let mut input = EnvelopeInput::new(parts, bytes)
-            .with_left_out_headers(&self.left_out)
+            .with_excluded_headers(&self.left_out)
             .with_redaction(&redact);
         let caller;
         if let Some(name) = &self.identity_member {
@@ -316,7 +319,7 @@ impl Shared {
 impl fmt::Debug for Hooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hooks")
-            .field("gate", &self.shared.gate)
+            .field("config", &self.shared.config)
             .field("shape", &self.shared.shape)
             .finish_non_exhaustive()
     }

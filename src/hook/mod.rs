@@ -2,7 +2,7 @@
 //!
 //! [`Hooks`] is a leaf service. It answers requests itself, in this order:
 //!
-//! 1. Which hook is it, and who may call it? ([`Resolver`](crate::auth::Resolver); 404)
+//! 1. Which hook is it, and who may call it? ([`PolicyResolver`](crate::auth::PolicyResolver); 404)
 //! 2. The method (405 with `Allow`). A policy that names no methods serves `POST`. `HEAD` and `OPTIONS` reach
 //!    an executor only if a policy names them.
 //! 3. The caller, exactly as [`auth`](crate::auth) decides (400, 401, 403, 503). The body is not polled
@@ -11,7 +11,7 @@
 //! 5. The [`Envelope`] (400, 415).
 //! 6. The [`Executor`], under a deadline, with its panics contained and no more executions of one hook at a
 //!    time than allowed (503 with `Retry-After`).
-//! 7. The response: see [`ResponseShape`].
+//! 7. The response: see [`ResponseFormat`].
 //!
 //! A refusal of the steps 1 to 5 and the 503 of step 6 are as described in
 //! [`rejection`](crate::rejection); none of them is ever a success. Only the failure of an execution is a
@@ -55,19 +55,19 @@
 //!
 //! [`Envelope`]: crate::envelope::Envelope
 
+mod concurrency;
 mod error;
-mod execute;
+mod executor;
 mod hooks;
 mod invocation;
 mod outcome;
-mod service;
-mod shape;
-mod slots;
+mod response_format;
+mod service_executor;
 
 pub use self::error::ExecutorError;
-pub use self::execute::Executor;
+pub use self::executor::Executor;
 pub use self::hooks::Hooks;
 pub use self::invocation::Invocation;
 pub use self::outcome::Outcome;
-pub use self::service::ServiceExecutor;
-pub use self::shape::{Failure, FailureKind, ResponseShape};
+pub use self::response_format::{Failure, FailureKind, ResponseFormat};
+pub use self::service_executor::ServiceExecutor;

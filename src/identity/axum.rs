@@ -12,28 +12,31 @@ use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
 use http::request::Parts;
 
-use crate::identity::{Identity, NotWired};
+use crate::identity::{Identity, MissingAuthLayer};
 use crate::rejection::{Rejection, RejectionKind, Respond};
 
 impl<S: Sync> FromRequestParts<S> for Identity {
-    type Rejection = NotWired;
+    type Rejection = MissingAuthLayer;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, NotWired> {
-        Self::of(&parts.extensions)?.cloned().ok_or(NotWired)
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, MissingAuthLayer> {
+        Self::of(&parts.extensions)?.cloned().ok_or(MissingAuthLayer)
     }
 }
 
 impl<S: Sync> OptionalFromRequestParts<S> for Identity {
-    type Rejection = NotWired;
+    type Rejection = MissingAuthLayer;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Option<Self>, NotWired> {
+    async fn from_request_parts(
+        parts: &mut Parts,
+        _state: &S,
+    ) -> Result<Option<Self>, MissingAuthLayer> {
         Ok(Self::of(&parts.extensions)?.cloned())
     }
 }
 
-impl IntoResponse for NotWired {
+impl IntoResponse for MissingAuthLayer {
     fn into_response(self) -> Response {
-        let rejection = Rejection::new(RejectionKind::NotWired).with_source(self);
+        let rejection = Rejection::new(RejectionKind::Misconfigured).with_source(self);
         Respond::new().response(&rejection).map(Body::from)
     }
 }

@@ -12,6 +12,7 @@ use crate::credential::PlacementKind;
 use crate::key::{
     KeyDigest, KeyId, KeyRecord, KeyVerifier, Owner, Proof, Scope, Scopes, VerifyError,
 };
+use crate::util::UniqueId;
 
 /// The proven caller of a request.
 ///
@@ -21,9 +22,9 @@ use crate::key::{
 /// # Examples
 ///
 /// ```
-/// use tower_webhook::identity::{Identity, NotWired};
+/// use tower_webhook::identity::{Identity, MissingAuthLayer};
 ///
-/// fn greet<B>(request: &http::Request<B>) -> Result<String, NotWired> {
+/// fn greet<B>(request: &http::Request<B>) -> Result<String, MissingAuthLayer> {
 ///     Ok(match Identity::of(request.extensions())? {
 ///         Some(identity) => format!("hello {}", identity.owner()),
 ///         None => "hello stranger".to_owned(),
@@ -41,6 +42,8 @@ pub struct Identity {
     placement: Option<PlacementKind>,
     /// What proved a key.
     proof: Option<Proof>,
+    /// What proved a user.
+    users: Option<UniqueId>,
 }
 
 /// What a public route puts into the extensions, so that "public" can be told from "not wired".
@@ -52,7 +55,7 @@ struct Public;
 /// It means that a layer is missing, or that it is inside the code that asks. An extractor answers it
 /// with a 500 and a line in the log, never by treating the caller as anonymous.
 #[derive(Clone, Copy, Debug)]
-pub struct NotWired;
+pub struct MissingAuthLayer;
 
 impl Identity {
     /// The identity of a key whose digest, one of those of its record, matched.
@@ -68,15 +71,17 @@ impl Identity {
             key_id: Some(record.id().clone()),
             placement: Some(placement),
             proof: Some(verifier.proof(record, digest)),
+            users: None,
         }
     }
 
     pub(crate) const fn of_user(
+        users: UniqueId,
         owner: Owner,
         scopes: Scopes,
         placement: Option<PlacementKind>,
     ) -> Self {
-        Self { owner, scopes, key_id: None, placement, proof: None }
+        Self { owner, scopes, key_id: None, placement, proof: None, users: Some(users) }
     }
 
     /// The identity in a request's extensions: `None` on a public route.
@@ -84,17 +89,22 @@ impl Identity {
     /// # Errors
     ///
     /// Returns an error if no auth layer has seen the request.
-    pub fn of(extensions: &Extensions) -> Result<Option<&Self>, NotWired> {
+    pub fn of(extensions: &Extensions) -> Result<Option<&Self>, MissingAuthLayer> {
         match extensions.get::<Self>() {
             Some(identity) => Ok(Some(identity)),
             None if extensions.get::<Public>().is_some() => Ok(None),
-            None => Err(NotWired),
+            None => Err(MissingAuthLayer),
         }
     }
 
     /// Whether this verifier, or a clone of it, has proven the identity.
     pub(crate) fn is_proven_by(&self, verifier: &KeyVerifier) -> bool {
         self.proof.as_ref().is_some_and(|proof| proof.realm() == verifier.realm())
+    }
+
+    /// Whether the authenticator of this layer, or of a clone of it, has proven the identity.
+    pub(crate) fn is_user_of(&self, users: UniqueId) -> bool {
+        self.users == Some(users)
     }
 
     /// The identity as it is now, for work that goes on long after the verification: a slow upload, a
@@ -186,13 +196,13 @@ impl fmt::Debug for Identity {
     }
 }
 
-impl fmt::Display for NotWired {
+impl fmt::Display for MissingAuthLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("no `AuthLayer` has seen this request: put one around the service that asks")
     }
 }
 
-impl std::error::Error for NotWired {}
+impl std::error::Error for MissingAuthLayer {}
 
 /// Records the outcome of the auth stage in the extensions.
 pub(crate) fn insert(extensions: &mut Extensions, identity: Option<Identity>) {

@@ -225,7 +225,7 @@ impl Shared {
             Ok(Some(identity)) => identity.clone(),
             Ok(None) => return Err(Rejection::new(RejectionKind::Forbidden)),
             Err(error) => {
-                return Err(Rejection::new(RejectionKind::NotWired).with_source(error));
+                return Err(Rejection::new(RejectionKind::Misconfigured).with_source(error));
             }
         };
         let route = Route::find(self.below_base(parts.uri.path())?, &parts.method)?;

@@ -4,7 +4,7 @@
 
 use super::{Place, Rejection, RejectionKind, Violation};
 use crate::content::{ContentError, ContentErrorKind};
-use crate::credential::{FindError, FindErrorKind};
+use crate::credential::{ExtractError, ExtractErrorKind};
 use crate::envelope::BuildError;
 use crate::key::{ManageError, ManageErrorKind, VerifyError, VerifyErrorKind};
 
@@ -31,15 +31,15 @@ impl Rejection {
     }
 }
 
-impl From<FindError> for Rejection {
-    fn from(error: FindError) -> Self {
+impl From<ExtractError> for Rejection {
+    fn from(error: ExtractError) -> Self {
         match (error.kind(), error.content_error()) {
-            (FindErrorKind::Ambiguous, _) => Self::new(RejectionKind::Ambiguous),
-            (FindErrorKind::Unreadable, Some(source)) => source.into(),
-            (FindErrorKind::Unreadable, None) => Self::new(RejectionKind::MalformedBody),
-            (FindErrorKind::TargetTooLong, _) => Self::new(RejectionKind::TargetTooLong),
-            (FindErrorKind::NotBuffered, _) => {
-                Self::new(RejectionKind::NotWired).with_source(error)
+            (ExtractErrorKind::Ambiguous, _) => Self::new(RejectionKind::Ambiguous),
+            (ExtractErrorKind::Unreadable, Some(source)) => source.into(),
+            (ExtractErrorKind::Unreadable, None) => Self::new(RejectionKind::MalformedBody),
+            (ExtractErrorKind::TargetTooLong, _) => Self::new(RejectionKind::TargetTooLong),
+            (ExtractErrorKind::NotBuffered, _) => {
+                Self::new(RejectionKind::Misconfigured).with_source(error)
             }
         }
     }

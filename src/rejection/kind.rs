@@ -63,7 +63,7 @@ pub enum RejectionKind {
     Internal,
     /// A part that this request needs was not configured: a layer without keys for a token hook, a body
     /// placement without a buffered body, an extractor without a layer.
-    NotWired,
+    Misconfigured,
 }
 
 impl RejectionKind {
@@ -95,7 +95,7 @@ impl RejectionKind {
             Self::Conflict | Self::AlreadyRevoked => StatusCode::CONFLICT,
             Self::ExecutorFailed => StatusCode::BAD_GATEWAY,
             Self::ExecutorTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::Internal | Self::NotWired => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Internal | Self::Misconfigured => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -137,7 +137,7 @@ impl RejectionKind {
             Self::ExecutorFailed => "executor_failed",
             Self::ExecutorTimeout => "executor_timeout",
             Self::Internal => "internal",
-            Self::NotWired => "not_wired",
+            Self::Misconfigured => "misconfigured",
         }
     }
 

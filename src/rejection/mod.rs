@@ -40,7 +40,7 @@
 //! | [`ExecutorFailed`] | 502 | `executor_failed` | |
 //! | [`ExecutorTimeout`] | 504 | `executor_timeout` | |
 //! | [`AtCapacity`], [`Unavailable`] | 503 | `temporarily_unavailable` | `Retry-After` |
-//! | [`Internal`], [`NotWired`] | 500 | `internal` | |
+//! | [`Internal`], [`Misconfigured`] | 500 | `internal` | |
 //!
 //! [RFC 9110, section 15.5.2]: https://www.rfc-editor.org/rfc/rfc9110#section-15.5.2
 //! [RFC 9457]: https://www.rfc-editor.org/rfc/rfc9457
@@ -73,7 +73,7 @@
 //! [`AtCapacity`]: RejectionKind::AtCapacity
 //! [`Unavailable`]: RejectionKind::Unavailable
 //! [`Internal`]: RejectionKind::Internal
-//! [`NotWired`]: RejectionKind::NotWired
+//! [`Misconfigured`]: RejectionKind::Misconfigured
 
 mod body;
 mod challenge;

@@ -81,7 +81,7 @@ impl RejectionKind {
             Self::AlreadyRevoked => {
                 const { &problem!(409, "already_revoked", "The key was revoked") }
             }
-            Self::Internal | Self::NotWired => {
+            Self::Internal | Self::Misconfigured => {
                 const { &problem!(500, "internal", "Internal error") }
             }
             Self::ExecutorFailed => {

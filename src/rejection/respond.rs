@@ -247,7 +247,7 @@ mod tests {
         RejectionKind::ExecutorFailed,
         RejectionKind::ExecutorTimeout,
         RejectionKind::Internal,
-        RejectionKind::NotWired,
+        RejectionKind::Misconfigured,
     ];
 
     fn respond() -> Respond {

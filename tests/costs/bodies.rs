@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use tower::{Layer, Service, service_fn};
-use tower_webhook::body::{BufferLayer, BufferedBody, ReplayBody};
+use tower_webhook::body::{BodyBufferLayer, BufferedBody, ReplayBody};
 use tower_webhook::content::{self, ContentLimits, FieldValue, MediaType};
 use tower_webhook::envelope::{EnvelopeBuilder, EnvelopeInput};
 
@@ -59,7 +59,7 @@ fn a_body_of_a_single_frame_is_replayed_without_a_copy() {
     let body = body(64);
     let sent = body.as_ptr();
     let mut service =
-        BufferLayer::new().layer(service_fn(move |request: Request<ReplayBody>| async move {
+        BodyBufferLayer::new().layer(service_fn(move |request: Request<ReplayBody>| async move {
             let buffered = request.extensions().get::<BufferedBody>().unwrap().bytes();
             let replayed = request.into_body().frame().await.unwrap().unwrap().into_data().unwrap();
             assert_eq!(buffered.as_ptr(), sent);

@@ -6,12 +6,14 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use tower_webhook::auth::{Auth, AuthLayer, BufferedAuthLayer, Policy, User};
-use tower_webhook::body::{Buffer, BufferLayer, BufferedBody, ReadError, ReplayBody};
+use tower_webhook::body::{BodyBuffer, BodyBufferLayer, BufferedBody, ReadError, ReplayBody};
 use tower_webhook::content::{ContentError, ContentLimits, MediaType};
-use tower_webhook::credential::{Candidate, Credentials, FindError, Placement, Secret};
+use tower_webhook::credential::{
+    Credentials, ExtractError, Placement, PresentedCredential, Secret,
+};
 use tower_webhook::envelope::{BuildError, Envelope, EnvelopeBuilder};
-use tower_webhook::hook::{ExecutorError, Failure, Hooks, Invocation, Outcome, ResponseShape};
-use tower_webhook::identity::{Identity, NotWired};
+use tower_webhook::hook::{ExecutorError, Failure, Hooks, Invocation, Outcome, ResponseFormat};
+use tower_webhook::identity::{Identity, MissingAuthLayer};
 use tower_webhook::key::{
     KeyDigest, KeyHasher, KeyManager, KeyRecord, KeyVerifier, ManageError, StoreError, VerifiedKey,
     VerifyError,
@@ -29,12 +31,12 @@ fn public_types_cross_threads_and_can_be_printed() {
 
     check::<Auth<()>>();
     check::<AuthLayer>();
-    check::<Buffer<()>>();
-    check::<BufferLayer>();
+    check::<BodyBuffer<()>>();
+    check::<BodyBufferLayer>();
     check::<BufferedAuthLayer>();
     check::<BufferedBody>();
     check::<BuildError>();
-    check::<Candidate<'_>>();
+    check::<PresentedCredential<'_>>();
     check::<Clock>();
     check::<ConfigError>();
     check::<ContentError>();
@@ -44,7 +46,7 @@ fn public_types_cross_threads_and_can_be_printed() {
     check::<EnvelopeBuilder>();
     check::<ExecutorError>();
     check::<Failure>();
-    check::<FindError>();
+    check::<ExtractError>();
     check::<Hooks>();
     check::<Identity>();
     check::<Invocation>();
@@ -58,7 +60,7 @@ fn public_types_cross_threads_and_can_be_printed() {
     check::<ManagementApi>();
     check::<MediaType>();
     check::<MemoryKeyStore>();
-    check::<NotWired>();
+    check::<MissingAuthLayer>();
     check::<Outcome>();
     check::<Placement>();
     check::<Policy>();
@@ -67,7 +69,7 @@ fn public_types_cross_threads_and_can_be_printed() {
     check::<ReplayBody>();
     check::<RequestHead<'_>>();
     check::<ResponseBody<Full<Bytes>>>();
-    check::<ResponseShape>();
+    check::<ResponseFormat>();
     check::<Secret>();
     check::<StoreError>();
     check::<User>();
@@ -86,8 +88,8 @@ fn response_futures_cross_threads() {
 
     use tower::Layer as _;
     check(&AuthLayer::public().layer(Recorder::default()));
-    check(&BufferLayer::new().layer(Recorder::default()));
-    check(&AuthLayer::public().with_buffer(BufferLayer::new()).layer(Recorder::default()));
+    check(&BodyBufferLayer::new().layer(Recorder::default()));
+    check(&AuthLayer::public().with_buffer(BodyBufferLayer::new()).layer(Recorder::default()));
     check(&ManagementApi::new(KeyManager::new(MemoryKeyStore::new()), "/").unwrap());
 }
 

@@ -11,9 +11,9 @@ use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt};
 use tower_webhook::BoxError;
 use tower_webhook::RequestHead;
-use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, Policy, Resolver, User};
-use tower_webhook::body::BufferLayer;
-use tower_webhook::credential::{Candidate, Credentials, Placement, PlacementKind};
+use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, Policy, PolicyResolver, User};
+use tower_webhook::body::BodyBufferLayer;
+use tower_webhook::credential::{Credentials, Placement, PlacementKind, PresentedCredential};
 use tower_webhook::identity::Identity;
 use tower_webhook::rejection::RejectionKind;
 
@@ -86,7 +86,7 @@ async fn an_outage_is_503_and_never_401() {
 #[tokio::test]
 async fn a_public_route_asks_nobody_and_strips_all_the_same() {
     let keys = Keys::new().await;
-    let layer = AuthLayer::public().with_stripped(header()).unwrap();
+    let layer = AuthLayer::public().with_removed(header()).unwrap();
     let inner = Recorder::default();
 
     let response = call(&layer, &inner, request(&keys.text)).await;
@@ -131,7 +131,7 @@ async fn concealed_hooks_look_like_a_wrong_key() {
     })
     .with_keys(&keys.manager, [Placement::header("x-api-key").unwrap(), Placement::bearer()])
     .unwrap()
-    .with_concealed_hooks();
+    .with_uniform_unauthorized();
     let inner = Recorder::default();
 
     let mut answers = Vec::new();
@@ -199,7 +199,7 @@ impl Authenticator for Slow {
     async fn authenticate(
         &self,
         head: RequestHead<'_>,
-        candidate: Option<&Candidate<'_>>,
+        candidate: Option<&PresentedCredential<'_>>,
     ) -> Result<Authentication, BoxError> {
         tokio::task::yield_now().await;
         if self.0.load(Ordering::SeqCst) {
@@ -218,7 +218,7 @@ impl Authenticator for Slow {
 }
 
 #[async_trait]
-impl Resolver for Slow {
+impl PolicyResolver for Slow {
     async fn resolve(&self, _head: RequestHead<'_>) -> Result<Option<Policy>, BoxError> {
         tokio::task::yield_now().await;
         match self.0.load(Ordering::SeqCst) {
@@ -313,7 +313,7 @@ async fn a_body_is_read_beforehand_only_where_a_credential_may_be_in_it() {
     let layer = AuthLayer::per_request(resolve)
         .with_keys(&keys.manager, [Placement::body("key").unwrap()])
         .unwrap()
-        .with_buffer(BufferLayer::new())
+        .with_buffer(BodyBufferLayer::new())
         .with_pre_auth_max_bytes(10);
     let inner = Recorder::default();
     let cases = [
@@ -342,7 +342,7 @@ async fn a_credential_in_the_body_is_taken_out_of_it() {
     let keys = Keys::new().await;
     let layer = AuthLayer::token(&keys.manager, [Placement::body("key").unwrap()])
         .unwrap()
-        .with_buffer(BufferLayer::new());
+        .with_buffer(BodyBufferLayer::new());
     let inner = Recorder::default();
     let cases = [
         (
@@ -392,7 +392,8 @@ async fn a_body_placement_without_a_buffer_is_a_500() {
 #[tokio::test]
 async fn the_body_is_not_polled_before_the_verdict() {
     let keys = Keys::new().await;
-    let layer = AuthLayer::token(&keys.manager, header()).unwrap().with_buffer(BufferLayer::new());
+    let layer =
+        AuthLayer::token(&keys.manager, header()).unwrap().with_buffer(BodyBufferLayer::new());
     let polled = Arc::new(AtomicBool::new(false));
     let body = {
         let polled = Arc::clone(&polled);
@@ -417,7 +418,7 @@ impl Authenticator for Kinds {
     async fn authenticate(
         &self,
         _head: RequestHead<'_>,
-        candidate: Option<&Candidate<'_>>,
+        candidate: Option<&PresentedCredential<'_>>,
     ) -> Result<Authentication, BoxError> {
         let position = candidate.unwrap().position();
         Ok(Authentication::Accepted(User::new(owner("alice")).with_extension(position)))
@@ -435,7 +436,7 @@ async fn an_authenticator_tells_placements_apart_and_hands_on_what_it_found() {
     .unwrap()
     .with_insecure_first_credential_wins();
     let layer = AuthLayer::per_request(|_: RequestHead<'_>| Some(Policy::user()))
-        .with_authenticator_and_credentials(Kinds, credentials)
+        .with_authenticator(Kinds, credentials)
         .unwrap();
     let cases: [(&[&str], &str, Option<usize>); 6] = [
         (&["x-login", "x-key"], "/?login=l&key=k", Some(0)),
@@ -466,7 +467,7 @@ async fn the_first_placement_wins_only_where_it_is_asked_for() {
     let credentials = Credentials::new(placements()).unwrap();
     let first = AuthLayer::new(Policy::token())
         .unwrap()
-        .with_keys_and_credentials(&keys.manager, credentials.with_insecure_first_credential_wins())
+        .with_keys(&keys.manager, credentials.with_insecure_first_credential_wins())
         .unwrap();
     let with = |headers: &[&str], target: &str| {
         let mut request = Request::post(target);

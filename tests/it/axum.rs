@@ -12,7 +12,7 @@ use tower_http::trace::TraceLayer;
 use tower_webhook::BoxError;
 use tower_webhook::RequestHead;
 use tower_webhook::auth::{AuthLayer, Policy};
-use tower_webhook::body::{BufferLayer, BufferedBody};
+use tower_webhook::body::{BodyBufferLayer, BufferedBody};
 use tower_webhook::credential::Placement;
 use tower_webhook::hook::{ExecutorError, Hooks, Invocation, Outcome};
 use tower_webhook::identity::Identity;
@@ -201,7 +201,7 @@ async fn inside_a_nest_placements_see_the_rest_of_the_path() {
 #[cfg(feature = "axum")]
 mod extractors {
     use axum::response::IntoResponse;
-    use tower_webhook::identity::NotWired;
+    use tower_webhook::identity::MissingAuthLayer;
 
     use super::*;
 
@@ -213,7 +213,7 @@ mod extractors {
         identity.map_or("nobody".to_owned(), |identity| identity.owner().to_string())
     }
 
-    async fn caught(identity: Result<Identity, NotWired>) -> impl IntoResponse {
+    async fn caught(identity: Result<Identity, MissingAuthLayer>) -> impl IntoResponse {
         identity.map(|_| "ok").map_err(|error| (StatusCode::IM_A_TEAPOT, error.to_string()))
     }
 
@@ -284,7 +284,7 @@ async fn a_key_in_the_body_is_read_and_removed_under_a_router() {
     let keys = Keys::new().await;
     let app = Router::new()
         .route("/", post(form))
-        .layer(layer(&keys, [Placement::body("key").unwrap()]).with_buffer(BufferLayer::new()));
+        .layer(layer(&keys, [Placement::body("key").unwrap()]).with_buffer(BodyBufferLayer::new()));
     let request = |body: String| {
         Request::post("/")
             .header("content-type", "application/x-www-form-urlencoded")
@@ -309,7 +309,7 @@ async fn a_key_in_the_body_is_read_and_removed_under_a_router() {
 async fn it_stands_next_to_the_layers_of_tower_http() {
     let keys = Keys::new().await;
     let app = || Router::new().route("/", post(|body: Bytes| async move { body }));
-    let buffered = || layer(&keys, header()).with_buffer(BufferLayer::new());
+    let buffered = || layer(&keys, header()).with_buffer(BodyBufferLayer::new());
     let apps = [
         app().layer(
             ServiceBuilder::new()

@@ -13,8 +13,8 @@ use tower::{Layer, ServiceExt};
 use tower_webhook::BoxError;
 use tower_webhook::RequestHead;
 use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, Policy, User};
-use tower_webhook::body::BufferLayer;
-use tower_webhook::credential::{Candidate, Placement};
+use tower_webhook::body::BodyBufferLayer;
+use tower_webhook::credential::{Placement, PresentedCredential};
 use tower_webhook::hook::{Hooks, Invocation, Outcome};
 use tower_webhook::key::{KeyId, KeyManager, NewKey, TokenFormat};
 
@@ -29,7 +29,7 @@ impl Authenticator for Logins {
     async fn authenticate(
         &self,
         _head: RequestHead<'_>,
-        candidate: Option<&Candidate<'_>>,
+        candidate: Option<&PresentedCredential<'_>>,
     ) -> Result<Authentication, BoxError> {
         self.0.fetch_add(1, Ordering::SeqCst);
         match candidate.and_then(|candidate| candidate.expose_text()) {
@@ -65,7 +65,7 @@ fn layer(keys: &Keys, logins: &Logins) -> AuthLayer {
         .unwrap()
         .with_authenticator(logins.clone(), [Placement::basic()])
         .unwrap()
-        .with_concealed_hooks()
+        .with_uniform_unauthorized()
 }
 
 fn basic(password: &str) -> String {
@@ -80,7 +80,7 @@ async fn ask(auth: AuthLayer, request: &Request<Bytes>, by_hooks: bool) -> (u16,
         let response = Hooks::new(auth, run).oneshot(request).await.unwrap();
         response.map(|body| body.boxed())
     } else {
-        let service = auth.with_buffer(BufferLayer::new()).layer(Recorder::default());
+        let service = auth.with_buffer(BodyBufferLayer::new()).layer(Recorder::default());
         service.oneshot(request).await.unwrap().map(|body| body.boxed())
     };
     let (parts, body) = response.into_parts();
@@ -211,7 +211,7 @@ async fn a_hook_with_a_token_of_its_own_is_looked_up_like_an_unknown_one() {
     })
     .with_keys(&manager, [Placement::header("x-api-key").unwrap()])
     .unwrap()
-    .with_concealed_hooks();
+    .with_uniform_unauthorized();
     store.take_finds();
 
     let mut answers = Vec::new();

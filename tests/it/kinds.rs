@@ -6,7 +6,7 @@ use http_body_util::Full;
 use tower::{Layer, ServiceExt};
 use tower_webhook::BoxError;
 use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, Policy, User};
-use tower_webhook::credential::{Candidate, Placement};
+use tower_webhook::credential::{Placement, PresentedCredential};
 use tower_webhook::key::{KeyHasher, KeyVerifier, Pepper};
 use tower_webhook::{Clock, RequestHead};
 
@@ -22,7 +22,7 @@ impl Authenticator for Logins {
     async fn authenticate(
         &self,
         head: RequestHead<'_>,
-        candidate: Option<&Candidate<'_>>,
+        candidate: Option<&PresentedCredential<'_>>,
     ) -> Result<Authentication, BoxError> {
         Ok(match candidate.is_some() || head.headers().contains_key("x-session") {
             true => Authentication::Accepted(User::new(owner("alice"))),

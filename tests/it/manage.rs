@@ -16,7 +16,7 @@ use tower_webhook::BoxError;
 use tower_webhook::Clock;
 use tower_webhook::RequestHead;
 use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, User};
-use tower_webhook::credential::{Candidate, Placement, Secret};
+use tower_webhook::credential::{Placement, PresentedCredential, Secret};
 use tower_webhook::key::{
     GenerateError, KeyDraft, KeyFormat, KeyId, KeyManager, KeyRecord, KeyStore, NewKey,
     OpaqueFormat, Owner, PageCursor, ParsedKey, Scopes, StoreError, Write,
@@ -99,9 +99,9 @@ impl Authenticator for Names {
     async fn authenticate(
         &self,
         _head: RequestHead<'_>,
-        candidate: Option<&Candidate<'_>>,
+        candidate: Option<&PresentedCredential<'_>>,
     ) -> Result<Authentication, BoxError> {
-        let text = candidate.and_then(Candidate::expose_text).unwrap_or_default();
+        let text = candidate.and_then(PresentedCredential::expose_text).unwrap_or_default();
         let (name, scopes) = match text.split_once(':') {
             Some((name, scopes)) => {
                 (name, Scopes::parse(scopes.split(',').filter(|s| !s.is_empty()))?)

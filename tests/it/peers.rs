@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_webhook::BoxError;
 use tower_webhook::auth::{AuthLayer, BufferedAuthLayer, Policy};
-use tower_webhook::body::BufferLayer;
+use tower_webhook::body::BodyBufferLayer;
 use tower_webhook::credential::Placement;
 use tower_webhook::hook::{ExecutorError, Hooks, Invocation, Outcome};
 use tower_webhook::identity::Identity;
@@ -38,7 +38,7 @@ fn by_header(keys: &KeyManager) -> AuthLayer {
 
 fn by_body(keys: &KeyManager) -> BufferedAuthLayer {
     let placements = [Placement::body("api_key").unwrap()];
-    AuthLayer::token(keys, placements).unwrap().with_buffer(BufferLayer::new())
+    AuthLayer::token(keys, placements).unwrap().with_buffer(BodyBufferLayer::new())
 }
 
 fn with_key(key: &str) -> Request<Full<Bytes>> {
@@ -165,7 +165,7 @@ async fn no_layer_calls_an_instance_that_was_not_ready() {
         check(by_header(&keys.manager), || with_key(&keys.text)).await;
         check(AuthLayer::public(), || with_key("")).await;
         check(by_body(&keys.manager), in_body).await;
-        check(BufferLayer::new(), in_body).await;
+        check(BodyBufferLayer::new(), in_body).await;
     }
 }
 
@@ -181,8 +181,8 @@ async fn every_layer_goes_onto_a_router_as_it_is() {
     let routers = [
         app().layer(by_header(&keys.manager)),
         app().route_layer(by_header(&keys.manager)),
-        app().layer(by_header(&keys.manager).with_buffer(BufferLayer::new())),
-        app().layer(BufferLayer::new()).layer(by_header(&keys.manager)),
+        app().layer(by_header(&keys.manager).with_buffer(BodyBufferLayer::new())),
+        app().layer(BodyBufferLayer::new()).layer(by_header(&keys.manager)),
         Router::new().route_service("/", hooks()),
         Router::new().fallback_service(hooks()),
     ];
@@ -208,7 +208,7 @@ async fn an_endless_body_is_read_for_nobody() {
     // Who says who they are in the head is refused by the head.
     let polls = Arc::new(AtomicUsize::new(0));
     let service =
-        by_header(&keys.manager).with_buffer(BufferLayer::new()).layer(Recorder::default());
+        by_header(&keys.manager).with_buffer(BodyBufferLayer::new()).layer(Recorder::default());
     let answer = status(service, Request::post("/").body(endless(&polls)).unwrap()).await;
     assert_eq!(answer, StatusCode::UNAUTHORIZED);
     assert_eq!(polls.load(Ordering::SeqCst), 0);
@@ -223,7 +223,7 @@ async fn an_endless_body_is_read_for_nobody() {
     // Who is known has a limit too.
     let polls = Arc::new(AtomicUsize::new(0));
     let service =
-        by_header(&keys.manager).with_buffer(BufferLayer::new()).layer(Recorder::default());
+        by_header(&keys.manager).with_buffer(BodyBufferLayer::new()).layer(Recorder::default());
     let request = Request::post("/").header("x-api-key", &keys.text);
     let answer = status(service, request.body(endless(&polls)).unwrap()).await;
     assert_eq!(answer, StatusCode::PAYLOAD_TOO_LARGE);
@@ -236,12 +236,12 @@ async fn a_large_body_is_a_413_and_not_a_panic() {
     let keys = Keys::new().await;
     let app =
         || Router::new().route("/", post(|body: Bytes| async move { body.len().to_string() }));
-    let large = BufferLayer::new().with_max_bytes(AXUMS_LIMIT + 1);
-    let guarded = |buffer: BufferLayer| by_header(&keys.manager).with_buffer(buffer);
+    let large = BodyBufferLayer::new().with_max_bytes(AXUMS_LIMIT + 1);
+    let guarded = |buffer: BodyBufferLayer| by_header(&keys.manager).with_buffer(buffer);
     let cases = [
-        (app().layer(guarded(BufferLayer::new())), StatusCode::PAYLOAD_TOO_LARGE),
+        (app().layer(guarded(BodyBufferLayer::new())), StatusCode::PAYLOAD_TOO_LARGE),
         (
-            app().layer(DefaultBodyLimit::disable()).layer(guarded(BufferLayer::new())),
+            app().layer(DefaultBodyLimit::disable()).layer(guarded(BodyBufferLayer::new())),
             StatusCode::PAYLOAD_TOO_LARGE,
         ),
         // The limit of the framework holds for its extractors, whatever was read before.
@@ -259,7 +259,7 @@ async fn a_body_need_not_be_text() {
     let keys = Keys::new().await;
     let bytes: Vec<u8> = (0..=255).collect();
     let inner = Recorder::default();
-    let service = by_header(&keys.manager).with_buffer(BufferLayer::new()).layer(inner.clone());
+    let service = by_header(&keys.manager).with_buffer(BodyBufferLayer::new()).layer(inner.clone());
 
     let request = with_key(&keys.text).map(|_| Full::new(Bytes::from(bytes.clone())));
     assert_eq!(status(service, request).await, StatusCode::OK);
@@ -424,7 +424,7 @@ async fn the_header_map_is_not_cloned() {
 async fn a_key_is_compared_to_its_last_character_and_a_body_is_not_logged() {
     let keys = Keys::new().await;
     let service =
-        by_header(&keys.manager).with_buffer(BufferLayer::new()).layer(Recorder::default());
+        by_header(&keys.manager).with_buffer(BodyBufferLayer::new()).layer(Recorder::default());
     let requests = async |service: &_| {
         for place in 0..keys.text.len() {
             let mut key = keys.text.clone().into_bytes();

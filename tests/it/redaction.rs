@@ -15,11 +15,11 @@ use tower_webhook::BoxError;
 use tower_webhook::auth::{
     AuthLayer, Authentication, Authenticator, BufferedAuthLayer, Policy, User,
 };
-use tower_webhook::body::{BufferLayer, BufferedBody};
+use tower_webhook::body::{BodyBufferLayer, BufferedBody};
 use tower_webhook::content::{ContentLimits, MediaType, find_field, form, json};
-use tower_webhook::credential::{Candidate, Credentials, Placement, Secret};
+use tower_webhook::credential::{Credentials, Placement, PresentedCredential, Secret};
 use tower_webhook::envelope::{EnvelopeBuilder, EnvelopeInput};
-use tower_webhook::hook::{ExecutorError, Hooks, Invocation, Outcome, ResponseShape};
+use tower_webhook::hook::{ExecutorError, Hooks, Invocation, Outcome, ResponseFormat};
 use tower_webhook::identity::Identity;
 use tower_webhook::key::{
     GenerateError, KeyDigest, KeyDraft, KeyFormat, KeyHasher, KeyId, KeyManager, KeyRecord,
@@ -278,7 +278,7 @@ impl Authenticator for Curious {
     async fn authenticate(
         &self,
         head: RequestHead<'_>,
-        candidate: Option<&Candidate<'_>>,
+        candidate: Option<&PresentedCredential<'_>>,
     ) -> Result<Authentication, BoxError> {
         self.0.check(&head);
         self.0.check(&candidate);
@@ -317,7 +317,7 @@ async fn layers_and_what_they_lend_out_print_no_secret() {
             }
             Default::default()
         });
-    let buffered: BufferedAuthLayer = layer.clone().with_buffer(BufferLayer::new());
+    let buffered: BufferedAuthLayer = layer.clone().with_buffer(BodyBufferLayer::new());
     canaries.check(&layer);
     canaries.check(&buffered);
 
@@ -358,13 +358,13 @@ async fn hooks_print_no_secret() {
         }
     };
     let seen = Arc::clone(&canaries);
-    let shape = ResponseShape::custom(move |end| {
+    let shape = ResponseFormat::custom(move |end| {
         seen.check(&end);
         Default::default()
     });
     let placements = places().into_iter().take(6);
     let auth = AuthLayer::token(&keys.manager, placements).unwrap();
-    let hooks = Hooks::new(auth, run).with_response_shape(shape.clone());
+    let hooks = Hooks::new(auth, run).with_response_format(shape.clone());
     canaries.check(&hooks);
     canaries.check(&shape);
     let mut accepted = 0;
@@ -429,7 +429,7 @@ async fn logs_have_no_secret_even_where_requests_are_logged_whole() {
         .on_response(DefaultOnResponse::new().level(tracing::Level::INFO).include_headers(true));
     let auth = AuthLayer::token(&keys.manager, places().into_iter().take(6)).unwrap();
     let service = ServiceBuilder::new()
-        .layer(auth.clone().with_buffer(BufferLayer::new()))
+        .layer(auth.clone().with_buffer(BodyBufferLayer::new()))
         .layer(trace.clone())
         .map_request(move |request| {
             *counted.lock().unwrap() += 1;
@@ -484,7 +484,7 @@ async fn spans_around_the_auth_layer_have_no_key() {
     let make_span = tower_webhook::trace::request_span((&auth).into());
     let service = ServiceBuilder::new()
         .layer(TraceLayer::new_for_http().make_span_with(make_span))
-        .layer(auth.with_buffer(BufferLayer::new()))
+        .layer(auth.with_buffer(BodyBufferLayer::new()))
         .service(Recorder::default());
 
     let logs = Logs::default();

@@ -13,9 +13,9 @@ use tower::{Layer, ServiceExt};
 use tower_webhook::BoxError;
 use tower_webhook::RequestHead;
 use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, Policy, User};
-use tower_webhook::body::{BufferLayer, BufferedBody};
+use tower_webhook::body::{BodyBufferLayer, BufferedBody};
 use tower_webhook::content::ContentLimits;
-use tower_webhook::credential::{Candidate, Credentials, Placement};
+use tower_webhook::credential::{Credentials, Placement, PresentedCredential};
 use tower_webhook::envelope::EnvelopeBuilder;
 use tower_webhook::hook::{Hooks, Invocation, Outcome};
 
@@ -29,7 +29,7 @@ impl Authenticator for Everyone {
     async fn authenticate(
         &self,
         _head: RequestHead<'_>,
-        _candidate: Option<&Candidate<'_>>,
+        _candidate: Option<&PresentedCredential<'_>>,
     ) -> Result<Authentication, BoxError> {
         Ok(Authentication::Accepted(User::new(owner("alice"))))
     }
@@ -129,7 +129,7 @@ fn layer(keys: &Keys, list: List, access: Access, place: &str) -> (AuthLayer, bo
     .with_authenticator(Everyone, of(List::Users, "x-user"))
     .unwrap();
     let layer = match list {
-        List::Stripped => layer.with_stripped([placement(place)]).unwrap(),
+        List::Stripped => layer.with_removed([placement(place)]).unwrap(),
         _ => layer,
     };
     let is_proof = (list, access) == (List::Keys, Access::Token)
@@ -141,7 +141,7 @@ fn layer(keys: &Keys, list: List, access: Access, place: &str) -> (AuthLayer, bo
 async fn run(kind: Kind, auth: AuthLayer, request: Request<Full<Bytes>>) -> (u16, String) {
     let inner = Recorder::default();
     let invocations = Arc::new(Mutex::new(Vec::new()));
-    let buffer = BufferLayer::new;
+    let buffer = BodyBufferLayer::new;
     let response = match kind {
         Kind::Plain => text(auth.layer(inner.clone()).oneshot(request).await.unwrap()).await,
         Kind::WithBuffer => {
@@ -286,7 +286,7 @@ async fn a_faulty_body_is_refused_on_public_routes_too() {
     }
     for (media, body, by_layer, by_hooks) in cases {
         for (kind, expected) in [(Kind::WithBuffer, by_layer), (Kind::Hooks, by_hooks)] {
-            let auth = AuthLayer::public().with_stripped([placement("json")]).unwrap();
+            let auth = AuthLayer::public().with_removed([placement("json")]).unwrap();
             let request = Request::post("/").header("content-type", media);
             let request = request.body(Full::from(body.to_owned())).unwrap();
             let (status, seen) = run(kind, auth, request).await;
@@ -326,10 +326,8 @@ async fn removal_keeps_the_limits_of_the_search() {
     let keys = Keys::new().await;
     let limits = ContentLimits::new().with_fields(2);
     let credentials = Credentials::new([placement("form")]).unwrap().with_content_limits(limits);
-    let auth = AuthLayer::new(Policy::public())
-        .unwrap()
-        .with_keys_and_credentials(&keys.manager, credentials)
-        .unwrap();
+    let auth =
+        AuthLayer::new(Policy::public()).unwrap().with_keys(&keys.manager, credentials).unwrap();
     for kind in [Kind::WithBuffer, Kind::BufferOutside, Kind::Hooks] {
         for (body, expected) in [("a=1&canary=2", 200), ("a=1&b=2&canary=3", 400)] {
             let request =
@@ -361,7 +359,7 @@ async fn a_body_sent_with_get_is_cleaned_too() {
 
 #[tokio::test]
 async fn a_target_that_cannot_be_cleaned_is_refused() {
-    let auth = || AuthLayer::public().with_stripped([placement("path")]).unwrap();
+    let auth = || AuthLayer::public().with_removed([placement("path")]).unwrap();
     for (length, expected) in [(65_520, 200), (65_533, 414)] {
         let head = "/h/s3cret?";
         let target = format!("{head}{}", "a".repeat(length - head.len()));
@@ -374,7 +372,7 @@ async fn a_target_that_cannot_be_cleaned_is_refused() {
 
 #[tokio::test]
 async fn a_lenient_hook_refuses_a_form_it_cannot_clean() {
-    let auth = AuthLayer::public().with_stripped([placement("form")]).unwrap();
+    let auth = AuthLayer::public().with_removed([placement("form")]).unwrap();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let executions = Arc::clone(&seen);
     let hooks = Hooks::new(auth, move |invocation: Invocation| {

@@ -1,7 +1,7 @@
 //! Credentials in every spelling: found, counted and removed in one and the same way.
 
 use http::{HeaderValue, Request};
-use tower_webhook::credential::{Credentials, FindErrorKind, Placement};
+use tower_webhook::credential::{Credentials, ExtractErrorKind, Placement};
 
 const KEY: &str = "opensesame";
 
@@ -35,7 +35,7 @@ fn blanks_around_the_name_of_a_cookie_do_not_matter() {
             let mut twice = request.clone();
             twice.headers_mut().append(header, HeaderValue::from_static(value));
             let error = credentials.find((&twice).into()).unwrap_err();
-            assert_eq!(error.kind(), FindErrorKind::Ambiguous, "{cookie:?}");
+            assert_eq!(error.kind(), ExtractErrorKind::Ambiguous, "{cookie:?}");
         }
 
         credentials.scrub(&mut request).unwrap();

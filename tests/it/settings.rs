@@ -156,9 +156,9 @@ async fn a_clock_counts_before_and_after_the_keys() {
 #[tokio::test]
 async fn every_list_of_stripped_places_counts() {
     let layer = AuthLayer::public()
-        .with_stripped([Placement::header("x-a").unwrap()])
+        .with_removed([Placement::header("x-a").unwrap()])
         .unwrap()
-        .with_stripped([Placement::header("x-b").unwrap()])
+        .with_removed([Placement::header("x-b").unwrap()])
         .unwrap();
     let inner = Recorder::default();
     let request = Request::post("/").header("x-a", "1").header("x-b", "2").header("x-c", "3");

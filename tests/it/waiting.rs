@@ -17,9 +17,9 @@ use tower::limit::ConcurrencyLimitLayer;
 use tower::{Layer, Service, ServiceExt};
 use tower_webhook::BoxError;
 use tower_webhook::RequestHead;
-use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, Policy, Resolver, User};
-use tower_webhook::body::BufferLayer;
-use tower_webhook::credential::{Candidate, Placement, Secret};
+use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, Policy, PolicyResolver, User};
+use tower_webhook::body::BodyBufferLayer;
+use tower_webhook::credential::{Placement, PresentedCredential, Secret};
 use tower_webhook::hook::{Hooks, Invocation, Outcome};
 use tower_webhook::identity::Identity;
 use tower_webhook::key::{KeyUpdate, NewKey, Scopes};
@@ -144,7 +144,7 @@ async fn slow_request(happens: Change, late: u16, by_hooks: bool) {
             counted.fetch_add(1, Ordering::SeqCst);
             async { Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())) }
         });
-        let service = auth.with_buffer(BufferLayer::new()).layer(inner);
+        let service = auth.with_buffer(BodyBufferLayer::new()).layer(inner);
         tokio::spawn(async move { service.oneshot(request).await.unwrap().status() })
     };
     sender.send(Bytes::from_static(b"{")).await.unwrap();
@@ -170,7 +170,7 @@ async fn a_request_that_does_not_wait_is_looked_up_once() {
         let auth = AuthLayer::token(&keys.manager, header()).unwrap();
         let request = Request::post("/").header("x-api-key", &keys.text);
         let request = request.body(Full::<Bytes>::default()).unwrap();
-        let service = auth.with_buffer(BufferLayer::new()).layer(Recorder::default());
+        let service = auth.with_buffer(BodyBufferLayer::new()).layer(Recorder::default());
         assert_eq!(service.oneshot(request).await.unwrap().status(), StatusCode::OK);
         assert_eq!(keys.store.take_finds(), 1, "{mode:?}");
     }
@@ -219,7 +219,7 @@ impl Authenticator for App {
     async fn authenticate(
         &self,
         _head: RequestHead<'_>,
-        _candidate: Option<&Candidate<'_>>,
+        _candidate: Option<&PresentedCredential<'_>>,
     ) -> Result<Authentication, BoxError> {
         self.run().await;
         Ok(Authentication::Accepted(User::new(owner("alice"))))
@@ -227,7 +227,7 @@ impl Authenticator for App {
 }
 
 #[async_trait]
-impl Resolver for App {
+impl PolicyResolver for App {
     async fn resolve(&self, _head: RequestHead<'_>) -> Result<Option<Policy>, BoxError> {
         self.run().await;
         Ok(Some(Policy::public()))
@@ -262,7 +262,7 @@ async fn code_of_the_app_has_a_deadline_and_its_panic_is_a_500() {
             let by_authenticator = AuthLayer::user(app, [Placement::basic()]).unwrap();
             for auth in [by_resolver, by_authenticator] {
                 let auth = auth.with_decision_deadline(Duration::from_millis(50));
-                let auth = if concealed { auth.with_concealed_hooks() } else { auth };
+                let auth = if concealed { auth.with_uniform_unauthorized() } else { auth };
                 let request = || {
                     let request = Request::post("/").header("authorization", "Basic YTpi");
                     request.body(Full::<Bytes>::default()).unwrap()
@@ -270,7 +270,7 @@ async fn code_of_the_app_has_a_deadline_and_its_panic_is_a_500() {
                 let statuses = [
                     auth.layer(Recorder::default()).oneshot(request()).await.unwrap().status(),
                     auth.clone()
-                        .with_buffer(BufferLayer::new())
+                        .with_buffer(BodyBufferLayer::new())
                         .layer(Recorder::default())
                         .oneshot(request())
                         .await

@@ -212,7 +212,7 @@ pub(crate) struct Layer {
     pub(crate) concealed: bool,
     /// `with_buffer`.
     pub(crate) with_buffer: bool,
-    /// A `BufferLayer` around this layer.
+    /// A `BodyBufferLayer` around this layer.
     pub(crate) buffer_outside: bool,
 }
 
@@ -220,7 +220,7 @@ pub(crate) struct Layer {
 #[derive(Clone, Debug)]
 pub(crate) struct Stack {
     pub(crate) layers: Vec<Layer>,
-    /// A `BufferLayer` inside all layers.
+    /// A `BodyBufferLayer` inside all layers.
     pub(crate) buffer_inside: bool,
 }
 

@@ -17,9 +17,9 @@ use time::macros::datetime;
 use tower::util::{BoxCloneService, MapRequestLayer, MapResponseLayer};
 use tower::{Layer as _, Service, service_fn};
 use tower_webhook::BoxError;
-use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, Policy, Resolver, User};
-use tower_webhook::body::BufferLayer;
-use tower_webhook::credential::{Candidate, Placement};
+use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, Policy, PolicyResolver, User};
+use tower_webhook::body::BodyBufferLayer;
+use tower_webhook::credential::{Placement, PresentedCredential};
 use tower_webhook::identity::Identity;
 use tower_webhook::key::{
     KeyId, KeyManager, KeyRecord, KeyStore, KeyVerifier, NewKey, Owner, PageCursor, Scope, Scopes,
@@ -133,7 +133,7 @@ impl World {
             let auth = self.layer(layer).expect("a layer that can be configured");
             let debug = Arc::clone(debug);
             service = if layer.with_buffer {
-                let auth = auth.with_buffer(BufferLayer::new());
+                let auth = auth.with_buffer(BodyBufferLayer::new());
                 BoxCloneService::new(
                     MapResponseLayer::new(move |response| shown(response, &debug))
                         .layer(auth.layer(unboxing().layer(service))),
@@ -171,7 +171,7 @@ impl World {
                 auth.with_authenticator(Users { later: users.later }, placements(&users.places))?;
         }
         if !layer.stripped.is_empty() {
-            auth = auth.with_stripped(placements(&layer.stripped))?;
+            auth = auth.with_removed(placements(&layer.stripped))?;
         }
         if let Some(scope) = layer.scope {
             auth = auth.with_scope(self::scope(scope))?;
@@ -179,7 +179,7 @@ impl World {
         if let Some(owner) = layer.owner {
             auth = auth.with_owner(self::owner(owner))?;
         }
-        Ok(if layer.concealed { auth.with_concealed_hooks() } else { auth })
+        Ok(if layer.concealed { auth.with_uniform_unauthorized() } else { auth })
     }
 
     fn verifier(&self, ring: Ring) -> KeyVerifier {
@@ -313,7 +313,7 @@ where
 }
 
 fn buffered(service: Inner) -> Inner {
-    let service = BufferLayer::new().layer(unboxing().layer(service));
+    let service = BodyBufferLayer::new().layer(unboxing().layer(service));
     let boxing = MapResponseLayer::new(|response: Response<_>| response.map(boxed));
     BoxCloneService::new(boxing.layer(service))
 }
@@ -370,7 +370,7 @@ impl Hooks {
 }
 
 #[async_trait]
-impl Resolver for Hooks {
+impl PolicyResolver for Hooks {
     async fn resolve(&self, head: RequestHead<'_>) -> Result<Option<Policy>, BoxError> {
         yield_now().await;
         Ok(self.find(head))
@@ -390,13 +390,13 @@ impl Authenticator for Users {
     async fn authenticate(
         &self,
         head: RequestHead<'_>,
-        candidate: Option<&Candidate<'_>>,
+        candidate: Option<&PresentedCredential<'_>>,
     ) -> Result<Authentication, BoxError> {
         if self.later {
             yield_now().await;
         }
         let session = head.headers().get(wire::SESSION).and_then(|value| value.to_str().ok());
-        let presented = candidate.map(Candidate::expose_text);
+        let presented = candidate.map(PresentedCredential::expose_text);
         let alice = User::new(owner(cases::Owner::Alice));
         let bob = User::new(owner(cases::Owner::Bob));
         let bob = bob.with_scopes(Scopes::new([scope(cases::Scope::A)]));

@@ -13,7 +13,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
 use http::{HeaderMap, Request, Response};
 use http_body_util::Full;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_webhook::body::BufferLayer;
+use tower_webhook::body::BodyBufferLayer;
 use tower_webhook::content::{self, ContentLimits, MediaType};
 use tower_webhook::credential::{Credentials, Placement, Secret};
 
@@ -34,7 +34,7 @@ fn left_behind(placement: Placement, request: Request<Full<Bytes>>) -> (usize, O
         response.extensions_mut().insert(request.into_parts().0);
         ready(Ok::<_, Infallible>(response))
     });
-    let mut runs = pin!(BufferLayer::new().layer(inner).oneshot(request));
+    let mut runs = pin!(BodyBufferLayer::new().layer(inner).oneshot(request));
     let mut context = Context::from_waker(Waker::noop());
     let Poll::Ready(Ok(mut response)) = runs.as_mut().poll(&mut context) else {
         panic!("the body is there");

@@ -10,7 +10,7 @@ use super::*;
 type Calls = Arc<AtomicUsize>;
 
 fn service(
-    layer: &BufferLayer,
+    layer: &BodyBufferLayer,
 ) -> (
     impl Service<
         Request<Incoming>,
@@ -32,7 +32,7 @@ fn service(
 }
 
 /// A server for one connection.
-async fn serve(layer: BufferLayer) -> (TcpStream, Calls) {
+async fn serve(layer: BodyBufferLayer) -> (TcpStream, Calls) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (server, _) = listener.accept().await.unwrap();
@@ -45,7 +45,7 @@ async fn serve(layer: BufferLayer) -> (TcpStream, Calls) {
 }
 
 /// What the server says to `sent` until it closes the connection.
-async fn exchange(layer: BufferLayer, sent: &str) -> (String, usize) {
+async fn exchange(layer: BodyBufferLayer, sent: &str) -> (String, usize) {
     let (mut client, calls) = serve(layer).await;
     client.write_all(sent.as_bytes()).await.unwrap();
     let mut received = Vec::new();

@@ -13,7 +13,7 @@ use tower::limit::ConcurrencyLimitLayer;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_test::mock;
 
-use super::framing::rewrite;
+use super::headers::rewrite;
 use super::scripted::{ManualTimer, Scripted, Seen, Step, trailers};
 use super::*;
 use crate::timer::SystemTimer;
@@ -27,11 +27,11 @@ type Handle = mock::Handle<Inner, Response<Full<Bytes>>>;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn layer() -> BufferLayer {
-    BufferLayer::new().with_max_bytes(10)
+fn layer() -> BodyBufferLayer {
+    BodyBufferLayer::new().with_max_bytes(10)
 }
 
-fn mock(layer: &BufferLayer) -> (Buffer<Mock>, Handle) {
+fn mock(layer: &BodyBufferLayer) -> (BodyBuffer<Mock>, Handle) {
     let (inner, handle) = mock::pair();
     (layer.layer(inner), handle)
 }
@@ -322,8 +322,8 @@ fn the_types_cross_threads() {
     fn send<T: Send>() {}
     fn shared<T: Clone + Send + Sync + 'static>() {}
 
-    shared::<BufferLayer>();
-    shared::<Buffer<tower::util::BoxCloneSyncService<Inner, Response<()>, Infallible>>>();
+    shared::<BodyBufferLayer>();
+    shared::<BodyBuffer<tower::util::BoxCloneSyncService<Inner, Response<()>, Infallible>>>();
     shared::<BufferedBody>();
     send::<ReplayBody>();
     send::<ResponseFuture<Mock, Scripted>>();

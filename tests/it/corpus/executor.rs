@@ -13,7 +13,7 @@ use http_body_util::BodyExt;
 use tokio::sync::Notify;
 use tower::ServiceExt;
 use tower_webhook::auth::AuthLayer;
-use tower_webhook::hook::{ExecutorError, Hooks, Invocation, Outcome, ResponseShape};
+use tower_webhook::hook::{ExecutorError, Hooks, Invocation, Outcome, ResponseFormat};
 
 use super::fixture::Fixture;
 use super::log;
@@ -51,9 +51,9 @@ async fn every_end_of_an_execution_has_an_answer_without_its_secrets() {
         Hooks::new(AuthLayer::token(&f.manager, [header()]).unwrap(), run)
             .with_deadline(Duration::from_millis(30))
             .with_max_response_bytes(1_000)
-            .with_response_shape(shape)
+            .with_response_format(shape)
     };
-    let (compatible, http) = (hooks(ResponseShape::status_member()), hooks(ResponseShape::http()));
+    let (compatible, http) = (hooks(ResponseFormat::status_json()), hooks(ResponseFormat::http()));
     for (id, end, body, status) in [
         ("S22", "ok", r#"{"status":0,"result":"done"}"#, 200),
         ("S18", "error", r#"{"status":1,"err":"execution failed"}"#, 502),

@@ -20,7 +20,7 @@ const DEEP: Setup = Setup::new("deep body", |f| {
     let policy = Policy::token().with_methods([Method::POST]);
     AuthLayer::new(policy)
         .unwrap()
-        .with_keys_and_credentials(&f.manager, credentials.with_content_limits(limits))
+        .with_keys(&f.manager, credentials.with_content_limits(limits))
         .unwrap()
 })
 .in_body();

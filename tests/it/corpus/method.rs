@@ -17,7 +17,7 @@ const GET: Setup = Setup::new("get", |f| with_methods(f, [Method::GET]));
 /// What hooks serve if nobody says so.
 const DEFAULT: Setup = Setup::new("default", |f| AuthLayer::token(&f.manager, [header()]).unwrap());
 const HOOKS: Setup = Setup::new("hooks", hooks);
-const CONCEALED: Setup = Setup::new("concealed hooks", |f| hooks(f).with_concealed_hooks());
+const CONCEALED: Setup = Setup::new("concealed hooks", |f| hooks(f).with_uniform_unauthorized());
 
 fn with_methods(f: &Fixture, methods: [Method; 1]) -> AuthLayer {
     let policy = Policy::token().with_methods(methods);

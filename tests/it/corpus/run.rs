@@ -16,7 +16,7 @@ use tower::{Layer, ServiceExt};
 use tower_http::trace::{DefaultMakeSpan, TraceLayer};
 use tower_service::Service;
 use tower_webhook::auth::AuthLayer;
-use tower_webhook::body::{BufferLayer, BufferedBody};
+use tower_webhook::body::{BodyBufferLayer, BufferedBody};
 use tower_webhook::credential::PlacementKind;
 use tower_webhook::hook::{Hooks, Invocation, Outcome};
 use tower_webhook::identity::Identity;
@@ -279,8 +279,9 @@ impl Corpus {
                 (boxed(service), debug)
             }
             Via::Buffered => {
-                let buffer =
-                    BufferLayer::new().with_max_bytes(setup.max_body).with_deadline(setup.deadline);
+                let buffer = BodyBufferLayer::new()
+                    .with_max_bytes(setup.max_body)
+                    .with_deadline(setup.deadline);
                 let layer = auth.with_buffer(buffer).with_pre_auth_max_bytes(setup.pre_auth);
                 let service = layer.layer(inner.requests.clone());
                 let debug = format!("{layer:?}");

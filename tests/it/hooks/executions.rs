@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tower_webhook::Timer;
-use tower_webhook::hook::{FailureKind, ResponseShape};
+use tower_webhook::hook::{FailureKind, ResponseFormat};
 
 use super::*;
 
@@ -67,7 +67,7 @@ async fn an_execution_without_end_is_dropped_at_its_deadline() {
         .with_deadline(Duration::from_secs(7));
     let cases = [
         (hooks.clone(), 200, r#"{"status":1,"err":"timeout"}"#),
-        (hooks.with_response_shape(ResponseShape::http()), 504, r#""code":"executor_timeout""#),
+        (hooks.with_response_format(ResponseFormat::http()), 504, r#""code":"executor_timeout""#),
     ];
     for (index, (hooks, status, text)) in cases.into_iter().enumerate() {
         let mut response = Box::pin(call(&hooks, post_to("/", "")));
@@ -193,7 +193,7 @@ async fn a_panic_anywhere_is_a_failure_and_nothing_of_it_is_told() {
     ];
     for (hooks, paths) in cases {
         let hooks = hooks.with_max_executions(1).unwrap();
-        let http = hooks.clone().with_response_shape(ResponseShape::http());
+        let http = hooks.clone().with_response_format(ResponseFormat::http());
         for path in paths {
             let response = call(&hooks, post_to(path, "")).await;
             assert_eq!(response.status(), StatusCode::OK, "{path}");
@@ -288,12 +288,12 @@ async fn each_hook_has_its_own_slots_and_gets_them_back() {
 
 #[tokio::test]
 async fn a_shape_that_panics_gives_its_slot_back() {
-    let shape = ResponseShape::custom(|end| match end {
+    let shape = ResponseFormat::custom(|end| match end {
         Ok(_) => Response::default(),
         Err(_) => panic!("in the shape"),
     });
     let hooks = Hooks::new(AuthLayer::public(), behave)
-        .with_response_shape(shape)
+        .with_response_format(shape)
         .with_max_executions(1)
         .unwrap();
     for _ in 0..3 {
@@ -352,7 +352,7 @@ async fn a_shape_of_the_app_is_told_what_happened() {
     let kinds = Arc::new(Mutex::new(Vec::new()));
     let shape = {
         let kinds = Arc::clone(&kinds);
-        ResponseShape::custom(move |end| {
+        ResponseFormat::custom(move |end| {
             kinds.lock().unwrap().push(end.err().map(|failure| failure.kind()));
             let text = end.map_or_else(|failure| failure.text().to_owned(), |_| "fine".to_owned());
             Response::new(text.into())
@@ -361,7 +361,7 @@ async fn a_shape_of_the_app_is_told_what_happened() {
     let hooks = Hooks::new(AuthLayer::public(), behave)
         .with_timer(timer.clone())
         .with_max_response_bytes(1000)
-        .with_response_shape(shape);
+        .with_response_format(shape);
     for (query, text) in [
         ("", "fine"),
         ("fail", "execution failed"),

@@ -152,7 +152,7 @@ async fn a_coded_body_is_refused_unless_it_is_asked_for() {
     };
     assert_eq!(call(&hooks, coded("text/plain")).await.status(), 415);
 
-    let hooks = hooks.with_coded_bodies();
+    let hooks = hooks.with_encoded_bodies();
     let response = call(&hooks, coded("text/plain")).await;
     assert_eq!(response.status(), 200);
     assert!(response.body().contains(r#""content-encoding":"gzip""#));

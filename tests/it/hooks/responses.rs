@@ -2,7 +2,7 @@
 
 use http::header::{CONTENT_TYPE, ETAG, HeaderName, LOCATION};
 use http::{HeaderValue, StatusCode};
-use tower_webhook::hook::ResponseShape;
+use tower_webhook::hook::ResponseFormat;
 
 use super::*;
 
@@ -38,8 +38,8 @@ async fn run(invocation: Invocation) -> Result<Outcome, ExecutorError> {
     }
 }
 
-fn hooks(shape: ResponseShape) -> Hooks {
-    Hooks::new(AuthLayer::public(), run).with_max_response_bytes(1000).with_response_shape(shape)
+fn hooks(shape: ResponseFormat) -> Hooks {
+    Hooks::new(AuthLayer::public(), run).with_max_response_bytes(1000).with_response_format(shape)
 }
 
 const JSON: &str = "application/json";
@@ -72,7 +72,7 @@ async fn the_status_member_tells_how_it_ended() {
         ("/large-raw", 200, JSON, internal),
     ];
     for (path, status, media, body) in cases {
-        let response = call(&hooks(ResponseShape::status_member()), post_to(path, "")).await;
+        let response = call(&hooks(ResponseFormat::status_json()), post_to(path, "")).await;
         assert_eq!(response.status(), status, "{path}");
         assert_eq!(response.body(), body, "{path}");
         let found =
@@ -100,7 +100,7 @@ async fn plain_http_has_a_status_for_each_end() {
         ("/large-raw", 500, "internal"),
     ];
     for (path, status, expected) in cases {
-        let response = call(&hooks(ResponseShape::http()), post_to(path, "")).await;
+        let response = call(&hooks(ResponseFormat::http()), post_to(path, "")).await;
         assert_eq!(response.status(), status, "{path}");
         assert_eq!(response.headers()["cache-control"], "no-store", "{path}");
         assert!(!response.headers().contains_key("www-authenticate"), "{path}");
@@ -122,7 +122,7 @@ async fn plain_http_has_a_status_for_each_end() {
 
 #[tokio::test]
 async fn the_headers_of_an_outcome_are_sent_in_both_shapes() {
-    for shape in [ResponseShape::status_member(), ResponseShape::http()] {
+    for shape in [ResponseFormat::status_json(), ResponseFormat::http()] {
         let response = call(&hooks(shape), post_to("/created", "")).await;
         assert_eq!(response.status(), StatusCode::CREATED);
         assert_eq!(response.headers()["location"], "/jobs/1");
@@ -133,7 +133,7 @@ async fn the_headers_of_an_outcome_are_sent_in_both_shapes() {
 
 #[tokio::test]
 async fn a_shape_of_the_app_may_set_everything_but_loses_no_protection() {
-    let shape = ResponseShape::custom(|end| {
+    let shape = ResponseFormat::custom(|end| {
         let (status, text) = match end {
             Ok(outcome) => (201, outcome.as_json().unwrap_or("-").to_owned()),
             Err(failure) => {
@@ -159,9 +159,9 @@ async fn a_shape_of_the_app_may_set_everything_but_loses_no_protection() {
     // A response to a credential in the target is nobody else's, whatever the shape says.
     let keys = Keys::new().await;
     let placements = || [Placement::query("key").unwrap()];
-    for shape in [shape, ResponseShape::status_member(), ResponseShape::http()] {
+    for shape in [shape, ResponseFormat::status_json(), ResponseFormat::http()] {
         let hooks = Hooks::new(AuthLayer::token(&keys.manager, placements()).unwrap(), run);
-        let hooks = hooks.with_response_shape(shape);
+        let hooks = hooks.with_response_format(shape);
         for path in ["/json", "/accepted", "/raw"] {
             let response = call(&hooks, post_to(&format!("{path}?key={}", keys.text), "")).await;
             assert_eq!(response.headers()["cache-control"], "private, no-store", "{path}");
@@ -174,12 +174,13 @@ async fn a_shape_of_the_app_may_set_everything_but_loses_no_protection() {
 async fn refusals_are_never_shaped() {
     let keys = Keys::new().await;
     let shapes = [
-        ResponseShape::status_member(),
-        ResponseShape::http(),
-        ResponseShape::custom(|_| panic!("a refusal was shaped")),
+        ResponseFormat::status_json(),
+        ResponseFormat::http(),
+        ResponseFormat::custom(|_| panic!("a refusal was shaped")),
     ];
     for shape in shapes {
-        let hooks = Hooks::new(auth(&keys), run).with_max_body_bytes(10).with_response_shape(shape);
+        let hooks =
+            Hooks::new(auth(&keys), run).with_max_body_bytes(10).with_response_format(shape);
         for (request, expected) in [
             (post_to("/token", ""), 401),
             (post_to("/token?key=junk", ""), 401),
@@ -203,7 +204,7 @@ async fn refusals_are_never_shaped() {
     let auth = auth(&keys).with_rejection_response(|rejection| {
         Response::new(format!("refused: {}", rejection.code()).into())
     });
-    let hooks = Hooks::new(auth, run).with_response_shape(ResponseShape::http());
+    let hooks = Hooks::new(auth, run).with_response_format(ResponseFormat::http());
     for (request, status, code) in [
         (post_to("/other", ""), 404, "not_found"),
         (post_to("/public", "{"), 400, "malformed_body"),

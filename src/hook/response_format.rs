@@ -13,7 +13,7 @@ use crate::rejection::{Rejection, RejectionKind};
 ///
 /// Refusals (401, 413, 503 and the like) are not shaped: only what an executor has brought about is.
 #[derive(Clone)]
-pub struct ResponseShape(Kind);
+pub struct ResponseFormat(Kind);
 
 #[derive(Clone)]
 enum Kind {
@@ -45,13 +45,13 @@ pub enum FailureKind {
     TooLarge,
 }
 
-impl ResponseShape {
+impl ResponseFormat {
     /// Always 200: `{"status":0,"result":<value>}`, or `{"status":1,"err":"<text>"}`. The text is that of a
     /// [public](ExecutorError::public) error, or a fixed one.
     ///
     /// This is the default, and what senders of the envelope `GET`, `POST`, `JSON`, `HEADERS` know.
     #[must_use]
-    pub const fn status_member() -> Self {
+    pub const fn status_json() -> Self {
         Self(Kind::StatusMember)
     }
 
@@ -109,18 +109,18 @@ impl ResponseShape {
     }
 }
 
-impl Default for ResponseShape {
+impl Default for ResponseFormat {
     fn default() -> Self {
-        Self::status_member()
+        Self::status_json()
     }
 }
 
-impl fmt::Debug for ResponseShape {
+impl fmt::Debug for ResponseFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            Kind::StatusMember => "ResponseShape(status_member)",
-            Kind::Http => "ResponseShape(http)",
-            Kind::Custom(_) => "ResponseShape(<fn>)",
+            Kind::StatusMember => "ResponseFormat(status_json)",
+            Kind::Http => "ResponseFormat(http)",
+            Kind::Custom(_) => "ResponseFormat(<fn>)",
         })
     }
 }

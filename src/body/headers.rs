@@ -68,7 +68,7 @@ const DIGESTS: [HeaderName; 4] = [
 
 #[cfg(test)]
 mod tests {
-    use super::super::read::Collected;
+    use super::super::collect::Collected;
     use super::*;
 
     fn headers(name: &HeaderName, values: &[&'static str]) -> HeaderMap {

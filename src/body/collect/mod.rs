@@ -13,7 +13,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
 
-use super::framing::announced_length;
+use super::headers::announced_length;
 use super::{ReadError, ReadErrorKind};
 use crate::rejection::Respond;
 use crate::timer::Timer;

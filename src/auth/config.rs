@@ -13,7 +13,7 @@ use http::{HeaderMap, Method};
 
 use super::authenticator::Authenticator;
 use super::policy::{Access, Policy};
-use super::resolver::Resolver;
+use super::resolver::PolicyResolver;
 use crate::BoxError;
 use crate::clock::Clock;
 use crate::credential::{Credentials, JsonSyntax};
@@ -22,11 +22,11 @@ use crate::key::{KeyVerifier, Owner, Scope};
 use crate::rejection::{Challenges, Rejection, RejectionKind, Respond};
 use crate::request_head::RequestHead;
 use crate::timer::{SystemTimer, Timer, within};
-use crate::util::{CatchPanic, Panicked, catch_panic};
+use crate::util::{CatchPanic, Panicked, UniqueId, catch_panic};
 
 /// Everything about a layer that does not change from request to request.
 #[derive(Clone)]
-pub(crate) struct Gate {
+pub(crate) struct AuthConfig {
     pub(super) source: PolicySource,
     pub(super) keys: Option<(KeyVerifier, Credentials)>,
     pub(super) users: Option<Users>,
@@ -57,17 +57,25 @@ pub(crate) struct Gate {
 #[derive(Clone)]
 pub(super) enum PolicySource {
     Fixed(Policy),
-    PerRequest(Arc<dyn Resolver>),
+    PerRequest(Arc<dyn PolicyResolver>),
 }
 
 #[derive(Clone)]
 pub(super) struct Users {
+    /// The same for clones of a layer, and for nothing else.
+    pub(super) id: UniqueId,
     pub(super) authenticator: Arc<dyn Authenticator>,
     /// `None`: the authenticator looks at the head itself.
     pub(super) credentials: Option<Credentials>,
 }
 
-impl Gate {
+impl Users {
+    pub(super) fn new(authenticator: impl Authenticator, credentials: Option<Credentials>) -> Self {
+        Self { id: UniqueId::new(), authenticator: Arc::new(authenticator), credentials }
+    }
+}
+
+impl AuthConfig {
     pub(super) fn new(source: PolicySource) -> Self {
         Self {
             source,
@@ -122,7 +130,7 @@ impl Gate {
         self.keys.as_ref().map(|(verifier, _)| verifier)
     }
 
-    /// All lists of placements that this gate knows.
+    /// All lists of placements that this config knows.
     pub(crate) fn all_credentials(&self) -> impl Iterator<Item = &Credentials> {
         self.key_credentials().into_iter().chain(self.user_credentials()).chain(&self.stripped)
     }
@@ -185,7 +193,7 @@ impl Gate {
         };
         match policy.check_config() {
             Ok(()) => Ok(policy),
-            Err(error) => Err(Rejection::new(RejectionKind::NotWired).with_source(error)),
+            Err(error) => Err(Rejection::new(RejectionKind::Misconfigured).with_source(error)),
         }
     }
 
@@ -283,9 +291,9 @@ impl AppCode {
     }
 }
 
-impl fmt::Debug for Gate {
+impl fmt::Debug for AuthConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut debug = f.debug_struct("Gate");
+        let mut debug = f.debug_struct("AuthConfig");
         match &self.source {
             PolicySource::Fixed(policy) => debug.field("policy", policy),
             PolicySource::PerRequest(_) => debug.field("policy", &"<resolver>"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Uri;
 use http::uri::PathAndQuery;
 
-use super::{FindError, FindErrorKind};
+use super::{ExtractError, ExtractErrorKind};
 use crate::content::percent_decoded;
 use crate::error::ConfigError;
 
@@ -44,7 +44,7 @@ impl PathTemplate {
     /// The target with the credential replaced; `None` if there is none in it.
     ///
     /// `path` is the path of the request. A target from before a router took a prefix away ends with it.
-    pub(super) fn scrub(&self, uri: &Uri, path: &str) -> Result<Option<Uri>, FindError> {
+    pub(super) fn scrub(&self, uri: &Uri, path: &str) -> Result<Option<Uri>, ExtractError> {
         let Some(mut target) = self.redacted(uri.path(), path) else { return Ok(None) };
         if let Some(query) = uri.query() {
             target.push('?');
@@ -90,8 +90,8 @@ impl fmt::Debug for PathTemplate {
 /// # Errors
 ///
 /// Returns an error if it is longer than a target can be.
-pub(super) fn with_path_and_query(uri: &Uri, target: String) -> Result<Uri, FindError> {
-    let too_long = |()| FindError::new(FindErrorKind::TargetTooLong);
+pub(super) fn with_path_and_query(uri: &Uri, target: String) -> Result<Uri, ExtractError> {
+    let too_long = |()| ExtractError::new(ExtractErrorKind::TargetTooLong);
     let mut parts = uri.clone().into_parts();
     let target = PathAndQuery::try_from(target).map_err(drop).map_err(too_long)?;
     parts.path_and_query = Some(target);

@@ -11,15 +11,16 @@ use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderValue, Method, Request};
 
 use super::authenticator::{Authentication, User};
+use super::config::{AppCode, AuthConfig};
 use super::future::{Entered, Refusal};
-use super::gate::{AppCode, Gate};
 use super::policy::{Access, Policy};
-use crate::credential::{Candidate, PlacementKind};
+use crate::credential::{PlacementKind, PresentedCredential};
 use crate::identity::{self, Identity};
 use crate::key::{Asked, Asking, Begun, KeyId, KeyRecord, KeyVerifier, Owner, Scopes, VerifyError};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::request_head::{HeadMut, RequestHead};
 use crate::trace;
+use crate::util::UniqueId;
 
 /// What a caller who is let in brings along. The stages write it in place, because it is large to pass on;
 /// it counts only together with a [`Decision`] that lets the caller in.
@@ -51,7 +52,7 @@ pub(super) enum Progress {
     Decided(Decision),
     /// The store has been asked and has not answered yet.
     Verifying(Verifying),
-    /// [`Gate::admit`] decides, with a head that outlives the wait.
+    /// [`AuthConfig::admit`] decides, with a head that outlives the wait.
     Later,
 }
 
@@ -61,7 +62,7 @@ pub(super) struct Verifying {
     placement: PlacementKind,
 }
 
-impl Gate {
+impl AuthConfig {
     /// Decides as far as that is possible without waiting.
     pub(super) fn admit_ready(
         &self,
@@ -149,7 +150,7 @@ impl Gate {
                 self.verified(policy, head.method(), verdict, admission)
             }
             Progress::Later if policy.access() == Access::User && self.users.is_none() => {
-                Err(not_wired("a policy asks for a user, and the layer has no authenticator"))
+                Err(misconfigured("a policy asks for a user, and the layer has no authenticator"))
             }
             Progress::Later if self.conceal => {
                 let decision = self.admit_concealed(policy, head, admission).await;
@@ -235,13 +236,13 @@ impl Gate {
                     .find_into(&mut candidate, head, self.syntax)
                     .map_err(|error| Rejection::from(error).for_user())?;
                 if candidate.is_none() {
-                    return Err(Rejection::new(RejectionKind::Missing).for_user());
+                    return proven_user_before(head, users.id);
                 }
                 self.check_mixed(Some(credentials), self.key_credentials(), head.headers())?;
                 candidate
             }
         };
-        let placement = candidate.as_ref().map(Candidate::placement);
+        let placement = candidate.as_ref().map(PresentedCredential::placement);
         let by_bearer = placement == Some(PlacementKind::Bearer);
         let ask = || users.authenticator.authenticate(head, candidate.as_ref());
         match self.ask_app(AppCode::Authenticator, ask).await? {
@@ -250,7 +251,7 @@ impl Gate {
                 if candidate.is_none() {
                     self.check_mixed(None, self.key_credentials(), head.headers())?;
                 }
-                Ok((Identity::of_user(owner, scopes, placement), extensions))
+                Ok((Identity::of_user(users.id, owner, scopes, placement), extensions))
             }
             Authentication::Refused => {
                 Err(Rejection::new(RejectionKind::Unknown).by_bearer(by_bearer).for_user())
@@ -425,8 +426,8 @@ fn malformed(placement: PlacementKind) -> Rejection {
     Rejection::new(RejectionKind::Malformed).by_bearer(placement == PlacementKind::Bearer)
 }
 
-fn not_wired(reason: &'static str) -> Rejection {
-    Rejection::new(RejectionKind::NotWired).with_source(reason)
+fn misconfigured(reason: &'static str) -> Rejection {
+    Rejection::new(RejectionKind::Misconfigured).with_source(reason)
 }
 
 /// The identity of a key for which the store has to be waited.
@@ -447,8 +448,20 @@ fn proven_before(head: RequestHead<'_>, verifier: &KeyVerifier) -> Verdict {
     }
 }
 
+/// The user that a layer around this one has proven: a clone of this one, with other scopes perhaps. What the
+/// authenticator handed on is in the request already.
+fn proven_user_before(
+    head: RequestHead<'_>,
+    users: UniqueId,
+) -> Result<(Identity, Extensions), Rejection> {
+    match head.extensions().get::<Identity>() {
+        Some(identity) if identity.is_user_of(users) => Ok((identity.clone(), Extensions::new())),
+        _ => Err(Rejection::new(RejectionKind::Missing).for_user()),
+    }
+}
+
 fn no_keys() -> Rejection {
-    not_wired("a policy asks for a key, and the layer has no keys")
+    misconfigured("a policy asks for a key, and the layer has no keys")
 }
 
 fn refused_key(error: VerifyError, placement: PlacementKind) -> Rejection {

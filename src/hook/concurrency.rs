@@ -4,24 +4,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Counts the executions of each hook that are under way.
 #[derive(Clone)]
-pub(super) struct Slots {
+pub(super) struct ConcurrencyLimits {
     limit: usize,
     taken: Arc<Mutex<HashMap<Arc<str>, usize>>>,
 }
 
 /// One execution. Dropping it gives the slot back.
-pub(super) struct Slot {
-    slots: Slots,
+pub(super) struct Permit {
+    slots: ConcurrencyLimits,
     hook: Arc<str>,
 }
 
-impl Slots {
+impl ConcurrencyLimits {
     pub(super) fn new(limit: usize) -> Self {
         Self { limit, taken: Arc::default() }
     }
 
     /// A slot, if one is free. There is no queue: a sender that is told to come back comes back.
-    pub(super) fn take(&self, hook: Arc<str>) -> Option<Slot> {
+    pub(super) fn take(&self, hook: Arc<str>) -> Option<Permit> {
         let mut taken = self.taken();
         let count = taken.entry(Arc::clone(&hook)).or_default();
         if *count >= self.limit {
@@ -29,7 +29,7 @@ impl Slots {
         }
         *count = count.saturating_add(1);
         drop(taken);
-        Some(Slot { slots: self.clone(), hook })
+        Some(Permit { slots: self.clone(), hook })
     }
 
     /// No code that can panic runs under the lock, so a poisoned one holds what it should.
@@ -38,7 +38,7 @@ impl Slots {
     }
 }
 
-impl Drop for Slot {
+impl Drop for Permit {
     fn drop(&mut self) {
         let mut taken = self.slots.taken();
         if let Some(count) = taken.get_mut(&self.hook) {
@@ -51,9 +51,9 @@ impl Drop for Slot {
     }
 }
 
-impl fmt::Debug for Slots {
+impl fmt::Debug for ConcurrencyLimits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slots").field("limit", &self.limit).finish_non_exhaustive()
+        f.debug_struct("ConcurrencyLimits").field("limit", &self.limit).finish_non_exhaustive()
     }
 }
 
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn each_hook_has_its_own_limit() {
-        let slots = Slots::new(2);
+        let slots = ConcurrencyLimits::new(2);
         let first = slots.take("a".into());
         let second = slots.take("a".into());
 

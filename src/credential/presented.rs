@@ -10,14 +10,14 @@ use super::PlacementKind;
 ///
 /// `Debug` shows the placement only. What was decoded for it, such as a text in base64 or with escapes, is
 /// wiped from memory when it is dropped; everything else is borrowed from the request.
-pub struct Candidate<'a> {
+pub struct PresentedCredential<'a> {
     pub(super) text: Option<Text<'a>>,
     pub(super) username: Option<Zeroizing<String>>,
     pub(super) placement: PlacementKind,
     pub(super) position: usize,
 }
 
-impl Candidate<'_> {
+impl PresentedCredential<'_> {
     /// The bytes of the credential, or `None` if something stood there that cannot be read as one: broken
     /// base64, a number in a JSON member, a file in a form.
     #[must_use]
@@ -52,9 +52,11 @@ impl Candidate<'_> {
     }
 }
 
-impl fmt::Debug for Candidate<'_> {
+impl fmt::Debug for PresentedCredential<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Candidate").field("placement", &self.placement).finish_non_exhaustive()
+        f.debug_struct("PresentedCredential")
+            .field("placement", &self.placement)
+            .finish_non_exhaustive()
     }
 }
 

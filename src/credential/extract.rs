@@ -5,9 +5,9 @@ use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
-use super::candidate::Text;
 use super::placement::{Place, Placement};
-use super::{Candidate, Credentials, FindError, FindErrorKind};
+use super::presented::Text;
+use super::{Credentials, ExtractError, ExtractErrorKind, PresentedCredential};
 use crate::body::{BufferedBody, is_identity_coded};
 use crate::content::json::JsonError;
 use crate::content::{ContentError, FieldValue, MediaType, form, visit_field};
@@ -20,7 +20,10 @@ impl Credentials {
     ///
     /// Returns an error if there is more than one, if the query or body in which one may stand is over a
     /// limit or malformed, or if a body placement finds no buffered body.
-    pub fn find<'a>(&self, head: RequestHead<'a>) -> Result<Option<Candidate<'a>>, FindError> {
+    pub fn find<'a>(
+        &self,
+        head: RequestHead<'a>,
+    ) -> Result<Option<PresentedCredential<'a>>, ExtractError> {
         let mut found = None;
         self.find_into(&mut found, head, JsonSyntax::Pass)?;
         Ok(found)
@@ -29,10 +32,10 @@ impl Credentials {
     /// The same, into a place where the candidate can stay.
     pub(crate) fn find_into<'a>(
         &self,
-        found: &mut Option<Candidate<'a>>,
+        found: &mut Option<PresentedCredential<'a>>,
         head: RequestHead<'a>,
         syntax: JsonSyntax,
-    ) -> Result<(), FindError> {
+    ) -> Result<(), ExtractError> {
         for (position, placement) in self.placements.iter().enumerate() {
             let mut one = One { found, taken: false, placement, position };
             self.find_in(placement, head, syntax, &mut one)?;
@@ -49,7 +52,7 @@ impl Credentials {
         head: RequestHead<'a>,
         syntax: JsonSyntax,
         one: &mut One<'_, 'a>,
-    ) -> Result<(), FindError> {
+    ) -> Result<(), ExtractError> {
         match &placement.place {
             Place::Header(name) => {
                 for value in values(head.headers(), name) {
@@ -108,7 +111,7 @@ impl Credentials {
         head: RequestHead<'a>,
         syntax: JsonSyntax,
         one: &mut One<'_, 'a>,
-    ) -> Result<(), FindError> {
+    ) -> Result<(), ExtractError> {
         // A form that is sent with GET or HEAD is no credential (RFC 6750, section 2.2).
         if matches!(*head.method(), http::Method::GET | http::Method::HEAD) {
             return Ok(());
@@ -137,7 +140,7 @@ impl Credentials {
     /// # Errors
     ///
     /// Returns an error if the media type cannot be told.
-    pub(crate) fn may_be_in_body(parts: &Parts) -> Result<bool, FindError> {
+    pub(crate) fn may_be_in_body(parts: &Parts) -> Result<bool, ExtractError> {
         let is_read = matches!(parts.method, http::Method::GET | http::Method::HEAD)
             || parts.extensions.get::<BufferedBody>().is_some()
             || !is_identity_coded(&parts.headers);
@@ -184,7 +187,7 @@ pub(super) fn is_broken_json(error: &ContentError) -> bool {
 pub(super) fn readable_body<'a>(
     headers: &HeaderMap,
     extensions: &'a Extensions,
-) -> Result<Option<(MediaType, &'a BufferedBody)>, FindError> {
+) -> Result<Option<(MediaType, &'a BufferedBody)>, ExtractError> {
     let buffered = extensions.get::<BufferedBody>();
     if buffered.is_some_and(|body| body.bytes().is_empty()) || !is_identity_coded(headers) {
         return Ok(None);
@@ -193,7 +196,7 @@ pub(super) fn readable_body<'a>(
     match buffered {
         _ if !media.has_fields() => Ok(None),
         Some(body) => Ok(Some((media, body))),
-        None => Err(FindError::new(FindErrorKind::NotBuffered)),
+        None => Err(ExtractError::new(ExtractErrorKind::NotBuffered)),
     }
 }
 
@@ -209,7 +212,7 @@ enum Presented<'a> {
 
 /// At most one credential, in all places together: the second that is not empty is one too many.
 struct One<'f, 'a> {
-    found: &'f mut Option<Candidate<'a>>,
+    found: &'f mut Option<PresentedCredential<'a>>,
     /// Whether something stood in this place.
     taken: bool,
     placement: &'f Placement,
@@ -218,12 +221,12 @@ struct One<'f, 'a> {
 
 impl<'a> One<'_, 'a> {
     #[inline]
-    fn add(&mut self, presented: Presented<'a>) -> Result<(), FindError> {
+    fn add(&mut self, presented: Presented<'a>) -> Result<(), ExtractError> {
         if matches!(&presented, Presented::Text(text) if text.is_empty()) {
             return Ok(());
         }
         if self.taken {
-            return Err(FindError::new(FindErrorKind::Ambiguous));
+            return Err(ExtractError::new(ExtractErrorKind::Ambiguous));
         }
         self.taken = true;
         let (text, username) = match presented {
@@ -233,7 +236,7 @@ impl<'a> One<'_, 'a> {
             Presented::Foreign => return Ok(()),
         };
         if self.found.is_some() {
-            return Err(FindError::new(FindErrorKind::Ambiguous));
+            return Err(ExtractError::new(ExtractErrorKind::Ambiguous));
         }
         let mut text = text;
         if let (Some(text), true) = (&mut text, self.placement.secret_token_uri) {
@@ -241,7 +244,7 @@ impl<'a> One<'_, 'a> {
             text.strip_prefix(b"secret-token:");
         }
         let (placement, position) = (self.placement.kind(), self.position);
-        *self.found = Some(Candidate { text, username, placement, position });
+        *self.found = Some(PresentedCredential { text, username, placement, position });
         Ok(())
     }
 }
