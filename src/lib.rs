@@ -16,7 +16,6 @@
 //! | [`envelope`] | the request | an [`Envelope`](envelope::Envelope): the request as one JSON text |
 //! | [`executor`] | the envelope | an [`Outcome`](executor::Outcome), and the response |
 //! | [`manage`] | a request about keys | keys that are made, changed and ended by their owner |
-//! | [`leaf`] | | what services that answer by themselves have in common |
 //! | [`rejection`] | what went wrong in any of them | one response |
 //!
 //! Use as much of it as you need: [`auth::AuthLayer`] in front of existing handlers, [`executor::Hooks`]
@@ -64,6 +63,7 @@
 //! | `redis` | `RedisKeyStore` |
 //! | `sqlite` | `SqliteKeyStore` (needs Rust 1.94; compiles SQLite, which is C) |
 //! | `tracing` | one event per request and per failed execution, see [`trace`] |
+//! | `util` | `ServiceBuilderExt`, methods for tower's `ServiceBuilder` |
 //! | `full` | all of them |
 //!
 //! # Scope
@@ -92,10 +92,11 @@ pub mod hook;
 #[cfg_attr(docsrs, doc(cfg(feature = "management")))]
 pub mod management;
 
-pub mod leaf;
 pub mod rejection;
 pub mod trace;
 
+#[cfg(feature = "util")]
+mod builder;
 mod clock;
 mod error;
 mod request_head;
@@ -103,6 +104,9 @@ mod timer;
 mod util;
 
 pub use self::auth::AuthLayer;
+#[cfg(feature = "util")]
+#[cfg_attr(docsrs, doc(cfg(feature = "util")))]
+pub use self::builder::ServiceBuilderExt;
 pub use self::clock::Clock;
 pub use self::credential::Placement;
 pub use self::error::{BoxError, ConfigError};

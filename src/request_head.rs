@@ -86,12 +86,22 @@ impl fmt::Debug for RequestHead<'_> {
 
 /// The parts of a head that scrubbing changes, in either of its two shapes.
 pub(crate) trait HeadMut {
+    fn method(&self) -> &Method;
+    fn version(&self) -> Version;
     fn headers_mut(&mut self) -> &mut HeaderMap;
     fn uri_mut(&mut self) -> &mut Uri;
     fn extensions_mut(&mut self) -> &mut Extensions;
 }
 
 impl<B> HeadMut for Request<B> {
+    fn method(&self) -> &Method {
+        self.method()
+    }
+
+    fn version(&self) -> Version {
+        self.version()
+    }
+
     fn headers_mut(&mut self) -> &mut HeaderMap {
         self.headers_mut()
     }
@@ -106,6 +116,14 @@ impl<B> HeadMut for Request<B> {
 }
 
 impl HeadMut for Parts {
+    fn method(&self) -> &Method {
+        &self.method
+    }
+
+    fn version(&self) -> Version {
+        self.version
+    }
+
     fn headers_mut(&mut self) -> &mut HeaderMap {
         &mut self.headers
     }

@@ -11,12 +11,16 @@
 //! | `auth.owner` | the proven caller, if there is one |
 //! | `auth.placement` | [`PlacementKind::as_str`](crate::credential::PlacementKind::as_str) of an accepted credential |
 //! | `auth.required_scope` | the scope that was missing |
-//! | `http.status` | the status of the response |
+//! | `http.response.status_code` | the status of the response |
 //! | `hook.name` | the name of the hook whose execution failed |
 //! | `key.id` | the id of the key that was changed |
 //! | `key.change` | `generate`, `update`, `extend`, `rotate`, `revoke` or `delete` |
+//! | `executor.message` | the text of an `ExecutorError::public` |
 //! | `executor.reason` | [`FailureKind::as_str`](crate::hook::FailureKind::as_str) |
-//! | `error` | the error behind a fault of ours: its own text, not those below it |
+//! | `error` | the error behind a fault of ours, with its causes: `the key could not be checked: the key store cannot answer: disk on fire` |
+//!
+//! `event` follows the OWASP Logging Vocabulary Cheat Sheet where it has a name; fields of HTTP follow the semantic
+//! conventions of OpenTelemetry.
 //!
 //! No event has a secret, a digest, a header value, a query or a path. Of three fields the app decides what
 //! is in them: `auth.owner` and `hook.name` are names that it gives, and `error` is the text of the error of
@@ -128,8 +132,8 @@ pub fn request_span<B>(
         tracing::info_span!(
             target: "tower_webhook",
             "request",
-            http.method = request.method().as_str(),
-            http.path = places.redact(request.uri().path()),
+            http.request.method = request.method().as_str(),
+            url.path = places.redact(request.uri().path()),
         )
     }
 }
@@ -163,8 +167,8 @@ pub(crate) fn refused(rejection: &Rejection) {
                 auth.key_id = rejection.key_id().map(tracing::field::display),
                 auth.owner = rejection.owner().map(tracing::field::debug),
                 auth.required_scope = rejection.required_scope().map(tracing::field::display),
-                http.status = rejection.status().as_u16(),
-                error = rejection.source().map(tracing::field::display),
+                http.response.status_code = rejection.status().as_u16(),
+                error = rejection.source().map(|error| tracing::field::display(Chain(error))),
                 "request refused",
             )
         };
@@ -196,19 +200,39 @@ pub(crate) fn refused(rejection: &Rejection) {
 #[cfg(not(feature = "tracing"))]
 pub(crate) const fn refused(_rejection: &Rejection) {}
 
-/// One event for an execution that did not end well, at the level of its kind. What the executor said is in
-/// `error`; what a panic said is not known.
+/// One event for an execution that did not end well. What the executor said is in `error`: the text of a public
+/// error, or the error behind the failure with its causes. What a panic said is not known.
 #[cfg(feature = "tracing")]
 pub(crate) fn failed(hook: Option<&str>, failure: &crate::hook::Failure) {
-    let error = failure.error().and_then(crate::hook::ExecutorError::source);
+    let error = failure.error();
     tracing::error!(
         target: "tower_webhook",
         event = "executor_fail",
         hook.name = hook.map(tracing::field::debug),
         executor.reason = failure.kind().as_str(),
-        error = error.map(tracing::field::display),
+        executor.message = error.and_then(crate::hook::ExecutorError::public_text),
+        error = error
+            .and_then(crate::hook::ExecutorError::source)
+            .map(|error| tracing::field::display(Chain(error))),
         "execution failed",
     );
+}
+
+/// An error and its causes.
+#[cfg(feature = "tracing")]
+struct Chain<'a>(&'a (dyn std::error::Error + Send + Sync + 'static));
+
+#[cfg(feature = "tracing")]
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
 }
 
 #[cfg(not(feature = "tracing"))]

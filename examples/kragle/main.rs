@@ -235,7 +235,7 @@ fn limited(hooks: Hooks) -> Result<Hooks, Error> {
         .with_insecure_lenient_media_types()
         .with_limits(CONTENT_LIMITS);
     Ok(hooks
-        .with_envelope(envelope)
+        .with_envelope(envelope)?
         .with_max_body_bytes(MAX_BODY_BYTES)
         // A byte of a form can become six in the envelope.
         .with_max_response_bytes(8 * MAX_BODY_BYTES)

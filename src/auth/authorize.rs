@@ -1,8 +1,9 @@
 //! The decision about one request, stage by stage, and what comes of it.
 
 use std::future::{Future, poll_fn};
+use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -14,6 +15,7 @@ use super::authenticator::{Authentication, User};
 use super::config::{AppCode, AuthConfig};
 use super::future::{Entered, Refusal};
 use super::policy::{Access, Policy};
+use crate::body::SlowBody;
 use crate::credential::{PlacementKind, PresentedCredential};
 use crate::identity::{self, Identity};
 use crate::key::{Asked, Asking, Begun, KeyId, KeyRecord, KeyVerifier, Owner, Scopes, VerifyError};
@@ -90,14 +92,14 @@ impl AuthConfig {
             return Progress::Decided(Err(no_keys()));
         };
         let mut candidate = None;
-        if let Err(error) = credentials.find_into(&mut candidate, head, self.syntax) {
+        if let Err(error) = credentials.find_into(&mut candidate, head, self.reading) {
             return Progress::Decided(Err(error.into()));
         }
         let Some(candidate) = &candidate else {
-            return Progress::Decided(self.admit_again(policy, head, verifier, admission));
+            return self.admit_again(policy, head, verifier, admission);
         };
-        let users = self.user_credentials();
-        if let Err(rejection) = self.check_mixed(Some(credentials), users, head.headers()) {
+        let (accepted, users) = ((credentials, candidate.position()), self.user_credentials());
+        if let Err(rejection) = self.check_mixed(Some(accepted), users, head.headers()) {
             return Progress::Decided(Err(rejection));
         }
         let placement = candidate.placement();
@@ -129,11 +131,16 @@ impl AuthConfig {
         head: RequestHead<'_>,
         verifier: &KeyVerifier,
         admission: &mut Admission,
-    ) -> Decision {
-        let identity = proven_before(head, verifier)?;
-        self.authorize(policy, head.method(), &Caller::of(&identity))?;
-        admission.identity = Some(identity);
-        Ok(())
+    ) -> Progress {
+        if head.extensions().get::<SlowBody>().is_some() {
+            return Progress::Later;
+        }
+        Progress::Decided(proven_before(head, verifier).and_then(|identity| {
+            self.check_mixed(None, self.user_credentials(), head.headers())?;
+            self.authorize(policy, head.method(), &Caller::of(&identity))?;
+            admission.identity = Some(identity);
+            Ok(())
+        }))
     }
 
     /// Decides, and waits where it has to.
@@ -155,6 +162,15 @@ impl AuthConfig {
             Progress::Later if self.conceal => {
                 let decision = self.admit_concealed(policy, head, admission).await;
                 decision.map_err(|rejection| self.conceal(policy, rejection))
+            }
+            Progress::Later if policy.access() == Access::Token => {
+                // The verdict of a layer around this one is from before a slow body.
+                let Some((verifier, _)) = &self.keys else { return Err(no_keys()) };
+                let identity = proven_before(head, verifier)?;
+                self.check_mixed(None, self.user_credentials(), head.headers())?;
+                admission.identity =
+                    Some(self.admit_still(policy, head.method(), &identity).await?);
+                Ok(())
             }
             Progress::Later => {
                 let (identity, extensions) = self.ask_authenticator(head).await?;
@@ -204,12 +220,24 @@ impl AuthConfig {
             return Err(Rejection::new(RejectionKind::Missing));
         };
         let mut candidate = None;
-        credentials.find_into(&mut candidate, head, self.syntax)?;
-        let Some(candidate) = candidate else { return proven_before(head, verifier) };
-        self.check_mixed(Some(credentials), self.user_credentials(), head.headers())?;
+        credentials.find_into(&mut candidate, head, self.reading)?;
+        let Some(candidate) = candidate else {
+            let identity = proven_before(head, verifier)?;
+            let by_bearer = identity.placement() == Some(PlacementKind::Bearer);
+            return match head.extensions().get::<SlowBody>() {
+                None => Ok(identity),
+                Some(SlowBody) => {
+                    identity.reverify().await.map_err(|error| Rejection::of_key(error, by_bearer))
+                }
+            };
+        };
+        let accepted = Some((credentials, candidate.position()));
+        self.check_mixed(accepted, self.user_credentials(), head.headers())?;
         let placement = candidate.placement();
         let Some(presented) = candidate.expose_bytes() else { return Err(malformed(placement)) };
-        let asked = Asked::Concealed(policy.key());
+        // A decoy is looked up where the text of a key names none, so that an unknown hook takes as long.
+        let decoy = decoy(head);
+        let asked = Asked::Concealed(policy.key().unwrap_or(&decoy));
         let begun = verifier.begin_as(presented, asked, |record, digest| {
             Identity::of_record(verifier, record, digest, placement)
         });
@@ -217,7 +245,12 @@ impl AuthConfig {
             Begun::Ready(verdict) => verdict,
             Begun::Pending(asking) => identify(verifier, asking, placement).await,
         };
-        verdict.map_err(|error| refused_key(error, placement))
+        match verdict {
+            Ok(identity) if policy.key().is_none() && identity.key_id() == Some(&decoy) => {
+                Err(malformed(placement))
+            }
+            verdict => verdict.map_err(|error| refused_key(error, placement)),
+        }
     }
 
     /// What the authenticator says about a request.
@@ -233,12 +266,11 @@ impl AuthConfig {
             Some(credentials) => {
                 let mut candidate = None;
                 credentials
-                    .find_into(&mut candidate, head, self.syntax)
+                    .find_into(&mut candidate, head, self.reading)
                     .map_err(|error| Rejection::from(error).for_user())?;
-                if candidate.is_none() {
-                    return proven_user_before(head, users.id);
-                }
-                self.check_mixed(Some(credentials), self.key_credentials(), head.headers())?;
+                let Some(found) = &candidate else { return proven_user_before(head, users.id) };
+                let accepted = Some((credentials, found.position()));
+                self.check_mixed(accepted, self.key_credentials(), head.headers())?;
                 candidate
             }
         };
@@ -280,6 +312,7 @@ impl AuthConfig {
         mut request: Request<B>,
         policy: Policy,
         verdict: Verdict,
+        since: Instant,
     ) -> Result<Entered<B>, Rejection> {
         let mut admission = Admission::default();
         let decision = self.verified(&policy, request.method(), verdict, &mut admission);
@@ -287,7 +320,7 @@ impl AuthConfig {
         decision
             .and_then(|()| self.enter(&policy, &mut request, admission))
             .map_err(|rejection| rejection.in_answer_to(request.method()))?;
-        Ok(Entered { request, policy, by_target, since: Instant::now() })
+        Ok(Entered { request, policy, by_target, since })
     }
 
     /// Lets the head of a request in, if it may, and finds out its policy where that is not known yet.
@@ -314,8 +347,9 @@ impl AuthConfig {
             None => self.resolve((&*parts).into()).await?,
         };
         let mut admission = Admission::default();
+        let since = Instant::now();
         self.admit(&policy, (&*parts).into(), &mut admission).await?;
-        let (by_target, since) = (admission.by_target(), Instant::now());
+        let by_target = admission.by_target();
         self.enter(&policy, parts, admission)?;
         Ok((policy, by_target, since))
     }
@@ -361,7 +395,7 @@ impl AuthConfig {
     ) -> Decision {
         let Admission { identity, extensions } = admission;
         for credentials in self.all_credentials() {
-            credentials.scrub_head(head)?;
+            credentials.scrub_head(head, self.reading)?;
         }
         if let Some(identity) = &identity {
             trace::accepted(identity);
@@ -458,6 +492,13 @@ fn proven_user_before(
         Some(identity) if identity.is_user_of(users) => Ok((identity.clone(), Extensions::new())),
         _ => Err(Rejection::new(RejectionKind::Missing).for_user()),
     }
+}
+
+/// The id that stands in for the key of a hook that has none: another one for each path, so that a cache knows it
+/// as little as a hook that is called for the first time.
+fn decoy(head: RequestHead<'_>) -> KeyId {
+    static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    KeyId::of_number(SEED.hash_one(head.uri().path()))
 }
 
 fn no_keys() -> Rejection {

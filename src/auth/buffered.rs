@@ -216,8 +216,9 @@ impl Entry {
         }
 
         let mut admission = Admission::default();
+        let since = Instant::now();
         config.admit(&policy, (&*parts).into(), &mut admission).await?;
-        let (by_target, since) = (admission.by_target(), Instant::now());
+        let by_target = admission.by_target();
 
         if let Some(body) = unread {
             if !self.body.takes_coded {
@@ -238,7 +239,7 @@ impl Entry {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let limits = BodyLimits { max_bytes, ..self.body.limits };
-        let read = ReadBody::new(body, &parts.headers, limits, Arc::clone(&self.body.timer));
+        let read = ReadBody::new(body, &parts.headers, limits);
         let collected = read.await.map_err(|error| error.into_rejection(parts.version))?;
         parts.extensions.insert(BufferedBody::new(collected));
         Ok(())

@@ -10,18 +10,18 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderMap, Method};
+use tokio::time::{Sleep, sleep, timeout};
 
 use super::authenticator::Authenticator;
 use super::policy::{Access, Policy};
 use super::resolver::PolicyResolver;
 use crate::BoxError;
 use crate::clock::Clock;
-use crate::credential::{Credentials, JsonSyntax};
+use crate::credential::{BodyReading, Credentials};
 use crate::error::ConfigError;
 use crate::key::{KeyVerifier, Owner, Scope};
 use crate::rejection::{Challenges, Rejection, RejectionKind, Respond};
 use crate::request_head::RequestHead;
-use crate::timer::{SystemTimer, Timer, within};
 use crate::util::{CatchPanic, Panicked, UniqueId, catch_panic};
 
 /// Everything about a layer that does not change from request to request.
@@ -41,8 +41,8 @@ pub(crate) struct AuthConfig {
     pub(super) conceal: bool,
     /// Whether a credential of a kind that the policy does not ask for may come along in a header field.
     pub(super) allows_mixed: bool,
-    /// What JSON that does not parse means where a credential is looked for.
-    pub(super) syntax: JsonSyntax,
+    /// How bodies are read where a credential is looked for and removed.
+    pub(super) reading: BodyReading,
     /// The methods under a policy that names none; `None` for all.
     pub(super) default_methods: Option<&'static [Method]>,
     pub(super) respond: Respond,
@@ -50,7 +50,6 @@ pub(crate) struct AuthConfig {
     pub(super) readiness_deadline: Duration,
     /// How long the resolver and the authenticator may each take.
     pub(super) decision_deadline: Duration,
-    pub(super) timer: Arc<dyn Timer>,
 }
 
 /// Where the policy of a request comes from.
@@ -88,18 +87,17 @@ impl AuthConfig {
             realm: "webhook".into(),
             conceal: false,
             allows_mixed: false,
-            syntax: JsonSyntax::Pass,
+            reading: BodyReading::default(),
             default_methods: None,
             respond: Respond::new(),
             readiness_deadline: Duration::from_secs(10),
             decision_deadline: Duration::from_secs(5),
-            timer: Arc::new(SystemTimer::new()),
         }
     }
 
     /// Ends when the inner service has had its time to become ready.
-    pub(super) fn patience(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        self.timer.sleep(self.readiness_deadline)
+    pub(super) fn ready_timeout(&self) -> Pin<Box<Sleep>> {
+        Box::pin(sleep(self.readiness_deadline))
     }
 
     /// Makes the challenges anew, after a change of the placements or of the realm.
@@ -119,7 +117,11 @@ impl AuthConfig {
     pub(crate) fn set_hook_defaults(&mut self) {
         // A policy that names no method serves what a webhook is called by.
         self.default_methods = Some(&[Method::POST]);
-        self.syntax = JsonSyntax::Refuse;
+        self.reading.refuses_broken_json = true;
+    }
+
+    pub(crate) fn set_ignores_coding(&mut self) {
+        self.reading.ignores_coding = true;
     }
 
     pub(crate) const fn respond(&self) -> &Respond {
@@ -146,7 +148,7 @@ impl AuthConfig {
         };
         let mut lists = keys.into_iter().chain(users);
         if lists.any(Credentials::need_body) {
-            Ok(Credentials::may_be_in_body(parts)?)
+            Ok(Credentials::may_be_in_body(parts, self.reading)?)
         } else {
             Ok(false)
         }
@@ -204,10 +206,10 @@ impl AuthConfig {
         ask: impl FnOnce() -> Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send + 'a>>,
     ) -> Result<T, Rejection> {
         let answer = CatchPanic::new(ask).map_err(|Panicked| code.panicked())?;
-        match within(&*self.timer, self.decision_deadline, answer).await {
-            None => Err(code.too_slow()),
-            Some(Err(Panicked)) => Err(code.panicked()),
-            Some(Ok(answer)) => answer
+        match timeout(self.decision_deadline, answer).await {
+            Err(_elapsed) => Err(code.too_slow()),
+            Ok(Err(Panicked)) => Err(code.panicked()),
+            Ok(Ok(answer)) => answer
                 .map_err(|error| Rejection::new(RejectionKind::Unavailable).with_source(error)),
         }
     }
@@ -227,7 +229,7 @@ impl AuthConfig {
     /// browser sends them by itself.
     pub(super) fn check_mixed(
         &self,
-        accepted: Option<&Credentials>,
+        accepted: Option<(&Credentials, usize)>,
         other: Option<&Credentials>,
         headers: &HeaderMap,
     ) -> Result<(), Rejection> {

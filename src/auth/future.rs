@@ -4,15 +4,17 @@ use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::{Request, Response};
 use pin_project_lite::pin_project;
+use tokio::time::Sleep;
 use tower_service::Service;
 
 use super::Policy;
 use super::authorize::{self, Verdict, Verifying};
 use super::config::AuthConfig;
+use crate::body::VERDICT_LIFETIME;
 use crate::identity::{self, Identity};
 use crate::rejection::{Rejection, RejectionKind, Respond, ResponseBody};
 
@@ -21,7 +23,7 @@ pub(super) struct Entered<B> {
     pub(super) request: Request<B>,
     pub(super) policy: Policy,
     pub(super) by_target: bool,
-    /// When the caller was let in.
+    /// When the decision about the caller began.
     pub(super) since: Instant,
 }
 
@@ -41,10 +43,6 @@ pub(super) struct Refusal {
     /// `None`: the layer.
     pub(super) respond: Option<Arc<Respond>>,
 }
-
-/// How long the verdict about a caller counts. After more time than this the record of the key is looked up
-/// again before the inner service is called.
-const VERDICT_LIFETIME: Duration = Duration::from_secs(1);
 
 pin_project! {
     /// Response future of [`Auth`](super::Auth).
@@ -83,13 +81,13 @@ pub(super) struct Waiting<S, B> {
 #[derive(Default)]
 enum Step<B> {
     /// The store is asked about a key.
-    Verifying { request: Request<B>, policy: Policy, verifying: Verifying },
+    Verifying { request: Request<B>, policy: Policy, verifying: Verifying, since: Instant },
     /// Code of the app is asked, which is shown the head. The body waits for it.
     Deciding { deciding: Entering<()>, body: B },
     /// The body has to be read.
     Entering(Entering<B>),
-    /// The inner service is not ready. `patience` ends when it has had its time.
-    Readying { entered: Entered<B>, patience: Option<Pin<Box<dyn Future<Output = ()> + Send>>> },
+    /// The inner service is not ready. The timeout starts with the first `Pending`.
+    Readying { entered: Entered<B>, ready_timeout: Option<Pin<Box<Sleep>>> },
     /// The inner service is ready, and the record is looked up again.
     Renewing { request: Request<B>, by_target: bool, renewal: Renewal },
     #[default]
@@ -108,7 +106,11 @@ impl<S, B> Waiting<S, B> {
         policy: Policy,
         verifying: Verifying,
     ) -> Box<Self> {
-        Box::new(Self { config, service, step: Step::Verifying { request, policy, verifying } })
+        Box::new(Self {
+            config,
+            service,
+            step: Step::Verifying { request, policy, verifying, since: Instant::now() },
+        })
     }
 
     /// A request that waits for code of the app.
@@ -136,7 +138,7 @@ impl<S, B> Waiting<S, B> {
         service: S,
         entered: Entered<B>,
     ) -> Box<Self> {
-        Box::new(Self { config, service, step: Step::Readying { entered, patience: None } })
+        Box::new(Self { config, service, step: Step::Readying { entered, ready_timeout: None } })
     }
 }
 
@@ -226,10 +228,11 @@ impl<S, B> Waiting<S, B> {
         match &mut self.step {
             Step::Verifying { verifying, .. } => {
                 let verdict = ready!(verifying.poll(cx));
-                let Step::Verifying { request, policy, .. } = mem::take(&mut self.step) else {
+                let Step::Verifying { request, policy, since, .. } = mem::take(&mut self.step)
+                else {
                     return Poll::Ready(Ok(Err(polled_again())));
                 };
-                let entered = self.config.enter_verified(request, policy, verdict);
+                let entered = self.config.enter_verified(request, policy, verdict, since);
                 Poll::Ready(Ok(entered.map(Next::readying).map_err(Refusal::from)))
             }
             Step::Deciding { deciding, .. } => {
@@ -244,10 +247,11 @@ impl<S, B> Waiting<S, B> {
                 let entered = ready!(entering.as_mut().poll(cx));
                 Poll::Ready(Ok(entered.map(Next::readying)))
             }
-            Step::Readying { entered, patience } => {
+            Step::Readying { entered, ready_timeout } => {
                 if self.service.poll_ready(cx)?.is_pending() {
-                    let patience = patience.get_or_insert_with(|| self.config.patience());
-                    ready!(patience.as_mut().poll(cx));
+                    let ready_timeout =
+                        ready_timeout.get_or_insert_with(|| self.config.ready_timeout());
+                    ready!(ready_timeout.as_mut().poll(cx));
                     let rejection = Rejection::new(RejectionKind::AtCapacity);
                     let rejection = rejection.in_answer_to(entered.request.method());
                     return Poll::Ready(Ok(Err(rejection.into())));
@@ -276,7 +280,7 @@ impl<S, B> Waiting<S, B> {
         let Entered { request, policy, by_target, since } = entered;
         let identity = request.extensions().get::<Identity>().cloned();
         match identity {
-            Some(identity) if !policy.is_public() && since.elapsed() > VERDICT_LIFETIME => {
+            Some(identity) if since.elapsed() > VERDICT_LIFETIME => {
                 let (config, method) = (Arc::clone(&self.config), request.method().clone());
                 let renewal = async move { config.admit_still(&policy, &method, &identity).await };
                 Next::Step(Step::Renewing { request, by_target, renewal: Box::pin(renewal) })
@@ -296,7 +300,7 @@ enum Next<B> {
 
 impl<B> Next<B> {
     fn readying(entered: Entered<B>) -> Self {
-        Self::Step(Step::Readying { entered, patience: None })
+        Self::Step(Step::Readying { entered, ready_timeout: None })
     }
 }
 

@@ -17,7 +17,6 @@ use crate::credential::{Credentials, IntoCredentials, Placement};
 use crate::error::ConfigError;
 use crate::key::{KeyVerifier, Owner, Scope};
 use crate::rejection::Rejection;
-use crate::timer::Timer;
 
 /// Layer that lets a request through only for a caller who may call.
 ///
@@ -261,11 +260,6 @@ impl AuthLayer {
     /// 503 and `Retry-After`. The default is 10 seconds.
     pub fn with_readiness_deadline(self, deadline: Duration) -> Self {
         self.with(|config| config.readiness_deadline = deadline)
-    }
-
-    /// What measures the deadlines.
-    pub fn with_timer(self, timer: impl Timer) -> Self {
-        self.with(|config| config.timer = Arc::new(timer))
     }
 
     /// Answers every request that has no good credential for its hook alike, with one 401 that has the

@@ -164,10 +164,6 @@ impl Policy {
         self.0.nobody
     }
 
-    pub(super) fn is_public(&self) -> bool {
-        self.0.access == Access::Public
-    }
-
     pub(super) fn access(&self) -> Access {
         self.0.access
     }

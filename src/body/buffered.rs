@@ -3,7 +3,7 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use super::collect::Collected;
 
@@ -61,6 +61,13 @@ impl BufferedBody {
     #[must_use]
     pub fn trailers(&self) -> Option<HeaderMap> {
         self.content().trailers.as_deref().cloned()
+    }
+
+    /// Removes a trailer field that must go no further.
+    pub(crate) fn remove_trailer(&self, name: &HeaderName) {
+        if let Some(trailers) = &mut self.content().trailers {
+            trailers.remove(name);
+        }
     }
 
     pub(super) fn len(&self) -> usize {

@@ -12,7 +12,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::collect::ReadBody;
+use super::collect::{ReadBody, SlowBody};
 use super::layer::Shared;
 use super::{BufferedBody, ReplayBody};
 use crate::rejection::{Rejection, RejectionKind, ResponseBody};
@@ -72,10 +72,13 @@ where
         let mut this = self.project();
         loop {
             let next = match this.state.as_mut().project() {
-                StateProj::Read { read, head } => {
-                    let result = ready!(read.poll(cx));
+                StateProj::Read { mut read, head } => {
+                    let result = ready!(read.as_mut().poll(cx));
                     match (result, head.take()) {
                         (Ok(collected), Some((mut parts, inner))) => {
+                            if read.was_slow() {
+                                parts.extensions.insert(SlowBody);
+                            }
                             let buffered = BufferedBody::new(collected);
                             parts.extensions.insert(buffered.clone());
                             let body = ReplayBody::new(buffered);

@@ -9,7 +9,6 @@ use tower_layer::Layer;
 use super::BodyBuffer;
 use super::collect::{BodyLimits, BodyRules};
 use crate::rejection::{Rejection, Respond};
-use crate::timer::{SystemTimer, Timer};
 
 /// Reads the body of each request under limits, and replays it to the service inside.
 ///
@@ -39,7 +38,6 @@ pub struct BodyBufferLayer(Shared);
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) limits: BodyLimits,
-    pub(super) timer: Arc<dyn Timer>,
     pub(super) respond: Respond,
     pub(super) identity_coding_only: bool,
 }
@@ -49,7 +47,6 @@ impl BodyBufferLayer {
     pub fn new() -> Self {
         Self(Shared {
             limits: BodyLimits::default(),
-            timer: Arc::new(SystemTimer::new()),
             respond: Respond::new(),
             identity_coding_only: false,
         })
@@ -69,20 +66,14 @@ impl BodyBufferLayer {
 
     /// The settings, for a layer that reads bodies itself.
     pub(crate) fn into_rules(self) -> BodyRules {
-        let Shared { limits, timer, respond, identity_coding_only } = self.0;
+        let Shared { limits, respond, identity_coding_only } = self.0;
         let respond = Some(Arc::new(respond));
-        BodyRules { limits, timer, respond, takes_coded: !identity_coding_only }
+        BodyRules { limits, respond, takes_coded: !identity_coding_only }
     }
 
     /// The time in which the whole body must arrive. A body that trickles does not extend it.
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.0.limits.deadline = deadline;
-        self
-    }
-
-    /// The timer that measures the deadline, in place of the built-in one.
-    pub fn with_timer(mut self, timer: impl Timer) -> Self {
-        self.0.timer = Arc::new(timer);
         self
     }
 

@@ -102,6 +102,6 @@ pub use self::service::BodyBuffer;
 
 #[cfg(test)]
 pub(crate) use self::collect::Collected;
-pub(crate) use self::collect::{BodyLimits, BodyRules, ReadBody};
+pub(crate) use self::collect::{BodyLimits, BodyRules, ReadBody, SlowBody, VERDICT_LIFETIME};
 pub(crate) use self::error::check_coding;
 pub(crate) use self::headers::{is_identity_coded, rewrite};

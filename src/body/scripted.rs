@@ -1,19 +1,14 @@
 //! A body that does what a test says, and notes what was asked of it.
 
 use std::collections::VecDeque;
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
-use tokio::sync::watch;
-
-use crate::timer::Timer;
 
 #[derive(Clone, Debug)]
 pub(super) enum Step {
@@ -164,33 +159,6 @@ impl Drop for Scripted {
         if self.panics_on_drop {
             panic!("a body that panics when dropped");
         }
-    }
-}
-
-/// Fires when the test says so.
-#[derive(Clone, Debug, Default)]
-pub(super) struct ManualTimer {
-    fired: Arc<watch::Sender<bool>>,
-    sleeps: Arc<AtomicUsize>,
-}
-
-impl ManualTimer {
-    pub(super) fn fire(&self) {
-        self.fired.send_replace(true);
-    }
-
-    pub(super) fn sleeps(&self) -> usize {
-        self.sleeps.load(Ordering::SeqCst)
-    }
-}
-
-impl Timer for ManualTimer {
-    fn sleep(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        self.sleeps.fetch_add(1, Ordering::SeqCst);
-        let mut fired = self.fired.subscribe();
-        Box::pin(async move {
-            let _ = fired.wait_for(|fired| *fired).await;
-        })
     }
 }
 

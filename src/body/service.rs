@@ -71,8 +71,7 @@ where
         {
             return ResponseFuture::refuse(rejection.in_answer_to(&parts.method), shared);
         }
-        let timer = Arc::clone(&shared.timer);
-        let read = ReadBody::new(body, &parts.headers, shared.limits, timer);
+        let read = ReadBody::new(body, &parts.headers, shared.limits);
         // No instance was asked for its readiness yet. The future asks the one that it calls.
         ResponseFuture::read(read, parts, self.inner.clone(), shared)
     }

@@ -3,6 +3,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, COOKIE};
 use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::percent_decode;
 use zeroize::Zeroizing;
 
 use super::placement::{Place, Placement};
@@ -25,7 +26,7 @@ impl Credentials {
         head: RequestHead<'a>,
     ) -> Result<Option<PresentedCredential<'a>>, ExtractError> {
         let mut found = None;
-        self.find_into(&mut found, head, JsonSyntax::Pass)?;
+        self.find_into(&mut found, head, BodyReading::default())?;
         Ok(found)
     }
 
@@ -34,11 +35,11 @@ impl Credentials {
         &self,
         found: &mut Option<PresentedCredential<'a>>,
         head: RequestHead<'a>,
-        syntax: JsonSyntax,
+        reading: BodyReading,
     ) -> Result<(), ExtractError> {
         for (position, placement) in self.placements.iter().enumerate() {
             let mut one = One { found, taken: false, placement, position };
-            self.find_in(placement, head, syntax, &mut one)?;
+            self.find_in(placement, head, reading, &mut one)?;
             if self.first_wins && found.is_some() {
                 break;
             }
@@ -50,7 +51,7 @@ impl Credentials {
         &self,
         placement: &Placement,
         head: RequestHead<'a>,
-        syntax: JsonSyntax,
+        reading: BodyReading,
         one: &mut One<'_, 'a>,
     ) -> Result<(), ExtractError> {
         match &placement.place {
@@ -94,7 +95,7 @@ impl Credentials {
                     one.add(Presented::Text(value.into()))?;
                 }
             }
-            Place::Body(name) => self.find_in_body(name, head, syntax, one)?,
+            Place::Body(name) => self.find_in_body(name, head, reading, one)?,
             Place::Custom(custom) => {
                 for secret in (custom.find)(head) {
                     let text = secret.expose_secret().as_bytes().to_vec();
@@ -109,14 +110,14 @@ impl Credentials {
         &self,
         name: &str,
         head: RequestHead<'a>,
-        syntax: JsonSyntax,
+        reading: BodyReading,
         one: &mut One<'_, 'a>,
     ) -> Result<(), ExtractError> {
         // A form that is sent with GET or HEAD is no credential (RFC 6750, section 2.2).
         if matches!(*head.method(), http::Method::GET | http::Method::HEAD) {
             return Ok(());
         }
-        let Some((media, body)) = readable_body(head.headers(), head.extensions())? else {
+        let Some((media, body)) = readable_body(head.headers(), head.extensions(), reading)? else {
             return Ok(());
         };
         let body = body.bytes();
@@ -129,7 +130,7 @@ impl Credentials {
             });
         });
         match read {
-            Err(error) if syntax == JsonSyntax::Pass && is_broken_json(&error) => Ok(()),
+            Err(error) if !reading.refuses_broken_json && is_broken_json(&error) => Ok(()),
             Err(error) => Err(error.into()),
             Ok(()) => found.into_iter().try_for_each(|presented| one.add(presented)),
         }
@@ -140,18 +141,26 @@ impl Credentials {
     /// # Errors
     ///
     /// Returns an error if the media type cannot be told.
-    pub(crate) fn may_be_in_body(parts: &Parts) -> Result<bool, ExtractError> {
-        let is_read = matches!(parts.method, http::Method::GET | http::Method::HEAD)
+    pub(crate) fn may_be_in_body(
+        parts: &Parts,
+        reading: BodyReading,
+    ) -> Result<bool, ExtractError> {
+        let is_left_alone = matches!(parts.method, http::Method::GET | http::Method::HEAD)
             || parts.extensions.get::<BufferedBody>().is_some()
-            || !is_identity_coded(&parts.headers);
-        Ok(!is_read && MediaType::from_headers(&parts.headers)?.has_fields())
+            || !(reading.ignores_coding || is_identity_coded(&parts.headers));
+        Ok(!is_left_alone && MediaType::from_headers(&parts.headers)?.has_fields())
     }
 
-    /// Whether a header field of these placements has something in it, beside the places that `accepted`
-    /// reads as well. Cookies do not count: browsers send them by themselves.
-    pub(crate) fn beside_in_header(&self, accepted: Option<&Self>, headers: &HeaderMap) -> bool {
-        let accepted = accepted.map_or(&[][..], |accepted| &accepted.placements);
-        let own = |placement: &&Placement| !accepted.iter().any(|p| p.clashes_with(placement));
+    /// Whether a header field of these placements has something in it, beside the place where a candidate of
+    /// `accepted` was. Cookies do not count: browsers send them by themselves. Custom places do not count either:
+    /// they may be cookies.
+    pub(crate) fn beside_in_header(
+        &self,
+        accepted: Option<(&Self, usize)>,
+        headers: &HeaderMap,
+    ) -> bool {
+        let accepted = accepted.and_then(|(list, position)| list.placements.get(position));
+        let own = |placement: &&Placement| !accepted.is_some_and(|p| p.clashes_with(placement));
         self.placements.iter().filter(own).any(|placement| match &placement.place {
             Place::Header(name) => values(headers, name).next().is_some(),
             Place::Bearer => {
@@ -163,13 +172,14 @@ impl Credentials {
     }
 }
 
-/// What a JSON text that does not parse means where a credential is looked for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum JsonSyntax {
-    /// It has no credential in it, and the service behind the layer decides about it.
-    Pass,
-    /// It is malformed.
-    Refuse,
+/// How a body is read where a credential is looked for and removed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct BodyReading {
+    /// Whether JSON that does not parse is malformed. Otherwise it has no credential in it, and the service
+    /// behind the layer decides about it.
+    pub(crate) refuses_broken_json: bool,
+    /// Whether a body in a content coding is read as if it had none.
+    pub(crate) ignores_coding: bool,
 }
 
 /// Whether a body is no JSON at all, so that no reader finds a member in it.
@@ -187,9 +197,11 @@ pub(super) fn is_broken_json(error: &ContentError) -> bool {
 pub(super) fn readable_body<'a>(
     headers: &HeaderMap,
     extensions: &'a Extensions,
+    reading: BodyReading,
 ) -> Result<Option<(MediaType, &'a BufferedBody)>, ExtractError> {
     let buffered = extensions.get::<BufferedBody>();
-    if buffered.is_some_and(|body| body.bytes().is_empty()) || !is_identity_coded(headers) {
+    let is_read = reading.ignores_coding || is_identity_coded(headers);
+    if buffered.is_some_and(|body| body.bytes().is_empty()) || !is_read {
         return Ok(None);
     }
     let media = MediaType::from_headers(headers)?;
@@ -335,8 +347,11 @@ pub(super) fn cookie_value<'a>(pair: &'a [u8], name: &[u8]) -> Option<&'a [u8]> 
         // A name is a token, so it begins with the first visible character of ASCII.
         let start = presented.iter().position(u8::is_ascii_graphic)?;
         let (before, rest) = presented.split_at_checked(start)?;
-        let after = rest.strip_prefix(name)?;
-        if !is_blank(before) || !is_blank(after) {
+        let is_name = |rest: &[u8]| rest.strip_prefix(name).is_some_and(is_blank);
+        // Some readers of cookies decode names.
+        let is_decoded =
+            || rest.contains(&b'%') && is_name(&percent_decode(rest).collect::<Vec<u8>>());
+        if !is_blank(before) || !(is_name(rest) || is_decoded()) {
             return None;
         }
     }

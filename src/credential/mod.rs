@@ -55,7 +55,7 @@ pub use self::placement::{Placement, PlacementKind};
 pub use self::presented::PresentedCredential;
 pub use self::secret::Secret;
 
-pub(crate) use self::extract::JsonSyntax;
+pub(crate) use self::extract::BodyReading;
 pub(crate) use self::scrub::redact_target;
 
 use self::placement::Place;

@@ -3,12 +3,13 @@ use std::mem;
 
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderValue, Request, Uri};
+use zeroize::Zeroizing;
 
-use super::extract::{cookie_value, is_broken_json, readable_body};
+use super::extract::{BodyReading, cookie_value, is_broken_json, readable_body};
 use super::path_template::with_path_and_query;
 use super::placement::Place;
 use super::{Credentials, ExtractError};
-use crate::body;
+use crate::body::{self, BufferedBody};
 use crate::content::{form, remove_field};
 use crate::request_head::HeadMut;
 
@@ -21,14 +22,22 @@ impl Credentials {
     /// [limits](Self::with_content_limits), one that is not buffered, or a target that would become too long.
     /// The request must then go no further. JSON that does not parse has no place in it.
     pub fn scrub<B>(&self, request: &mut Request<B>) -> Result<(), ExtractError> {
-        self.scrub_head(request)
+        self.scrub_head(request, BodyReading::default())
     }
 
-    pub(crate) fn scrub_head(&self, head: &mut impl HeadMut) -> Result<(), ExtractError> {
+    pub(crate) fn scrub_head(
+        &self,
+        head: &mut impl HeadMut,
+        reading: BodyReading,
+    ) -> Result<(), ExtractError> {
         for placement in &self.placements {
             match &placement.place {
                 Place::Header(name) => {
                     head.headers_mut().remove(name);
+                    // A trailer field of that name is merged into the header by some readers.
+                    if let Some(body) = head.extensions_mut().get::<BufferedBody>() {
+                        body.remove_trailer(name);
+                    }
                 }
                 Place::Bearer | Place::Basic => {
                     head.headers_mut().remove(AUTHORIZATION);
@@ -36,10 +45,10 @@ impl Credentials {
                 Place::Cookie(name) => remove_cookie(head.headers_mut(), name.as_bytes()),
                 Place::Query(name) => rewrite_targets(head, |uri| without_parameter(uri, name))?,
                 Place::Path(template) => {
-                    let path = head.uri_mut().path().to_owned();
+                    let path = Zeroizing::new(head.uri_mut().path().to_owned());
                     rewrite_targets(head, |uri| template.scrub(uri, &path))?;
                 }
-                Place::Body(name) => self.scrub_body(head, name)?,
+                Place::Body(name) => self.scrub_body(head, name, reading)?,
                 Place::Custom(custom) => {
                     if let Some(scrub) = &custom.scrub {
                         scrub_custom(head, scrub.as_ref());
@@ -50,9 +59,16 @@ impl Credentials {
         Ok(())
     }
 
-    fn scrub_body(&self, head: &mut impl HeadMut, name: &str) -> Result<(), ExtractError> {
+    fn scrub_body(
+        &self,
+        head: &mut impl HeadMut,
+        name: &str,
+        reading: BodyReading,
+    ) -> Result<(), ExtractError> {
         let (headers, extensions) = (head.headers_mut().clone(), head.extensions_mut());
-        let Some((media, body)) = readable_body(&headers, extensions)? else { return Ok(()) };
+        let Some((media, body)) = readable_body(&headers, extensions, reading)? else {
+            return Ok(());
+        };
         let (body, bytes) = (body.clone(), body.bytes());
         match remove_field(&media, &bytes, name, &self.limits) {
             Ok(kept) if kept.len() != bytes.len() => body::rewrite(head.headers_mut(), &body, kept),
@@ -170,6 +186,8 @@ fn without_parameter(uri: &Uri, name: &str) -> Changed {
 /// Lends the head to a closure, as a request without a body.
 fn scrub_custom(head: &mut impl HeadMut, scrub: &dyn Fn(&mut Request<()>)) {
     let mut request = Request::new(());
+    *request.method_mut() = head.method().clone();
+    *request.version_mut() = head.version();
     mem::swap(request.headers_mut(), head.headers_mut());
     mem::swap(request.uri_mut(), head.uri_mut());
     mem::swap(request.extensions_mut(), head.extensions_mut());

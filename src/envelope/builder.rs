@@ -280,6 +280,11 @@ impl EnvelopeBuilder {
         self.names.get(part.index())?.as_deref()
     }
 
+    /// Whether a part of the envelope has this name.
+    pub(crate) fn has_member(&self, name: &str) -> bool {
+        self.names.iter().flatten().any(|other| **other == *name)
+    }
+
     fn check_members(&self, input: &EnvelopeInput<'_>) -> Result<(), BuildError> {
         let limits = JsonLimits::new().with_nodes(usize::MAX);
         for (index, (name, json)) in input.members.iter().enumerate() {

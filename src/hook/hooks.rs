@@ -10,12 +10,14 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderName, Method, Request, Response};
 use http_body::Body;
+use http_body_util::Full;
+use tokio::time::timeout;
 use tower_service::Service;
 
 use super::concurrency::ConcurrencyLimits;
 use super::outcome::Outcome;
 use super::response_format::{Failure, FailureKind};
-use super::{Executor, Invocation, ResponseFormat};
+use super::{Executor, Invocation, ResponseFormat, ResponseFuture};
 use crate::BoxError;
 use crate::auth::{AuthConfig, AuthLayer, BufferedAuth, HookName, PRE_AUTH_MAX_BYTES};
 use crate::body::{BodyLimits, BodyRules, BufferedBody};
@@ -23,9 +25,7 @@ use crate::credential::redact_target;
 use crate::envelope::{Envelope, EnvelopeBuilder, EnvelopeInput};
 use crate::error::ConfigError;
 use crate::identity::Identity;
-use crate::leaf::{ResponseBody, ResponseFuture};
-use crate::rejection::{self, Rejection, RejectionKind, without_content};
-use crate::timer::{SystemTimer, Timer, within};
+use crate::rejection::{Rejection, RejectionKind, ResponseBody, without_content};
 use crate::trace;
 use crate::util::CatchPanic;
 
@@ -46,13 +46,11 @@ struct Shared {
     /// Headers in which credentials travel. No executor sees them.
     left_out: Box<[HeaderName]>,
     identity_member: Option<Box<str>>,
-    coverage_member: Option<Box<str>>,
     shape: ResponseFormat,
     pre_auth_max_bytes: usize,
     max_response_bytes: usize,
     deadline: Duration,
     slots: ConcurrencyLimits,
-    timer: Arc<dyn Timer>,
 }
 
 impl Hooks {
@@ -66,16 +64,13 @@ impl Hooks {
     pub fn new(auth: AuthLayer, executor: impl Executor) -> Self {
         let mut config = auth.into_config();
         Arc::make_mut(&mut config).set_hook_defaults();
-        let timer: Arc<dyn Timer> = Arc::new(SystemTimer::new());
         let limits = BodyLimits::default();
-        let body =
-            BodyRules { limits, timer: Arc::clone(&timer), respond: None, takes_coded: false };
+        let body = BodyRules { limits, respond: None, takes_coded: false };
         let left_out = config.all_credentials().flat_map(|list| list.header_names().cloned());
         Self {
             shared: Arc::new(Shared {
                 left_out: left_out.collect(),
                 identity_member: None,
-                coverage_member: None,
                 config,
                 body,
                 executor: Arc::new(executor),
@@ -85,30 +80,27 @@ impl Hooks {
                 max_response_bytes: 1024 * 1024,
                 deadline: Duration::from_secs(15),
                 slots: ConcurrencyLimits::new(64),
-                timer,
             }),
         }
     }
 
     /// How a request becomes an envelope.
-    #[must_use]
-    pub fn with_envelope(self, envelope: EnvelopeBuilder) -> Self {
-        self.with(|shared| shared.envelope = envelope)
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a part has the name of the [identity member](Self::with_identity_member).
+    pub fn with_envelope(self, envelope: EnvelopeBuilder) -> Result<Self, ConfigError> {
+        self.with(|shared| shared.envelope = envelope).checked()
     }
 
     /// Adds the caller to the envelope, under this name: `{"owner":..,"key_id":..,"scopes":..,
-    /// "placement":..}`, or `null` on a public hook. The name must not be one of the other members.
-    #[must_use]
-    pub fn with_identity_member(self, name: impl Into<Box<str>>) -> Self {
-        self.with(|shared| shared.identity_member = Some(name.into()))
-    }
-
-    /// Adds a list to the envelope, under this name, of the members whose content the caller's proof
-    /// covers. A key and a login prove who sends a request and nothing about what is in it, so the list is
-    /// empty for them. The name must not be one of the other members.
-    #[must_use]
-    pub fn with_coverage_member(self, name: impl Into<Box<str>>) -> Self {
-        self.with(|shared| shared.coverage_member = Some(name.into()))
+    /// "placement":..}`, or `null` on a public hook.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a part of the envelope has that name.
+    pub fn with_identity_member(self, name: impl Into<Box<str>>) -> Result<Self, ConfigError> {
+        self.with(|shared| shared.identity_member = Some(name.into())).checked()
     }
 
     /// How the end of an execution becomes a response. The default is
@@ -125,10 +117,13 @@ impl Hooks {
     }
 
     /// Takes a body with a `Content-Encoding` as it was sent, instead of refusing it with 415. Nothing is
-    /// decoded: coded JSON is malformed.
+    /// decoded: JSON in a coding is malformed, and a label that is not true is ignored.
     #[must_use]
     pub fn with_encoded_bodies(self) -> Self {
-        self.with(|shared| shared.body.takes_coded = true)
+        self.with(|shared| {
+            shared.body.takes_coded = true;
+            Arc::make_mut(&mut shared.config).set_ignores_coding();
+        })
     }
 
     /// The time in which a body has to arrive. The default is 10 seconds.
@@ -175,14 +170,14 @@ impl Hooks {
         Ok(self.with(|shared| shared.slots = ConcurrencyLimits::new(limit)))
     }
 
-    /// What measures the deadlines.
-    #[must_use]
-    pub fn with_timer(self, timer: impl Timer) -> Self {
-        let timer: Arc<dyn Timer> = Arc::new(timer);
-        self.with(|shared| {
-            shared.body.timer = Arc::clone(&timer);
-            shared.timer = timer;
-        })
+    fn checked(self) -> Result<Self, ConfigError> {
+        let Shared { envelope, identity_member, .. } = &*self.shared;
+        match identity_member {
+            Some(name) if envelope.has_member(name) => {
+                Err(ConfigError::new("two members of the envelope have the same name"))
+            }
+            _ => Ok(self),
+        }
     }
 
     fn with(mut self, change: impl FnOnce(&mut Shared)) -> Self {
@@ -196,7 +191,7 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    type Response = Response<ResponseBody>;
+    type Response = Response<ResponseBody<Full<Bytes>>>;
     type Error = Infallible;
     type Future = ResponseFuture;
 
@@ -213,7 +208,7 @@ where
         let response = auth.call(request);
         ResponseFuture::new(async move {
             match response.await {
-                Ok(response) => response.map(rejection::ResponseBody::into_bytes),
+                Ok(response) => response,
                 Err(never) => match never {},
             }
         })
@@ -225,9 +220,9 @@ where
 struct Run(Arc<Shared>);
 
 impl<B: Send + 'static> Service<Request<B>> for Run {
-    type Response = Response<Bytes>;
+    type Response = Response<Full<Bytes>>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Bytes>, Infallible>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send>>;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -239,13 +234,14 @@ impl<B: Send + 'static> Service<Request<B>> for Run {
         Box::pin(async move {
             let method = parts.method.clone();
             let response = shared.serve(parts).await;
-            Ok(match response {
+            let response = match response {
                 Ok(response) if method == Method::HEAD => without_content(response),
                 Ok(response) => response,
                 Err(rejection) => {
                     shared.config.respond().response(&rejection.in_answer_to(&method))
                 }
-            })
+            };
+            Ok(response.map(Full::new))
         })
     }
 }
@@ -286,9 +282,6 @@ impl Shared {
                 .map_err(|error| Rejection::new(RejectionKind::Internal).with_source(error))?;
             input = input.with_member(name, &caller);
         }
-        if let Some(name) = &self.coverage_member {
-            input = input.with_member(name, "[]");
-        }
         Ok(self.envelope.build(&input)?)
     }
 
@@ -298,7 +291,7 @@ impl Shared {
         let run = || async move { executor.execute(invocation).await };
         let end = match CatchPanic::new(|| Box::pin(run())) {
             Err(panicked) => Some(Err(panicked)),
-            Ok(execution) => within(&*self.timer, self.deadline, execution).await,
+            Ok(execution) => timeout(self.deadline, execution).await.ok(),
         };
         let end: Result<Outcome, Failure> = match end {
             None => Err(Failure::new(FailureKind::Timeout)),

@@ -61,6 +61,7 @@ mod executor;
 mod hooks;
 mod invocation;
 mod outcome;
+mod response;
 mod response_format;
 mod service_executor;
 
@@ -69,5 +70,6 @@ pub use self::executor::Executor;
 pub use self::hooks::Hooks;
 pub use self::invocation::Invocation;
 pub use self::outcome::Outcome;
+pub use self::response::ResponseFuture;
 pub use self::response_format::{Failure, FailureKind, ResponseFormat};
 pub use self::service_executor::ServiceExecutor;

@@ -17,7 +17,7 @@ pub struct ResponseFormat(Kind);
 
 #[derive(Clone)]
 enum Kind {
-    StatusMember,
+    StatusJson,
     Http,
     Custom(Arc<ShapeFn>),
 }
@@ -46,17 +46,17 @@ pub enum FailureKind {
 }
 
 impl ResponseFormat {
-    /// Always 200: `{"status":0,"result":<value>}`, or `{"status":1,"err":"<text>"}`. The text is that of a
+    /// 200, or the status of the [`Outcome`]: `{"status":0,"result":<value>}`, or `{"status":1,"err":"<text>"}`. The text is that of a
     /// [public](ExecutorError::public) error, or a fixed one.
     ///
     /// This is the default, and what senders of the envelope `GET`, `POST`, `JSON`, `HEADERS` know.
     #[must_use]
     pub const fn status_json() -> Self {
-        Self(Kind::StatusMember)
+        Self(Kind::StatusJson)
     }
 
     /// Plain HTTP: 200 and the value itself, or a problem document with 502 (failed), 504 (deadline) or 500
-    /// (panic, result too large).
+    /// (panic, result too large). The text of a [public](ExecutorError::public) error is its `detail`.
     #[must_use]
     pub const fn http() -> Self {
         Self(Kind::Http)
@@ -91,13 +91,13 @@ impl ResponseFormat {
                     .or_insert(HeaderValue::from_static("application/octet-stream"));
                 response
             }
-            (Kind::StatusMember, Ok(Outcome { content: Content::Json(text), status, headers })) => {
+            (Kind::StatusJson, Ok(Outcome { content: Content::Json(text), status, headers })) => {
                 json(format!(r#"{{"status":0,"result":{text}}}"#), *status, headers)
             }
             (Kind::Http, Ok(Outcome { content: Content::Json(text), status, headers })) => {
                 json(text.clone(), *status, headers)
             }
-            (Kind::StatusMember, Err(failure)) => {
+            (Kind::StatusJson, Err(failure)) => {
                 // Texts are always JSON.
                 let text = serde_json::to_string(failure.text()).unwrap_or_default();
                 json(format!(r#"{{"status":1,"err":{text}}}"#), None, &HeaderMap::new())
@@ -118,7 +118,7 @@ impl Default for ResponseFormat {
 impl fmt::Debug for ResponseFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            Kind::StatusMember => "ResponseFormat(status_json)",
+            Kind::StatusJson => "ResponseFormat(status_json)",
             Kind::Http => "ResponseFormat(http)",
             Kind::Custom(_) => "ResponseFormat(<fn>)",
         })
@@ -155,12 +155,16 @@ impl Failure {
         }
     }
 
-    pub(super) const fn rejection(&self) -> Rejection {
-        Rejection::new(match self.kind {
+    pub(super) fn rejection(&self) -> Rejection {
+        let rejection = Rejection::new(match self.kind {
             FailureKind::Failed => RejectionKind::ExecutorFailed,
             FailureKind::Timeout => RejectionKind::ExecutorTimeout,
             FailureKind::Panicked | FailureKind::TooLarge => RejectionKind::Internal,
-        })
+        });
+        match self.error.as_ref().and_then(ExecutorError::public_text) {
+            Some(text) => rejection.with_detail(text),
+            None => rejection,
+        }
     }
 }
 

@@ -50,6 +50,11 @@ impl KeyId {
         Self(if text.len() <= INLINE { SmolStr::new_inline(text) } else { SmolStr::new(text) })
     }
 
+    /// The id whose text is this number.
+    pub(crate) fn of_number(number: u64) -> Self {
+        Self(SmolStr::new(format!("{number:016x}")))
+    }
+
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Request, Response};
 use http_body::Body;
+use http_body_util::Full;
 use tower_service::Service;
 
 use super::answer;
@@ -19,11 +20,11 @@ use crate::body::{BodyLimits, ReadBody, is_identity_coded};
 use crate::content::MediaType;
 use crate::credential::PlacementKind;
 use crate::error::ConfigError;
+use crate::hook::ResponseFuture;
 use crate::identity::Identity;
 use crate::key::KeyManager;
-use crate::leaf::{ResponseBody, ResponseFuture};
 use crate::rejection::{
-    ChallengeScheme, Challenges, Rejection, RejectionKind, Respond, without_content,
+    ChallengeScheme, Challenges, Rejection, RejectionKind, Respond, ResponseBody, without_content,
 };
 use crate::timer::{SystemTimer, Timer, within};
 use crate::util::CatchPanic;
@@ -190,7 +191,7 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    type Response = Response<ResponseBody>;
+    type Response = Response<ResponseBody<Full<Bytes>>>;
     type Error = Infallible;
     type Future = ResponseFuture;
 
@@ -210,7 +211,8 @@ where
                 Ok(response) => response,
                 Err(rejection) => shared.refusal(&rejection, placement),
             };
-            if is_head { without_content(response) } else { response }
+            let response = if is_head { without_content(response) } else { response };
+            response.map(|bytes| ResponseBody::service(Full::new(bytes)))
         })
     }
 }
@@ -269,7 +271,7 @@ impl Shared {
         if !is_identity_coded(&parts.headers) {
             return Err(Rejection::new(RejectionKind::UnsupportedContentCoding));
         }
-        let read = ReadBody::new(body, &parts.headers, self.body, Arc::clone(&self.timer));
+        let read = ReadBody::new(body, &parts.headers, self.body);
         match read.await {
             Ok(collected) => Ok(collected.bytes),
             Err(error) => Err(error.into_rejection(parts.version)),

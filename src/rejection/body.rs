@@ -1,9 +1,11 @@
+use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
 use pin_project_lite::pin_project;
 
 pin_project! {
@@ -18,7 +20,7 @@ pin_project! {
     #[project = InnerProj]
     enum Inner<B> {
         Service { #[pin] body: B },
-        Refusal { bytes: Bytes },
+        Refusal { #[pin] body: Full<Bytes> },
     }
 }
 
@@ -27,17 +29,8 @@ impl<B> ResponseBody<B> {
         Self { inner: Inner::Service { body } }
     }
 
-    pub(crate) const fn refusal(bytes: Bytes) -> Self {
-        Self { inner: Inner::Refusal { bytes } }
-    }
-}
-
-impl ResponseBody<Bytes> {
-    pub(crate) fn into_bytes(self) -> Bytes {
-        match self.inner {
-            Inner::Service { body } => body,
-            Inner::Refusal { bytes } => bytes,
-        }
+    pub(crate) fn refusal(bytes: Bytes) -> Self {
+        Self { inner: Inner::Refusal { body: bytes.into() } }
     }
 }
 
@@ -54,9 +47,8 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.project().inner.project() {
             InnerProj::Service { body } => body.poll_frame(cx),
-            InnerProj::Refusal { bytes } => {
-                let bytes = std::mem::take(bytes);
-                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            InnerProj::Refusal { body } => {
+                body.poll_frame(cx).map_err(|never: Infallible| match never {})
             }
         }
     }
@@ -64,16 +56,14 @@ where
     fn is_end_stream(&self) -> bool {
         match &self.inner {
             Inner::Service { body } => body.is_end_stream(),
-            Inner::Refusal { bytes } => bytes.is_empty(),
+            Inner::Refusal { body } => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
             Inner::Service { body } => body.size_hint(),
-            Inner::Refusal { bytes } => {
-                SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
-            }
+            Inner::Refusal { body } => body.size_hint(),
         }
     }
 }
@@ -92,7 +82,7 @@ impl<B> fmt::Debug for ResponseBody<B> {
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::{BodyExt, Full};
+    use http_body_util::BodyExt;
 
     use super::*;
 

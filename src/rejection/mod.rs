@@ -12,8 +12,11 @@
 //!    log ([`Rejection::kind`]), not for the caller.
 //! 3. A fault of ours (a store that does not answer, a layer that is not wired) is a 5xx, never a 401.
 //! 4. Every refusal carries `Cache-Control: no-store` and `X-Content-Type-Options: nosniff`.
-//! 5. No refusal repeats anything that the request contained.
+//! 5. No refusal repeats anything that the request contained. The text of an executor's public error is the
+//!    executor's.
 //! 6. A refusal in answer to `HEAD` has the headers of its document and not the document.
+//!
+//! The [`Rejection`] is in the extensions of the response, for layers outside: access logs, metrics.
 //!
 //! The body is a problem document ([RFC 9457]) with the members `type`, `title`, `status` and `code`,
 //! and for [`Invalid`] `errors`, a list of [`Violation`]s.
@@ -123,6 +126,8 @@ struct Details {
     owner: Option<Owner>,
     required_scope: Option<Scope>,
     violations: Box<[Violation]>,
+    /// A text of the executor for the caller.
+    detail: Option<Box<str>>,
     close: bool,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
@@ -206,6 +211,10 @@ impl Rejection {
         self.with(|details| details.violations = violations.into())
     }
 
+    pub(crate) fn with_detail(self, text: impl Into<Box<str>>) -> Self {
+        self.with(|details| details.detail = Some(text.into()))
+    }
+
     /// Asks for the end of the connection, because unread bytes of the body are still on it.
     pub(crate) fn with_close(self) -> Self {
         self.with(|details| details.close = true)
@@ -269,6 +278,13 @@ impl Rejection {
     #[must_use]
     pub fn source(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.details.as_ref()?.source.as_deref()
+    }
+
+    /// What an executor says to the caller: the `detail` of the problem document
+    /// ([`RejectionKind::ExecutorFailed`]).
+    #[must_use]
+    pub fn detail(&self) -> Option<&str> {
+        self.details.as_ref()?.detail.as_deref()
     }
 
     fn allow(&self) -> Option<&HeaderValue> {

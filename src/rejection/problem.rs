@@ -39,47 +39,37 @@ impl RejectionKind {
             | Self::Disabled
             | Self::Revoked
             | Self::WrongOwner => {
-                const { &problem!(401, "unauthorized", "The credential is missing or not good") }
+                const { &problem!(401, "unauthorized", "Missing or invalid credential") }
             }
             Self::Ambiguous => {
                 const { &problem!(400, "invalid_request", "More than one credential") }
             }
-            Self::MalformedBody => {
-                const { &problem!(400, "malformed_body", "The body does not follow its media type") }
-            }
+            Self::MalformedBody => const { &problem!(400, "malformed_body", "Malformed body") },
             Self::TooManyFields => {
                 const { &problem!(400, "too_many_fields", "Too many parameters or fields") }
             }
-            Self::Forbidden => const { &problem!(403, "forbidden", "Not permitted") },
-            Self::NotFound => const { &problem!(404, "not_found", "Nothing is served here") },
+            Self::Forbidden => const { &problem!(403, "forbidden", "Forbidden") },
+            Self::NotFound => const { &problem!(404, "not_found", "Not found") },
             Self::MethodNotAllowed => {
-                const { &problem!(405, "method_not_allowed", "Not served by this method") }
+                const { &problem!(405, "method_not_allowed", "Method not allowed") }
             }
-            Self::BodyTimeout => {
-                const { &problem!(408, "request_timeout", "The body did not arrive in time") }
-            }
+            Self::BodyTimeout => const { &problem!(408, "request_timeout", "Request timeout") },
             Self::BodyTooLarge => {
-                const { &problem!(413, "content_too_large", "The body is over the limit") }
+                const { &problem!(413, "content_too_large", "Content too large") }
             }
-            Self::TargetTooLong => {
-                const { &problem!(414, "uri_too_long", "The target is over the limit") }
-            }
+            Self::TargetTooLong => const { &problem!(414, "uri_too_long", "URI too long") },
             Self::UnsupportedMediaType => {
-                const { &problem!(415, "unsupported_media_type", "The media type is not read here") }
+                const { &problem!(415, "unsupported_media_type", "Unsupported media type") }
             }
             Self::UnsupportedContentCoding => {
-                const {
-                    &problem!(
-                        415,
-                        "unsupported_content_encoding",
-                        "The content coding is not decoded here"
-                    )
-                }
+                const { &problem!(415, "unsupported_content_encoding", "Unsupported content coding") }
             }
-            Self::Invalid => const { &problem!(422, "invalid", "A value is outside its limits") },
-            Self::Conflict => const { &problem!(409, "conflict", "Not with what is there") },
+            Self::Invalid => const { &problem!(422, "invalid", "Invalid value") },
+            Self::Conflict => {
+                const { &problem!(409, "conflict", "Conflict with the current state") }
+            }
             Self::AlreadyRevoked => {
-                const { &problem!(409, "already_revoked", "The key was revoked") }
+                const { &problem!(409, "already_revoked", "The key is revoked") }
             }
             Self::Internal | Self::Misconfigured => {
                 const { &problem!(500, "internal", "Internal error") }
@@ -91,7 +81,7 @@ impl RejectionKind {
                 const { &problem!(503, "temporarily_unavailable", "Try again later") }
             }
             Self::ExecutorTimeout => {
-                const { &problem!(504, "executor_timeout", "The execution took too long") }
+                const { &problem!(504, "executor_timeout", "The execution timed out") }
             }
         }
     }

@@ -109,11 +109,13 @@ impl Respond {
     /// The one way out. What protects the caller is set last, so that no closure can drop it.
     fn make<T>(&self, rejection: &Rejection, wrap: impl FnOnce(Bytes) -> T) -> Response<T> {
         trace::refused(rejection);
-        let rejection = &*rejection.shown();
+        let whole = rejection;
+        let rejection = &*whole.shown();
         if let Some((headers, content)) = self.prepared(rejection) {
             let mut response = Response::new(wrap(Bytes::from_static(content.as_bytes())));
             *response.status_mut() = rejection.status();
             *response.headers_mut() = headers.clone();
+            response.extensions_mut().insert(whole.clone());
             return response;
         }
         let mut response = match &self.body {
@@ -122,6 +124,7 @@ impl Respond {
         };
         *response.status_mut() = rejection.status();
         self.set_headers(rejection, response.headers_mut());
+        response.extensions_mut().insert(whole.clone());
         if rejection.to_head { without_content(response) } else { response }.map(wrap)
     }
 
@@ -195,9 +198,15 @@ pub(crate) fn without_content(mut response: Response<Bytes>) -> Response<Bytes> 
 
 fn default_response(rejection: &Rejection) -> Response<Bytes> {
     let document = rejection.kind().problem().document;
-    let document = match rejection.violations() {
-        [] => Bytes::from_static(document.as_bytes()),
-        violations => violation::added_to(document, violations).into(),
+    let document = match (rejection.violations(), rejection.detail()) {
+        ([], None) => Bytes::from_static(document.as_bytes()),
+        ([], Some(detail)) => {
+            // Texts are always JSON.
+            let detail = serde_json::to_string(detail).unwrap_or_default();
+            let open = document.strip_suffix('}').unwrap_or(document);
+            format!(r#"{open},"detail":{detail}}}"#).into()
+        }
+        (violations, _) => violation::added_to(document, violations).into(),
     };
     let mut response = Response::new(document);
     response

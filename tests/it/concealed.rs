@@ -239,6 +239,33 @@ async fn a_hook_with_a_token_of_its_own_is_looked_up_like_an_unknown_one() {
     assert_eq!(ask(layer, &request, false).await.0, 200);
 }
 
+#[tokio::test]
+async fn a_decoy_opens_nothing_and_is_another_for_each_path() {
+    let store = TestStore::default();
+    let manager = KeyManager::new(store.clone()).with_format(TokenFormat);
+    let layer = AuthLayer::per_request(|head: RequestHead<'_>| {
+        head.uri().path().starts_with("/bobs").then(Policy::token)
+    })
+    .with_keys(&manager, [Placement::header("x-api-key").unwrap()])
+    .unwrap()
+    .with_uniform_unauthorized();
+    // Whatever id a decoy has, a record with it opens nothing.
+    let ids = Arc::new(std::sync::Mutex::new(std::collections::BTreeSet::new()));
+    for path in ["/bobs/1", "/bobs/2", "/none/1", "/none/2"] {
+        let request = || {
+            let request = Request::post(path).header("x-api-key", "mallorys-token");
+            request.body(Bytes::new()).unwrap()
+        };
+        assert_eq!(ask(layer.clone(), &request(), false).await.0, 401);
+        let id = store.last_id().unwrap();
+        assert!(ids.lock().unwrap().insert(id.clone()), "{id:?}");
+        let new = NewKey::new("x").with_id(id);
+        let token = tower_webhook::credential::Secret::new("mallorys-token");
+        manager.import(&owner("mallory"), token, new).await.unwrap();
+        assert_eq!(ask(layer.clone(), &request(), false).await.0, 401, "{path}");
+    }
+}
+
 #[cfg(feature = "tracing")]
 #[tokio::test]
 async fn the_log_says_what_the_answer_conceals() {
@@ -254,5 +281,5 @@ async fn the_log_says_what_the_answer_conceals() {
     let text = logs.text();
     assert!(text.contains("auth.reason=\"not_found\""), "{text}");
     assert!(text.contains("auth.reason=\"forbidden\""), "{text}");
-    assert!(text.contains("http.status=401"), "{text}");
+    assert!(text.contains("http.response.status_code=401"), "{text}");
 }

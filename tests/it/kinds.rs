@@ -84,6 +84,11 @@ async fn a_second_kind_of_credential_in_a_header_is_a_400() {
         assert_eq!(status(&lenient, path, headers).await, loose, "{path} {headers:?}");
     }
 
+    // What counts is where the credential was, and not which places overlap.
+    let overlapping = layer(&[Placement::header("authorization").unwrap()]);
+    assert_eq!(status(&overlapping, "/token", &[key, login]).await, 400);
+    assert_eq!(status(&overlapping, "/token", &[as_bearer]).await, 200);
+
     // A place that both read is one place.
     let shared = layer(&[Placement::bearer()]);
     assert_eq!(status(&shared, "/token", &[as_bearer]).await, 200);
@@ -154,4 +159,22 @@ async fn a_path_that_an_outer_layer_has_read_holds_no_second_key() {
     let service = token().layer(token().layer(Recorder::default()));
     let request = Request::post(format!("/h/{}", keys.text)).body(Body::default()).unwrap();
     assert_eq!(service.oneshot(request).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn an_inner_layer_relies_on_a_user_of_a_clone() {
+    let auth = AuthLayer::user(Logins, [Placement::basic()]).unwrap();
+    let other = AuthLayer::user(Logins, [Placement::basic()]).unwrap();
+    for (inner, expected) in [
+        (auth.clone(), 200),
+        (auth.clone().with_scope(scope("admin")).unwrap(), 200),
+        (auth.clone().with_owner(owner("alice")).unwrap(), 200),
+        (auth.clone().with_owner(owner("bob")).unwrap(), 403),
+        (other, 401),
+    ] {
+        let service = auth.layer(inner.layer(Recorder::default()));
+        let request = Request::post("/").header("authorization", "Basic YTpi");
+        let request = request.body(Body::default()).unwrap();
+        assert_eq!(service.oneshot(request).await.unwrap().status(), expected);
+    }
 }

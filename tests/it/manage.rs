@@ -1031,7 +1031,7 @@ proptest! {
         method in prop::sample::select(vec!["GET", "POST", "POST", "POST", "PATCH", "DELETE", "PUT"]),
         field in proptest::option::of("[!-~]{1,3}"),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let app = App::new();
             let id = app.key("ann", Scopes::NONE).await;

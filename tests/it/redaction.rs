@@ -496,6 +496,6 @@ async fn spans_around_the_auth_layer_have_no_key() {
     }
     let logs = logs.text();
     canaries.check_text(&logs);
-    assert!(logs.contains(r#"http.path="/hook/"#), "{logs}");
+    assert!(logs.contains(r#"url.path="/hook/"#), "{logs}");
     assert_eq!(logs.matches("authn_login_success").count(), 7);
 }

@@ -272,6 +272,10 @@ async fn a_faulty_body_is_refused_on_public_routes_too() {
         (json, "\u{feff}{\"canary\":1}", 400, 400),
         (json, r#"{"canary":"\ud800"}"#, 400, 400),
         (json, r#"{"canary":1,}"#, 200, 400),
+        // Some readers stop behind the first value.
+        (json, r#"{"canary":1}x"#, 400, 400),
+        (json, r#"{"canary":1}{}"#, 400, 400),
+        (json, "[1] 2", 400, 400),
         ("application/json, text/plain", "{}", 400, 400),
         ("a/b/c", "{}", 415, 415),
         (form, &many, 400, 400),
@@ -379,7 +383,8 @@ async fn a_lenient_hook_refuses_a_form_it_cannot_clean() {
         executions.lock().unwrap().push(invocation.envelope().as_str().to_owned());
         std::future::ready(Outcome::json("done"))
     })
-    .with_envelope(EnvelopeBuilder::new().with_insecure_lenient_media_types());
+    .with_envelope(EnvelopeBuilder::new().with_insecure_lenient_media_types())
+    .unwrap();
     for media in
         ["application/x-www-form-urlencoded; charset=latin1", "text/plain, application/json"]
     {
@@ -389,4 +394,74 @@ async fn a_lenient_hook_refuses_a_form_it_cannot_clean() {
         assert!(response.status().is_client_error(), "{media}: {}", response.status());
     }
     assert!(seen.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_hook_that_reads_coded_bodies_cleans_them() {
+    let auth = || AuthLayer::public().with_removed([placement("json")]).unwrap();
+    let seen = Arc::new(Mutex::new(String::new()));
+    let executions = Arc::clone(&seen);
+    let hooks = Hooks::new(auth(), move |invocation: Invocation| {
+        *executions.lock().unwrap() += invocation.envelope().as_str();
+        std::future::ready(Outcome::json("done"))
+    })
+    .with_encoded_bodies();
+    let request = Request::post("/")
+        .header("content-type", "application/json")
+        .header("content-encoding", "gzip")
+        .body(Full::<Bytes>::from(r#"{"a":1,"canary":"secret"}"#))
+        .unwrap();
+    assert_eq!(hooks.oneshot(request).await.unwrap().status(), 200);
+    let seen = seen.lock().unwrap();
+    assert!(seen.contains(r#"{"a":1}"#) && !seen.contains("secret"), "{seen}");
+}
+
+#[tokio::test]
+async fn a_custom_place_is_cleaned_in_the_request_as_it_is() {
+    let custom = Placement::custom(|_| Vec::new()).with_scrub(|request| {
+        if request.method() == Method::POST && request.version() == http::Version::HTTP_2 {
+            request.headers_mut().remove("x-c");
+        }
+    });
+    let auth = AuthLayer::public().with_removed([custom]).unwrap();
+    let request = Request::post("/").version(http::Version::HTTP_2).header("x-c", "secret");
+    let request = request.body(Full::<Bytes>::default()).unwrap();
+    let (status, seen) = run(Kind::Plain, auth, request).await;
+    assert_eq!(status, 200);
+    assert!(!seen.contains("secret"), "{seen}");
+}
+
+#[tokio::test]
+async fn a_trailer_of_the_name_of_a_header_is_removed() {
+    let auth = AuthLayer::public().with_removed([placement("header")]).unwrap();
+    let trailers = http::HeaderMap::from_iter([
+        ("x-canary".parse().unwrap(), "secret".parse().unwrap()),
+        ("x-sum".parse().unwrap(), "1".parse().unwrap()),
+    ]);
+    let body = Full::<Bytes>::from("text").with_trailers(std::future::ready(Some(Ok(trailers))));
+    let request = Request::post("/").body(body).unwrap();
+    let seen = Arc::new(Mutex::new(None));
+    let trailers = Arc::clone(&seen);
+    let inner = tower::service_fn(move |request: Request<_>| {
+        let body: &BufferedBody = request.extensions().get().unwrap();
+        *trailers.lock().unwrap() = body.trailers();
+        let _: &tower_webhook::body::ReplayBody = request.body();
+        async { Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::default())) }
+    });
+    let service = auth.with_buffer(BodyBufferLayer::new()).layer(inner);
+    service.oneshot(request).await.unwrap();
+    let trailers = seen.lock().unwrap().take().unwrap();
+    assert_eq!(trailers.keys().collect::<Vec<_>>(), ["x-sum"]);
+}
+
+#[tokio::test]
+async fn a_cookie_with_an_encoded_name_is_that_cookie() {
+    for cookie in ["canar%79=secret", "a=1; %63anary=secret", " canary =secret"] {
+        let auth = AuthLayer::public().with_removed([placement("cookie")]).unwrap();
+        let request = Request::post("/").header("cookie", cookie);
+        let request = request.body(Full::<Bytes>::default()).unwrap();
+        let (status, seen) = run(Kind::Plain, auth, request).await;
+        assert_eq!(status, 200);
+        assert!(!seen.contains("secret"), "{cookie}: {seen}");
+    }
 }

@@ -169,3 +169,85 @@ async fn every_list_of_stripped_places_counts() {
     let [request] = <[_; 1]>::try_from(inner.take()).unwrap();
     assert_eq!(request.headers().keys().collect::<Vec<_>>(), ["x-c"]);
 }
+
+#[tokio::test]
+async fn a_refusal_is_in_the_extensions_of_its_response() {
+    use tower_webhook::rejection::{Rejection, RejectionKind};
+
+    let keys = Keys::new().await;
+    let layer = AuthLayer::header("x-api-key", &keys.manager).unwrap();
+    for (layer, key, kind) in [
+        (layer.clone(), "junk", RejectionKind::Malformed),
+        (layer.clone().with_scope(scope("admin")).unwrap(), &keys.text, RejectionKind::Forbidden),
+        (
+            layer.with_scope(scope("admin")).unwrap().with_uniform_unauthorized(),
+            &keys.text,
+            RejectionKind::Forbidden,
+        ),
+    ] {
+        let request = Request::post("/").header("x-api-key", key).body(Body::default()).unwrap();
+        let response = layer.layer(Recorder::default()).oneshot(request).await.unwrap();
+        let rejection: &Rejection = response.extensions().get().unwrap();
+        assert_eq!((rejection.kind(), rejection.status()), (kind, response.status()));
+    }
+}
+
+#[tokio::test]
+async fn the_text_of_a_public_error_reaches_the_caller_and_the_log() {
+    use http_body_util::BodyExt;
+    use tower_webhook::hook::{ExecutorError, Hooks, Invocation, Outcome, ResponseFormat};
+
+    let run = |_: Invocation| async {
+        let error = ExecutorError::public("the \"queue\" is full").with_source("disk on fire");
+        Err::<Outcome, _>(error)
+    };
+    #[cfg(feature = "tracing")]
+    let (logs, guard) = {
+        let logs = crate::support::Logs::default();
+        let guard = logs.capture();
+        (logs, guard)
+    };
+    let hooks = Hooks::new(AuthLayer::public(), run).with_response_format(ResponseFormat::http());
+    let request = Request::post("/").body(Body::default()).unwrap();
+    let response = hooks.oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(problem["detail"], "the \"queue\" is full");
+    assert_eq!(problem["code"], "executor_failed");
+    #[cfg(feature = "tracing")]
+    {
+        drop(guard);
+        let text = logs.text();
+        assert!(text.contains("queue") && text.contains("disk on fire"), "{text}");
+    }
+}
+
+#[test]
+fn members_of_an_envelope_do_not_collide() {
+    use tower_webhook::envelope::EnvelopeBuilder;
+    use tower_webhook::hook::{Hooks, Invocation, Outcome};
+
+    let hooks = || {
+        let run = |_: Invocation| std::future::ready(Outcome::json("done"));
+        Hooks::new(AuthLayer::public(), run)
+    };
+    assert!(hooks().with_identity_member("CALLER").is_ok());
+    assert!(hooks().with_identity_member("JSON").is_err());
+    let envelope = || EnvelopeBuilder::new();
+    let named = hooks().with_identity_member("CALLER").unwrap();
+    assert!(named.with_envelope(envelope()).is_ok());
+}
+
+#[cfg(feature = "tracing")]
+#[tokio::test]
+async fn an_outage_is_logged_with_its_causes() {
+    let keys = Keys::new().await;
+    keys.store.set_mode(crate::support::Mode::Error);
+    let logs = crate::support::Logs::default();
+    let guard = logs.capture();
+    let layer = AuthLayer::header("x-api-key", &keys.manager).unwrap();
+    assert_eq!(call(&layer, &keys.text).await, StatusCode::SERVICE_UNAVAILABLE);
+    drop(guard);
+    assert!(logs.text().contains("connection to 10.0.0.1 refused"), "{}", logs.text());
+}

@@ -83,7 +83,7 @@ async fn assert_hidden(format: impl KeyFormat) {
         assert!(!logs.contains(text), "{text} is in {logs}");
     }
     for path in ["/h/redacted", "/h/redacted/run", "/api/v1/h/redacted", "/elsewhere/h/redacted"] {
-        assert!(logs.contains(&format!("http.path=\"{path}\"")), "no {path} in {logs}");
+        assert!(logs.contains(&format!("url.path=\"{path}\"")), "no {path} in {logs}");
     }
 }
 
@@ -112,10 +112,10 @@ async fn places_are_added_up_and_need_no_layer() {
     }
     let logs = logs.text();
     assert!(!logs.contains("s3cret") && !logs.contains(&key), "{logs}");
-    assert!(logs.contains("http.path=\"/reset/redacted\""), "{logs}");
+    assert!(logs.contains("url.path=\"/reset/redacted\""), "{logs}");
     // A key in a place where no layer looks, which its format recognises.
-    assert!(logs.contains("http.path=\"/h/whk_[redacted]\""), "{logs}");
-    assert!(logs.contains("http.path=\"/x/whk_[redacted]\""), "{logs}");
+    assert!(logs.contains("url.path=\"/h/whk_[redacted]\""), "{logs}");
+    assert!(logs.contains("url.path=\"/x/whk_[redacted]\""), "{logs}");
 }
 
 #[tokio::test]

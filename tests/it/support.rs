@@ -51,9 +51,15 @@ pub(crate) struct TestStore {
     inner: Arc<MemoryKeyStore>,
     pub(crate) finds: Arc<AtomicUsize>,
     mode: Arc<Mutex<Mode>>,
+    last_id: Arc<Mutex<Option<KeyId>>>,
 }
 
 impl TestStore {
+    /// The id that was asked for last.
+    pub(crate) fn last_id(&self) -> Option<KeyId> {
+        self.last_id.lock().unwrap().clone()
+    }
+
     pub(crate) fn set_mode(&self, mode: Mode) {
         *self.mode.lock().unwrap() = mode;
     }
@@ -72,6 +78,7 @@ impl TestStore {
 impl KeyStore for TestStore {
     async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
         self.finds.fetch_add(1, Ordering::SeqCst);
+        *self.last_id.lock().unwrap() = Some(id.clone());
         match self.mode() {
             Mode::Ready => {}
             Mode::Later => tokio::task::yield_now().await,
@@ -87,6 +94,7 @@ impl KeyStore for TestStore {
             return false;
         }
         self.finds.fetch_add(1, Ordering::SeqCst);
+        *self.last_id.lock().unwrap() = Some(id.clone());
         self.inner.find_ready(id, visit)
     }
 

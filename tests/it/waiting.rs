@@ -206,6 +206,91 @@ async fn a_request_that_waits_for_the_service_is_verified_again() {
     assert_eq!(calls.load(Ordering::SeqCst), 1);
 }
 
+/// Takes its time, and lets everyone in.
+struct Slowly;
+
+#[async_trait]
+impl Authenticator for Slowly {
+    async fn authenticate(
+        &self,
+        _head: RequestHead<'_>,
+        _candidate: Option<&PresentedCredential<'_>>,
+    ) -> Result<Authentication, BoxError> {
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        Ok(Authentication::Missing)
+    }
+}
+
+#[tokio::test]
+async fn a_verdict_from_before_any_wait_is_not_relied_on() {
+    let layers: [(&str, fn(&Keys) -> BoxedService); 5] = [
+        ("an authenticator that is asked beside the store", |keys| {
+            let auth = AuthLayer::per_request(|_: RequestHead<'_>| Some(Policy::token()))
+                .with_keys(&keys.manager, header())
+                .unwrap()
+                .with_authenticator(Slowly, [])
+                .unwrap()
+                .with_uniform_unauthorized();
+            boxed(auth.layer(Recorder::default()))
+        }),
+        ("a buffer between two layers", |keys| {
+            let auth = AuthLayer::token(&keys.manager, header()).unwrap();
+            boxed(auth.layer(BodyBufferLayer::new().layer(auth.layer(Recorder::default()))))
+        }),
+        ("a buffer between two layers that conceal", |keys| {
+            let auth = AuthLayer::token(&keys.manager, header()).unwrap();
+            let auth = auth.with_uniform_unauthorized();
+            boxed(auth.layer(BodyBufferLayer::new().layer(auth.layer(Recorder::default()))))
+        }),
+        ("a public layer inside", |keys| {
+            let auth = AuthLayer::token(&keys.manager, header()).unwrap();
+            let public = AuthLayer::public().with_buffer(BodyBufferLayer::new());
+            boxed(auth.layer(public.layer(Recorder::default())))
+        }),
+        ("a public hook inside", |keys| {
+            let auth = AuthLayer::token(&keys.manager, header()).unwrap();
+            let run = |_: Invocation| std::future::ready(Outcome::json("done"));
+            boxed(auth.layer(Hooks::new(AuthLayer::public(), run)))
+        }),
+    ];
+    let mut cases = tokio::task::JoinSet::new();
+    for (what, make) in layers {
+        for (revoked, expected) in [(false, 200), (true, 401)] {
+            cases.spawn(async move {
+                let keys = Keys::new().await;
+                let (sender, body) = slow_body();
+                let request = Request::post("/").header("x-api-key", &keys.text);
+                let service = make(&keys);
+                let response = tokio::spawn(service.oneshot(request.body(body).unwrap()));
+                while keys.store.finds.load(Ordering::SeqCst) == 0 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                if revoked {
+                    change(&keys, Change::Revoke).await;
+                }
+                tokio::time::sleep(Duration::from_millis(1100)).await;
+                drop(sender);
+                assert_eq!(response.await.unwrap().unwrap(), expected, "{what}, {revoked}");
+            });
+        }
+    }
+    while let Some(case) = cases.join_next().await {
+        case.unwrap();
+    }
+}
+
+type BoxedService = tower::util::BoxCloneService<Request<Slow>, StatusCode, Infallible>;
+
+fn boxed<S, B>(service: S) -> BoxedService
+where
+    S: Service<Request<Slow>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+{
+    let status = service.map_response(|response: Response<B>| response.status());
+    tower::util::BoxCloneService::new(status)
+}
+
 /// Code of the app that does not answer, or panics.
 #[derive(Clone, Copy, Debug)]
 enum App {

@@ -20,7 +20,7 @@ use tower::Service;
 use tower_webhook::BoxError;
 
 /// Longer than any test waits for an answer that comes.
-pub(crate) const LONG: Duration = Duration::from_secs(10);
+pub(crate) const LONG: Duration = Duration::from_secs(30);
 
 /// What a future yields, which must not take long.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {

@@ -159,7 +159,7 @@ impl World {
                 AuthLayer::per_request(Hooks { hooks: hooks.collect(), later: *later })
             }
         };
-        let mut auth = auth.with_timer(Never);
+        let mut auth = auth;
         if let Some(keys) = &layer.keys {
             auth = auth.with_keys(self.verifier(keys.ring), placements(&keys.places))?;
             if keys.own_clock {

@@ -12,11 +12,11 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep};
 
 use super::headers::announced_length;
 use super::{ReadError, ReadErrorKind};
 use crate::rejection::Respond;
-use crate::timer::Timer;
 
 /// How much of a body is read, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -37,12 +37,19 @@ impl Default for BodyLimits {
 #[derive(Clone)]
 pub(crate) struct BodyRules {
     pub(crate) limits: BodyLimits,
-    pub(crate) timer: Arc<dyn Timer>,
     /// What makes the response of a body that is refused. `None`: what makes that of other refusals.
     pub(crate) respond: Option<Arc<Respond>>,
     /// Whether a body in a content coding is passed on as it was sent.
     pub(crate) takes_coded: bool,
 }
+
+/// In the extensions of a request whose body took long: a verdict from before it is not fresh any more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SlowBody;
+
+/// How long a verdict about a caller counts. After that the record of the key is looked up again before
+/// anything runs.
+pub(crate) const VERDICT_LIFETIME: Duration = Duration::from_secs(1);
 
 /// A body that was read to its end.
 #[derive(Clone)]
@@ -75,22 +82,26 @@ pin_project! {
 
 impl<B> ReadBody<B> {
     /// `headers` are those of the request that has the body.
-    pub(crate) fn new(
-        body: B,
-        headers: &HeaderMap,
-        limits: BodyLimits,
-        timer: Arc<dyn Timer>,
-    ) -> Self {
+    pub(crate) fn new(body: B, headers: &HeaderMap, limits: BodyLimits) -> Self {
         let reading = Reading {
             announced: Some(announced_length(headers)),
             expected: None,
             data: Data::None,
             trailers: None,
             limits,
-            timer,
             sleep: None,
         };
         Self { body: Some(body), reading }
+    }
+}
+
+impl<B> ReadBody<B> {
+    /// Whether the body was waited for longer than a verdict counts.
+    pub(super) fn was_slow(&self) -> bool {
+        let deadline = self.reading.sleep.as_ref().map(|sleep| sleep.deadline());
+        let began =
+            deadline.and_then(|deadline| deadline.checked_sub(self.reading.limits.deadline));
+        began.is_some_and(|began| began.elapsed() > VERDICT_LIFETIME)
     }
 }
 
@@ -128,9 +139,8 @@ struct Reading {
     data: Data,
     trailers: Option<HeaderMap>,
     limits: BodyLimits,
-    timer: Arc<dyn Timer>,
     /// Made when the body has to be waited for: one that is there already needs no timer.
-    sleep: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl Reading {
@@ -207,7 +217,7 @@ impl Reading {
     }
 
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Result<Collected, ReadError>> {
-        let sleep = self.sleep.get_or_insert_with(|| self.timer.sleep(self.limits.deadline));
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(self.limits.deadline)));
         ready!(sleep.as_mut().poll(cx));
         Poll::Ready(Err(ReadErrorKind::Timeout.into()))
     }

@@ -2,23 +2,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::Instant;
 
+use futures_util::FutureExt;
 use http::header::{CONTENT_LENGTH, HeaderValue};
 use proptest::prelude::*;
 use tokio::task::yield_now;
+use tokio::time::advance;
 
-use super::super::scripted::{ManualTimer, Scripted, Seen, Step, trailers};
+use super::super::scripted::{Scripted, Seen, Step, trailers};
 use super::*;
-use crate::timer::SystemTimer;
 
 const LIMIT: usize = 1000;
 
-fn reading(body: Scripted, announced: Option<&str>, timer: ManualTimer) -> ReadBody<Scripted> {
+fn reading(body: Scripted, announced: Option<&str>) -> ReadBody<Scripted> {
     let mut headers = HeaderMap::new();
     if let Some(announced) = announced {
         headers.insert(CONTENT_LENGTH, HeaderValue::from_str(announced).unwrap());
     }
     let limits = BodyLimits { max_bytes: LIMIT, ..BodyLimits::default() };
-    ReadBody::new(body, &headers, limits, Arc::new(timer))
+    ReadBody::new(body, &headers, limits)
 }
 
 async fn read(
@@ -26,7 +27,7 @@ async fn read(
     announced: Option<&str>,
 ) -> (Result<Collected, ReadErrorKind>, Arc<Seen>) {
     let seen = body.seen();
-    let result = reading(body, announced, ManualTimer::default()).await;
+    let result = reading(body, announced).await;
     assert!(!seen.polled_after_end());
     assert!(seen.is_dropped());
     (result.map_err(|error| error.kind()), seen)
@@ -101,7 +102,7 @@ async fn a_body_is_as_long_as_announced_or_broken() {
 async fn an_error_in_the_middle_is_an_error_at_once() {
     let body = Scripted::new([Step::data(b"ab"), Step::Fail, Step::data(b"cd")]);
     let seen = body.seen();
-    let error = reading(body, None, ManualTimer::default()).await.unwrap_err();
+    let error = reading(body, None).await.unwrap_err();
 
     assert_eq!(error.kind(), ReadErrorKind::Broken);
     assert_eq!(error.source().unwrap().to_string(), "the peer is gone");
@@ -124,7 +125,7 @@ async fn a_panic_is_contained() {
 async fn a_finished_reading_stays_finished() {
     let body = Scripted::new([Step::data(b"ab")]);
     let seen = body.seen();
-    let mut reading = std::pin::pin!(reading(body, None, ManualTimer::default()));
+    let mut reading = std::pin::pin!(reading(body, None));
 
     assert!(reading.as_mut().await.is_ok());
     assert!(reading.as_mut().await.is_err());
@@ -157,67 +158,60 @@ async fn nothing_follows_the_trailers() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_silent_body_is_late() {
     for steps in [&[Step::Stall][..], &[Step::data(b"half"), Step::Stall]] {
-        let timer = ManualTimer::default();
         let body = Scripted::new(steps.iter().cloned());
         let seen = body.seen();
-        let reading = tokio::spawn(reading(body, None, timer.clone()));
+        let reading = tokio::spawn(reading(body, None));
         yield_now().await;
         assert!(!reading.is_finished());
 
-        timer.fire();
+        advance(BodyLimits::default().deadline).await;
 
         assert_eq!(reading.await.unwrap().unwrap_err().kind(), ReadErrorKind::Timeout);
-        assert_eq!(timer.sleeps(), 1);
         assert!(seen.is_dropped());
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_body_that_trickles_does_not_extend_the_deadline() {
-    let timer = ManualTimer::default();
     let steps = (0..).map(|number| if number % 2 == 0 { zeros(1) } else { Step::Yield });
     let body = Scripted::new(steps.take(1000));
     let seen = body.seen();
-    let reading = tokio::spawn(reading(body, None, timer.clone()));
+    let reading = tokio::spawn(reading(body, None));
     while seen.bytes() < 5 {
         yield_now().await;
     }
 
-    timer.fire();
+    advance(BodyLimits::default().deadline).await;
 
     assert_eq!(reading.await.unwrap().unwrap_err().kind(), ReadErrorKind::Timeout);
-    assert_eq!(timer.sleeps(), 1);
 }
 
-#[tokio::test]
-async fn empty_frames_without_end_starve_nobody_and_are_late() {
-    let timer = ManualTimer::default();
+#[tokio::test(start_paused = true)]
+async fn empty_frames_without_end_are_late() {
     let body = Scripted::new([Step::Forever(Bytes::new())]);
-    let reading = tokio::spawn(reading(body, None, timer.clone()));
+    let reading = tokio::spawn(reading(body, None));
     for _ in 0..10 {
         yield_now().await;
     }
     assert!(!reading.is_finished());
 
-    timer.fire();
+    advance(BodyLimits::default().deadline).await;
 
     assert_eq!(reading.await.unwrap().unwrap_err().kind(), ReadErrorKind::Timeout);
 }
 
-#[tokio::test]
-async fn a_body_that_is_there_needs_no_timer() {
-    let timer = ManualTimer::default();
+#[test]
+fn a_body_that_is_there_needs_no_runtime() {
     let body = Scripted::new([Step::data(b"ab"), Step::data(b"cd")]);
 
-    assert_eq!(reading(body, None, timer.clone()).await.unwrap().bytes, "abcd");
-    assert_eq!(timer.sleeps(), 0);
+    assert_eq!(reading(body, None).now_or_never().unwrap().unwrap().bytes, "abcd");
 }
 
-#[test]
-fn one_poll_takes_a_bounded_number_of_frames_and_wakes_itself() {
+#[tokio::test]
+async fn one_poll_takes_a_bounded_number_of_frames_and_wakes_itself() {
     struct Count(AtomicUsize);
     impl std::task::Wake for Count {
         fn wake(self: Arc<Self>) {
@@ -228,7 +222,7 @@ fn one_poll_takes_a_bounded_number_of_frames_and_wakes_itself() {
     let waker = Waker::from(Arc::clone(&count));
     let body = Scripted::new([Step::Crumbs(FRAMES_PER_POLL + 1)]);
     let seen = body.seen();
-    let mut reading = std::pin::pin!(reading(body, None, ManualTimer::default()));
+    let mut reading = std::pin::pin!(reading(body, None));
 
     assert!(reading.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     assert_eq!(seen.polls(), FRAMES_PER_POLL);
@@ -243,8 +237,7 @@ async fn a_mebibyte_of_one_byte_frames_is_read() {
     let started = Instant::now();
     let limits = BodyLimits { max_bytes: length, ..BodyLimits::default() };
     let body = Scripted::new([Step::Crumbs(length)]);
-    let timer = Arc::new(SystemTimer::new());
-    let collected = ReadBody::new(body, &HeaderMap::new(), limits, timer).await.unwrap();
+    let collected = ReadBody::new(body, &HeaderMap::new(), limits).await.unwrap();
 
     assert_eq!(collected.bytes.len(), length);
     assert!(started.elapsed() < limits.deadline);
@@ -254,7 +247,7 @@ async fn a_mebibyte_of_one_byte_frames_is_read() {
 async fn a_reading_that_is_dropped_drops_the_body() {
     let body = Scripted::new([Step::data(b"ab"), Step::Stall]);
     let seen = body.seen();
-    let reading = tokio::spawn(reading(body, None, ManualTimer::default()));
+    let reading = tokio::spawn(reading(body, None));
     yield_now().await;
     assert_eq!(seen.bytes(), 2);
 
@@ -324,7 +317,7 @@ proptest! {
         let length = sent.len().to_string();
         let trailers = has_trailers.then(trailers);
         let steps = frames.into_iter().chain(trailers.clone().map(Step::Trailers));
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
 
         let (result, seen) = runtime.block_on(read(
             Scripted::new(steps),

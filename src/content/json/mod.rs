@@ -408,8 +408,8 @@ impl JsonError {
 
     /// Whether the text breaks the grammar of RFC 8259, so that no reader which keeps to it finds a value.
     ///
-    /// `false` for a text that other readers may well accept: one that has a member twice, a lone
-    /// surrogate, bytes that are not UTF-8 or a byte order mark, or that is beyond a limit.
+    /// `false` for a text that other readers may well accept: one that has a member twice, something behind
+    /// a whole object or array, a lone surrogate, bytes that are not UTF-8 or a byte order mark, or that is beyond a limit.
     ///
     /// # Security
     ///
@@ -432,6 +432,7 @@ impl fmt::Display for JsonError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             JsonErrorKind::Syntax => "the text is not JSON",
+            JsonErrorKind::TrailingData => "something follows the JSON text",
             JsonErrorKind::InvalidUtf8 => "the JSON text is not UTF-8",
             JsonErrorKind::ByteOrderMark => "the JSON text begins with a byte order mark",
             JsonErrorKind::LoneSurrogate => {
@@ -453,6 +454,8 @@ impl Error for JsonError {}
 pub enum JsonErrorKind {
     /// The text does not follow the grammar of RFC 8259.
     Syntax,
+    /// Something follows a whole object or array. Some readers stop there.
+    TrailingData,
     /// The text is not UTF-8.
     InvalidUtf8,
     /// The text begins with U+FEFF, which some readers skip (RFC 8259 section 8.1).

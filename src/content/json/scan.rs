@@ -147,6 +147,9 @@ impl<'a> Scanner<'a> {
                 let Some(is_object) = self.open.last() else {
                     return match byte {
                         None => Ok(kind),
+                        Some(_) if matches!(kind, JsonKind::Object | JsonKind::Array) => {
+                            Err(JsonErrorKind::TrailingData)
+                        }
                         Some(_) => Err(JsonErrorKind::Syntax),
                     };
                 };

@@ -3,8 +3,8 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -25,9 +25,6 @@ mod error;
 
 /// The most bytes of a key, whatever its format.
 pub(crate) const MAX_KEY_LEN: usize = 256;
-
-/// The id that is looked up for a key whose text names none, where a look-up has to be made all the same.
-static DECOY: LazyLock<KeyId> = LazyLock::new(|| KeyId::from_checked("decoy"));
 
 /// Decides whether a presented key is good.
 ///
@@ -96,9 +93,9 @@ pub(crate) enum Asked<'a> {
     Named,
     /// This one, or none.
     Only(&'a KeyId),
-    /// The one that the key names. If its text names none, this one or a decoy: a look-up is made for every
-    /// key that has a form, so that the time which it takes says nothing about the hook.
-    Concealed(Option<&'a KeyId>),
+    /// The one that the key names. If its text names none, this one: a look-up is made for every key that has a
+    /// form, so that the time which it takes says nothing about the hook.
+    Concealed(&'a KeyId),
 }
 
 /// What proved an identity, so that it can be proven again without the secret.
@@ -303,10 +300,9 @@ impl Parts {
         match asked {
             Asked::Named => self.format.parse(text),
             Asked::Only(id) => self.format.parse_for(id, text),
-            Asked::Concealed(id) => self
-                .format
-                .parse(text)
-                .or_else(|| self.format.parse_for(id.unwrap_or(&DECOY), text)),
+            Asked::Concealed(id) => {
+                self.format.parse(text).or_else(|| self.format.parse_for(id, text))
+            }
         }
     }
 

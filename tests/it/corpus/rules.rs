@@ -159,7 +159,7 @@ fn check_log(row: &Row, answer: &Answer, problems: &mut Vec<String>) {
         problems.push(format!("{} events of a refusal: {refused:?}", refused.len()));
     }
     for event in &refused {
-        if event["http.status"] != row.expected.status() {
+        if event["http.response.status_code"] != row.expected.status() {
             problems.push(format!("the event of another refusal: {event}"));
         }
     }

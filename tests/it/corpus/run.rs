@@ -259,6 +259,7 @@ impl Corpus {
                 };
                 let hooks = Hooks::new(auth, execute)
                     .with_envelope((setup.envelope)())
+                    .unwrap()
                     .with_max_body_bytes(setup.max_body)
                     .with_pre_auth_max_bytes(setup.pre_auth)
                     .with_body_deadline(setup.deadline);

@@ -1,43 +1,14 @@
 //! Executions that take long, panic, fail or are given up, and how many of them there may be.
 
 use std::future::pending;
-use std::pin::Pin;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tower_webhook::Timer;
+use tokio::time::Instant;
 use tower_webhook::hook::{FailureKind, ResponseFormat};
 
 use super::*;
-
-/// A timer whose time passes when the test says so.
-#[derive(Clone, Default)]
-struct ManualTimer(Arc<Mutex<Vec<Sleep>>>);
-
-type Sleep = (Duration, oneshot::Sender<()>);
-
-impl ManualTimer {
-    /// Lets all the time pass that anybody waits for, and tells how much each of them waited for.
-    fn fire(&self) -> Vec<Duration> {
-        let sleeping = std::mem::take(&mut *self.0.lock().unwrap());
-        sleeping
-            .into_iter()
-            // Whoever does not wait any more does not count.
-            .filter_map(|(duration, sender)| sender.send(()).ok().map(|()| duration))
-            .collect()
-    }
-}
-
-impl Timer for ManualTimer {
-    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let (sender, receiver) = oneshot::channel();
-        self.0.lock().unwrap().push((duration, sender));
-        Box::pin(async {
-            let _ = receiver.await;
-        })
-    }
-}
 
 /// Counts its drops.
 struct Guard(Arc<AtomicUsize>);
@@ -48,9 +19,8 @@ impl Drop for Guard {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_execution_without_end_is_dropped_at_its_deadline() {
-    let timer = ManualTimer::default();
     let dropped = Arc::new(AtomicUsize::new(0));
     let run = {
         let dropped = Arc::clone(&dropped);
@@ -62,9 +32,7 @@ async fn an_execution_without_end_is_dropped_at_its_deadline() {
             }
         }
     };
-    let hooks = Hooks::new(AuthLayer::public(), run)
-        .with_timer(timer.clone())
-        .with_deadline(Duration::from_secs(7));
+    let hooks = Hooks::new(AuthLayer::public(), run).with_deadline(Duration::from_secs(7));
     let cases = [
         (hooks.clone(), 200, r#"{"status":1,"err":"timeout"}"#),
         (hooks.with_response_format(ResponseFormat::http()), 504, r#""code":"executor_timeout""#),
@@ -73,17 +41,17 @@ async fn an_execution_without_end_is_dropped_at_its_deadline() {
         let mut response = Box::pin(call(&hooks, post_to("/", "")));
         assert!(futures_util::poll!(&mut response).is_pending());
         assert_eq!(dropped.load(Ordering::SeqCst), index);
-        assert_eq!(timer.fire(), [Duration::from_secs(7)]);
+        let started = Instant::now();
         let response = response.await;
+        assert_eq!(started.elapsed().as_secs(), 7);
         assert_eq!(response.status(), status);
         assert!(response.body().contains(text), "{}", response.body());
         assert_eq!(dropped.load(Ordering::SeqCst), index + 1);
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_execution_that_ends_in_time_is_not_late() {
-    let timer = ManualTimer::default();
     let (sender, receiver) = oneshot::channel();
     let receiver = Arc::new(Mutex::new(Some(receiver)));
     let run = move |_: Invocation| {
@@ -96,45 +64,29 @@ async fn an_execution_that_ends_in_time_is_not_late() {
             }
         }
     };
-    let hooks = Hooks::new(AuthLayer::public(), run).with_timer(timer.clone());
+    let hooks = Hooks::new(AuthLayer::public(), run);
     let mut response = Box::pin(call(&hooks, post_to("/", "")));
     assert!(futures_util::poll!(&mut response).is_pending());
     sender.send(1).unwrap();
     // The time is up as well: what is there counts.
-    timer.fire();
+    tokio::time::advance(Duration::from_secs(15)).await;
     assert_eq!(response.await.body(), r#"{"status":0,"result":1}"#);
 
     assert_eq!(call(&hooks, post_to("/", "")).await.body(), r#"{"status":0,"result":null}"#);
-    assert!(timer.0.lock().unwrap().is_empty());
 }
 #[tokio::test(start_paused = true)]
-async fn deadlines_run_on_tokios_clock() {
-    let run = |_: Invocation| pending::<Result<Outcome, ExecutorError>>();
-    let hooks = Hooks::new(AuthLayer::public(), run)
-        .with_timer(tower_webhook::TokioTimer::new())
-        .with_deadline(Duration::from_secs(3600));
-    let started = tokio::time::Instant::now();
-
-    let response = hooks.oneshot(post_to("/", "")).await.unwrap();
-
-    assert_eq!(started.elapsed().as_secs(), 3600);
-    assert_eq!(collect(response).await.body(), r#"{"status":1,"err":"timeout"}"#);
-}
-
-#[tokio::test]
-async fn a_body_that_does_not_come_is_a_408_by_the_same_timer() {
-    let timer = ManualTimer::default();
+async fn a_body_that_does_not_come_is_a_408() {
     let counter = Counter::default();
     let hooks = Hooks::new(AuthLayer::public(), counter.executor())
-        .with_timer(timer.clone())
         .with_body_deadline(Duration::from_secs(3));
     let body = futures_util::stream::pending::<Result<http_body::Frame<Bytes>, BoxError>>();
     let request = Request::post("/").body(http_body_util::StreamBody::new(body)).unwrap();
 
     let mut response = Box::pin(hooks.oneshot(request));
     assert!(futures_util::poll!(&mut response).is_pending());
-    assert_eq!(timer.fire(), [Duration::from_secs(3)]);
+    let started = Instant::now();
     assert_eq!(response.await.unwrap().status(), StatusCode::REQUEST_TIMEOUT);
+    assert_eq!(started.elapsed().as_secs(), 3);
     assert_eq!(counter.take(), 0);
 }
 
@@ -182,7 +134,7 @@ fn panics_in_call(invocation: Invocation) -> impl Future<Output = Result<Outcome
     async move { Outcome::json(invocation.hook().unwrap_or("fine")) }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_panic_anywhere_is_a_failure_and_nothing_of_it_is_told() {
     let cases: [(Hooks, &[&str]); 2] = [
         (
@@ -211,17 +163,12 @@ async fn a_panic_anywhere_is_a_failure_and_nothing_of_it_is_told() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_panic_while_a_late_execution_is_dropped_is_contained() {
-    let timer = ManualTimer::default();
-    let hooks = Hooks::new(AuthLayer::public(), panics)
-        .with_timer(timer.clone())
-        .with_max_executions(1)
-        .unwrap();
+    let hooks = Hooks::new(AuthLayer::public(), panics).with_max_executions(1).unwrap();
 
     let mut response = Box::pin(call(&hooks, post_to("/late-drop", "")));
     assert!(futures_util::poll!(&mut response).is_pending());
-    timer.fire();
     assert_eq!(response.await.body(), r#"{"status":1,"err":"timeout"}"#);
 
     // The caller goes away.
@@ -244,14 +191,12 @@ async fn behave(invocation: Invocation) -> Result<Outcome, ExecutorError> {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn each_hook_has_its_own_slots_and_gets_them_back() {
     let resolve = |head: RequestHead<'_>| {
         Some(Policy::public().with_hook(head.uri().path().trim_start_matches('/')))
     };
-    let timer = ManualTimer::default();
     let hooks = Hooks::new(AuthLayer::per_request(resolve), behave)
-        .with_timer(timer.clone())
         .with_max_response_bytes(1000)
         .with_max_executions(2)
         .unwrap();
@@ -275,7 +220,6 @@ async fn each_hook_has_its_own_slots_and_gets_them_back() {
     hanging.pop();
     assert!(fits("/a").await);
     // The other one reaches its deadline.
-    timer.fire();
     assert_eq!(hanging.pop().unwrap().await.body(), r#"{"status":1,"err":"timeout"}"#);
 
     for end in ["", "?fail", "?panic", "?large"] {
@@ -286,7 +230,7 @@ async fn each_hook_has_its_own_slots_and_gets_them_back() {
     assert!(Hooks::new(AuthLayer::public(), behave).with_max_executions(0).is_err());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_shape_that_panics_gives_its_slot_back() {
     let shape = ResponseFormat::custom(|end| match end {
         Ok(_) => Response::default(),
@@ -303,7 +247,7 @@ async fn a_shape_that_panics_gives_its_slot_back() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_refused_request_takes_no_slot() {
     let keys = Keys::new().await;
     let hooks = Hooks::new(auth(&keys), behave).with_max_executions(1).unwrap();
@@ -323,22 +267,19 @@ async fn a_refused_request_takes_no_slot() {
     assert_eq!(call(&hooks, request(&keys.text, "", "")).await.status(), 503);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_wait_for_a_service_counts_towards_the_deadline() {
-    let timer = ManualTimer::default();
     let service = ServiceBuilder::new().concurrency_limit(1).service(service_fn(
         |invocation: Invocation| async {
             behave(invocation).await.map_err(|_| BoxError::from("no"))
         },
     ));
-    let hooks =
-        Hooks::new(AuthLayer::public(), ServiceExecutor::new(service)).with_timer(timer.clone());
+    let hooks = Hooks::new(AuthLayer::public(), ServiceExecutor::new(service));
 
     let mut hanging = Box::pin(call(&hooks, post_to("/?hang", "")));
     assert!(futures_util::poll!(&mut hanging).is_pending());
     let mut waiting = Box::pin(call(&hooks, post_to("/", "")));
     assert!(futures_util::poll!(&mut waiting).is_pending());
-    assert_eq!(timer.fire().len(), 2);
     assert_eq!(waiting.await.body(), r#"{"status":1,"err":"timeout"}"#);
     assert_eq!(hanging.await.body(), r#"{"status":1,"err":"timeout"}"#);
 
@@ -346,9 +287,8 @@ async fn a_wait_for_a_service_counts_towards_the_deadline() {
     assert_eq!(call(&hooks, post_to("/", "")).await.body(), r#"{"status":0,"result":null}"#);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_shape_of_the_app_is_told_what_happened() {
-    let timer = ManualTimer::default();
     let kinds = Arc::new(Mutex::new(Vec::new()));
     let shape = {
         let kinds = Arc::clone(&kinds);
@@ -359,7 +299,6 @@ async fn a_shape_of_the_app_is_told_what_happened() {
         })
     };
     let hooks = Hooks::new(AuthLayer::public(), behave)
-        .with_timer(timer.clone())
         .with_max_response_bytes(1000)
         .with_response_format(shape);
     for (query, text) in [
@@ -372,10 +311,7 @@ async fn a_shape_of_the_app_is_told_what_happened() {
         let mut response = Box::pin(call(&hooks, post_to(&format!("/?{query}"), "")));
         let response = match futures_util::poll!(&mut response) {
             std::task::Poll::Ready(response) => response,
-            std::task::Poll::Pending => {
-                timer.fire();
-                response.await
-            }
+            std::task::Poll::Pending => response.await,
         };
         assert_eq!(response.body(), text);
         assert_eq!(response.headers()["cache-control"], "no-store");
