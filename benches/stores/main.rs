@@ -15,13 +15,13 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 #[allow(dead_code)]
-#[path = "../../tests/postgres/server.rs"]
+#[path = "../../tests/stores/postgres/server.rs"]
 mod postgres_server;
 #[allow(dead_code)]
-#[path = "../../tests/redis/server.rs"]
+#[path = "../../tests/stores/redis/server.rs"]
 mod redis_server;
 #[allow(dead_code)]
-#[path = "../../tests/sqlite/support.rs"]
+#[path = "../../tests/stores/sqlite/support.rs"]
 mod sqlite_support;
 
 mod postgres;

@@ -1,7 +1,7 @@
 //! What every reader of the crate has to hold on any input, as functions that panic where it does not.
 //!
 //! The reference is another library wherever there is one, and a second reading by the RFC otherwise. libFuzzer
-//! calls these functions (`fuzz_targets/`), and so does a test of the main package (`tests/model/fuzz.rs`).
+//! calls these functions (`fuzz_targets/`), and so does a test of the main package (`tests/fuzz/main.rs`).
 
 pub mod credentials;
 pub mod forms;

@@ -45,6 +45,11 @@
 //! * R: there is no signature layer.
 //! * S14, S15: there are no rate limits. S24: see `readiness`. S16: see `auth`.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
 mod authorization;
 mod body;
 mod config;

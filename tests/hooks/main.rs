@@ -1,5 +1,10 @@
 //! The leaf service: the order of its checks, what an executor is given, and when it is not called at all.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
 mod executions;
 mod responses;
 
@@ -17,8 +22,8 @@ use tower_webhook::auth::{AuthLayer, Policy};
 use tower_webhook::credential::Placement;
 use tower_webhook::hook::{Executor, ExecutorError, Hooks, Invocation, Outcome, ServiceExecutor};
 
+use crate::support::wire::soon;
 use crate::support::{Keys, Mode, owner, scope};
-use crate::wire::soon;
 
 type Body = Full<Bytes>;
 

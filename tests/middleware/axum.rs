@@ -18,7 +18,7 @@ use tower_webhook::hook::{ExecutorError, Hooks, Invocation, Outcome};
 use tower_webhook::identity::Identity;
 
 use crate::support::Keys;
-use crate::wire::soon;
+use crate::support::wire::soon;
 
 fn layer(keys: &Keys, placements: impl IntoIterator<Item = Placement>) -> AuthLayer {
     AuthLayer::token(&keys.manager, placements).unwrap()

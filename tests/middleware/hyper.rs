@@ -22,8 +22,8 @@ use tower_webhook::credential::Placement;
 use tower_webhook::hook::{ExecutorError, Hooks, Invocation, Outcome};
 use tower_webhook::identity::Identity;
 
+use crate::support::wire::{connect_http2, exchange, frames, read_response, serve, soon, upload};
 use crate::support::{Keys, Mode, Recorder};
-use crate::wire::{connect_http2, exchange, frames, read_response, serve, soon, upload};
 
 fn by_header(keys: &Keys) -> AuthLayer {
     AuthLayer::token(&keys.manager, [Placement::header("x-api-key").unwrap()]).unwrap()
@@ -433,7 +433,7 @@ where
 #[tokio::test]
 async fn streams_that_are_reset_during_the_look_up_leak_nothing() {
     let keys = Keys::new().await;
-    let verifier = keys.manager.verifier().with_store_deadline(crate::wire::LONG);
+    let verifier = keys.manager.verifier().with_store_deadline(crate::support::wire::LONG);
     let layer = AuthLayer::token(verifier, [Placement::header("x-api-key").unwrap()]).unwrap();
     let service = ServiceBuilder::new()
         .layer(layer.clone())

@@ -1,38 +1,27 @@
-//! The crate from outside: what its services do, on every stack that they run on.
+//! The auth layer from outside: which requests it lets through, what it removes from them, and how it behaves
+//! in the stacks that it is used in.
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
+#[path = "../support/mod.rs"]
 mod support;
-mod wire;
 
 mod api;
 mod auth;
 mod axum;
-#[cfg(feature = "conformance")]
-mod broken_stores;
-#[cfg(feature = "cache")]
-mod cached;
 mod concealed;
 mod content;
-mod corpus;
-mod hooked;
-mod hooks;
+mod credentials;
 mod hyper;
-mod incarnations;
-mod kinds;
-#[cfg(feature = "management")]
-mod manage;
-#[cfg(feature = "management")]
-mod manage_races;
-#[cfg(feature = "tracing")]
-mod observers;
-mod peers;
-mod pinned;
+mod identities;
+mod policy_with_key;
 mod readiness;
 mod redaction;
+mod regressions;
 mod removal;
-mod secrets;
 mod settings;
 #[cfg(feature = "tracing")]
 mod spans;
+#[cfg(feature = "tracing")]
+mod tracing;
 mod waiting;

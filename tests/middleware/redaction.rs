@@ -28,8 +28,8 @@ use tower_webhook::key::{
 use tower_webhook::store::MemoryKeyStore;
 use tower_webhook::{RequestHead, Timer};
 
+use crate::support::wire::soon;
 use crate::support::{Keys, Logs, Mode, NOW, Recorder, owner, scope};
-use crate::wire::soon;
 
 /// Bytes of a pepper, and a text that stands wherever a secret or a payload may stand.
 const PEPPER: &[u8; 32] = b"a-pepper-of-thirty-two-bytes-ok!";

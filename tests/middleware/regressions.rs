@@ -29,8 +29,8 @@ use tower_webhook::key::{KeyManager, NewKey};
 use tower_webhook::store::MemoryKeyStore;
 use tower_webhook::{Clock, RequestHead};
 
+use crate::support::wire::{read_response, serve, soon};
 use crate::support::{Keys, Mode, NOW, Recorder, owner, scope};
-use crate::wire::{read_response, serve, soon};
 
 fn by_header(keys: &KeyManager) -> AuthLayer {
     AuthLayer::token(keys, [Placement::header("x-api-key").unwrap()]).unwrap()

@@ -11,13 +11,13 @@ type Happening = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Clones share everything.
 #[derive(Clone, Default)]
-pub(crate) struct Hooked {
+pub(crate) struct InterleavingStore {
     /// The same records, without the hook.
     pub(crate) memory: Arc<MemoryKeyStore>,
     before_replace: Arc<Mutex<Option<Happening>>>,
 }
 
-impl Hooked {
+impl InterleavingStore {
     /// Lets this happen once, after the record was read and before it is replaced.
     pub(crate) fn before_replace(&self, happening: impl Future<Output = ()> + Send + 'static) {
         *self.before_replace.lock().unwrap() = Some(Box::pin(happening));
@@ -30,7 +30,7 @@ impl Hooked {
 }
 
 #[async_trait]
-impl KeyStore for Hooked {
+impl KeyStore for InterleavingStore {
     async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
         self.memory.find(id).await
     }

@@ -1,4 +1,9 @@
-//! Stores that count, wait or fail, services that record, and a clock that stands still.
+//! Stores that count, wait or fail, services that record, and a fixed clock. Each test target uses a part of it.
+
+#![allow(dead_code)]
+
+pub(crate) mod interleaving;
+pub(crate) mod wire;
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use tower_webhook::key::{KeyManager, KeyVerifier, NewKey, VerifyErrorKind};
 use tower_webhook::store::{CachedKeyStore, PostgresInvalidations, PostgresKeyStore};
 
-use crate::proxy::{Fault, Proxy};
-use crate::server::{Server, shared};
-use crate::support::{new_schema, owner, store_in};
+use super::proxy::{Fault, Proxy};
+use super::server::{Server, shared};
+use super::support::{new_schema, owner, store_in};
 
 const HEARTBEAT: Duration = Duration::from_millis(300);
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 use tower_webhook::key::{KeyStore, Write};
 use tower_webhook::store::PostgresKeyStore;
 
-use crate::proxy::{Fault, Proxy};
-use crate::server::{Server, shared};
-use crate::support::{
+use super::proxy::{Fault, Proxy};
+use super::server::{Server, shared};
+use super::support::{
     find, found, id, insert, new_schema, owner, record, recovers, setting, store, store_in,
 };
 

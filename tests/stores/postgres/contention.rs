@@ -8,8 +8,8 @@ use sqlx::{AssertSqlSafe, raw_sql};
 use tower_webhook::key::{KeyManager, KeyStore, ManageErrorKind, NewKey, VerifyErrorKind, Write};
 use tower_webhook::store::PostgresKeyStore;
 
-use crate::server::shared;
-use crate::support::{id, insert, new_schema, owner, record, store, store_in};
+use super::server::shared;
+use super::support::{id, insert, new_schema, owner, record, store, store_in};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_changes_to_one_version_one_wins() {

@@ -6,8 +6,8 @@ use sqlx::{AssertSqlSafe, PgConnection, raw_sql};
 use tower_webhook::key::{KeyStore, StoreError};
 use tower_webhook::store::PostgresKeyStore;
 
-use crate::server::{Server, shared};
-use crate::support::{find, found, id, insert, new_schema, owner, record, store, store_in};
+use super::server::{Server, shared};
+use super::support::{find, found, id, insert, new_schema, owner, record, store, store_in};
 
 async fn execute(connection: &mut PgConnection, sql: impl Into<String>) {
     raw_sql(AssertSqlSafe(sql.into())).execute(connection).await.unwrap();

@@ -14,8 +14,8 @@ use tower_webhook::credential::Placement;
 use tower_webhook::identity::Identity;
 use tower_webhook::key::{KeyManager, KeyVerifier, NewKey};
 
-use crate::server::Server;
-use crate::support::{owner, store};
+use super::server::Server;
+use super::support::{owner, store};
 
 /// The deadline of the store, as the verifier sees it.
 const DEADLINE: Duration = Duration::from_millis(800);

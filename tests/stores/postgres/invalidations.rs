@@ -8,10 +8,10 @@ use sqlx::{AssertSqlSafe, PgConnection, raw_sql};
 use tower_webhook::key::{KeyStore, Write};
 use tower_webhook::store::{Invalidation, Invalidations, PostgresInvalidations, PostgresKeyStore};
 
-use crate::pooler::Pooler;
-use crate::proxy::{Fault, Proxy};
-use crate::server::{Server, program, shared};
-use crate::support::{id, insert, new_schema, owner, record, store, store_in};
+use super::pooler::Pooler;
+use super::proxy::{Fault, Proxy};
+use super::server::{Server, program, shared};
+use super::support::{id, insert, new_schema, owner, record, store, store_in};
 
 const HEARTBEAT: Duration = Duration::from_millis(300);
 
@@ -53,7 +53,7 @@ async fn every_change_is_told_to_everybody_who_listens_to_its_table() {
     let store = store_in(&server.url(), &schema).await;
     let other = store.clone().with_table_prefix("other_").unwrap();
     other.migrate().await.unwrap();
-    let elsewhere = crate::support::store(&server.url()).await;
+    let elsewhere = super::support::store(&server.url()).await;
     let mut here = listening(&store).await;
     let options: PgConnectOptions = server.url().parse().unwrap();
     let there = PostgresInvalidations::new(options).with_schema(&schema).unwrap();
@@ -182,7 +182,7 @@ async fn more_messages_than_there_is_place_for_become_one() {
         assert_eq!(next(&mut changes).await, key(&format!("k{index}")));
     }
     assert!(is_quiet(&mut changes).await);
-    crate::support::insert(&store, &crate::support::record("last", "ann", 0)).await;
+    super::support::insert(&store, &super::support::record("last", "ann", 0)).await;
     assert_eq!(next(&mut changes).await, key("last"));
 }
 

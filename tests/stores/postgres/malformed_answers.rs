@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tower_webhook::key::KeyStore;
 use tower_webhook::store::PostgresKeyStore;
 
-use crate::support::{id, owner, record};
+use super::support::{id, owner, record};
 
 fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     let mut message = vec![kind];
@@ -97,7 +97,7 @@ async fn an_answer_that_no_server_would_give_is_an_error() {
         let store = PostgresKeyStore::new(
             sqlx::postgres::PgPoolOptions::new()
                 .test_before_acquire(false)
-                .connect_lazy(&crate::server::url(port))
+                .connect_lazy(&super::server::url(port))
                 .unwrap(),
         );
         let store = store.with_deadline(Duration::from_millis(400));
@@ -110,6 +110,6 @@ async fn an_answer_that_no_server_would_give_is_an_error() {
 
     // The same server with an answer in order.
     let port = server([columns(1), message(b'D', &[&[0, 1], &whole[..]].concat()), end()].concat());
-    let store = PostgresKeyStore::connect(&crate::server::url(port.await)).await.unwrap();
+    let store = PostgresKeyStore::connect(&super::server::url(port.await)).await.unwrap();
     assert_eq!(store.find(&id("k1")).await.unwrap().unwrap().encode(), good);
 }

@@ -4,8 +4,8 @@ use sqlx::{AssertSqlSafe, Row, raw_sql};
 use tower_webhook::key::{KeyStore, Write};
 use tower_webhook::store::{Invalidation, Invalidations, PostgresKeyStore};
 
-use crate::server::{Server, shared};
-use crate::support::{found, id, insert, new_schema, owner, record};
+use super::server::{Server, shared};
+use super::support::{found, id, insert, new_schema, owner, record};
 
 /// What version 1 made, with a key in it.
 async fn version_1(server: &Server, schema: &str) -> PostgresKeyStore {

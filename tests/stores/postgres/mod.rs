@@ -6,33 +6,26 @@
 //! `TOWER_WEBHOOK_KEYS` the size of the big table (50000; a full run has 1000000).
 //!
 //! `TOWER_WEBHOOK_ROUNDS` sets how often a key is revoked in one process and refused in another (20). The
-//! times that this takes are printed: `cargo test --all-features --test postgres revocation -- --nocapture`.
-
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+//! times that this takes are printed: `cargo test --all-features --test stores postgres::revocation -- --nocapture`.
 
 mod pooler;
 mod proxy;
-#[cfg(feature = "cache")]
-#[path = "../shared/revocation.rs"]
-mod revocation_times;
 mod server;
 mod support;
-#[path = "../shared/usage.rs"]
-mod usage_rules;
 
-mod behaviour;
 #[cfg(feature = "cache")]
 mod cached;
-mod cancel;
+mod cancelled_calls;
 mod contention;
-mod hostile;
+mod errors;
 mod http;
 mod invalidations;
-mod lending;
+mod malformed_answers;
 mod migration;
 mod outage;
+mod pool_sharing;
 mod pooling;
-mod refusals;
+mod records;
 #[cfg(feature = "cache")]
 mod revocation;
 mod scale;

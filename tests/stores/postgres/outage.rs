@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use tower_webhook::key::{KeyManager, KeyStore, NewKey, VerifyErrorKind, Write};
 use tower_webhook::store::PostgresKeyStore;
 
-use crate::proxy::{Fault, Proxy};
-use crate::server::Server;
-use crate::support::{find, found, id, insert, new_schema, owner, record, recovers, store};
+use super::proxy::{Fault, Proxy};
+use super::server::Server;
+use super::support::{find, found, id, insert, new_schema, owner, record, recovers, store};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_is_an_error_until_it_is_back() {
@@ -169,7 +169,7 @@ async fn an_answer_that_is_cut_at_any_byte_is_an_error_or_was_whole() {
     let server = Server::start();
     let proxy = Proxy::start(server.port()).await;
     let schema = new_schema();
-    let direct = crate::support::store_in(&server.url(), &schema).await;
+    let direct = super::support::store_in(&server.url(), &schema).await;
     insert(&direct, &record("k1", "ann", 0)).await;
     // From the first byte of the greeting to the last one of the answer.
     for count in (0..1500).step_by(23) {

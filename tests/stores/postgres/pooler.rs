@@ -30,7 +30,7 @@ impl Pooler {
     }
 
     pub(crate) fn url(&self) -> String {
-        crate::server::url(self.port)
+        super::server::url(self.port)
     }
 }
 

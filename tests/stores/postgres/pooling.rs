@@ -5,9 +5,9 @@ use std::time::Duration;
 use tower_webhook::key::{KeyManager, KeyStore, NewKey, Write};
 use tower_webhook::store::PostgresKeyStore;
 
-use crate::pooler::Pooler;
-use crate::server::{Server, shared};
-use crate::support::{found, id, insert, owner, record, store};
+use super::pooler::Pooler;
+use super::server::{Server, shared};
+use super::support::{found, id, insert, owner, record, store};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_store_works_on_other_connections_for_every_transaction() {
@@ -59,7 +59,7 @@ async fn nothing_is_left_in_a_session() {
     let server = shared();
     let options = sqlx::postgres::PgPoolOptions::new().max_connections(1);
     let pool = options.connect(&server.url()).await.unwrap();
-    let schema = crate::support::new_schema();
+    let schema = super::support::new_schema();
     let store = PostgresKeyStore::new(pool.clone()).with_schema(&schema).unwrap();
     store.migrate().await.unwrap();
     for number in 0..5 {

@@ -52,7 +52,7 @@ impl Proxy {
     }
 
     pub(crate) fn url(&self) -> String {
-        crate::server::url(self.port)
+        super::server::url(self.port)
     }
 
     pub(crate) fn set(&self, fault: Fault) {

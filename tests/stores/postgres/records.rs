@@ -8,8 +8,8 @@ use tower_webhook::key::{
 };
 use tower_webhook::store::{PostgresKeyStore, conformance};
 
-use crate::server::{Server, shared};
-use crate::support::{at, found, id, insert, new_schema, owner, record, store, store_in};
+use super::server::{Server, shared};
+use super::support::{at, found, id, insert, new_schema, owner, record, store, store_in};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_contract_of_stores_is_kept() {

@@ -5,15 +5,15 @@ use std::time::Duration;
 use tower_webhook::key::KeyManager;
 use tower_webhook::store::{PostgresInvalidations, PostgresKeyStore};
 
-use crate::proxy::{Fault, Proxy};
-use crate::revocation_times::{
+use super::proxy::{Fault, Proxy};
+use super::server::shared;
+use super::support::{new_schema, store_in};
+use crate::shared::revocation::{
     Verifier, given_place, measure, refusal_after_a_pause, rounds, verify_what_is_given,
 };
-use crate::server::shared;
-use crate::support::{new_schema, store_in};
 
 const HEARTBEAT: Duration = Duration::from_millis(200);
-const NAME: &str = "revocation::a_process_that_verifies";
+const NAME: &str = "postgres::revocation::a_process_that_verifies";
 
 /// The place is the address of the store, the schema, and the address for the subscription, which can
 /// be `-`.

@@ -5,8 +5,8 @@ use std::time::Instant;
 use sqlx::{AssertSqlSafe, Row, raw_sql};
 use tower_webhook::key::KeyStore;
 
-use crate::server::Server;
-use crate::support::{found, id, owner, record, setting, store_in};
+use super::server::Server;
+use super::support::{found, id, owner, record, setting, store_in};
 
 #[tokio::test]
 async fn look_ups_and_lists_use_an_index_among_many_keys() {

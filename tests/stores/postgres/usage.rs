@@ -4,9 +4,9 @@ use sqlx::{AssertSqlSafe, raw_sql};
 use tower_webhook::key::KeyStore;
 use tower_webhook::store::{PostgresKeyStore, UsageSink, UsageSource};
 
-use crate::server::{Server, shared};
-use crate::support::{at, id, insert, new_schema, record, store, store_in};
-use crate::usage_rules::{
+use super::server::{Server, shared};
+use super::support::{at, id, insert, new_schema, record, store, store_in};
+use crate::shared::usage::{
     is_kept, keeps_the_later_time, keeps_the_later_time_of_many, loses_no_time_in_an_outage,
 };
 

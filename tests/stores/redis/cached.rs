@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use tower_webhook::key::{KeyManager, KeyVerifier, NewKey, VerifyErrorKind};
 use tower_webhook::store::{CachedKeyStore, RedisKeyStore};
 
-use crate::proxy::{Mode, Proxy};
-use crate::server::Server;
-use crate::support::{fresh, owner};
+use super::proxy::{Mode, Proxy};
+use super::server::Server;
+use super::support::{fresh, owner};
 
 const HEARTBEAT: Duration = Duration::from_millis(300);
 

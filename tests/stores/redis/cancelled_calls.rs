@@ -7,8 +7,8 @@ use std::time::Duration;
 use tower_webhook::key::KeyStore;
 use tower_webhook::store::RedisKeyStore;
 
-use crate::proxy::{Mode, Proxy};
-use crate::support::{Numbers, done, fresh, id, record_of, recovers};
+use super::proxy::{Mode, Proxy};
+use super::support::{Numbers, done, fresh, id, record_of, recovers};
 
 /// The owner of a key has the key's name in it, so that a record tells whose answer it is.
 fn own(index: u64) -> (String, String) {

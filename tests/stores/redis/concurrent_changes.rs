@@ -7,7 +7,7 @@ use time::Duration;
 use tower_webhook::key::{KeyManager, KeyStore, ManageErrorKind, NewKey, VerifyErrorKind};
 use tower_webhook::store::RedisKeyStore;
 
-use crate::support::{done, fresh, id, owner, record};
+use super::support::{done, fresh, id, owner, record};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_rotations_one_secret_is_left() {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tower_webhook::store::{RedisKeyStore, conformance};
 
-use crate::proxy::{Mode, Proxy};
-use crate::server::{Server, free_port};
-use crate::support::DEADLINE;
+use super::proxy::{Mode, Proxy};
+use super::server::{Server, free_port};
+use super::support::DEADLINE;
 
 /// Every check has a namespace of its own. The server need not wait for its disk.
 async fn fresh(url: &str) -> RedisKeyStore {

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use tower_webhook::key::{KeyId, KeyRecord, KeyStore, StoreError, Write};
 use tower_webhook::store::RedisKeyStore;
 
-use crate::proxy::{Mode, Proxy};
-use crate::server::Server;
-use crate::support::{DEADLINE, done, fresh, id, owner, record, recovers};
+use super::proxy::{Mode, Proxy};
+use super::server::Server;
+use super::support::{DEADLINE, done, fresh, id, owner, record, recovers};
 
 struct Setup {
     server: Server,

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tower_webhook::key::KeyStore;
 use tower_webhook::store::{RedisKeyStore, RedisStoreErrorKind, UsageSink, UsageSource};
 
-use crate::proxy::{Mode, Proxy};
-use crate::server::Server;
-use crate::support::{
+use super::proxy::{Mode, Proxy};
+use super::server::Server;
+use super::support::{
     DEADLINE, cause, code, done, fresh, id, kind, owner, record, record_of, recovers,
 };
 

@@ -14,8 +14,8 @@ use tower_webhook::identity::Identity;
 use tower_webhook::key::{KeyManager, KeyVerifier, NewKey};
 use tower_webhook::store::RedisKeyStore;
 
-use crate::server::Server;
-use crate::support::{fresh, owner};
+use super::server::Server;
+use super::support::{fresh, owner};
 
 /// The deadline of the store, as the verifier sees it.
 const DEADLINE: Duration = Duration::from_millis(600);

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use tower_webhook::key::KeyStore;
 use tower_webhook::store::{Invalidation, Invalidations, RedisInvalidations, RedisKeyStore};
 
-use crate::proxy::{Mode, Proxy};
-use crate::support::{done, fresh, id, owner, record};
+use super::proxy::{Mode, Proxy};
+use super::support::{done, fresh, id, owner, record};
 
 const HEARTBEAT: Duration = Duration::from_millis(300);
 

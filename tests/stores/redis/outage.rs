@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use tower_webhook::key::{KeyManager, KeyStore, NewKey, VerifyErrorKind, Write};
 use tower_webhook::store::{RedisKeyStore, RedisStoreErrorKind};
 
-use crate::server::Server;
-use crate::support::{DEADLINE, conflict, done, fresh, id, kind, owner, record, recovers};
+use super::server::Server;
+use super::support::{DEADLINE, conflict, done, fresh, id, kind, owner, record, recovers};
 
 #[tokio::test]
 async fn a_killed_server_is_an_error_and_a_restarted_one_answers_by_itself() {

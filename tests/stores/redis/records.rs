@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tower_webhook::key::{KeyStore, PageCursor, Write};
 use tower_webhook::store::RedisKeyStore;
 
-use crate::support::{Numbers, conflict, done, fresh, id, owner, record, record_of};
+use super::support::{Numbers, conflict, done, fresh, id, owner, record, record_of};
 
 #[tokio::test]
 async fn the_store_agrees_with_a_sorted_map() {

@@ -5,14 +5,14 @@ use std::time::Duration;
 use tower_webhook::key::KeyManager;
 use tower_webhook::store::{RedisInvalidations, RedisKeyStore};
 
-use crate::proxy::{Mode, Proxy};
-use crate::revocation_times::{
+use super::proxy::{Mode, Proxy};
+use super::support::fresh;
+use crate::shared::revocation::{
     Verifier, given_place, measure, refusal_after_a_pause, rounds, verify_what_is_given,
 };
-use crate::support::fresh;
 
 const HEARTBEAT: Duration = Duration::from_millis(200);
-const NAME: &str = "revocation::a_process_that_verifies";
+const NAME: &str = "redis::revocation::a_process_that_verifies";
 
 /// The place is the address of the store and that of the channel, which can be `-`.
 #[tokio::test]

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tower_webhook::key::KeyStore;
 use tower_webhook::store::{RedisKeyStore, RedisStoreErrorKind, UsageSink, UsageSource};
 
-use crate::server::{Server, free_port};
-use crate::support::{done, fresh, id, kind, owner, record};
+use super::server::{Server, free_port};
+use super::support::{done, fresh, id, kind, owner, record};
 
 #[tokio::test]
 async fn a_namespace_is_initialized_once() {

@@ -9,7 +9,7 @@ use tower_webhook::key::{
 };
 use tower_webhook::store::{RedisKeyStore, RedisStoreError, RedisStoreErrorKind};
 
-use crate::server::Server;
+use super::server::Server;
 
 /// The deadline of stores in tests of faults.
 pub(crate) const DEADLINE: Duration = Duration::from_millis(400);

@@ -4,8 +4,8 @@ use std::sync::Mutex;
 
 use tower_webhook::store::{RedisKeyStore, RedisStoreErrorKind, UsageSink, UsageSource};
 
-use crate::support::{DEADLINE, done, fresh, id, kind, owner, record};
-use crate::usage_rules::{
+use super::support::{DEADLINE, done, fresh, id, kind, owner, record};
+use crate::shared::usage::{
     is_kept, keeps_the_later_time, keeps_the_later_time_of_many, loses_no_time_in_an_outage,
 };
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use sqlx::{query, raw_sql};
 use tower_webhook::store::{SqliteFile, SqliteKeyStore, SqliteOpenErrorKind};
 
-use crate::support::{Folder, connect, found, insert, record};
+use super::support::{Folder, connect, found, insert, record};
 
 async fn refusal(path: impl AsRef<Path>) -> SqliteOpenErrorKind {
     SqliteKeyStore::open(path).await.unwrap_err().kind()

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tower_webhook::key::{KeyRecord, KeyStore, Write};
 use tower_webhook::store::SqliteKeyStore;
 
-use crate::support::{
+use super::support::{
     Folder, Running, at, child, found, given_file, id, insert, owner, record, setting,
 };
 
@@ -94,7 +94,7 @@ async fn a_killed_writer_has_lost_nothing_that_it_acknowledged() {
     let mut model = Model::new();
     let mut acknowledged = 0;
     for _ in 0..kills {
-        let mut command = child("crash::a_writer_that_is_to_be_killed", &folder.file());
+        let mut command = child("sqlite::crash::a_writer_that_is_to_be_killed", &folder.file());
         let mut writer = Running(command.spawn().unwrap());
         let mut output = BufReader::new(writer.0.stdout.take().unwrap());
         let mut lines = String::new();
@@ -174,7 +174,7 @@ async fn a_writer_that_runs_out_of_space() {
 #[tokio::test]
 async fn a_full_disk_is_an_error_that_ends_when_there_is_space_again() {
     let folder = Folder::new();
-    let program = child("crash::a_writer_that_runs_out_of_space", &folder.file());
+    let program = child("sqlite::crash::a_writer_that_runs_out_of_space", &folder.file());
     // A limit on the size of files, which the shell sets and which ends nobody by a signal.
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' XFSZ; ulimit -S -f 2000; exec \"$0\" \"$@\""]);

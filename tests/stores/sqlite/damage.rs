@@ -11,7 +11,7 @@ use time::Duration;
 use tower_webhook::key::{KeyRecord, KeyStore};
 use tower_webhook::store::{SqliteKeyStore, SqliteOpenErrorKind};
 
-use crate::support::{Folder, at, connect, found, id, insert, owner, record};
+use super::support::{Folder, at, connect, found, id, insert, owner, record};
 
 type Model = BTreeMap<String, KeyRecord>;
 

@@ -7,7 +7,7 @@ use sqlx::{ConnectOptions, query, raw_sql};
 use tower_webhook::key::KeyStore;
 use tower_webhook::store::{SqliteKeyStore, SqliteOpenErrorKind, UsageSink, UsageSource};
 
-use crate::support::{Folder, at, connect, crc32, found, id, insert, owner, record};
+use super::support::{Folder, at, connect, crc32, found, id, insert, owner, record};
 
 /// A file of version 1, with a key in it.
 async fn version_1() -> Folder {

@@ -4,17 +4,13 @@
 //! `TOWER_WEBHOOK_FLIPS` how many flipped bits are tried (400; `all` tries every bit of the file) and
 //! `TOWER_WEBHOOK_KEYS` the size of the big file (20000; a full run has 1000000).
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
-
 mod support;
-#[path = "../shared/usage.rs"]
-mod usage_rules;
 
 mod access;
-mod behaviour;
 mod crash;
 mod damage;
 mod migration;
 mod processes;
+mod records;
 mod scale;
 mod usage;

@@ -7,7 +7,7 @@ use sqlx::raw_sql;
 use tower_webhook::key::{KeyStore, Write};
 use tower_webhook::store::SqliteKeyStore;
 
-use crate::support::{
+use super::support::{
     Folder, Running, at, child, connect, found, given_file, id, insert, owner, record,
 };
 
@@ -33,7 +33,8 @@ async fn two_processes_share_a_file() {
     let folder = Folder::new();
     let store = SqliteKeyStore::open(folder.file()).await.unwrap();
     insert(&store, &record("parents", "ann", 0)).await;
-    let mut second = Running(child("processes::a_second_process", &folder.file()).spawn().unwrap());
+    let mut second =
+        Running(child("sqlite::processes::a_second_process", &folder.file()).spawn().unwrap());
     let mut output = BufReader::new(second.0.stdout.take().unwrap());
     let mut wait_for = |expected: &str| {
         let mut line = String::new();

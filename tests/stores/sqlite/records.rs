@@ -8,7 +8,7 @@ use tower_webhook::key::{
 };
 use tower_webhook::store::{SqliteKeyStore, conformance};
 
-use crate::support::{Folder, at, connect, found, id, insert, owner, record};
+use super::support::{Folder, at, connect, found, id, insert, owner, record};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_contract_of_stores_is_kept() {

@@ -6,7 +6,7 @@ use sqlx::{Row, query, raw_sql};
 use tower_webhook::key::KeyStore;
 use tower_webhook::store::SqliteKeyStore;
 
-use crate::support::{Folder, connect, crc32, found, id, owner, record, setting};
+use super::support::{Folder, connect, crc32, found, id, owner, record, setting};
 
 #[tokio::test]
 async fn look_ups_and_lists_use_an_index_among_many_keys() {

@@ -4,8 +4,8 @@ use sqlx::raw_sql;
 use tower_webhook::key::KeyStore;
 use tower_webhook::store::{SqliteKeyStore, UsageSink, UsageSource};
 
-use crate::support::{Folder, at, connect, id, insert, record};
-use crate::usage_rules::{
+use super::support::{Folder, at, connect, id, insert, record};
+use crate::shared::usage::{
     is_kept, keeps_the_later_time, keeps_the_later_time_of_many, loses_no_time_in_an_outage,
 };
 
