@@ -35,7 +35,7 @@ fn guarantee_13_a_hit_allocates_nothing() {
 }
 
 #[test]
-fn guarantee_13_a_verification_from_the_cache_allocates_nothing() {
+fn guarantee_13_a_cached_verification_allocates_nothing() {
     let (runtime, store, id, secret) = cached();
     let usage = UsageTracker::new(Nowhere);
     let verifier = KeyManager::new(store.clone()).verifier().with_last_used(usage.clone());

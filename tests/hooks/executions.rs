@@ -135,7 +135,7 @@ fn panics_in_call(invocation: Invocation) -> impl Future<Output = Result<Outcome
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_anywhere_is_a_failure_and_nothing_of_it_is_told() {
+async fn a_panic_anywhere_is_a_failure_without_its_message() {
     let cases: [(Hooks, &[&str]); 2] = [
         (
             Hooks::new(AuthLayer::public(), panics),
@@ -288,7 +288,7 @@ async fn a_wait_for_a_service_counts_towards_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shape_of_the_app_is_told_what_happened() {
+async fn a_custom_shape_gets_the_outcome() {
     let kinds = Arc::new(Mutex::new(Vec::new()));
     let shape = {
         let kinds = Arc::clone(&kinds);

@@ -191,7 +191,7 @@ async fn a_hook_is_called_by_post_unless_its_policy_says_otherwise() {
 }
 
 #[tokio::test]
-async fn an_executor_runs_once_for_an_accepted_request_and_never_for_a_refused_one() {
+async fn an_executor_runs_once_if_accepted_and_never_if_refused() {
     let counter = Counter::default();
     let good = |keys: &Keys, target: &str| {
         let mut request = post_to(target, r#"{"a":1.0}"#);
@@ -221,7 +221,7 @@ async fn an_executor_runs_once_for_an_accepted_request_and_never_for_a_refused_o
 }
 
 #[tokio::test]
-async fn the_executor_is_told_who_calls_what() {
+async fn the_executor_gets_the_caller_and_the_hook() {
     async fn run(invocation: Invocation) -> Result<Outcome, ExecutorError> {
         assert_eq!(invocation.extensions().get::<u8>(), Some(&7));
         let owner = invocation.identity().map(|identity| identity.owner().to_string());
@@ -246,7 +246,7 @@ async fn the_executor_is_told_who_calls_what() {
 }
 
 #[tokio::test]
-async fn no_executor_sees_a_credential_wherever_it_stood() {
+async fn no_executor_sees_a_credential_from_any_place() {
     let keys = Keys::new().await;
     let placements = [
         Placement::header("x-api-key").unwrap(),

@@ -80,7 +80,7 @@ impl World {
 }
 
 #[test]
-fn guarantee_9_a_fill_that_began_before_a_revocation_is_not_served_after_it() {
+fn guarantee_9_a_fill_from_before_a_revocation_is_not_served() {
     loom::model(|| {
         let world = World::new(2);
         let filler = {
@@ -96,7 +96,7 @@ fn guarantee_9_a_fill_that_began_before_a_revocation_is_not_served_after_it() {
 }
 
 #[test]
-fn guarantee_1_a_third_thread_that_hears_of_the_revocation_sees_it() {
+fn guarantee_1_a_third_thread_sees_the_revocation() {
     loom::model(|| {
         let world = World::new(1);
         let returned = Arc::new(AtomicBool::new(false));
@@ -160,7 +160,7 @@ fn guarantee_11_to_forget_everything_is_to_forget_each() {
 }
 
 #[test]
-fn guarantee_9_who_asks_after_a_revocation_does_not_join_an_older_question() {
+fn guarantee_9_a_lookup_after_a_revocation_joins_no_older_one() {
     loom::model(|| {
         let world = World::new(1);
         let leader = {

@@ -279,7 +279,7 @@ fn calls_for(id: &str) -> Vec<(&'static str, String, String)> {
 }
 
 #[tokio::test]
-async fn the_key_of_somebody_else_is_answered_like_one_that_is_not_there() {
+async fn the_key_of_another_owner_is_answered_like_a_missing_one() {
     let app = App::new();
     let of_bob = app.key("bob", Scopes::NONE).await;
     let before = app.records("bob").await;
@@ -500,7 +500,7 @@ async fn a_body_is_small_quick_and_json() {
 }
 
 #[tokio::test]
-async fn nobody_grants_what_they_do_not_have() {
+async fn callers_grant_only_scopes_they_have() {
     let app = App::new();
     let caller = "ann:deploy,read";
     let strong = app.key("ann", Scopes::parse(["deploy", "admin"]).unwrap()).await;

@@ -84,7 +84,7 @@ async fn an_outage_is_503_and_never_401() {
 }
 
 #[tokio::test]
-async fn a_public_route_asks_nobody_and_strips_all_the_same() {
+async fn a_public_route_asks_no_store_and_still_strips() {
     let keys = Keys::new().await;
     let layer = AuthLayer::public().with_removed(header()).unwrap();
     let inner = Recorder::default();
@@ -303,7 +303,7 @@ async fn a_credential_in_the_target_is_taken_out_of_it() {
 }
 
 #[tokio::test]
-async fn a_body_is_read_beforehand_only_where_a_credential_may_be_in_it() {
+async fn a_body_is_read_first_only_if_it_may_hold_a_credential() {
     let keys = Keys::new().await;
     let resolve = |head: RequestHead<'_>| match head.uri().path() {
         "/open" => Some(Policy::public().with_methods([Method::POST])),
@@ -426,7 +426,7 @@ impl Authenticator for Kinds {
 }
 
 #[tokio::test]
-async fn an_authenticator_tells_placements_apart_and_hands_on_what_it_found() {
+async fn an_authenticator_sees_the_placement_and_adds_extensions() {
     let credentials = Credentials::new([
         Placement::header("x-login").unwrap(),
         Placement::header("x-key").unwrap(),

@@ -146,7 +146,7 @@ async fn around_the_router_no_copy_of_the_target_has_the_key() {
 }
 
 #[tokio::test]
-async fn on_a_route_the_target_is_clean_and_the_captured_parameters_are_not() {
+async fn on_a_route_only_captured_parameters_keep_the_key() {
     let keys = Keys::new().await;
     let placements =
         [Placement::query("key").unwrap(), Placement::path("/hook/{id}/{key}").unwrap()];
@@ -306,7 +306,7 @@ async fn a_key_in_the_body_is_read_and_removed_under_a_router() {
 }
 
 #[tokio::test]
-async fn it_stands_next_to_the_layers_of_tower_http() {
+async fn it_works_beside_the_layers_of_tower_http() {
     let keys = Keys::new().await;
     let app = || Router::new().route("/", post(|body: Bytes| async move { body }));
     let buffered = || layer(&keys, header()).with_buffer(BodyBufferLayer::new());

@@ -197,7 +197,7 @@ async fn an_outage_of_the_store_says_nothing_about_hooks() {
 }
 
 #[tokio::test]
-async fn a_hook_with_a_token_of_its_own_is_looked_up_like_an_unknown_one() {
+async fn a_hook_with_its_own_token_looks_like_an_unknown_one() {
     let store = TestStore::default();
     let manager = KeyManager::new(store.clone()).with_format(TokenFormat);
     let issued = manager

@@ -51,7 +51,7 @@ async fn another_good_key_is_refused_like_an_unknown_one() {
 }
 
 #[tokio::test]
-async fn a_caller_who_is_known_already_needs_the_key_that_is_asked_for() {
+async fn a_known_caller_still_needs_the_key_of_the_policy() {
     let keys = Keys::new().await;
     let verifier = keys.manager.verifier();
     let inner = Recorder::default();

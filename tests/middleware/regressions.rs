@@ -195,7 +195,7 @@ async fn every_layer_goes_onto_a_router_as_it_is() {
 }
 
 #[tokio::test]
-async fn an_endless_body_is_read_for_nobody() {
+async fn an_endless_body_is_never_read() {
     const FRAME: usize = 1024;
     let keys = Keys::new().await;
     let endless = |polls: &Arc<AtomicUsize>| {
@@ -272,7 +272,7 @@ async fn a_body_need_not_be_text() {
 }
 
 #[tokio::test]
-async fn the_scheme_is_read_in_any_case_and_a_refusal_has_a_challenge() {
+async fn a_scheme_has_any_case_and_a_refusal_has_a_challenge() {
     let keys = Keys::new().await;
     let service =
         AuthLayer::token(&keys.manager, [Placement::bearer()]).unwrap().layer(Recorder::default());
@@ -290,7 +290,7 @@ async fn the_scheme_is_read_in_any_case_and_a_refusal_has_a_challenge() {
 }
 
 #[tokio::test]
-async fn nothing_inside_runs_before_the_verdict_and_dead_keys_are_dead() {
+async fn nothing_runs_before_the_verdict_and_ended_keys_are_refused() {
     let keys = Keys::new().await;
     let alice = owner("alice");
     let calls = Arc::new(AtomicUsize::new(0));
@@ -421,7 +421,7 @@ async fn the_header_map_is_not_cloned() {
 }
 
 #[tokio::test]
-async fn a_key_is_compared_to_its_last_character_and_a_body_is_not_logged() {
+async fn every_character_of_a_key_counts_and_no_body_is_logged() {
     let keys = Keys::new().await;
     let service =
         by_header(&keys.manager).with_buffer(BodyBufferLayer::new()).layer(Recorder::default());
@@ -469,7 +469,7 @@ async fn the_parameters_of_a_challenge_are_separated_by_commas() {
 }
 
 #[tokio::test]
-async fn a_known_caller_without_permission_is_not_asked_to_log_in_again() {
+async fn a_known_caller_without_permission_gets_no_challenge() {
     let keys = Keys::new().await;
     let service =
         by_header(&keys.manager).with_scope(scope("admin")).unwrap().layer(Recorder::default());

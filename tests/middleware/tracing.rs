@@ -58,7 +58,7 @@ async fn let_in(keys: &Keys) -> Vec<usize> {
 }
 
 #[tokio::test]
-async fn a_subscriber_that_panics_lets_nobody_in_and_leaves_nothing_behind() {
+async fn a_subscriber_that_panics_grants_no_access_and_leaks_nothing() {
     let keys = Keys::new().await;
     // Registers the events with a second dispatcher, as every capture does.
     drop(crate::support::Logs::default().capture());

@@ -640,7 +640,7 @@ where
 }
 
 #[tokio::test]
-async fn a_list_that_does_not_see_what_is_done_is_told() {
+async fn a_list_that_does_not_see_changes_is_found() {
     let text = verdict(conformance::check(async || Shared {
         memory: Arc::default(),
         list: |page: &mut Vec<KeyRecord>| page.clear(),
@@ -857,7 +857,7 @@ impl KeyStore for Swallows {
 }
 
 #[tokio::test]
-async fn an_error_that_is_turned_into_an_answer_is_told() {
+async fn an_error_that_is_turned_into_an_answer_is_found() {
     for method in ["find", "find_ready", "insert", "replace", "remove", "list"] {
         let text = verdict(conformance::check_outage(async || Swallows(method))).await.unwrap_err();
         assert!(text.contains("breaks rule 3 (A fault is an error)"), "{text}");
@@ -867,7 +867,7 @@ async fn an_error_that_is_turned_into_an_answer_is_told() {
 }
 
 #[tokio::test]
-async fn a_place_that_forgets_is_told() {
+async fn a_place_that_forgets_is_found() {
     let text =
         verdict(conformance::check_durable(async || MemoryKeyStore::new())).await.unwrap_err();
 
@@ -876,7 +876,7 @@ async fn a_place_that_forgets_is_told() {
 }
 
 #[tokio::test]
-async fn a_place_that_forgets_the_last_change_is_told() {
+async fn a_place_that_forgets_the_last_change_is_found() {
     // Every second opening finds what was there one opening ago.
     let places = Mutex::new(vec![Arc::new(MemoryKeyStore::new())]);
     let open = async || {

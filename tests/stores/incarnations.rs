@@ -110,7 +110,7 @@ mod behind_a_cache {
     const TTL: StdDuration = StdDuration::from_millis(200);
 
     #[tokio::test]
-    async fn a_new_key_works_after_one_ttl_whatever_its_version() {
+    async fn a_new_key_works_after_one_ttl_at_any_version() {
         // The order of two random versions is right by chance every second time.
         for _ in 0..8 {
             let database = Arc::new(MemoryKeyStore::new());

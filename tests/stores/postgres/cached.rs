@@ -47,7 +47,7 @@ async fn refusal(verifier: &KeyVerifier, secret: &[u8]) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_revoked_elsewhere_is_refused_as_soon_as_it_is_told() {
+async fn a_key_revoked_elsewhere_is_refused_when_notified() {
     let server = shared();
     let Two { there, cache, here } = two(&server.url(), &server.url()).await;
     let ann = owner("ann");
@@ -96,7 +96,7 @@ async fn a_key_revoked_while_the_subscription_was_lost_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cache_in_front_of_a_server_that_restarts_serves_and_follows_again() {
+async fn a_cache_follows_its_server_again_after_a_restart() {
     let server = Server::start();
     let Two { there, cache: _cache, here } = two(&server.url(), &server.url()).await;
     let ann = owner("ann");

@@ -101,7 +101,7 @@ async fn a_batch_that_is_removed_while_others_change_it_is_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_revoked_key_is_refused_by_every_verification_that_starts_later() {
+async fn a_revoked_key_fails_every_verification_that_starts_later() {
     let server = shared();
     let schema = new_schema();
     let ann = owner("ann");

@@ -47,7 +47,7 @@ async fn replace(store: &PostgresKeyStore, key: &str, version: u64) {
 }
 
 #[tokio::test]
-async fn every_change_is_told_to_everybody_who_listens_to_its_table() {
+async fn every_change_is_sent_to_all_who_listen_to_its_table() {
     let server = shared();
     let schema = new_schema();
     let store = store_in(&server.url(), &schema).await;
@@ -84,7 +84,7 @@ async fn every_change_is_told_to_everybody_who_listens_to_its_table() {
 }
 
 #[tokio::test]
-async fn a_change_is_told_when_it_is_committed_and_not_without_it() {
+async fn a_change_is_published_when_it_commits_and_only_then() {
     let server = shared();
     let schema = new_schema();
     let store = store_in(&server.url(), &schema).await;
@@ -102,7 +102,7 @@ async fn a_change_is_told_when_it_is_committed_and_not_without_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_by_psql_is_told() {
+async fn a_change_by_psql_is_published() {
     let server = shared();
     let schema = new_schema();
     let store = store_in(&server.url(), &schema).await;
@@ -187,7 +187,7 @@ async fn more_messages_than_there_is_place_for_become_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_connection_is_an_error_and_then_everything_is_forgotten() {
+async fn a_lost_connection_is_an_error_and_clears_the_cache() {
     let server = Server::start();
     let store = store(&server.url()).await;
     let mut changes = listening(&store).await;
@@ -255,7 +255,7 @@ async fn a_network_that_is_cut_or_falls_silent_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_not_told_is_an_error() {
+async fn a_table_without_notifications_is_an_error() {
     let server = shared();
     let schema = new_schema();
     let store = store_in(&server.url(), &schema).await;
@@ -295,7 +295,7 @@ async fn a_pooler_of_transactions_in_between_is_an_error() {
 }
 
 #[test]
-fn a_runtime_that_ends_while_somebody_listens_is_no_panic() {
+fn a_runtime_that_ends_during_a_subscription_is_no_panic() {
     let server = shared();
     for threads in [1, 2] {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();

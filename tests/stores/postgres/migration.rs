@@ -24,7 +24,7 @@ async fn version_of(server: &Server, schema: &str) -> i32 {
 }
 
 #[tokio::test]
-async fn tables_of_version_1_are_brought_up_to_date_with_what_is_in_them() {
+async fn tables_of_version_1_are_migrated_with_their_rows() {
     let server = shared();
     let schema = new_schema();
     let store = version_1(&server, &schema).await;

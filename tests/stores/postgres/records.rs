@@ -208,7 +208,7 @@ async fn a_record_that_changes_its_owner_and_time_moves_in_the_lists() {
 }
 
 #[tokio::test]
-async fn the_columns_show_what_is_in_the_record_and_cannot_be_written() {
+async fn generated_columns_show_the_record_and_are_read_only() {
     let server = shared();
     let schema = new_schema();
     let store = store_in(&server.url(), &schema).await;

@@ -33,7 +33,7 @@ async fn a_process_that_verifies() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_that_another_process_revoked_opens_for_the_time_to_live_at_most() {
+async fn a_key_revoked_elsewhere_is_accepted_for_the_ttl_at_most() {
     let server = shared();
     let schema = new_schema();
     let keys = KeyManager::new(store_in(&server.url(), &schema).await);
@@ -63,7 +63,7 @@ async fn a_key_that_another_process_revoked_opens_for_the_time_to_live_at_most()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_that_was_paused_for_longer_than_the_time_to_live_refuses_at_once() {
+async fn a_process_paused_for_longer_than_the_ttl_refuses_at_once() {
     let server = shared();
     let schema = new_schema();
     let keys = KeyManager::new(store_in(&server.url(), &schema).await);

@@ -23,7 +23,7 @@ async fn the_later_time_of_many_that_write_at_once_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_time_is_lost_while_the_server_is_gone_or_when_it_is_back() {
+async fn no_time_is_lost_while_the_server_is_gone() {
     let server = Server::start();
     let schema = new_schema();
     let store = store_in(&server.url(), &schema).await;
@@ -36,7 +36,7 @@ async fn no_time_is_lost_while_the_server_is_gone_or_when_it_is_back() {
 }
 
 #[tokio::test]
-async fn the_time_of_a_key_that_somebody_else_deletes_goes_with_it_and_nobody_is_told_of_a_time() {
+async fn the_time_goes_with_its_key_and_is_not_published() {
     use tower_webhook::store::{Invalidation, Invalidations};
 
     let server = shared();

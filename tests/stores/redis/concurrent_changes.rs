@@ -183,7 +183,7 @@ async fn an_expired_key_is_refused_by_its_record_and_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_look_up_that_started_before_a_change_is_no_older_than_allowed() {
+async fn a_lookup_from_before_a_change_is_no_older_than_allowed() {
     let (_server, store) = fresh().await;
     let keys = KeyManager::new(store.clone());
     let ann = owner("ann");

@@ -51,7 +51,7 @@ async fn an_answer_cut_at_any_byte_is_never_a_wrong_answer() {
 }
 
 #[tokio::test]
-async fn a_change_whose_answer_is_cut_is_made_or_not_and_reported_as_unknown() {
+async fn a_change_with_a_cut_answer_is_reported_as_unknown() {
     let Setup { server: _server, proxy, store } = setup().await;
     let mut version = 1;
     let mut errors = 0;

@@ -26,7 +26,7 @@ fn key(text: &str) -> Option<Invalidation> {
 }
 
 #[tokio::test]
-async fn every_change_is_told_in_its_namespace_to_everybody() {
+async fn every_change_is_published_in_its_namespace() {
     let (server, store) = fresh().await;
     let other = store.clone().with_namespace("other").unwrap();
     other.initialize().await.unwrap();
@@ -112,7 +112,7 @@ async fn more_messages_than_there_is_place_for_become_one() {
 }
 
 #[tokio::test]
-async fn a_lost_connection_is_an_error_and_then_everything_is_forgotten() {
+async fn a_lost_connection_is_an_error_and_clears_the_cache() {
     let (mut server, store) = fresh().await;
     let mut changes = store.invalidations().unwrap().with_heartbeat(HEARTBEAT);
     assert_eq!(next(&mut changes).await, Some(Invalidation::All));

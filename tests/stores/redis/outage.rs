@@ -10,7 +10,7 @@ use super::server::Server;
 use super::support::{DEADLINE, conflict, done, fresh, id, kind, owner, record, recovers};
 
 #[tokio::test]
-async fn a_killed_server_is_an_error_and_a_restarted_one_answers_by_itself() {
+async fn a_killed_server_is_an_error_until_it_is_restarted() {
     let (mut server, store) = fresh().await;
     let store = store.with_deadline(DEADLINE);
     done(store.insert(record("k")).await);
@@ -64,7 +64,7 @@ async fn a_paused_server_is_an_error_within_the_deadline() {
 }
 
 #[tokio::test]
-async fn an_emptied_server_is_an_outage_and_refuses_nobody() {
+async fn an_emptied_server_is_an_outage_and_no_refusal() {
     let (mut server, store) = fresh().await;
     let keys = KeyManager::new(store.clone());
     let issued = keys.generate(&owner("ann"), NewKey::new("laptop")).await.unwrap();
@@ -131,7 +131,7 @@ async fn what_was_acknowledged_is_there_after_the_server_was_killed() {
 }
 
 #[tokio::test]
-async fn a_server_that_goes_back_in_time_is_noticed_by_whoever_made_the_change() {
+async fn a_server_that_loses_a_change_is_noticed_by_its_author() {
     let (mut server, store) = fresh().await;
     done(store.insert(record("k")).await);
     done(store.insert(record("gone")).await);

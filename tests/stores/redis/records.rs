@@ -92,7 +92,7 @@ async fn a_record_moves_to_another_owner_and_place() {
 }
 
 #[tokio::test]
-async fn an_owners_keys_are_listed_by_nanosecond_and_id_over_many_round_trips() {
+async fn an_owners_keys_are_listed_by_time_and_id_in_pages() {
     let (_server, store) = fresh().await;
     let mut records = Vec::new();
     for index in 0..150_i64 {
@@ -229,7 +229,7 @@ async fn versions_are_compared_to_the_last_digit() {
 }
 
 #[tokio::test]
-async fn a_store_works_on_a_connection_and_on_a_client_of_the_application() {
+async fn a_store_works_on_the_apps_own_connection_and_client() {
     let (server, store) = fresh().await;
     done(store.insert(record("k")).await);
     let client = redis::Client::open(server.url()).unwrap();

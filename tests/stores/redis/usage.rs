@@ -22,7 +22,7 @@ async fn the_later_time_of_many_that_write_at_once_is_kept() {
 }
 
 #[tokio::test]
-async fn no_time_is_lost_while_the_server_is_gone_or_when_it_is_back() {
+async fn no_time_is_lost_while_the_server_is_gone() {
     let (server, store) = fresh().await;
     let server = Mutex::new(server);
     let down = async || server.lock().unwrap().kill();
@@ -34,7 +34,7 @@ async fn no_time_is_lost_while_the_server_is_gone_or_when_it_is_back() {
 }
 
 #[tokio::test]
-async fn times_of_another_namespace_and_of_another_type_are_not_taken() {
+async fn times_of_another_namespace_or_type_are_not_read() {
     use tower_webhook::key::KeyStore;
 
     let (server, store) = fresh().await;

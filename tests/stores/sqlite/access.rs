@@ -39,7 +39,7 @@ async fn a_new_file_and_its_companions_are_for_their_owner_alone() {
 }
 
 #[tokio::test]
-async fn a_file_that_others_can_write_to_is_refused_and_stays_as_it_is() {
+async fn a_file_that_others_can_write_to_is_refused_unchanged() {
     for bits in [0o620, 0o602, 0o666, 0o660] {
         let folder = Folder::new();
         drop(SqliteKeyStore::open(folder.file()).await.unwrap());
@@ -57,7 +57,7 @@ async fn a_file_that_others_can_write_to_is_refused_and_stays_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_companion_that_somebody_else_could_have_put_there_is_refused() {
+async fn a_companion_that_another_user_could_write_is_refused() {
     for suffix in ["-wal", "-shm", "-journal"] {
         let folder = Folder::new();
         let companion = folder.path().join(format!("keys.db{suffix}"));
@@ -246,7 +246,7 @@ async fn a_file_of_a_later_version_is_refused() {
 }
 
 #[tokio::test]
-async fn a_schema_that_somebody_changed_is_refused() {
+async fn a_schema_that_was_changed_is_refused() {
     let changes = [
         "DROP INDEX keys_by_owner",
         "DROP TABLE keys",

@@ -28,7 +28,7 @@ async fn version_of(folder: &Folder) -> i64 {
 }
 
 #[tokio::test]
-async fn a_file_of_version_1_is_brought_up_to_date_with_what_is_in_it() {
+async fn a_file_of_version_1_is_migrated_with_its_rows() {
     let folder = version_1().await;
     for _ in 0..2 {
         let store = SqliteKeyStore::open(folder.file()).await.unwrap();

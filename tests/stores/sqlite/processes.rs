@@ -60,7 +60,7 @@ async fn two_processes_share_a_file() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_locked_for_long_is_an_error_for_changes_and_not_for_look_ups() {
+async fn a_locked_file_fails_changes_and_answers_lookups() {
     let folder = Folder::new();
     let store = SqliteKeyStore::open(folder.file()).await.unwrap();
     insert(&store, &record("k1", "ann", 0)).await;
@@ -79,7 +79,7 @@ async fn a_file_that_is_locked_for_long_is_an_error_for_changes_and_not_for_look
 }
 
 #[tokio::test]
-async fn a_change_that_passes_its_deadline_is_an_error_and_its_connection_is_not_used_again() {
+async fn a_change_past_its_deadline_is_not_made_later() {
     let folder = Folder::new();
     let store = SqliteKeyStore::open(folder.file()).await.unwrap();
     let hasty = store.clone().with_deadline(Duration::from_millis(100));

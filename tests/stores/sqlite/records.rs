@@ -246,7 +246,7 @@ async fn of_many_changes_to_one_version_one_wins() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_revoked_key_is_refused_by_every_verification_that_starts_later() {
+async fn a_revoked_key_fails_every_verification_that_starts_later() {
     let folder = Folder::new();
     let ann = owner("ann");
     for round in 0..10 {
@@ -335,7 +335,7 @@ async fn calls_that_are_dropped_leave_nothing_behind() {
 }
 
 #[tokio::test]
-async fn the_columns_show_what_is_in_the_record_and_cannot_be_written() {
+async fn generated_columns_show_the_record_and_are_read_only() {
     let folder = Folder::new();
     let store = SqliteKeyStore::open(folder.file()).await.unwrap();
     let made = record("k1", "ann", 0).with_expires_at(Some(at(60))).with_disabled(true);
@@ -363,7 +363,7 @@ async fn the_columns_show_what_is_in_the_record_and_cannot_be_written() {
 }
 
 #[tokio::test]
-async fn a_row_that_somebody_else_changed_is_an_error_and_no_unknown_key() {
+async fn a_row_that_was_changed_outside_is_an_error() {
     let changes = [
         "UPDATE keys SET record = replace(record, 'ann', 'eve')",
         "UPDATE keys SET record = replace(record, '\"disabled\":false', '\"disabled\":true')",

@@ -24,7 +24,7 @@ async fn the_later_time_of_many_that_write_at_once_is_kept() {
 }
 
 #[tokio::test]
-async fn no_time_is_lost_while_the_file_is_locked_or_when_it_is_opened_again() {
+async fn no_time_is_lost_while_the_file_is_locked_or_reopened() {
     let folder = Folder::new();
     let store = SqliteKeyStore::open(folder.file()).await.unwrap();
     let hasty = store.clone().with_deadline(std::time::Duration::from_millis(200));
@@ -41,7 +41,7 @@ async fn no_time_is_lost_while_the_file_is_locked_or_when_it_is_opened_again() {
 }
 
 #[tokio::test]
-async fn the_time_of_a_key_that_somebody_else_deletes_goes_with_it() {
+async fn the_time_of_a_key_goes_when_the_key_is_deleted() {
     let folder = Folder::new();
     let store = SqliteKeyStore::open(folder.file()).await.unwrap();
     insert(&store, &record("k1", "ann", 0)).await;
