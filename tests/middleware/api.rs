@@ -18,6 +18,7 @@ use tower_webhook::key::{
     KeyDigest, KeyHasher, KeyManager, KeyRecord, KeyVerifier, ManageError, StoreError, VerifiedKey,
     VerifyError,
 };
+#[cfg(feature = "management")]
 use tower_webhook::management::{KeyView, ManagementApi};
 use tower_webhook::rejection::{Rejection, ResponseBody, Violation};
 use tower_webhook::store::MemoryKeyStore;
@@ -55,8 +56,10 @@ fn public_types_cross_threads_and_can_be_printed() {
     check::<KeyManager>();
     check::<KeyRecord>();
     check::<KeyVerifier>();
+    #[cfg(feature = "management")]
     check::<KeyView<'_>>();
     check::<ManageError>();
+    #[cfg(feature = "management")]
     check::<ManagementApi>();
     check::<MediaType>();
     check::<MemoryKeyStore>();
@@ -90,6 +93,7 @@ fn response_futures_cross_threads() {
     check(&AuthLayer::public().layer(Recorder::default()));
     check(&BodyBufferLayer::new().layer(Recorder::default()));
     check(&AuthLayer::public().with_buffer(BodyBufferLayer::new()).layer(Recorder::default()));
+    #[cfg(feature = "management")]
     check(&ManagementApi::new(KeyManager::new(MemoryKeyStore::new()), "/").unwrap());
 }
 
