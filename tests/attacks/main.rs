@@ -24,26 +24,7 @@
 //! 11. A second run has the same answer and the same envelope, with headers in another order and in capitals.
 //! 12. Unrelated headers change nothing.
 //!
-//! # What is not here
-//!
-//! * A5, A20, C55 and other numbers that are left out have no text of their own.
-//! * A32: the identity travels in the request's extensions, so there is no header to forge. The row checks
-//!   that likely names do nothing.
-//! * A21, K188: a line break is no part of an `http::HeaderValue`; servers end the line there.
-//! * H152, a reset in the middle of a body: to the service it is the error of H153.
-//! * H162, K192: a budget for the bodies of all requests is the business of a `ConcurrencyLimit` outside.
-//! * I165, I167, I168: nothing is decompressed here.
-//! * J: what a server makes of broken framing is the server's. Its effects on this crate are in
-//!   [`connection`].
-//! * K183, K189 to K194: streams, windows and header tables are the server's. A request that is given up is
-//!   in [`executor`].
-//! * M213, M214: properties of all envelopes are tested beside the envelope, M218 beside the outcome.
-//! * N222: there is no cache that could be cold.
-//! * N227: owners have no state.
-//! * O: there is no management API over HTTP; the rules are tested beside the manager.
-//! * P238 to P241, for layers: see `readiness`. L206, layers in layers: see `auth`.
-//! * R: there is no signature layer.
-//! * S14, S15: there are no rate limits. S24: see `readiness`. S16: see `auth`.
+//! `README.md` is the catalogue of the rows, and lists which attacks are not here, with reasons.
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 

@@ -30,6 +30,9 @@ use super::rules;
 use super::wire::{Server, Subject};
 use crate::support::{Mode, Recorder};
 
+/// What each row is.
+const CATALOGUE: &str = include_str!("README.md");
+
 /// No row takes longer.
 const DEADLINE: Duration = Duration::from_secs(2);
 
@@ -184,6 +187,10 @@ impl Corpus {
 
     fn check(&mut self, row: &Row) {
         let before = self.problems.len();
+        let number = row.id.split('.').next().unwrap();
+        if !CATALOGUE.contains(&format!("| {number} |")) {
+            self.problems.push(format!("README.md does not say what {number} is"));
+        }
         for via in row.vias {
             self.check_via(row, *via);
         }
