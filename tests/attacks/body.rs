@@ -95,7 +95,7 @@ fn rows(f: &Fixture) -> Vec<Row> {
     ];
     for lines in [&["-1"][..], &["+3"], &["0x3"], &["3", "4"], &["3, 3"], &[""], &["3 3"]] {
         let refused = row(format!("H147.{lines:?}"), LIMITED, announced(lines), Malformed, 1);
-        // The server in front has its own mind about a list of equal lengths.
+        // Servers differ about a list of equal lengths.
         let h1 = if lines == ["3, 3"] { OnWire::Skip } else { OnWire::Refused };
         rows.push(refused.unread().h1(h1).h2(OnWire::Skip));
     }

@@ -1,4 +1,4 @@
-//! Q: a configuration that cannot work, or is not safe, does not come to serve a request.
+//! Q: a configuration that cannot work, or is not safe, is an error before the first request.
 
 use http::Method;
 use tower_webhook::auth::{AuthLayer, Policy};

@@ -1,4 +1,4 @@
-//! H and J, as far as a connection has to be seen as a whole.
+//! H and J: several requests on one connection.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! K, as far as it is about requests: a key in a cookie, which HTTP/2 may cut into crumbs.
+//! K: a key in a cookie, which HTTP/2 may split into several fields.
 
 use tower_webhook::credential::Placement;
 

@@ -1,5 +1,4 @@
-//! M and P, as far as they are about executions: how they end, how many there are, and what is left of
-//! those that nobody waits for.
+//! M, P and S: how executions end, how many there may be, and what is left of those that are dropped.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -78,12 +77,12 @@ async fn every_end_of_an_execution_has_an_answer_without_its_secrets() {
         assert_eq!(response.headers()["cache-control"], "no-store");
         let text = String::from_utf8_lossy(response.body());
         assert!(!text.contains("opensesame"), "{id}: {text}");
-        // What an executor returns as an error is for the log. What a panic says is for nobody.
+        // The error of an executor is logged. The message of a panic is not.
         let logged = log::take().text;
         assert!(!logged.contains(f.secret()), "{id}");
         assert!(end != "panic" || !logged.contains("opensesame"), "{id}: {logged}");
     }
-    // An auth outcome is never a success, whatever the shape of executions.
+    // A refusal is never a success, in any shape of executions.
     assert_eq!(call(&compatible, &key("junk")).await.status(), 401);
 }
 

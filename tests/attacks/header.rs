@@ -206,7 +206,7 @@ fn rows(f: &Fixture) -> Vec<Row> {
     for name in ["Cookie", "Referer", "User-Agent", "Via", "X-Other"] {
         let sent = post("/").header(name, format!("https://example.org/?key={k};"));
         rows.push(row(format!("A36.{name}"), HEADER, sent.clone(), Missing, 0));
-        // Hooks take keys out of headers that nobody configured.
+        // Hooks remove keys from headers that are not configured.
         let sent = sent.header("x-api-key", k2);
         rows.push(row(format!("A36.{name}.redacted"), HEADER, sent, Ok, 1).stray());
     }

@@ -1,10 +1,10 @@
-//! The attack corpus: hostile and odd requests, and what comes of them.
+//! The attack corpus: a table of hostile and odd requests with their required outcomes.
 //!
-//! A [row](row::Row) is a request, the configuration that it meets, the outcome that it has to have, and how
-//! often the store is asked. Rows are named by a letter for their subject and a number. Each runs through
-//! `Hooks`, through `AuthLayer` and through `AuthLayer::with_buffer` where the outcome is the same: in
-//! process with a store that answers at once and with one that waits, and against one axum server over
-//! HTTP/1.1 and HTTP/2 on sockets.
+//! A [row](row::Row) is a request, a configuration, the required outcome, and the number of look-ups in the store.
+//! Each runs through `Hooks`, `AuthLayer` and `AuthLayer::with_buffer` where the outcome is the same: in process with
+//! a store that answers at once and with one that waits, and against an axum server over HTTP/1.1 and HTTP/2.
+//!
+//! `README.md` says what each row is, and which attacks are not here.
 //!
 //! On every run of every row, [`rules`] and [`run`] check:
 //!
@@ -14,7 +14,7 @@
 //! 4. The inner service or executor runs once if the row is let through, and otherwise not at all.
 //! 5. The store is asked as often as the row says, and never twice.
 //! 6. No key is in what comes through: headers, target, original target, body, envelope, invocation. A key
-//!    in a place that nobody configured is taken out by `Hooks` and left to the app by the layers.
+//!    in a place that is not configured is removed by `Hooks` and left to the app by the layers.
 //! 7. The body is not polled before a verdict that needs only the head, never after its end, and no further
 //!    than the limit and one frame.
 //! 8. Memory peaks below twice the limit on bodies and 256 KiB; below 16 KiB for a refusal by the head.
@@ -23,8 +23,6 @@
 //!     body is refused after that proof.
 //! 11. A second run has the same answer and the same envelope, with headers in another order and in capitals.
 //! 12. Unrelated headers change nothing.
-//!
-//! `README.md` is the catalogue of the rows, and lists which attacks are not here, with reasons.
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
@@ -61,7 +59,7 @@ const KNOWN_GAPS: &[(&str, &str)] = &[
     ("D93.route-layer.params", "as D93.layer.params"),
     ("D93.nested.params", "as D93.layer.params"),
     ("D93.around-nest.params", "as D93.layer.params"),
-    ("F131.headers", "what the parser of parts refuses is malformed, whatever its reason"),
+    ("F131.headers", "all refusals of the parser of parts are malformed bodies"),
     (
         "G141",
         "the document of this refusal says malformed_body: invalid_request is for credentials",

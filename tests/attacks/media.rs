@@ -1,4 +1,4 @@
-//! G and I: what a body says that it is.
+//! G and I: media types and content codings.
 
 use super::fixture::Fixture;
 use super::json::{BODY, broken};

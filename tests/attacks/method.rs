@@ -14,7 +14,7 @@ use crate::support::{owner, scope};
 
 const POST: Setup = Setup::new("post", |f| with_methods(f, [Method::POST]));
 const GET: Setup = Setup::new("get", |f| with_methods(f, [Method::GET]));
-/// What hooks serve if nobody says so.
+/// The default methods of hooks.
 const DEFAULT: Setup = Setup::new("default", |f| AuthLayer::token(&f.manager, [header()]).unwrap());
 const HOOKS: Setup = Setup::new("hooks", hooks);
 const CONCEALED: Setup = Setup::new("concealed hooks", |f| hooks(f).with_uniform_unauthorized());

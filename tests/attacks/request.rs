@@ -1,4 +1,4 @@
-//! Requests as data, and the body that tells what was taken from it.
+//! Requests as data, and a body that counts what is read from it.
 
 use std::collections::VecDeque;
 use std::io;

@@ -1,4 +1,4 @@
-//! D and L, as far as they are about axum's router: what it keeps of a target, and what a layer guards.
+//! D and L in axum's router: what it keeps of a target, and what a layer guards.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,4 +1,4 @@
-//! One row of the corpus: a request, what it meets, and what has to come of it.
+//! A row of the table: a request, a configuration, and the required outcome.
 
 use std::time::Duration;
 

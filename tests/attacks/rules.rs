@@ -1,4 +1,4 @@
-//! What holds for every row: the invariants, as functions of one answer.
+//! The invariants of all rows, as functions of one answer.
 
 use http::{HeaderMap, Version};
 
@@ -135,7 +135,7 @@ fn check_leaks(
         ("the manager's Debug", format!("{:?}", fixture.manager)),
         ("the verifier's Debug", format!("{:?}", fixture.manager.verifier())),
     ];
-    // In a place that nobody configured, a layer leaves a key alone: the request is the app's.
+    // A layer does not touch places that are not configured.
     if !(row.is_stray && via != Via::Hooks) {
         texts.extend(answer.seen.iter().flat_map(Seen::texts));
     }

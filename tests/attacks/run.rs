@@ -1,4 +1,4 @@
-//! Runs rows, and checks on each of them what holds for all.
+//! The runner: each row in process and over sockets, with the rules that hold for all rows.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -147,7 +147,7 @@ impl Answer {
     }
 }
 
-/// Whatever a subject has let through.
+/// All that a subject has let through.
 #[derive(Clone, Default)]
 struct Inner {
     requests: Recorder,
@@ -279,7 +279,7 @@ impl Corpus {
                 (boxed(service), debug)
             }
             Via::Layer => {
-                // Whatever the inner service could log is logged.
+                // Everything that the inner service could log is logged.
                 let spans = DefaultMakeSpan::new().include_headers(true);
                 let trace = TraceLayer::new_for_http().make_span_with(spans);
                 let service = auth.layer(trace.layer(inner.requests.clone()));

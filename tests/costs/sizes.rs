@@ -61,8 +61,7 @@ impl Service<Request<Body>> for Boxed {
     }
 }
 
-/// By how many bytes the future of the layer is larger than the inner future or the response, whichever is
-/// larger.
+/// How many bytes the future of the layer has beyond the larger of the inner future and the response.
 fn added<S>(mut inner: S) -> usize
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone,

@@ -1,4 +1,4 @@
-//! The functions of the fuzz targets, on the seeds and on inputs made of them. Needs no fuzzer.
+//! Property tests: the functions of the fuzz targets, on the seeds and on mutations of them. Needs no fuzzer.
 //!
 //! `FUZZ_CASES` sets how many inputs each target gets. `.ci/fuzz` runs the same functions with libFuzzer.
 
@@ -16,7 +16,7 @@ mod targets;
 
 const CASES: u32 = 3_000;
 
-/// What is put into an input: pieces of all the languages that are read.
+/// A dictionary: pieces of all the languages that are read.
 const PIECES: [&str; 40] = [
     "\"",
     "\\",

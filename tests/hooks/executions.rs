@@ -262,7 +262,7 @@ async fn a_refused_request_takes_no_slot() {
     }
     let mut hanging = Box::pin(call(&hooks, request(&keys.text, "hang", "")));
     assert!(futures_util::poll!(&mut hanging).is_pending());
-    // Whoever is not known does not learn that the hook is busy.
+    // An unknown caller does not learn that the hook is busy.
     assert_eq!(call(&hooks, request("junk", "", "")).await.status(), 401);
     assert_eq!(call(&hooks, request(&keys.text, "", "")).await.status(), 503);
 }

@@ -1,4 +1,4 @@
-//! The leaf service: the order of its checks, what an executor is given, and when it is not called at all.
+//! The service `Hooks`: the order of its checks, what an executor gets, and when it is not called.
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
@@ -46,7 +46,7 @@ impl Counter {
     }
 }
 
-/// What is asked for, with a body that may be any JSON.
+/// A POST to the target, with a body labelled as JSON.
 fn post_to(target: &str, body: impl Into<Bytes>) -> Request<Body> {
     Request::post(target)
         .header("content-type", "application/json")
@@ -213,7 +213,7 @@ async fn an_executor_runs_once_if_accepted_and_never_if_refused() {
         let response = call(&hooks, post_to("/public", "{}")).await;
         assert_eq!(response.status(), StatusCode::OK, "{mode:?}");
         assert_eq!(counter.take(), 1);
-        // Nobody tells who a user is.
+        // There is no authenticator.
         let response = call(&hooks, good(&keys, "/user")).await;
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(counter.take(), 0);
@@ -263,7 +263,7 @@ async fn no_executor_sees_a_credential_from_any_place() {
     let auth = AuthLayer::per_request(policy).with_keys(&keys.manager, placements).unwrap();
     let hooks = Hooks::new(auth, Counter::default().executor());
 
-    // A key, and a credential of another kind that stands where one may stand.
+    // A key, and a credential of another kind in a configured place.
     for (hook, secret) in
         [("token", keys.text.as_str()), ("public", keys.text.as_str()), ("public", "opensesame")]
     {

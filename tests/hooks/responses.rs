@@ -156,7 +156,7 @@ async fn a_custom_shape_sets_everything_and_keeps_the_protections() {
         assert_eq!(response.headers()["cache-control"], "public");
     }
 
-    // A response to a credential in the target is nobody else's, whatever the shape says.
+    // A response to a credential in the target is private in every shape.
     let keys = Keys::new().await;
     let placements = || [Placement::query("key").unwrap()];
     for shape in [shape, ResponseFormat::status_json(), ResponseFormat::http()] {

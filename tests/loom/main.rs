@@ -1,7 +1,7 @@
-//! The race of a look-up with a change, in every order that the memory model allows.
+//! Model checking with loom: a look-up races with a change, in every order that the memory model allows.
 //!
-//! The code under test is a file of the library, compiled here with the atomics of loom. Nothing else is
-//! compiled in another way, so these tests run with all the others.
+//! Only `generations.rs` is the code of the library, compiled here with the atomics of loom. `World` is a model of the
+//! protocol that the cache follows with it: fill, keep, join and revoke. `mistakes` shows that the checks can fail.
 
 #![allow(clippy::unwrap_used)]
 
@@ -29,7 +29,7 @@ struct World {
     generations: Generations,
     /// What the cache keeps.
     slot: Mutex<Option<(Stamp, u64)>>,
-    /// The question under way, which others may join, and its answer.
+    /// Single flight: the look-up under way, which others may join, and its answer.
     lookup: Mutex<Option<Stamp>>,
     answer: Mutex<Option<u64>>,
 }
@@ -205,7 +205,7 @@ fn a_fill_that_is_not_interrupted_is_served() {
     });
 }
 
-/// The models find the mistakes that they are there for.
+/// The models find these mistakes.
 mod mistakes {
     use super::*;
 

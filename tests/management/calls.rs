@@ -1,4 +1,4 @@
-//! Management over HTTP: what each call answers, whom it works for, and what no answer contains.
+//! Each call of the API: its answers, which callers may make it, and what no answer contains.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ type Body = Full<Bytes>;
 struct Faulty {
     store: TestStore,
     conflict: Arc<AtomicBool>,
-    /// Keeps new records, and fails all the same.
+    /// Keeps new records, and reports an error.
     loses_answers: Arc<AtomicBool>,
 }
 
@@ -691,7 +691,7 @@ async fn an_outage_is_503_for_every_call() {
     app.store.store.set_mode(Mode::Ready);
     assert_eq!(app.records("ann").await.len(), 1);
 
-    // Somebody else's changes keep coming first.
+    // Another process always changes the record first.
     app.store.conflict.store(true, Ordering::SeqCst);
     for (method, path, body) in [
         ("POST", "/keys".to_owned(), r#"{"name":"x"}"#),

@@ -1,5 +1,4 @@
-//! What happens while a change over HTTP is under way: the caller's key ends, the key that is to be
-//! changed is another one by then.
+//! Races during a change over HTTP: the key of the caller ends, or the key to change is replaced by another one.
 
 use std::convert::Infallible;
 use std::pin::Pin;

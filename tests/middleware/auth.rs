@@ -410,7 +410,7 @@ async fn the_body_is_not_polled_before_the_verdict() {
     assert!(!polled.load(Ordering::SeqCst));
 }
 
-/// Logins stand in the first and the third of four placements, keys in the others.
+/// Logins are in the first and the third of four placements, keys in the others.
 struct Kinds;
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! On axum: what each place of the layer guards, what handlers see, and the neighbours it stands next to.
+//! On axum: what the layer guards at each place in a router, what handlers see, and other layers beside it.
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -210,7 +210,7 @@ mod extractors {
     }
 
     async fn optional(identity: Option<Identity>) -> String {
-        identity.map_or("nobody".to_owned(), |identity| identity.owner().to_string())
+        identity.map_or("anonymous".to_owned(), |identity| identity.owner().to_string())
     }
 
     async fn caught(identity: Result<Identity, MissingAuthLayer>) -> impl IntoResponse {
@@ -237,7 +237,7 @@ mod extractors {
             (&token, "/required", 200, Some(format!("alice {:?}", keys.id))),
             (&token, "/optional", 200, Some("alice".to_owned())),
             (&token, "/caught", 200, Some("ok".to_owned())),
-            (&public, "/optional", 200, Some("nobody".to_owned())),
+            (&public, "/optional", 200, Some("anonymous".to_owned())),
             // A handler that insists on a caller, on a route that has none, is a mistake of the app.
             (&public, "/required", 500, None),
             (&public, "/caught", 418, None),
@@ -345,7 +345,7 @@ async fn it_works_beside_the_layers_of_tower_http() {
             assert_eq!(answer(app.clone(), bad).await.0, StatusCode::UNAUTHORIZED);
             let large = request(&keys.text, "0123456789!", announced).unwrap();
             let (status, _) = answer(app.clone(), large).await;
-            // Where the limit of somebody else breaks a body off, it is one that broke off.
+            // A body that the limit of another layer cuts is a broken body.
             let statuses = [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::BAD_REQUEST];
             assert!(statuses[..=usize::from(!announced)].contains(&status), "{status}");
         }

@@ -1,4 +1,4 @@
-//! What bodies and their labels say, read through the public interface.
+//! Media types and bodies, read through the public interface.
 
 use tower_webhook::content::ContentLimits;
 use tower_webhook::content::json::JsonLimits;

@@ -1,4 +1,4 @@
-//! Credentials in every spelling: found, counted and removed in one and the same way.
+//! Credentials in every spelling are found, counted and removed by the same rules.
 
 use http::{HeaderValue, Request};
 use tower_webhook::credential::{Credentials, ExtractErrorKind, Placement};

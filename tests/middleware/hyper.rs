@@ -1,4 +1,4 @@
-//! On plain hyper, over sockets: both protocols, streams, connections that go on, and clients that go away.
+//! On plain hyper, over sockets: HTTP/1.1 and HTTP/2, streams, keep-alive, and clients that disconnect.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -193,7 +193,7 @@ async fn a_refused_upload_is_not_asked_for() {
     }
     assert!(inner.take().is_empty());
 
-    // With the key, the body is asked for by whoever reads it.
+    // With the key, the reader asks for the body.
     let mut stream = TcpStream::connect(address).await.unwrap();
     let head = head.replace("1000000000", "4");
     let sent = format!("{head}x-api-key: {}\r\n\r\n", keys.text);
@@ -333,7 +333,7 @@ async fn other_methods_never_run_a_hook() {
         let received = exchange(address, sent).await;
         assert!(received.starts_with("HTTP/1.1 405"), "{line}: {received}");
         assert!(received.contains("allow: POST\r\n"), "{line}: {received}");
-        // `TRACE` shows nobody what was sent.
+        // `TRACE` does not echo the request.
         assert!(!received.contains(key.as_str()), "{line}: {received}");
         assert_eq!(received.ends_with("\r\n\r\n"), line == "HEAD /", "{line}: {received}");
     }

@@ -1,4 +1,4 @@
-//! Requests with a key and a login, and layers inside each other.
+//! Requests with a key and a login, and nested layers.
 
 use async_trait::async_trait;
 use http::{Request, StatusCode};

@@ -11,7 +11,7 @@ use tower_webhook::key::{KeyId, KeyManager, KeyVerifier, NewKey, TokenFormat};
 
 use crate::support::{Keys, Mode, Recorder, TestStore, owner};
 
-/// `/<id>` is opened by the key of that id.
+/// `/<id>` accepts the key with that id.
 fn layer(keys: impl Into<KeyVerifier>) -> AuthLayer {
     let resolve = |head: RequestHead<'_>| {
         let id = KeyId::new(head.uri().path().strip_prefix('/')?).ok()?;

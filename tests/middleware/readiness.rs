@@ -1,4 +1,4 @@
-//! Good manners: who is asked for readiness, when, and who is called.
+//! The contract of `poll_ready`: which service is asked for readiness, when, and which one is called.
 
 use std::future::poll_fn;
 use std::task::Poll;

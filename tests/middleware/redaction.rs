@@ -31,7 +31,7 @@ use tower_webhook::{RequestHead, Timer};
 use crate::support::wire::soon;
 use crate::support::{Keys, Logs, Mode, NOW, Recorder, owner, scope};
 
-/// Bytes of a pepper, and a text that stands wherever a secret or a payload may stand.
+/// Bytes of a pepper, and a text for each place of a secret or a payload.
 const PEPPER: &[u8; 32] = b"a-pepper-of-thirty-two-bytes-ok!";
 const CANARY: &str = "opensesame";
 

@@ -1,4 +1,4 @@
-//! What has gone wrong in middlewares of this kind, and must not go wrong here: one test for each.
+//! Defects of other middlewares of this kind, one test for each.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -56,7 +56,7 @@ async fn echo(invocation: Invocation) -> Result<Outcome, ExecutorError> {
     Outcome::json_text(invocation.envelope().as_str())
 }
 
-/// A body that says what it is told to, and counts how often it is asked.
+/// A body that yields prepared frames, and counts its polls.
 struct Scripted<F> {
     next: F,
     polls: Arc<AtomicUsize>,
@@ -244,7 +244,7 @@ async fn a_large_body_is_a_413_and_not_a_panic() {
             app().layer(DefaultBodyLimit::disable()).layer(guarded(BodyBufferLayer::new())),
             StatusCode::PAYLOAD_TOO_LARGE,
         ),
-        // The limit of the framework holds for its extractors, whatever was read before.
+        // The limit of the framework holds for its extractors, also after a body was read.
         (app().layer(guarded(large.clone())), StatusCode::PAYLOAD_TOO_LARGE),
         (app().layer(DefaultBodyLimit::disable()).layer(guarded(large)), StatusCode::OK),
     ];
@@ -384,7 +384,7 @@ async fn requests_do_not_wait_for_each_others_look_up() {
         assert_eq!(response.unwrap().status(), StatusCode::OK);
     }
 
-    // And nobody reads what the store said when it failed.
+    // The text of the error of the store is not logged.
     keys.store.set_mode(Mode::Error);
     let response = service.oneshot(with_key(&keys.text)).await.unwrap();
     let response =
@@ -542,7 +542,7 @@ async fn only_a_route_that_says_so_is_public() {
         assert_eq!(status(app, request).await, StatusCode::OK);
     }
 
-    // A layer that is missing makes nobody anonymous.
+    // A missing layer is an error and no anonymous caller.
     let bare = Request::post("/").body(()).unwrap();
     assert!(Identity::of(bare.extensions()).is_err());
 }

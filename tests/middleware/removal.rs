@@ -1,5 +1,5 @@
-//! What a configured place holds is seen by no inner service, no envelope and no log: every kind of layer, in every
-//! list of placements, under every policy, in every place.
+//! The value of a configured place reaches no inner service, no envelope and no log: for every kind of layer, list of
+//! placements, policy and place.
 
 use std::sync::{Arc, Mutex};
 

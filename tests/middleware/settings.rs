@@ -1,4 +1,4 @@
-//! A restriction is applied or refused, never dropped, in whichever order the settings are made.
+//! A restriction is applied or refused, never dropped, in any order of the settings.
 
 use http::{Method, Request, StatusCode};
 use http_body_util::Full;

@@ -1,4 +1,4 @@
-//! Spans around the layer: no key is in them, whatever its format and however it is spelled.
+//! Spans around the layer contain no key, in any format and any spelling.
 
 use axum::Router;
 use axum::body::Body;

@@ -1,4 +1,4 @@
-//! Random stacks of layers and random requests, against a model of what has to come of them.
+//! Model-based test: random stacks of layers and random requests, against a model of status, identity and removal.
 //!
 //! `MODEL_STACKS` sets how many stacks are tried, and `MODEL_SEED` the first of them: a failure prints both.
 
@@ -24,7 +24,7 @@ use self::model::Answer;
 use self::random::Random;
 use self::world::{Outcome, World};
 
-/// A debug build takes its time.
+/// Debug builds are slower.
 const STACKS: u64 = if cfg!(debug_assertions) { 10_000 } else { 100_000 };
 const CALLS: usize = 4;
 
@@ -47,7 +47,7 @@ fn every_stack_does_what_the_model_says() {
     }
     let calls = stacks * CALLS as u64;
     println!("{stacks} stacks from seed {first}: {inside} of {calls} requests were let in");
-    // A model that refuses everything would be held by a crate that does.
+    // A model that refuses everything would agree with a crate that does.
     assert!(stacks < 1_000 || inside > calls / 10);
 }
 

@@ -321,7 +321,7 @@ fn is_read(body: Body) -> bool {
     }
 }
 
-/// Why the places of a layer in the body cannot be cleaned, whatever the policy.
+/// Why the places of a layer in the body cannot be cleaned. The policy does not matter.
 fn body_fault(layer: &Layer, state: &State) -> Option<u16> {
     let body = state.call.body;
     if !places(layer).contains(&Place::Body) || !is_read(body) {

@@ -1,4 +1,4 @@
-//! A store that lets something else happen right before it makes its next change.
+//! A store that runs a future between the read and the write of its next change.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -12,13 +12,13 @@ type Happening = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Clones share everything.
 #[derive(Clone, Default)]
 pub(crate) struct InterleavingStore {
-    /// The same records, without the hook.
+    /// The same records, without the interleaved future.
     pub(crate) memory: Arc<MemoryKeyStore>,
     before_replace: Arc<Mutex<Option<Happening>>>,
 }
 
 impl InterleavingStore {
-    /// Lets this happen once, after the record was read and before it is replaced.
+    /// Runs this once, after the record was read and before it is replaced.
     pub(crate) fn before_replace(&self, happening: impl Future<Output = ()> + Send + 'static) {
         *self.before_replace.lock().unwrap() = Some(Box::pin(happening));
     }

@@ -193,8 +193,8 @@ pub(crate) struct Logs(Arc<Mutex<Vec<u8>>>);
 impl Logs {
     /// Captures until the guard is dropped.
     pub(crate) fn capture(&self) -> tracing::subscriber::DefaultGuard {
-        // With a single dispatcher, whether an event is wanted would be decided by whichever thread comes
-        // across it first. With a second one, all of them are asked.
+        // With a single dispatcher, `tracing` caches the interest of the first thread that meets an event. A
+        // second dispatcher makes it ask all of them.
         static SECOND: OnceLock<tracing::Dispatch> = OnceLock::new();
         SECOND.get_or_init(|| tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new()));
         let logs = self.clone();

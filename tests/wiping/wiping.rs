@@ -26,7 +26,7 @@ type Case = (Placement, Request<Full<Bytes>>, Option<&'static str>);
 /// As long as a key of the crate.
 const SECRET: &str = "whk_0123456789abcdefghijABCDEFGHIJ0123456789abcdefghijKLMNOPQRST";
 
-/// Buffers a body, and then looks for a credential as the auth layer does. Tells how many copies the search
+/// Buffers a body, and then looks for a credential as the auth layer does. Returns how many copies the search
 /// leaves behind, and what it found.
 fn left_behind(placement: Placement, request: Request<Full<Bytes>>) -> (usize, Option<String>) {
     let inner = service_fn(|request: Request<_>| {
