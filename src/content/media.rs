@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn the_type_is_chosen_without_regard_to_case_blanks_and_parameters() {
+    fn a_type_is_read_without_case_blanks_and_parameters() {
         for (line, expected) in [
             ("application/json", MediaType::Json),
             ("APPLICATION/JSON", MediaType::Json),

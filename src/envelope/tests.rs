@@ -179,7 +179,7 @@ fn only_a_body_labelled_as_json_must_be_json() {
 }
 
 #[test]
-fn a_media_type_that_is_not_clear_is_refused_unless_the_builder_is_lenient() {
+fn an_unclear_media_type_is_refused_unless_lenient() {
     let repeated =
         head("/", &[("content-type", b"application/json"), ("content-type", b"text/plain")]);
     let strict = EnvelopeBuilder::new();

@@ -165,7 +165,7 @@ async fn each_check_comes_before_the_next() {
 }
 
 #[tokio::test]
-async fn a_key_in_the_body_is_read_under_the_limit_and_after_the_method() {
+async fn a_key_in_the_body_is_read_within_the_limit() {
     let (server, key) = with_key().await;
     let large = "x".repeat(1024 * 1024 + 1);
     let answer = server.post("body", &[], &large).await;

@@ -221,7 +221,7 @@ async fn the_list_is_the_callers_alone_and_oldest_first() {
 }
 
 #[tokio::test]
-async fn a_time_beyond_the_year_9999_is_refused_before_or_after_the_look_up() {
+async fn a_time_beyond_the_year_9999_is_refused() {
     let server = Server::start().await;
     let (id, key) = server.key(ANN, r#"{"name":"x","expiration":{"count":2000000}}"#).await;
     let loc = json!(["body", "count"]);

@@ -217,7 +217,7 @@ async fn headers_are_joined_and_credentials_are_taken_out() {
 }
 
 #[tokio::test]
-async fn a_body_has_at_most_one_mebibyte_and_is_judged_after_the_credential() {
+async fn a_body_of_one_mebibyte_is_checked_after_the_credential() {
     let server = Server::new().await;
     let big = "x".repeat(1024 * 1024 + 1);
     let addresses = [

@@ -136,7 +136,7 @@ async fn blocks_hand_on_their_output_and_a_failure_ends_the_stack() {
 }
 
 #[tokio::test]
-async fn exec_asks_for_the_user_then_the_stack_then_its_owner_then_the_body() {
+async fn exec_checks_user_stack_owner_and_body_in_this_order() {
     let server = Server::new().await;
     let path = |id: &str| format!("/blockstacks/exec/{id}");
     for id in ["5", "99", "abc"] {

@@ -114,7 +114,7 @@ async fn lists_have_pages_of_25() {
 }
 
 #[tokio::test]
-async fn a_definition_that_does_not_fit_is_refused_and_changes_nothing() {
+async fn a_malformed_definition_is_refused_and_changes_nothing() {
     let server = Server::new().await;
     let before = server.stack(1).await;
     let members = [
@@ -336,7 +336,7 @@ async fn of_racing_refreshes_exactly_one_token_works() {
 }
 
 #[tokio::test]
-async fn of_racing_creations_and_changes_to_one_name_exactly_one_succeeds() {
+async fn of_racing_changes_to_one_name_exactly_one_succeeds() {
     let server = std::sync::Arc::new(Server::new().await);
     let mut calls = JoinSet::new();
     for number in 0..20 {

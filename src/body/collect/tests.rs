@@ -79,7 +79,7 @@ async fn a_body_that_never_ends_is_too_large() {
 }
 
 #[tokio::test]
-async fn a_length_that_is_no_number_is_broken_and_the_body_is_not_polled() {
+async fn a_length_that_is_no_number_is_broken_without_a_poll() {
     for announced in ["", "-1", "+3", "0x3", "3, 3"] {
         let (result, seen) = read(Scripted::new([zeros(3)]), Some(announced)).await;
 
@@ -258,7 +258,7 @@ async fn a_reading_that_is_dropped_drops_the_body() {
 }
 
 #[test]
-fn small_frames_are_not_kept_and_the_buffer_stays_within_the_limit() {
+fn small_frames_are_copied_and_the_buffer_is_bounded() {
     struct Counted(Arc<AtomicUsize>);
     impl AsRef<[u8]> for Counted {
         fn as_ref(&self) -> &[u8] {

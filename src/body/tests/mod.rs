@@ -86,7 +86,7 @@ async fn the_service_inside_gets_the_bytes_the_trailers_and_the_head() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_fault_of_a_body_is_a_response_and_the_service_inside_is_not_called() {
+async fn each_fault_of_a_body_is_a_response_without_a_call() {
     let layer = layer();
     for (steps, status, code) in [
         (&[Step::data(b"0123456789"), Step::data(b"!")][..], 413, "content_too_large"),
@@ -242,7 +242,7 @@ async fn refused_and_slow_uploads_take_no_capacity() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_dropped_midway_never_reaches_the_service_inside() {
+async fn a_request_dropped_midway_never_reaches_the_service() {
     let (mut service, mut handle) = mock(&layer());
     drop(service.call(request([Step::data(b"01")]).0));
     let (sent, seen) = request([Step::data(b"01"), Step::Stall]);

@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn characters_outside_the_alphabet_are_refused_with_a_right_check() {
+    fn other_characters_are_refused_with_a_right_check_sum() {
         let format = PrefixedFormat::default();
         let (id, secret) = ("a".repeat(16), "b".repeat(38));
         assert!(format.parse(&key_of("whk", &id, &secret)).is_some());

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_made_an_imported_and_a_rotated_key_are_shown_to_their_owner() {
+    async fn generated_imported_and_rotated_keys_are_recoverable() {
         let keys = manager(&Arc::new(MemoryKeyStore::new()), 1);
         let made = keys.generate(&ann(), NewKey::new("a")).await.unwrap();
         let id = made.record().id();
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_text_ends_with_the_key_and_with_a_rotation_that_does_not_keep_it() {
+    async fn the_text_goes_with_its_key_or_with_a_rotation() {
         let store = Arc::new(MemoryKeyStore::new());
         let keys = manager(&store, 1);
         let id = keys.generate(&ann(), NewKey::new("a")).await.unwrap().record().id().clone();

@@ -387,7 +387,7 @@ async fn an_unknown_pepper_is_a_fault_and_not_a_wrong_secret() {
 }
 
 #[tokio::test]
-async fn an_unknown_pepper_of_the_overlap_counts_only_while_the_overlap_lasts() {
+async fn an_unknown_pepper_counts_only_during_the_overlap() {
     let store = FaultStore::ready();
     let keys = KeyManager::new(store.clone()).with_clock(clock(0));
     let old = keys.clone().with_hasher(KeyHasher::peppered(pepper("2025")));

@@ -230,7 +230,7 @@ fn a_text_that_is_no_strict_json_is_malformed() {
 }
 
 #[test]
-fn everything_that_is_wrong_is_reported_once_and_not_without_end() {
+fn every_violation_is_reported_once_up_to_a_bound() {
     let read = new_key(r#"{"name":"","x":1,"y":2,"scopes":[0,0],"expires_in":0,"owner":"o"}"#);
     assert_eq!(places(read), ["/name", "", "/scopes/0", "/scopes/1", "/expires_in", "/owner"]);
 

@@ -165,7 +165,7 @@ async fn guarantee_1_a_change_of_unknown_outcome_is_seen() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn guarantee_1_a_change_that_nobody_waits_for_any_more_is_seen_when_it_has_ended() {
+async fn guarantee_1_a_dropped_change_is_seen_when_it_has_ended() {
     let world = World::new();
     world.put(record("a", 1));
     world.store.set_writes(delayed(SECOND, SECOND));
@@ -195,7 +195,7 @@ async fn guarantee_1_a_change_whose_store_panics_is_seen() {
 }
 
 #[test]
-fn guarantee_1_a_change_that_the_end_of_a_runtime_cuts_short_is_seen() {
+fn guarantee_1_a_change_cut_by_the_end_of_a_runtime_is_seen() {
     let store = FakeStore::default();
     store.put(&id("a"), Some(record("a", 1)));
     store.set_writes(failing(Fault::Hang));
@@ -232,7 +232,7 @@ async fn guarantee_2_a_record_is_kept_for_the_ttl() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn guarantee_2_the_time_runs_from_the_question_and_not_from_the_answer() {
+async fn guarantee_2_the_time_runs_from_the_start_of_the_lookup() {
     let world = World::new();
     world.put(record("a", 1));
     world.store.set_reads(delayed(Duration::ZERO, SECOND));
@@ -339,7 +339,7 @@ async fn guarantee_3_the_earliest_of_several_deadlines_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn guarantee_4_nothing_is_answered_after_its_time_although_the_store_is_away() {
+async fn guarantee_4_nothing_outlives_its_time_during_an_outage() {
     let world = World::new();
     world.put(record("a", 1));
     world.find("a").await;
@@ -510,7 +510,7 @@ async fn guarantee_7_the_store_has_until_its_deadline() {
 }
 
 #[test]
-fn guarantee_7_the_end_of_a_runtime_is_an_error_for_callers_on_another() {
+fn guarantee_7_the_end_of_a_runtime_is_an_error_on_another() {
     let store = FakeStore::default();
     store.set_reads(failing(Fault::Hang));
     let cache = CachedKeyStore::new(store.clone());
@@ -599,7 +599,7 @@ async fn guarantee_8_questions_under_way_are_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn guarantee_8_a_question_waits_for_its_turn_until_the_deadline() {
+async fn guarantee_8_a_lookup_waits_for_its_turn_until_the_deadline() {
     let mut world = World::new();
     world.cache = world.cache.with_max_lookups(1);
     world.store.set_reads(failing(Fault::Hang));
@@ -621,7 +621,7 @@ async fn guarantee_8_a_question_waits_for_its_turn_until_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn guarantee_8_questions_that_no_caller_joins_any_more_count_too() {
+async fn guarantee_8_lookups_without_callers_count_too() {
     let mut world = World::new();
     world.cache = world.cache.with_max_lookups(3);
     world.put(record("a", 1));
@@ -682,7 +682,7 @@ async fn guarantee_8_changes_under_way_are_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn guarantee_9_a_fill_that_read_before_a_revocation_and_ends_after_it_is_discarded() {
+async fn guarantee_9_a_fill_across_a_revocation_is_discarded() {
     let world = World::new();
     world.put(record("a", 1));
     world.store.set_reads(delayed(Duration::ZERO, 100 * MILLISECOND));
@@ -780,7 +780,7 @@ async fn guarantee_11_what_a_subscription_tells_is_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn guarantee_11_a_subscription_that_falls_behind_forgets_everything() {
+async fn guarantee_11_a_lagging_subscription_clears_the_cache() {
     let world = World::new();
     let channel = InvalidationChannel::new();
     world.put(record("a", 1));
@@ -818,7 +818,7 @@ async fn pause(duration: Option<Duration>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn guarantee_11_everything_is_forgotten_when_a_connection_is_lost_and_when_it_is_back() {
+async fn guarantee_11_a_lost_and_a_new_connection_clear_the_cache() {
     let world = World::new();
     world.put(record("a", 1));
     world.find("a").await;
@@ -868,7 +868,7 @@ async fn guarantee_11_the_end_of_a_subscription_forgets_everything() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn guarantee_11_the_task_does_not_keep_a_cache_that_nobody_else_has() {
+async fn guarantee_11_the_task_does_not_keep_a_dropped_cache() {
     let world = World::new();
     let channel = InvalidationChannel::new();
     let following = tokio::spawn(world.cache.follow(channel.subscribe()));
@@ -900,7 +900,7 @@ async fn guarantee_11_changes_through_one_cache_are_told_to_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn guarantee_12_management_does_not_decide_on_a_record_from_the_cache() {
+async fn guarantee_12_management_does_not_use_a_cached_record() {
     let world = World::new();
     let keys = KeyManager::new(world.cache.clone()).with_clock(world.clock.clone());
     let elsewhere = KeyManager::new(world.store.clone()).with_clock(world.clock.clone());
@@ -944,7 +944,7 @@ async fn guarantee_13_hits_visit_one_record_and_ask_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_from_the_cache_is_judged_by_the_time_of_the_request() {
+async fn a_cached_record_is_evaluated_at_the_time_of_the_request() {
     let world = World::new();
     let manager = KeyManager::new(world.cache.clone()).with_clock(world.clock.clone());
     let verifier = manager.verifier().with_timer(TokioTimer::new());
@@ -993,7 +993,7 @@ async fn a_verifier_that_gives_up_ends_its_question() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn guarantee_1_no_thread_sees_a_record_from_before_a_change_that_has_returned() {
+async fn guarantee_1_no_thread_sees_a_record_older_than_a_change() {
     let store = FakeStore::default();
     let cache = CachedKeyStore::new(store.clone());
     store.put(&id("a"), Some(record("a", 1)));

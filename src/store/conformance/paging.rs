@@ -11,7 +11,7 @@ use crate::key::{KeyRecord, Owner, PageCursor};
 pub(super) const CHECKS: &[Check] = checks![
     the_order_is_by_time_of_creation,
     a_nanosecond_and_a_century_are_in_order,
-    records_of_one_time_are_in_the_order_of_the_bytes_of_their_ids,
+    records_of_one_time_are_in_the_byte_order_of_their_ids,
     a_change_keeps_the_place,
     another_time_of_creation_is_another_place,
     every_cursor_and_every_limit_give_their_part,
@@ -76,7 +76,7 @@ async fn a_nanosecond_and_a_century_are_in_order(trial: &Trial) -> Checked {
     is_listed_in_order(trial, records).await
 }
 
-async fn records_of_one_time_are_in_the_order_of_the_bytes_of_their_ids(trial: &Trial) -> Checked {
+async fn records_of_one_time_are_in_the_byte_order_of_their_ids(trial: &Trial) -> Checked {
     let records = ids().iter().map(|id| record_at(id, "ann", at(0))).collect();
     is_listed_in_order(trial, records).await
 }
