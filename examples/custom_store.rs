@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use tower_webhook::key::{
-    KeyId, KeyManager, KeyRecord, KeyStore, NewKey, Owner, PageCursor, StoreError, Write,
+    KeyId, KeyManager, KeyRecord, KeyStore, NewKey, Owner, PageCursor, StoreError, WriteOutcome,
 };
 
 /// Records as texts, as a table with the columns `id`, `owner`, `version` and `record` would keep them.
@@ -35,36 +35,36 @@ impl KeyStore for TextStore {
         self.with(|records| records.get(id).map(decode).transpose())
     }
 
-    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
         self.with(|records| {
             if records.contains_key(record.id()) {
-                return Ok(Write::Conflict);
+                return Ok(WriteOutcome::Conflict);
             }
             records.insert(record.id().clone(), record.encode());
-            Ok(Write::Done)
+            Ok(WriteOutcome::Applied)
         })
     }
 
-    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<Write, StoreError> {
+    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<WriteOutcome, StoreError> {
         self.with(|records| match records.get(record.id()).map(decode).transpose()? {
             Some(old) if old.version() == expected => {
                 records.insert(record.id().clone(), record.encode());
-                Ok(Write::Done)
+                Ok(WriteOutcome::Applied)
             }
-            _ => Ok(Write::Conflict),
+            _ => Ok(WriteOutcome::Conflict),
         })
     }
 
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
         self.with(|records| {
             for id in ids {
                 match records.get(id).map(decode).transpose()? {
                     Some(record) if record.owner() == owner => {}
-                    _ => return Ok(Write::Conflict),
+                    _ => return Ok(WriteOutcome::Conflict),
                 }
             }
             records.retain(|id, _| !ids.contains(id));
-            Ok(Write::Done)
+            Ok(WriteOutcome::Applied)
         })
     }
 

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use tower_webhook::key::{
-    KeyId, KeyManager, KeyRecord, KeyStore, NewKey, Owner, PageCursor, StoreError, Write,
+    KeyId, KeyManager, KeyRecord, KeyStore, NewKey, Owner, PageCursor, StoreError, WriteOutcome,
 };
 use tower_webhook::store::MemoryKeyStore;
 
@@ -76,15 +76,15 @@ impl KeyStore for Pending {
         Ok(found)
     }
 
-    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
         self.0.insert(record).await
     }
 
-    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<Write, StoreError> {
+    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<WriteOutcome, StoreError> {
         self.0.replace(record, expected).await
     }
 
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
         self.0.remove(owner, ids).await
     }
 

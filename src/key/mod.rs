@@ -81,7 +81,7 @@ pub use self::sealed::{InvalidSealedSecret, SealedSecret};
 #[cfg_attr(docsrs, doc(cfg(feature = "recoverable")))]
 pub use self::sealed::{OpenError, OpenErrorKind, SealingKeys};
 pub use self::state::{KeyState, state};
-pub use self::store::{KeyStore, StoreError, Write};
+pub use self::store::{KeyStore, StoreError, WriteOutcome};
 pub use self::verifier::{
     Attempt, KeyVerifier, PendingVerification, VerifiedKey, VerifyError, VerifyErrorKind,
 };

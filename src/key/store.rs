@@ -20,9 +20,9 @@ use crate::BoxError;
 /// `store::conformance` (feature `conformance`) checks a store against these rules and names the number of the
 /// one that is broken.
 ///
-/// 1. **`Done` is seen.** A call that returned [`Write::Done`] is seen by every call that starts after
+/// 1. **`Applied` is seen.** A call that returned [`WriteOutcome::Applied`] is seen by every call that starts after
 ///    it, until another change.
-/// 2. **`Conflict` changes nothing.** A call that returned [`Write::Conflict`] changed nothing. One
+/// 2. **`Conflict` changes nothing.** A call that returned [`WriteOutcome::Conflict`] changed nothing. One
 ///    that returned an error changed nothing or everything.
 /// 3. **A fault is an error.** It is never an empty answer or a conflict: a record that cannot be read
 ///    is not `None`. No call panics, and none waits for ever.
@@ -40,7 +40,7 @@ use crate::BoxError;
 ///    not count: the new version is that of the new record. Versions rise; a store keeps a record whose
 ///    version does not, or returns an error. Owner and time of creation may change.
 /// 8. **`remove` is all or nothing.** It removes every record or, in conflict, none. An id that occurs
-///    twice counts once. No ids at all are [`Write::Done`].
+///    twice counts once. No ids at all are [`WriteOutcome::Applied`].
 /// 9. **`remove` asks for the owner.** It is in conflict if one of the records belongs to somebody
 ///    else. Owners are compared byte for byte.
 /// 10. **`list` shows the keys of one owner.** All of them, and nobody else's.
@@ -59,7 +59,7 @@ use crate::BoxError;
 ///     returns `false`. What it shows is as fresh as rule 1 says.
 /// 17. **A dropped call happens whole or not at all.** At once or a little later. Afterwards the store
 ///     works as before, and no answer to a dropped call reaches another one.
-/// 18. **`Done` outlives the store.** If it is there to be kept: what was done is there when the place
+/// 18. **`Applied` outlives the store.** If it is there to be kept: what was done is there when the place
 ///     is opened again. A store in memory is exempt.
 /// 19. **`replace` knows no earlier record of an id.** After a record was removed and another one inserted
 ///     under its id, `replace` compares with the version of the record that is there, which may be below
@@ -82,7 +82,7 @@ use crate::BoxError;
 /// use std::sync::{Mutex, MutexGuard, PoisonError};
 ///
 /// use async_trait::async_trait;
-/// use tower_webhook::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Write};
+/// use tower_webhook::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
 ///
 /// #[derive(Default)]
 /// struct MapStore(Mutex<BTreeMap<KeyId, KeyRecord>>);
@@ -99,30 +99,30 @@ use crate::BoxError;
 ///         Ok(self.records().get(id).cloned())
 ///     }
 ///
-///     async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+///     async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
 ///         let mut records = self.records();
 ///         if records.contains_key(record.id()) {
-///             return Ok(Write::Conflict);
+///             return Ok(WriteOutcome::Conflict);
 ///         }
 ///         records.insert(record.id().clone(), record);
-///         Ok(Write::Done)
+///         Ok(WriteOutcome::Applied)
 ///     }
 ///
-///     async fn replace(&self, record: KeyRecord, expected: u64) -> Result<Write, StoreError> {
+///     async fn replace(&self, record: KeyRecord, expected: u64) -> Result<WriteOutcome, StoreError> {
 ///         match self.records().get_mut(record.id()) {
 ///             Some(stored) if stored.version() == expected => *stored = record,
-///             _ => return Ok(Write::Conflict),
+///             _ => return Ok(WriteOutcome::Conflict),
 ///         }
-///         Ok(Write::Done)
+///         Ok(WriteOutcome::Applied)
 ///     }
 ///
-///     async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+///     async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
 ///         let mut records = self.records();
 ///         if !ids.iter().all(|id| records.get(id).is_some_and(|record| record.owner() == owner)) {
-///             return Ok(Write::Conflict);
+///             return Ok(WriteOutcome::Conflict);
 ///         }
 ///         records.retain(|id, _| !ids.contains(id));
-///         Ok(Write::Done)
+///         Ok(WriteOutcome::Applied)
 ///     }
 ///
 ///     async fn list(
@@ -166,30 +166,34 @@ pub trait KeyStore: Send + Sync + 'static {
     /// The store cannot tell.
     async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError>;
 
-    /// Keeps a new record. [`Write::Conflict`] if its id is taken (rules 6 and 15).
+    /// Keeps a new record. [`WriteOutcome::Conflict`] if its id is taken (rules 6 and 15).
     ///
     /// # Errors
     ///
     /// The store cannot tell whether the record is kept.
-    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError>;
+    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError>;
 
     /// Puts a record in the place of the one with the same id and the version `expected_version`.
-    /// [`Write::Conflict`] if there is none (rule 7).
+    /// [`WriteOutcome::Conflict`] if there is none (rule 7).
     ///
     /// Comparing and writing are one step that no other call can come between (rule 15).
     ///
     /// # Errors
     ///
     /// The store cannot tell which record is kept.
-    async fn replace(&self, record: KeyRecord, expected_version: u64) -> Result<Write, StoreError>;
+    async fn replace(
+        &self,
+        record: KeyRecord,
+        expected_version: u64,
+    ) -> Result<WriteOutcome, StoreError>;
 
-    /// Removes these records. [`Write::Conflict`], and nothing is removed, unless all of them exist
+    /// Removes these records. [`WriteOutcome::Conflict`], and nothing is removed, unless all of them exist
     /// and belong to `owner` (rules 8, 9 and 15).
     ///
     /// # Errors
     ///
     /// The store cannot tell which records are kept.
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError>;
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError>;
 
     /// At most `limit` records of `owner`, ordered by [`PageCursor::of`], that come after `after`
     /// (rules 10 to 14).
@@ -231,7 +235,7 @@ macro_rules! forward {
                 (**self).find(id)
             }
 
-            fn insert<'s, 'f>(&'s self, record: KeyRecord) -> Answer<'f, Write>
+            fn insert<'s, 'f>(&'s self, record: KeyRecord) -> Answer<'f, WriteOutcome>
             where
                 's: 'f,
                 Self: 'f,
@@ -243,7 +247,7 @@ macro_rules! forward {
                 &'s self,
                 record: KeyRecord,
                 expected_version: u64,
-            ) -> Answer<'f, Write>
+            ) -> Answer<'f, WriteOutcome>
             where
                 's: 'f,
                 Self: 'f,
@@ -255,7 +259,7 @@ macro_rules! forward {
                 &'s self,
                 owner: &'o Owner,
                 ids: &'i [KeyId],
-            ) -> Answer<'f, Write>
+            ) -> Answer<'f, WriteOutcome>
             where
                 's: 'f,
                 'o: 'f,
@@ -292,9 +296,9 @@ forward!(Arc, Box);
 /// What became of a change that a store was asked for.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[must_use]
-pub enum Write {
+pub enum WriteOutcome {
     /// The change is made.
-    Done,
+    Applied,
     /// The records are not as the change expects them. Nothing was changed.
     Conflict,
 }

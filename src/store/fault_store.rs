@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 
 use super::MemoryKeyStore;
-use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Write};
+use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Fault {
@@ -79,13 +79,13 @@ impl FaultStore {
         faults.iter().find(|(failing, _)| *failing == method).map(|(_, fault)| *fault)
     }
 
-    async fn write(&self, method: &'static str) -> Result<Write, StoreError> {
+    async fn write(&self, method: &'static str) -> Result<WriteOutcome, StoreError> {
         match self.fault(method) {
             Some(Fault::Error) => Err(StoreError::new("disk on fire")),
             Some(Fault::Hang) => std::future::pending().await,
             Some(Fault::Panic) => panic!("a panic of the store"),
-            Some(Fault::Conflict) => Ok(Write::Conflict),
-            _ => Ok(Write::Done),
+            Some(Fault::Conflict) => Ok(WriteOutcome::Conflict),
+            _ => Ok(WriteOutcome::Applied),
         }
     }
 }
@@ -104,27 +104,31 @@ impl KeyStore for FaultStore {
         }
     }
 
-    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
-        if self.write("insert").await? == Write::Conflict {
-            return Ok(Write::Conflict);
+    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
+        if self.write("insert").await? == WriteOutcome::Conflict {
+            return Ok(WriteOutcome::Conflict);
         }
         *self.0.last.lock().unwrap() = Some(record.clone());
         self.0.memory.insert(record).await
     }
 
-    async fn replace(&self, record: KeyRecord, expected_version: u64) -> Result<Write, StoreError> {
+    async fn replace(
+        &self,
+        record: KeyRecord,
+        expected_version: u64,
+    ) -> Result<WriteOutcome, StoreError> {
         if let Some(hook) = &mut *self.0.before_replace.lock().unwrap() {
             hook(&self.0.memory);
         }
-        if self.write("replace").await? == Write::Conflict {
-            return Ok(Write::Conflict);
+        if self.write("replace").await? == WriteOutcome::Conflict {
+            return Ok(WriteOutcome::Conflict);
         }
         self.0.memory.replace(record, expected_version).await
     }
 
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
-        if self.write("remove").await? == Write::Conflict {
-            return Ok(Write::Conflict);
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
+        if self.write("remove").await? == WriteOutcome::Conflict {
+            return Ok(WriteOutcome::Conflict);
         }
         self.0.memory.remove(owner, ids).await
     }

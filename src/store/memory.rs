@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use crate::clock::Timestamp;
-use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Write};
+use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
 
 /// A store in memory, which forgets everything when the process ends.
 ///
@@ -102,41 +102,41 @@ impl KeyStore for MemoryKeyStore {
         Ok(self.records.pin().get(id).cloned())
     }
 
-    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
         let mut order = self.order();
         let records = self.records.pin();
         if records.contains_key(record.id()) {
-            return Ok(Write::Conflict);
+            return Ok(WriteOutcome::Conflict);
         }
         order.insert(&record);
         records.insert(record.id().clone(), record);
-        Ok(Write::Done)
+        Ok(WriteOutcome::Applied)
     }
 
-    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<Write, StoreError> {
+    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<WriteOutcome, StoreError> {
         let mut order = self.order();
         let records = self.records.pin();
         match records.get(record.id()) {
             Some(stored) if stored.version() == expected => order.remove(stored),
-            _ => return Ok(Write::Conflict),
+            _ => return Ok(WriteOutcome::Conflict),
         }
         order.insert(&record);
         records.insert(record.id().clone(), record);
-        Ok(Write::Done)
+        Ok(WriteOutcome::Applied)
     }
 
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
         let mut order = self.order();
         let records = self.records.pin();
         let is_owned = |id: &KeyId| records.get(id).is_some_and(|record| record.owner() == owner);
         if !ids.iter().all(is_owned) {
-            return Ok(Write::Conflict);
+            return Ok(WriteOutcome::Conflict);
         }
         // An id may be named twice.
         for record in ids.iter().filter_map(|id| records.remove(id)) {
             order.remove(record);
         }
-        Ok(Write::Done)
+        Ok(WriteOutcome::Applied)
     }
 
     async fn list(
@@ -213,10 +213,10 @@ mod tests {
                         Call::Insert(id, owner, second) => {
                             let record = record(id, owner, second, 0);
                             let expected = if model.contains_key(record.id()) {
-                                Write::Conflict
+                                WriteOutcome::Conflict
                             } else {
                                 model.insert(record.id().clone(), record.clone());
-                                Write::Done
+                                WriteOutcome::Applied
                             };
                             assert_eq!(store.insert(record).await.unwrap(), expected);
                         }
@@ -227,9 +227,9 @@ mod tests {
                             let expected = match model.get_mut(&id) {
                                 Some(stored) if stored.version() == old => {
                                     *stored = record.clone();
-                                    Write::Done
+                                    WriteOutcome::Applied
                                 }
-                                _ => Write::Conflict,
+                                _ => WriteOutcome::Conflict,
                             };
                             assert_eq!(store.replace(record, old).await.unwrap(), expected);
                         }
@@ -240,9 +240,9 @@ mod tests {
                             let owned = |id| model.get(id).is_some_and(|r| *r.owner() == owner);
                             let expected = if ids.iter().all(owned) {
                                 model.retain(|id, _| !ids.contains(id));
-                                Write::Done
+                                WriteOutcome::Applied
                             } else {
-                                Write::Conflict
+                                WriteOutcome::Conflict
                             };
                             assert_eq!(store.remove(&owner, &ids).await.unwrap(), expected);
                         }

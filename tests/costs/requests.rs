@@ -7,7 +7,7 @@ use tower_webhook::auth::AuthLayer;
 use tower_webhook::credential::Placement;
 use tower_webhook::key::{
     KeyId, KeyManager, KeyRecord, KeyStore, KeyVerifier, NewKey, Owner, PageCursor, StoreError,
-    Write,
+    WriteOutcome,
 };
 use tower_webhook::store::MemoryKeyStore;
 
@@ -137,15 +137,15 @@ impl KeyStore for Forbidden {
         panic!("the store was asked")
     }
 
-    async fn insert(&self, _: KeyRecord) -> Result<Write, StoreError> {
+    async fn insert(&self, _: KeyRecord) -> Result<WriteOutcome, StoreError> {
         panic!("the store was asked")
     }
 
-    async fn replace(&self, _: KeyRecord, _: u64) -> Result<Write, StoreError> {
+    async fn replace(&self, _: KeyRecord, _: u64) -> Result<WriteOutcome, StoreError> {
         panic!("the store was asked")
     }
 
-    async fn remove(&self, _: &Owner, _: &[KeyId]) -> Result<Write, StoreError> {
+    async fn remove(&self, _: &Owner, _: &[KeyId]) -> Result<WriteOutcome, StoreError> {
         panic!("the store was asked")
     }
 

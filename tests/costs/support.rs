@@ -16,7 +16,7 @@ use tower_webhook::auth::{Auth, AuthLayer};
 use tower_webhook::credential::Placement;
 use tower_webhook::key::{
     KeyId, KeyManager, KeyRecord, KeyStore, KeyVerifier, NewKey, Owner, PageCursor, StoreError,
-    Write,
+    WriteOutcome,
 };
 use tower_webhook::store::{MemoryKeyStore, UsageSink};
 
@@ -141,15 +141,15 @@ impl KeyStore for Pending {
         Ok(found)
     }
 
-    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
         self.0.insert(record).await
     }
 
-    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<Write, StoreError> {
+    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<WriteOutcome, StoreError> {
         self.0.replace(record, expected).await
     }
 
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
         self.0.remove(owner, ids).await
     }
 

@@ -19,7 +19,7 @@ use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, User};
 use tower_webhook::credential::{Placement, PresentedCredential, Secret};
 use tower_webhook::key::{
     GenerateError, KeyDraft, KeyFormat, KeyId, KeyManager, KeyRecord, KeyStore, NewKey,
-    OpaqueFormat, Owner, PageCursor, ParsedKey, Scopes, StoreError, Write,
+    OpaqueFormat, Owner, PageCursor, ParsedKey, Scopes, StoreError, WriteOutcome,
 };
 use tower_webhook::management::ManagementApi;
 use tower_webhook::store::MemoryKeyStore;
@@ -45,9 +45,13 @@ impl Faulty {
         self.store.find(&none).await.map(|_| ())
     }
 
-    async fn write(&self) -> Result<Write, StoreError> {
+    async fn write(&self) -> Result<WriteOutcome, StoreError> {
         self.disturb().await?;
-        Ok(if self.conflict.load(Ordering::SeqCst) { Write::Conflict } else { Write::Done })
+        Ok(if self.conflict.load(Ordering::SeqCst) {
+            WriteOutcome::Conflict
+        } else {
+            WriteOutcome::Applied
+        })
     }
 }
 
@@ -57,25 +61,25 @@ impl KeyStore for Faulty {
         self.store.find(id).await
     }
 
-    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
         match self.write().await? {
-            Write::Done if self.loses_answers.load(Ordering::SeqCst) => {
+            WriteOutcome::Applied if self.loses_answers.load(Ordering::SeqCst) => {
                 let _ = self.store.insert(record).await?;
                 Err(StoreError::new("connection to 10.0.0.1 reset"))
             }
-            Write::Done => self.store.insert(record).await,
-            Write::Conflict => Ok(Write::Conflict),
+            WriteOutcome::Applied => self.store.insert(record).await,
+            WriteOutcome::Conflict => Ok(WriteOutcome::Conflict),
         }
     }
 
-    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<Write, StoreError> {
+    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<WriteOutcome, StoreError> {
         match self.write().await? {
-            Write::Done => self.store.replace(record, expected).await,
-            Write::Conflict => Ok(Write::Conflict),
+            WriteOutcome::Applied => self.store.replace(record, expected).await,
+            WriteOutcome::Conflict => Ok(WriteOutcome::Conflict),
         }
     }
 
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
         self.disturb().await?;
         self.store.remove(owner, ids).await
     }

@@ -23,7 +23,7 @@ use tower_webhook::credential::{Placement, PresentedCredential};
 use tower_webhook::identity::Identity;
 use tower_webhook::key::{
     KeyId, KeyManager, KeyRecord, KeyStore, KeyVerifier, NewKey, Owner, PageCursor, Scope, Scopes,
-    StoreError, Write,
+    StoreError, WriteOutcome,
 };
 use tower_webhook::store::MemoryKeyStore;
 use tower_webhook::{Clock, ConfigError, RequestHead, Timer};
@@ -427,15 +427,15 @@ impl KeyStore for LaterStore {
         false
     }
 
-    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
         self.0.insert(record).await
     }
 
-    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<Write, StoreError> {
+    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<WriteOutcome, StoreError> {
         self.0.replace(record, expected).await
     }
 
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
         self.0.remove(owner, ids).await
     }
 

@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use time::OffsetDateTime;
 use tokio::task::yield_now;
 use tower_webhook::key::{
-    KeyId, KeyRecord, KeyStore, Owner, PageCursor, Scopes, StoreError, Write,
+    KeyId, KeyRecord, KeyStore, Owner, PageCursor, Scopes, StoreError, WriteOutcome,
 };
 use tower_webhook::store::MemoryKeyStore;
 use tower_webhook::store::conformance::{self, Rule};
@@ -273,7 +273,7 @@ impl KeyStore for Broken {
         Ok(found)
     }
 
-    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
         let busy = self.begin().await?;
         let id = self.id(record.id());
         let taken = self.records().get(&id).cloned();
@@ -287,7 +287,7 @@ impl KeyStore for Broken {
                 self.fresh(&id);
             }
             busy.end().await;
-            return Ok(if overwrites { Write::Done } else { Write::Conflict });
+            return Ok(if overwrites { WriteOutcome::Applied } else { WriteOutcome::Conflict });
         }
         match self.fault {
             TwoInsertsAreDone => yield_now().await,
@@ -300,10 +300,10 @@ impl KeyStore for Broken {
         self.put(record);
         self.fresh(&id);
         busy.end().await;
-        Ok(Write::Done)
+        Ok(WriteOutcome::Applied)
     }
 
-    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<Write, StoreError> {
+    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<WriteOutcome, StoreError> {
         let busy = self.begin().await?;
         let id = self.id(record.id());
         let stored = self.records().get(&id).cloned();
@@ -322,7 +322,7 @@ impl KeyStore for Broken {
         };
         if !fits {
             busy.end().await;
-            return Ok(Write::Conflict);
+            return Ok(WriteOutcome::Conflict);
         }
         let mut record = record;
         match (self.fault, &stored) {
@@ -338,14 +338,14 @@ impl KeyStore for Broken {
             (TwoReplacesAreDone, _) => {
                 yield_now().await;
                 if !self.records().contains_key(&id) {
-                    return Ok(Write::Conflict);
+                    return Ok(WriteOutcome::Conflict);
                 }
             }
             (ReplaceBringsBack, _) => {
                 yield_now().await;
                 let overtaken = self.records().get(&id).map(KeyRecord::version);
                 if overtaken.is_some_and(|version| version != expected) {
-                    return Ok(Write::Conflict);
+                    return Ok(WriteOutcome::Conflict);
                 }
             }
             // Versions rise, so a change in between has left a higher one.
@@ -353,7 +353,7 @@ impl KeyStore for Broken {
                 yield_now().await;
                 let overtaken = self.records().get(&id).map(KeyRecord::version);
                 if overtaken.is_none_or(|version| version > expected) {
-                    return Ok(Write::Conflict);
+                    return Ok(WriteOutcome::Conflict);
                 }
             }
             (ReplaceGoesThroughNothing, _) => {
@@ -365,10 +365,10 @@ impl KeyStore for Broken {
         self.put(record);
         self.fresh(&id);
         busy.end().await;
-        Ok(Write::Done)
+        Ok(WriteOutcome::Applied)
     }
 
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
         let busy = self.begin().await?;
         let ids: Vec<_> = ids.iter().map(|id| self.id(id)).collect();
         let fits = |id: &KeyId| match self.records().get(id) {
@@ -384,12 +384,12 @@ impl KeyStore for Broken {
         }
         if !all && !self.has(RemoveIsPartial) {
             busy.end().await;
-            return Ok(Write::Conflict);
+            return Ok(WriteOutcome::Conflict);
         }
         if self.has(RemoveHitsTheNextOwner) {
             yield_now().await;
             if !fitting.iter().all(|id| self.records().contains_key(id)) {
-                return Ok(Write::Conflict);
+                return Ok(WriteOutcome::Conflict);
             }
         }
         for id in &fitting {
@@ -400,7 +400,7 @@ impl KeyStore for Broken {
             }
         }
         busy.end().await;
-        Ok(if all { Write::Done } else { Write::Conflict })
+        Ok(if all { WriteOutcome::Applied } else { WriteOutcome::Conflict })
     }
 
     async fn list(
@@ -615,15 +615,15 @@ where
         self.memory.find(id).await
     }
 
-    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
         self.memory.insert(record).await
     }
 
-    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<Write, StoreError> {
+    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<WriteOutcome, StoreError> {
         self.memory.replace(record, expected).await
     }
 
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
         self.memory.remove(owner, ids).await
     }
 
@@ -660,21 +660,21 @@ impl KeyStore for Away {
         self.0.find(id).await
     }
 
-    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
         self.0.insert(record).await
     }
 
-    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<Write, StoreError> {
-        let Some(old) = self.0.find(record.id()).await? else { return Ok(Write::Conflict) };
+    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<WriteOutcome, StoreError> {
+        let Some(old) = self.0.find(record.id()).await? else { return Ok(WriteOutcome::Conflict) };
         if old.version() != expected {
-            return Ok(Write::Conflict);
+            return Ok(WriteOutcome::Conflict);
         }
         let _ = self.0.remove(old.owner(), &[old.id().clone()]).await?;
         yield_now().await;
         self.0.insert(record).await
     }
 
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
         self.0.remove(owner, ids).await
     }
 
@@ -717,21 +717,21 @@ impl KeyStore for OneByOne {
         self.1.find(id).await
     }
 
-    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
         let _guard = self.begin().await;
         let write = self.1.insert(record).await;
         yield_now().await;
         write
     }
 
-    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<Write, StoreError> {
+    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<WriteOutcome, StoreError> {
         let _guard = self.begin().await;
         let write = self.1.replace(record, expected).await;
         yield_now().await;
         write
     }
 
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
         let _guard = self.begin().await;
         let write = self.1.remove(owner, ids).await;
         yield_now().await;
@@ -780,17 +780,17 @@ impl KeyStore for Detached {
         self.spawn(async move { store.0.find(&id).await }).await
     }
 
-    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
         let store = self.clone();
         self.spawn(async move { store.0.insert(record).await }).await
     }
 
-    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<Write, StoreError> {
+    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<WriteOutcome, StoreError> {
         let store = self.clone();
         self.spawn(async move { store.0.replace(record, expected).await }).await
     }
 
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
         let (store, owner, ids) = (self.clone(), owner.clone(), ids.to_vec());
         self.spawn(async move { store.0.remove(&owner, &ids).await }).await
     }
@@ -826,16 +826,16 @@ impl KeyStore for Swallows {
         self.answer("find", None)
     }
 
-    async fn insert(&self, _: KeyRecord) -> Result<Write, StoreError> {
-        self.answer("insert", Write::Conflict)
+    async fn insert(&self, _: KeyRecord) -> Result<WriteOutcome, StoreError> {
+        self.answer("insert", WriteOutcome::Conflict)
     }
 
-    async fn replace(&self, _: KeyRecord, _: u64) -> Result<Write, StoreError> {
-        self.answer("replace", Write::Conflict)
+    async fn replace(&self, _: KeyRecord, _: u64) -> Result<WriteOutcome, StoreError> {
+        self.answer("replace", WriteOutcome::Conflict)
     }
 
-    async fn remove(&self, _: &Owner, _: &[KeyId]) -> Result<Write, StoreError> {
-        self.answer("remove", Write::Done)
+    async fn remove(&self, _: &Owner, _: &[KeyId]) -> Result<WriteOutcome, StoreError> {
+        self.answer("remove", WriteOutcome::Applied)
     }
 
     async fn list(
@@ -871,7 +871,7 @@ async fn a_place_that_forgets_is_found() {
     let text =
         verdict(conformance::check_durable(async || MemoryKeyStore::new())).await.unwrap_err();
 
-    assert!(text.contains("breaks rule 18 (`Done` outlives the store)"), "{text}");
+    assert!(text.contains("breaks rule 18 (`Applied` outlives the store)"), "{text}");
     assert!(text.contains("(closed and opened again)"), "{text}");
 }
 
@@ -913,7 +913,7 @@ async fn a_report_has_every_violation_and_its_explanation() {
     for part in [
         "The key store breaks rule 5 (Records come back as they were given).",
         "check:    records: every part comes back",
-        "done:     insert(\"key-0000\" of \"ann\", version 1) -> Done",
+        "done:     insert(\"key-0000\" of \"ann\", version 1) -> Applied",
         "expected: find: \"key-0000\" of \"ann\", version 1 with not_before Some(2026-01-01",
         "came:     \"key-0000\" of \"ann\", version 1 with not_before None",
         "number 5 under \"Rules\" in the docs of `tower_webhook::key::KeyStore`",

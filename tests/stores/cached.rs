@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tower_webhook::TokioTimer;
 use tower_webhook::key::{
     KeyId, KeyManager, KeyRecord, KeyStore, KeyVerifier, NewKey, Owner, PageCursor, StoreError,
-    VerifyErrorKind, Write,
+    VerifyErrorKind, WriteOutcome,
 };
 use tower_webhook::store::{CachedKeyStore, MemoryKeyStore};
 
@@ -43,16 +43,16 @@ impl KeyStore for Partial {
         self.memory.find(id).await
     }
 
-    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
         self.known.lock().unwrap().push(record.id().clone());
         self.memory.insert(record).await
     }
 
-    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<Write, StoreError> {
+    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<WriteOutcome, StoreError> {
         self.memory.replace(record, expected).await
     }
 
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
         self.memory.remove(owner, ids).await
     }
 

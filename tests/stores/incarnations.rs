@@ -102,7 +102,7 @@ mod behind_a_cache {
 
     use time::OffsetDateTime;
     use tower_webhook::Clock;
-    use tower_webhook::key::{KeyRecord, KeyStore, OpaqueFormat, Write};
+    use tower_webhook::key::{KeyRecord, KeyStore, OpaqueFormat, WriteOutcome};
     use tower_webhook::store::CachedKeyStore;
 
     use super::*;
@@ -159,11 +159,11 @@ mod behind_a_cache {
         let (first, second) = (made(0, 9).await, made(1, 3).await);
         assert_eq!(first.id(), second.id());
 
-        assert_eq!(database.insert(second.clone()).await.unwrap(), Write::Done);
+        assert_eq!(database.insert(second.clone()).await.unwrap(), WriteOutcome::Applied);
         assert!(cached.find(second.id()).await.is_ok());
         let ids = [first.id().clone()];
-        assert_eq!(database.remove(&ann, &ids).await.unwrap(), Write::Done);
-        assert_eq!(database.insert(first.clone()).await.unwrap(), Write::Done);
+        assert_eq!(database.remove(&ann, &ids).await.unwrap(), WriteOutcome::Applied);
+        assert_eq!(database.insert(first.clone()).await.unwrap(), WriteOutcome::Applied);
         assert!(cached.find(first.id()).await.is_err());
     }
 }

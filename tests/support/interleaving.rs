@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use tower_webhook::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Write};
+use tower_webhook::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
 use tower_webhook::store::MemoryKeyStore;
 
 type Happening = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -35,11 +35,11 @@ impl KeyStore for InterleavingStore {
         self.memory.find(id).await
     }
 
-    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
         self.memory.insert(record).await
     }
 
-    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<Write, StoreError> {
+    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<WriteOutcome, StoreError> {
         let happening = self.before_replace.lock().unwrap().take();
         if let Some(happening) = happening {
             happening.await;
@@ -47,7 +47,7 @@ impl KeyStore for InterleavingStore {
         self.memory.replace(record, expected).await
     }
 
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
         self.memory.remove(owner, ids).await
     }
 

@@ -19,7 +19,7 @@ use tower_service::Service;
 use tower_webhook::Clock;
 use tower_webhook::key::{
     KeyId, KeyManager, KeyRecord, KeyStore, NewKey, Owner, PageCursor, Scope, Scopes, StoreError,
-    Write,
+    WriteOutcome,
 };
 use tower_webhook::store::MemoryKeyStore;
 
@@ -103,15 +103,15 @@ impl KeyStore for TestStore {
         self.inner.find_ready(id, visit)
     }
 
-    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
         self.inner.insert(record).await
     }
 
-    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<Write, StoreError> {
+    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<WriteOutcome, StoreError> {
         self.inner.replace(record, expected).await
     }
 
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
         self.inner.remove(owner, ids).await
     }
 

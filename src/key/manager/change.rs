@@ -4,7 +4,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::{KeyManager, MAX_ATTEMPTS};
 use crate::key::new_key::later;
-use crate::key::{KeyId, KeyRecord, KeyUpdate, ManageError, ManageErrorKind, Owner, Write};
+use crate::key::{KeyId, KeyRecord, KeyUpdate, ManageError, ManageErrorKind, Owner, WriteOutcome};
 
 impl KeyManager {
     /// Extends a key to `max(now, expiry) + interval`. A key that has expired works again.
@@ -191,7 +191,7 @@ impl KeyManager {
             };
             let changed = changed.with_version(version);
             let written = self.0.store.replace(changed.clone(), record.version()).await;
-            if written.map_err(ManageError::from)? == Write::Done {
+            if written.map_err(ManageError::from)? == WriteOutcome::Applied {
                 return Ok(changed);
             }
         }

@@ -10,7 +10,7 @@ use super::verifier::KeyRealm;
 use super::{
     GenerateError, IssuedKey, KeyDigest, KeyDraft, KeyFormat, KeyHasher, KeyId, KeyRecord,
     KeyStore, KeyVerifier, NewKey, Owner, Page, PageCursor, PrefixedFormat, SealedSecret,
-    StoreError, Write,
+    StoreError, WriteOutcome,
 };
 use crate::Clock;
 use crate::credential::Secret;
@@ -153,7 +153,7 @@ impl KeyManager {
             }
             let record = new.record(owner, id, digest, now)?;
             let record = record.with_version(first_version()?).with_sealed(sealed);
-            if self.0.store.insert(record.clone()).await? == Write::Done {
+            if self.0.store.insert(record.clone()).await? == WriteOutcome::Applied {
                 return Ok(IssuedKey::new(record, secret));
             }
         }
@@ -184,8 +184,8 @@ impl KeyManager {
         let record = new.record(owner, id, digest, self.0.clock.now())?;
         let record = record.with_version(first_version()?).with_sealed(sealed);
         match self.0.store.insert(record.clone()).await? {
-            Write::Done => Ok(record),
-            Write::Conflict => Err(ManageError::new(ManageErrorKind::Conflict)),
+            WriteOutcome::Applied => Ok(record),
+            WriteOutcome::Conflict => Err(ManageError::new(ManageErrorKind::Conflict)),
         }
     }
 
@@ -245,8 +245,8 @@ impl KeyManager {
             return Err(ManageError::invalid("there is no key to delete"));
         }
         match self.0.store.remove(owner, &ids).await? {
-            Write::Done => Ok(()),
-            Write::Conflict => Err(ManageError::new(ManageErrorKind::NotFound)),
+            WriteOutcome::Applied => Ok(()),
+            WriteOutcome::Conflict => Err(ManageError::new(ManageErrorKind::NotFound)),
         }
     }
 

@@ -101,7 +101,7 @@ mod tests {
     use time::Duration;
 
     use super::*;
-    use crate::key::{KeyStore, NewKey, OpaqueFormat, SealedSecret, Write};
+    use crate::key::{KeyStore, NewKey, OpaqueFormat, SealedSecret, WriteOutcome};
     use crate::store::MemoryKeyStore;
 
     fn ann() -> Owner {
@@ -171,7 +171,7 @@ mod tests {
         let record = keys.get(&ann(), &ids[0]).await.unwrap();
         let version = record.version();
         let swapped = record.with_sealed(Some(sealed[1].clone())).with_version(version + 1);
-        assert_eq!(store.replace(swapped, version).await.unwrap(), Write::Done);
+        assert_eq!(store.replace(swapped, version).await.unwrap(), WriteOutcome::Applied);
 
         let error = keys.recover(&ann(), &ids[0]).await.unwrap_err();
         assert_eq!(error.kind(), ManageErrorKind::Unavailable);

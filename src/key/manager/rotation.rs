@@ -6,7 +6,7 @@ use super::change::{allow, next_version};
 use super::{KeyManager, MAX_ATTEMPTS, first_version};
 use crate::key::new_key::later;
 use crate::key::{
-    IssuedKey, KeyDraft, KeyId, KeyRecord, ManageError, ManageErrorKind, Owner, Write,
+    IssuedKey, KeyDraft, KeyId, KeyRecord, ManageError, ManageErrorKind, Owner, WriteOutcome,
 };
 
 impl KeyManager {
@@ -82,7 +82,7 @@ impl KeyManager {
                 .with_previous_digest(previous)
                 .with_sealed(sealed)
                 .with_version(version);
-            if self.0.store.replace(record.clone(), old.version()).await? == Write::Done {
+            if self.0.store.replace(record.clone(), old.version()).await? == WriteOutcome::Applied {
                 return Ok(Some(IssuedKey::new(record, secret)));
             }
             return Ok(None);
@@ -96,12 +96,12 @@ impl KeyManager {
             .with_disabled(old.disabled())
             .with_sealed(sealed)
             .with_metadata(old.metadata())?;
-        if self.0.store.insert(record.clone()).await? == Write::Conflict {
+        if self.0.store.insert(record.clone()).await? == WriteOutcome::Conflict {
             return Ok(None);
         }
         let ending = old.clone().with_expires_at(Some(until)).with_version(version);
         let ended = self.0.store.replace(ending, old.version()).await;
-        if matches!(ended, Ok(Write::Done)) {
+        if matches!(ended, Ok(WriteOutcome::Applied)) {
             return Ok(Some(IssuedKey::new(record, secret)));
         }
         // This text is never shown. Its record must not stay in the list.

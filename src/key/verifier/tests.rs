@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::*;
 use crate::credential::Secret;
 use crate::key::{
-    GenerateError, IssuedKey, KeyDraft, KeyManager, NewKey, Pepper, StoreError, Write,
+    GenerateError, IssuedKey, KeyDraft, KeyManager, NewKey, Pepper, StoreError, WriteOutcome,
 };
 use crate::store::fault_store::{Fault as Failure, FaultStore};
 
@@ -44,7 +44,7 @@ async fn issue(store: &FaultStore, new: NewKey) -> IssuedKey {
 
 async fn put(store: &FaultStore, record: KeyRecord) {
     let version = record.version();
-    assert_eq!(store.memory().replace(record, version).await.unwrap(), Write::Done);
+    assert_eq!(store.memory().replace(record, version).await.unwrap(), WriteOutcome::Applied);
 }
 
 async fn kind(verifier: &KeyVerifier, text: &str) -> VerifyErrorKind {
@@ -157,7 +157,7 @@ async fn an_unknown_key_and_a_wrong_secret_are_told_apart_for_logs() {
         assert_eq!(error.key_id(), Some(issued.record().id()));
 
         let id = issued.record().id().clone();
-        assert_eq!(store.memory().remove(&ann(), &[id]).await.unwrap(), Write::Done);
+        assert_eq!(store.memory().remove(&ann(), &[id]).await.unwrap(), WriteOutcome::Applied);
         let key = issued.secret().expose_secret();
         assert_eq!(kind(&verifier, key).await, VerifyErrorKind::Unknown);
     }
@@ -239,16 +239,16 @@ async fn a_panic_before_the_future_is_made_is_contained() {
             panic!("a panic of the store")
         }
 
-        async fn insert(&self, _: KeyRecord) -> Result<Write, StoreError> {
-            Ok(Write::Conflict)
+        async fn insert(&self, _: KeyRecord) -> Result<WriteOutcome, StoreError> {
+            Ok(WriteOutcome::Conflict)
         }
 
-        async fn replace(&self, _: KeyRecord, _: u64) -> Result<Write, StoreError> {
-            Ok(Write::Conflict)
+        async fn replace(&self, _: KeyRecord, _: u64) -> Result<WriteOutcome, StoreError> {
+            Ok(WriteOutcome::Conflict)
         }
 
-        async fn remove(&self, _: &Owner, _: &[KeyId]) -> Result<Write, StoreError> {
-            Ok(Write::Conflict)
+        async fn remove(&self, _: &Owner, _: &[KeyId]) -> Result<WriteOutcome, StoreError> {
+            Ok(WriteOutcome::Conflict)
         }
 
         async fn list(
@@ -294,15 +294,19 @@ async fn the_deadline_of_the_store_is_kept() {
             self.0.find(id).await
         }
 
-        async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+        async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
             self.0.insert(record).await
         }
 
-        async fn replace(&self, record: KeyRecord, version: u64) -> Result<Write, StoreError> {
+        async fn replace(
+            &self,
+            record: KeyRecord,
+            version: u64,
+        ) -> Result<WriteOutcome, StoreError> {
             self.0.replace(record, version).await
         }
 
-        async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+        async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
             self.0.remove(owner, ids).await
         }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::sleep;
 
-use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Write};
+use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) enum Fault {
@@ -87,7 +87,10 @@ impl FakeStore {
         self.0.records.lock().unwrap()
     }
 
-    async fn write(&self, change: impl FnOnce(&Self) -> Write + Send) -> Result<Write, StoreError> {
+    async fn write(
+        &self,
+        change: impl FnOnce(&Self) -> WriteOutcome + Send,
+    ) -> Result<WriteOutcome, StoreError> {
         let script = *self.0.writes.lock().unwrap();
         pause(script.before).await;
         let written = match script.fault {
@@ -132,36 +135,40 @@ impl KeyStore for FakeStore {
         found
     }
 
-    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
         self.write(move |store| {
             if store.now(record.id()).is_some() {
-                return Write::Conflict;
+                return WriteOutcome::Conflict;
             }
             store.put(&record.id().clone(), Some(record));
-            Write::Done
+            WriteOutcome::Applied
         })
         .await
     }
 
-    async fn replace(&self, record: KeyRecord, expected_version: u64) -> Result<Write, StoreError> {
+    async fn replace(
+        &self,
+        record: KeyRecord,
+        expected_version: u64,
+    ) -> Result<WriteOutcome, StoreError> {
         self.write(move |store| {
             if store.now(record.id()).is_none_or(|stored| stored.version() != expected_version) {
-                return Write::Conflict;
+                return WriteOutcome::Conflict;
             }
             store.put(&record.id().clone(), Some(record));
-            Write::Done
+            WriteOutcome::Applied
         })
         .await
     }
 
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
         self.write(|store| {
             let is_owned = |id| store.now(id).is_some_and(|record| record.owner() == owner);
             if !ids.iter().all(is_owned) {
-                return Write::Conflict;
+                return WriteOutcome::Conflict;
             }
             ids.iter().for_each(|id| store.put(id, None));
-            Write::Done
+            WriteOutcome::Applied
         })
         .await
     }

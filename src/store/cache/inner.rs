@@ -14,7 +14,7 @@ use super::entry::{Absent, Entry, Lease, Present, Start};
 use super::generations::Generations;
 use super::lookups::{Joined, Lookup, Lookups, Waiter};
 use super::stats::{Counter, Counters};
-use crate::key::{KeyId, KeyRecord, KeyStore, StoreError, Write};
+use crate::key::{KeyId, KeyRecord, KeyStore, StoreError, WriteOutcome};
 use crate::store::Invalidation;
 use crate::store::id_hasher::IdHasher;
 
@@ -117,9 +117,9 @@ impl<S: KeyStore> Inner<S> {
         self: &Arc<Self>,
         ids: Vec<KeyId>,
         call: impl FnOnce(Arc<S>) -> F,
-    ) -> Result<Write, StoreError>
+    ) -> Result<WriteOutcome, StoreError>
     where
-        F: Future<Output = Result<Write, StoreError>> + Send + 'static,
+        F: Future<Output = Result<WriteOutcome, StoreError>> + Send + 'static,
     {
         let runtime = Handle::try_current().map_err(StoreError::new)?;
         let permit = Arc::clone(&self.changes).try_acquire_owned();

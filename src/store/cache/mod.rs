@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use self::inner::Inner;
 use super::Invalidations;
-use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Write};
+use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
 use crate::{Clock, ConfigError};
 
 mod bounded;
@@ -283,18 +283,22 @@ impl<S: KeyStore> KeyStore for CachedKeyStore<S> {
         self.0.look_up(id)?.answer().await
     }
 
-    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
         let ids = vec![record.id().clone()];
         self.0.change(ids, |store| async move { store.insert(record).await }).await
     }
 
-    async fn replace(&self, record: KeyRecord, expected_version: u64) -> Result<Write, StoreError> {
+    async fn replace(
+        &self,
+        record: KeyRecord,
+        expected_version: u64,
+    ) -> Result<WriteOutcome, StoreError> {
         let ids = vec![record.id().clone()];
         let replace = |store: Arc<S>| async move { store.replace(record, expected_version).await };
         self.0.change(ids, replace).await
     }
 
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
         let (owner, ids) = (owner.clone(), ids.to_vec());
         let removed = ids.clone();
         self.0.change(ids, |store| async move { store.remove(&owner, &removed).await }).await

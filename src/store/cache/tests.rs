@@ -109,16 +109,16 @@ async fn guarantee_1_a_change_is_seen_when_it_returns() {
     assert_eq!(world.find("a").await, None);
     assert_eq!(world.cached("a"), Some(None));
 
-    assert_eq!(world.cache.insert(record("a", 1)).await.unwrap(), Write::Done);
+    assert_eq!(world.cache.insert(record("a", 1)).await.unwrap(), WriteOutcome::Applied);
     assert_eq!(world.cached("a"), None);
     assert_eq!(world.find("a").await, Some(1));
     assert_eq!(world.cached("a"), Some(Some(1)));
 
-    assert_eq!(world.cache.replace(record("a", 2), 1).await.unwrap(), Write::Done);
+    assert_eq!(world.cache.replace(record("a", 2), 1).await.unwrap(), WriteOutcome::Applied);
     assert_eq!(world.cached("a"), None);
     assert_eq!(world.find("a").await, Some(2));
 
-    assert_eq!(world.cache.remove(&ann(), &[id("a")]).await.unwrap(), Write::Done);
+    assert_eq!(world.cache.remove(&ann(), &[id("a")]).await.unwrap(), WriteOutcome::Applied);
     assert_eq!(world.cached("a"), None);
     assert_eq!(world.find("a").await, None);
     assert_eq!(world.cached("a"), Some(None));
@@ -130,12 +130,12 @@ async fn guarantee_1_a_change_that_is_refused_is_seen_too() {
     world.find("a").await;
     world.put(record("a", 7));
 
-    assert_eq!(world.cache.insert(record("a", 1)).await.unwrap(), Write::Conflict);
+    assert_eq!(world.cache.insert(record("a", 1)).await.unwrap(), WriteOutcome::Conflict);
     assert_eq!(world.cached("a"), None);
 
     world.find("a").await;
     world.put(record("a", 8));
-    assert_eq!(world.cache.replace(record("a", 8), 7).await.unwrap(), Write::Conflict);
+    assert_eq!(world.cache.replace(record("a", 8), 7).await.unwrap(), WriteOutcome::Conflict);
     assert_eq!(world.cached("a"), None);
     assert_eq!(world.find("a").await, Some(8));
 }
@@ -690,7 +690,7 @@ async fn guarantee_9_a_fill_across_a_revocation_is_discarded() {
     settle().await;
 
     let revoked = record("a", 2).with_revoked_at(Some(at(0)));
-    assert_eq!(world.cache.replace(revoked, 1).await.unwrap(), Write::Done);
+    assert_eq!(world.cache.replace(revoked, 1).await.unwrap(), WriteOutcome::Applied);
     // A question of its own, although the other one is still under way.
     assert_eq!(world.find("a").await, Some(2));
     assert_eq!(world.store.finds(), 2);
@@ -1020,7 +1020,7 @@ async fn guarantee_1_no_thread_sees_a_record_older_than_a_change() {
         .collect();
     for version in 2..=2000 {
         let written = cache.replace(record("a", version), version - 1).await.unwrap();
-        assert_eq!(written, Write::Done);
+        assert_eq!(written, WriteOutcome::Applied);
         *FLOOR.lock().unwrap() = version;
         tokio::task::yield_now().await;
     }

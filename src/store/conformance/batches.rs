@@ -3,7 +3,7 @@ use super::group::{Check, checks};
 use super::sample::{id, owner, record};
 use super::trial::{Checked, Trial};
 use crate::key::KeyRecord;
-use crate::key::Write::{Conflict, Done};
+use crate::key::WriteOutcome::{Applied, Conflict};
 
 pub(super) const CHECKS: &[Check] = checks![
     a_batch_is_removed_whole,
@@ -23,7 +23,7 @@ async fn a_batch_is_removed_whole(trial: &Trial) -> Checked {
     let under = trial.under(Rule::RemoveIsAllOrNothing);
     // Not in the order in which they are kept.
     let batch = ["key-003", "key-000", "key-002"].map(id);
-    under.remove_is(&owner("ann"), &batch, Done).await?;
+    under.remove_is(&owner("ann"), &batch, Applied).await?;
     let mut left = Vec::new();
     for record in &records {
         let gone = batch.contains(record.id());
@@ -56,7 +56,7 @@ async fn an_id_that_occurs_twice_counts_once(trial: &Trial) -> Checked {
     under.remove_is(&owner("ann"), &["key-000", "missing", "key-000"].map(id), Conflict).await?;
     under.owner_has(&owner("ann"), &Vec::from_iter(&records)).await?;
     let batch = ["key-000", "key-001", "key-000", "key-000"].map(id);
-    under.remove_is(&owner("ann"), &batch, Done).await?;
+    under.remove_is(&owner("ann"), &batch, Applied).await?;
     under.owner_has(&owner("ann"), &Vec::from_iter(records.get(2))).await
 }
 
@@ -64,8 +64,8 @@ async fn an_empty_batch_is_done(trial: &Trial) -> Checked {
     let records = records(2);
     trial.keep(&records).await?;
     let under = trial.under(Rule::RemoveIsAllOrNothing);
-    under.remove_is(&owner("ann"), &[], Done).await?;
-    under.remove_is(&owner("stranger"), &[], Done).await?;
+    under.remove_is(&owner("ann"), &[], Applied).await?;
+    under.remove_is(&owner("stranger"), &[], Applied).await?;
     under.owner_has(&owner("ann"), &Vec::from_iter(&records)).await
 }
 
@@ -78,6 +78,6 @@ async fn a_long_batch_is_removed_whole(trial: &Trial) -> Checked {
     under.remove_is(&owner("ann"), &batch, Conflict).await?;
     under.owner_has(&owner("ann"), &Vec::from_iter(&records)).await?;
     batch.pop();
-    under.remove_is(&owner("ann"), &batch, Done).await?;
+    under.remove_is(&owner("ann"), &batch, Applied).await?;
     under.owner_has(&owner("ann"), &Vec::from_iter(records.first())).await
 }

@@ -5,7 +5,7 @@ use super::ready::MOST_POLLS;
 use super::sample::{id, owner, record, stamped};
 use super::trial::{Checked, Trial, Under};
 use crate::key::KeyRecord;
-use crate::key::Write::{Conflict, Done};
+use crate::key::WriteOutcome::{Applied, Conflict};
 
 pub(super) const CHECKS: &[Check] = checks![
     a_dropped_find_leaves_nothing_behind,
@@ -38,10 +38,10 @@ impl Bystanders {
         under.find_is(&id("nothing"), None).await?;
         under.list_is(two.owner(), None, 10, &[one, two]).await?;
         let new = stamped(name, "passer-by", 3);
-        under.insert_is(&new, Done).await?;
+        under.insert_is(&new, Applied).await?;
         under.find_is(two.id(), Some(two)).await?;
         under.insert_is(&new, Conflict).await?;
-        under.remove_is(new.owner(), &[new.id().clone()], Done).await?;
+        under.remove_is(new.owner(), &[new.id().clone()], Applied).await?;
         under.owner_has(new.owner(), &[]).await
     }
 }
@@ -97,7 +97,7 @@ async fn a_dropped_insert_happens_whole_or_not_at_all(trial: &Trial) -> Checked 
             let over = under.dropped_insert(polls, &new).await?;
             bystanders.are_served(under, &format!("new-{name}")).await?;
             if let Some(write) = over {
-                under.ensure(write == Done, "insert: Done", || "Conflict".to_owned())?;
+                under.ensure(write == Applied, "insert: Applied", || "Conflict".to_owned())?;
                 under.find_is(new.id(), Some(&new)).await?;
                 under.owner_has(new.owner(), &[&new]).await?;
                 break;
@@ -107,7 +107,7 @@ async fn a_dropped_insert_happens_whole_or_not_at_all(trial: &Trial) -> Checked 
             // have been late.
             let _ = under.insert(&new).await?;
             under.settles(|| Box::pin(is_whole(under, &new, std::slice::from_ref(&new)))).await?;
-            under.remove_is(new.owner(), &[new.id().clone()], Done).await?;
+            under.remove_is(new.owner(), &[new.id().clone()], Applied).await?;
             under.find_is(new.id(), None).await?;
         }
     }
@@ -126,7 +126,7 @@ async fn a_dropped_replace_happens_whole_or_not_at_all(trial: &Trial) -> Checked
             let over = under.dropped_replace(polls, &new, 1).await?;
             bystanders.are_served(under, &format!("new-{name}")).await?;
             if let Some(write) = over {
-                under.ensure(write == Done, "replace: Done", || "Conflict".to_owned())?;
+                under.ensure(write == Applied, "replace: Applied", || "Conflict".to_owned())?;
                 under.find_is(new.id(), Some(&new)).await?;
                 break;
             }
@@ -137,11 +137,11 @@ async fn a_dropped_replace_happens_whole_or_not_at_all(trial: &Trial) -> Checked
             for _ in 0..2 {
                 let stored = under.find(next.id()).await?;
                 let version = stored.map_or(0, |record| record.version());
-                if !done && under.replace(&next, version).await? == Done {
+                if !done && under.replace(&next, version).await? == Applied {
                     done = true;
                 }
             }
-            under.ensure(done, "replace: Done", || "Conflict".to_owned())?;
+            under.ensure(done, "replace: Applied", || "Conflict".to_owned())?;
             under.find_is(next.id(), Some(&next)).await?;
             under.owner_has(next.owner(), &[&next]).await?;
         }
@@ -164,7 +164,7 @@ async fn a_dropped_remove_happens_whole_or_not_at_all(trial: &Trial) -> Checked 
             let over = under.dropped_remove(polls, a.owner(), &ids).await?;
             bystanders.are_served(under, &format!("new-{name}")).await?;
             if let Some(write) = over {
-                under.ensure(write == Done, "remove: Done", || "Conflict".to_owned())?;
+                under.ensure(write == Applied, "remove: Applied", || "Conflict".to_owned())?;
                 under.find_is(a.id(), None).await?;
                 under.owner_has(b.owner(), &[b]).await?;
                 break;

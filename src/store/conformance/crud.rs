@@ -3,7 +3,7 @@ use super::describe::told;
 use super::group::{Check, checks};
 use super::sample::{at, changed, id, owner, record, record_at};
 use super::trial::{Checked, Trial};
-use crate::key::Write::{Conflict, Done};
+use crate::key::WriteOutcome::{Applied, Conflict};
 
 pub(super) const CHECKS: &[Check] = checks![
     a_fresh_store_is_empty,
@@ -30,7 +30,7 @@ async fn a_fresh_store_is_empty(trial: &Trial) -> Checked {
 async fn an_inserted_record_is_found(trial: &Trial) -> Checked {
     let a = record("a", "ann");
     trial.keep(std::slice::from_ref(&a)).await?;
-    let under = trial.under(Rule::DoneIsSeen);
+    let under = trial.under(Rule::AppliedIsSeen);
     under.find_is(a.id(), Some(&a)).await?;
     under.list_is(a.owner(), None, 10, &[&a]).await
 }
@@ -39,7 +39,7 @@ async fn a_record_is_found_by_its_own_id_only(trial: &Trial) -> Checked {
     let records = ["b", "ab", "abc", "b2"].map(|id| record(id, "ann"));
     let under = trial.under(Rule::FindAnswersById);
     for (index, record) in records.iter().enumerate() {
-        under.insert_is(record, Done).await?;
+        under.insert_is(record, Applied).await?;
         for (other, record) in records.iter().enumerate() {
             under.find_is(record.id(), Some(record).filter(|_| other <= index)).await?;
         }
@@ -73,8 +73,8 @@ async fn a_replaced_record_is_found(trial: &Trial) -> Checked {
     for version in 2..6 {
         let new = changed(&stored, version);
         let under = trial.under(Rule::ReplaceComparesVersions);
-        under.replace_is(&new, stored.version(), Done).await?;
-        let under = trial.under(Rule::DoneIsSeen);
+        under.replace_is(&new, stored.version(), Applied).await?;
+        let under = trial.under(Rule::AppliedIsSeen);
         under.find_is(new.id(), Some(&new)).await?;
         under.find_is(other.id(), Some(&other)).await?;
         under.owner_has(new.owner(), &[&new, &other]).await?;
@@ -97,7 +97,7 @@ async fn replace_compares_with_the_stored_version(trial: &Trial) -> Checked {
         }
     }
     let new = changed(&a, 6);
-    trial.under(Rule::ReplaceComparesVersions).replace_is(&new, 5, Done).await
+    trial.under(Rule::ReplaceComparesVersions).replace_is(&new, 5, Applied).await
 }
 
 async fn replace_of_a_missing_record_is_a_conflict(trial: &Trial) -> Checked {
@@ -120,7 +120,7 @@ async fn the_new_version_is_that_of_the_record(trial: &Trial) -> Checked {
     trial.keep(std::slice::from_ref(&stored)).await?;
     for version in [4, 9, 10, 1_000] {
         let new = changed(&stored, version);
-        under.replace_is(&new, stored.version(), Done).await?;
+        under.replace_is(&new, stored.version(), Applied).await?;
         under.find_is(new.id(), Some(&new)).await?;
         under.replace_is(&changed(&new, 2_000), stored.version(), Conflict).await?;
         stored = new;
@@ -138,8 +138,8 @@ async fn a_version_that_does_not_rise_is_kept_or_refused(trial: &Trial) -> Check
         let text = format!("replace(\"a\", version {version}, expected version {expected})");
         let call = trial.store().replace(new.clone(), expected);
         match under.raw(&text, call, told).await? {
-            Ok(Done) => stored = new,
-            Ok(Conflict) => return Err(under.breach("replace: Done or an error", "Conflict")),
+            Ok(Applied) => stored = new,
+            Ok(Conflict) => return Err(under.breach("replace: Applied or an error", "Conflict")),
             Err(_) => {}
         }
         under.find_is(stored.id(), Some(&stored)).await?;
@@ -152,8 +152,8 @@ async fn a_removed_record_is_gone(trial: &Trial) -> Checked {
     let (a, b) = (record("a", "ann"), record("b", "ann"));
     trial.keep(&[a.clone(), b.clone()]).await?;
     let under = trial.under(Rule::RemoveIsAllOrNothing);
-    under.remove_is(a.owner(), &[a.id().clone()], Done).await?;
-    let under = trial.under(Rule::DoneIsSeen);
+    under.remove_is(a.owner(), &[a.id().clone()], Applied).await?;
+    let under = trial.under(Rule::AppliedIsSeen);
     under.find_is(a.id(), None).await?;
     under.find_is(b.id(), Some(&b)).await?;
     under.owner_has(a.owner(), &[&b]).await?;
@@ -168,7 +168,7 @@ async fn remove_of_a_missing_record_is_a_conflict(trial: &Trial) -> Checked {
     let under = trial.under(Rule::RemoveIsAllOrNothing);
     under.remove_is(a.owner(), &[a.id().clone()], Conflict).await?;
     trial.keep(std::slice::from_ref(&a)).await?;
-    under.remove_is(a.owner(), &[a.id().clone()], Done).await?;
+    under.remove_is(a.owner(), &[a.id().clone()], Applied).await?;
     under.remove_is(a.owner(), &[a.id().clone()], Conflict).await?;
     trial.under(Rule::ConflictChangesNothing).owner_has(b.owner(), &[&b]).await
 }
@@ -178,10 +178,10 @@ async fn an_id_can_be_used_again(trial: &Trial) -> Checked {
     let first = changed(&record("a", "ann"), 9);
     trial.keep(std::slice::from_ref(&first)).await?;
     let under = trial.under(Rule::RemoveIsAllOrNothing);
-    under.remove_is(first.owner(), &[first.id().clone()], Done).await?;
+    under.remove_is(first.owner(), &[first.id().clone()], Applied).await?;
     let second = record("a", "bob");
     trial.keep(std::slice::from_ref(&second)).await?;
-    let under = trial.under(Rule::DoneIsSeen);
+    let under = trial.under(Rule::AppliedIsSeen);
     under.find_is(second.id(), Some(&second)).await?;
     under.owner_has(second.owner(), &[&second]).await?;
     trial.under(Rule::ListShowsOneOwner).owner_has(first.owner(), &[]).await
@@ -194,8 +194,8 @@ async fn a_version_of_an_earlier_record_is_a_conflict(trial: &Trial) -> Checked 
         let first = record("a", "ann").with_version(1_000);
         let second = changed(&first, 1_001);
         trial.keep(std::slice::from_ref(&first)).await?;
-        under.replace_is(&second, 1_000, Done).await?;
-        under.remove_is(first.owner(), &[first.id().clone()], Done).await?;
+        under.replace_is(&second, 1_000, Applied).await?;
+        under.remove_is(first.owner(), &[first.id().clone()], Applied).await?;
 
         // The same owner at the same time of creation, and others.
         let mut next = record_at("a", "ann", at(i64::try_from(index).unwrap_or(0)));
@@ -205,7 +205,7 @@ async fn a_version_of_an_earlier_record_is_a_conflict(trial: &Trial) -> Checked 
         let next = next.with_version(start);
         for inserted in [false, true] {
             if inserted {
-                under.insert_is(&next, Done).await?;
+                under.insert_is(&next, Applied).await?;
             }
             for version in [1_000, 1_001] {
                 under.replace_is(&changed(&first, version + 1), version, Conflict).await?;
@@ -213,10 +213,10 @@ async fn a_version_of_an_earlier_record_is_a_conflict(trial: &Trial) -> Checked 
             }
         }
         let last = changed(&next, start + 1);
-        under.replace_is(&last, start, Done).await?;
+        under.replace_is(&last, start, Applied).await?;
         under.replace_is(&changed(&first, 1_002), 1_001, Conflict).await?;
         under.find_is(last.id(), Some(&last)).await?;
-        under.remove_is(last.owner(), &[last.id().clone()], Done).await?;
+        under.remove_is(last.owner(), &[last.id().clone()], Applied).await?;
     }
     Ok(())
 }

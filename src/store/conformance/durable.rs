@@ -9,7 +9,7 @@ use super::sample::{
 };
 use super::trial::{Checked, Trial};
 use super::{Report, Rule};
-use crate::key::Write::{self, Conflict, Done};
+use crate::key::WriteOutcome::{self, Applied, Conflict};
 use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError};
 
 /// A place that is opened again and again.
@@ -81,12 +81,12 @@ where
     F: AsyncFn() -> S,
 {
     let records = records();
-    place.trial.under(Rule::DoneOutlivesTheStore).owner_has(&owner("keeper"), &[]).await?;
+    place.trial.under(Rule::AppliedOutlivesTheStore).owner_has(&owner("keeper"), &[]).await?;
     place.trial.keep(&records).await?;
     // Twice: what opens the place must not lose what is in it.
     for _ in 0..2 {
         place.reopen().await;
-        let under = place.trial.under(Rule::DoneOutlivesTheStore);
+        let under = place.trial.under(Rule::AppliedOutlivesTheStore);
         for record in &records {
             under.find_is(record.id(), Some(record)).await?;
         }
@@ -106,15 +106,15 @@ where
     place.trial.keep(&[old.clone(), gone.clone(), also_gone.clone()]).await?;
     let new = changed(&old, 2);
     let under = place.trial.under(Rule::ReplaceComparesVersions);
-    under.replace_is(&new, 1, Done).await?;
+    under.replace_is(&new, 1, Applied).await?;
     place.reopen().await;
-    let under = place.trial.under(Rule::DoneOutlivesTheStore);
+    let under = place.trial.under(Rule::AppliedOutlivesTheStore);
     under.find_is(new.id(), Some(&new)).await?;
     under.owner_has(new.owner(), &[&new, &gone, &also_gone]).await?;
     let ids = [also_gone.id().clone(), gone.id().clone()];
-    place.trial.under(Rule::RemoveIsAllOrNothing).remove_is(gone.owner(), &ids, Done).await?;
+    place.trial.under(Rule::RemoveIsAllOrNothing).remove_is(gone.owner(), &ids, Applied).await?;
     place.reopen().await;
-    let under = place.trial.under(Rule::DoneOutlivesTheStore);
+    let under = place.trial.under(Rule::AppliedOutlivesTheStore);
     under.find_is(gone.id(), None).await?;
     under.find_is(also_gone.id(), None).await?;
     under.owner_has(new.owner(), &[&new]).await
@@ -128,21 +128,21 @@ where
     let old = record("co-a", "con");
     place.trial.keep(std::slice::from_ref(&old)).await?;
     let new = changed(&old, 2);
-    place.trial.under(Rule::ReplaceComparesVersions).replace_is(&new, 1, Done).await?;
+    place.trial.under(Rule::ReplaceComparesVersions).replace_is(&new, 1, Applied).await?;
     place.reopen().await;
-    let under = place.trial.under(Rule::DoneOutlivesTheStore);
+    let under = place.trial.under(Rule::AppliedOutlivesTheStore);
     under.insert_is(&old, Conflict).await?;
     under.insert_is(&record("co-a", "bob"), Conflict).await?;
     under.replace_is(&changed(&old, 3), 1, Conflict).await?;
     under.remove_is(&owner("bob"), &[old.id().clone()], Conflict).await?;
     under.find_is(new.id(), Some(&new)).await?;
-    under.remove_is(new.owner(), &[new.id().clone()], Done).await?;
+    under.remove_is(new.owner(), &[new.id().clone()], Applied).await?;
     place.reopen().await;
-    let under = place.trial.under(Rule::DoneOutlivesTheStore);
+    let under = place.trial.under(Rule::AppliedOutlivesTheStore);
     under.replace_is(&changed(&old, 3), 2, Conflict).await?;
-    under.insert_is(&old, Done).await?;
+    under.insert_is(&old, Applied).await?;
     place.reopen().await;
-    place.trial.under(Rule::DoneOutlivesTheStore).find_is(old.id(), Some(&old)).await
+    place.trial.under(Rule::AppliedOutlivesTheStore).find_is(old.id(), Some(&old)).await
 }
 
 async fn the_order_outlives_the_store<S, F>(place: &mut Place<F>) -> Checked
@@ -157,11 +157,11 @@ where
     let mut walked: Vec<KeyRecord> = Vec::new();
     for _ in 0..6 {
         place.reopen().await;
-        let under = place.trial.under(Rule::DoneOutlivesTheStore);
+        let under = place.trial.under(Rule::AppliedOutlivesTheStore);
         let after = walked.last().map(PageCursor::of);
         walked.extend(under.list(&owner("ord"), after.as_ref(), 2).await?);
     }
-    let under = place.trial.under(Rule::DoneOutlivesTheStore);
+    let under = place.trial.under(Rule::AppliedOutlivesTheStore);
     under.page_is(&walked, &Vec::from_iter(&records))
 }
 
@@ -208,7 +208,7 @@ where
             })
             .await?;
         if over == [true; 3] {
-            let under = place.trial.under(Rule::DoneOutlivesTheStore);
+            let under = place.trial.under(Rule::AppliedOutlivesTheStore);
             under.find_is(&id(a.id().as_str()), None).await?;
             under.find_is(new.id(), Some(&new)).await?;
             under.find_is(changed.id(), Some(&changed)).await?;
@@ -233,15 +233,15 @@ impl KeyStore for Closed {
         Self::error()
     }
 
-    async fn insert(&self, _: KeyRecord) -> Result<Write, StoreError> {
+    async fn insert(&self, _: KeyRecord) -> Result<WriteOutcome, StoreError> {
         Self::error()
     }
 
-    async fn replace(&self, _: KeyRecord, _: u64) -> Result<Write, StoreError> {
+    async fn replace(&self, _: KeyRecord, _: u64) -> Result<WriteOutcome, StoreError> {
         Self::error()
     }
 
-    async fn remove(&self, _: &Owner, _: &[KeyId]) -> Result<Write, StoreError> {
+    async fn remove(&self, _: &Owner, _: &[KeyId]) -> Result<WriteOutcome, StoreError> {
         Self::error()
     }
 

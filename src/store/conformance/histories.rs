@@ -4,7 +4,7 @@ use super::Rule;
 use super::group::{Check, checks};
 use super::sample::{at, changed, id, owner, record_at};
 use super::trial::{Checked, Trial};
-use crate::key::Write::{Conflict, Done};
+use crate::key::WriteOutcome::{Applied, Conflict};
 use crate::key::{KeyId, KeyRecord, PageCursor};
 
 pub(super) const CHECKS: &[Check] = checks![a_long_history_agrees_with_a_sorted_map];
@@ -40,7 +40,7 @@ async fn a_long_history_agrees_with_a_sorted_map(trial: &Trial) -> Checked {
             0..3 => {
                 let made = changed(&made, numbers.of(&[0, 1, 2], 0));
                 let under = trial.under(Rule::InsertNeverOverwrites);
-                under.insert_is(&made, if stored.is_some() { Conflict } else { Done }).await?;
+                under.insert_is(&made, if stored.is_some() { Conflict } else { Applied }).await?;
                 model.entry(made.id().clone()).or_insert(made);
             }
             3..5 => {
@@ -52,7 +52,7 @@ async fn a_long_history_agrees_with_a_sorted_map(trial: &Trial) -> Checked {
                 let new = changed(&base, expected + numbers.of(&[1, 2], 1));
                 let fits = stored.is_some_and(|stored| stored.version() == expected);
                 let under = trial.under(Rule::ReplaceComparesVersions);
-                under.replace_is(&new, expected, if fits { Done } else { Conflict }).await?;
+                under.replace_is(&new, expected, if fits { Applied } else { Conflict }).await?;
                 if fits {
                     model.insert(new.id().clone(), new);
                 }
@@ -65,7 +65,7 @@ async fn a_long_history_agrees_with_a_sorted_map(trial: &Trial) -> Checked {
                     .iter()
                     .all(|id| model.get(id).is_some_and(|record| *record.owner() == owner));
                 let under = trial.under(Rule::RemoveIsAllOrNothing);
-                under.remove_is(&owner, &batch, if fits { Done } else { Conflict }).await?;
+                under.remove_is(&owner, &batch, if fits { Applied } else { Conflict }).await?;
                 if fits {
                     model.retain(|id, _| !batch.contains(id));
                 }
@@ -86,12 +86,12 @@ async fn a_long_history_agrees_with_a_sorted_map(trial: &Trial) -> Checked {
                 under.list_is(&owner(owner_name), after.as_ref(), limit, &expected).await?;
             }
         }
-        let under = trial.under(Rule::DoneIsSeen);
+        let under = trial.under(Rule::AppliedIsSeen);
         let seen = id(numbers.of(&names, "a"));
         under.find_is(&seen, model.get(&seen)).await?;
     }
     for name in names {
-        let under = trial.under(Rule::DoneIsSeen);
+        let under = trial.under(Rule::AppliedIsSeen);
         under.find_is(&id(name), model.get(&id(name))).await?;
     }
     Ok(())

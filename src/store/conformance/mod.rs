@@ -40,7 +40,7 @@
 //! ```
 //! # use async_trait::async_trait;
 //! use tower_webhook::store::conformance::{self, Rule};
-//! # use tower_webhook::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Write};
+//! # use tower_webhook::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
 //! # use tower_webhook::store::MemoryKeyStore;
 //!
 //! /// Removes whatever it is told to, whoever asks.
@@ -48,22 +48,22 @@
 //!
 //! #[async_trait]
 //! impl KeyStore for Careless {
-//!     async fn remove(&self, _: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+//!     async fn remove(&self, _: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
 //!         for id in ids {
 //!             if let Some(record) = self.0.find(id).await? {
 //!                 let _ = self.0.remove(record.owner(), &[id.clone()]).await?;
 //!             }
 //!         }
-//!         Ok(Write::Done)
+//!         Ok(WriteOutcome::Applied)
 //!     }
 //!     // ..
 //! #    async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
 //! #        self.0.find(id).await
 //! #    }
-//! #    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+//! #    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
 //! #        self.0.insert(record).await
 //! #    }
-//! #    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<Write, StoreError> {
+//! #    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<WriteOutcome, StoreError> {
 //! #        self.0.replace(record, expected).await
 //! #    }
 //! #    async fn list(
@@ -90,11 +90,11 @@
 //! ```text
 //! The key store breaks rule 9 (`remove` asks for the owner).
 //!   check:    owners: remove of another owners record is a conflict
-//!   done:     insert("a" of "ann", version 1) -> Done
-//!             insert("b" of "bob", version 1) -> Done
-//!             remove("bob", ["a"]) -> Done
+//!   done:     insert("a" of "ann", version 1) -> Applied
+//!             insert("b" of "bob", version 1) -> Applied
+//!             remove("bob", ["a"]) -> Applied
 //!   expected: remove: Conflict
-//!   came:     Done
+//!   came:     Applied
 //!   see:      number 9 under "Rules" in the docs of `tower_webhook::key::KeyStore`
 //! ```
 
@@ -178,7 +178,7 @@ pub async fn report_durable<S: KeyStore>(open: impl AsyncFn() -> S) -> Report {
 }
 
 /// Checks that a store which cannot answer says so (rule 3): every call is an error, and not `None`,
-/// an empty list or [`Conflict`](crate::key::Write::Conflict).
+/// an empty list or [`Conflict`](crate::key::WriteOutcome::Conflict).
 ///
 /// `broken` returns a store that cannot reach its place: its server is gone, its file is no
 /// database. It has ten seconds to notice.

@@ -2,7 +2,7 @@ use super::Rule;
 use super::group::{Check, checks};
 use super::sample::{at, changed, id, owner, owners, record, record_at};
 use super::trial::{Checked, Trial};
-use crate::key::Write::{Conflict, Done};
+use crate::key::WriteOutcome::{Applied, Conflict};
 use crate::key::{KeyRecord, PageCursor};
 
 pub(super) const CHECKS: &[Check] = checks![
@@ -84,7 +84,7 @@ async fn owners_that_look_alike_are_strangers(trial: &Trial) -> Checked {
     for (record, other) in records.iter().zip(others) {
         let under = trial.under(Rule::RemoveAsksForTheOwner);
         under.remove_is(record.owner(), &[other.id().clone()], Conflict).await?;
-        under.remove_is(record.owner(), &[record.id().clone()], Done).await?;
+        under.remove_is(record.owner(), &[record.id().clone()], Applied).await?;
         under.find_is(record.id(), None).await?;
         under.owner_has(record.owner(), &[]).await?;
         trial.keep(std::slice::from_ref(record)).await?;
@@ -113,7 +113,7 @@ async fn a_record_that_changes_hands_is_listed_once(trial: &Trial) -> Checked {
     for (version, owner) in [(2, "bob"), (3, "bob"), (4, "ann"), (5, "bob"), (6, "ann")] {
         let new = changed(&record("b", owner), version);
         let under = trial.under(Rule::ReplaceComparesVersions);
-        under.replace_is(&new, version - 1, Done).await?;
+        under.replace_is(&new, version - 1, Applied).await?;
         under.find_is(new.id(), Some(&new)).await?;
         let under = trial.under(Rule::ListShowsOneOwner);
         let (anns, bobs): (&[&KeyRecord], &[&KeyRecord]) =
@@ -123,7 +123,7 @@ async fn a_record_that_changes_hands_is_listed_once(trial: &Trial) -> Checked {
     }
     let under = trial.under(Rule::RemoveAsksForTheOwner);
     under.remove_is(other.owner(), &[old.id().clone()], Conflict).await?;
-    under.remove_is(old.owner(), &[old.id().clone()], Done).await?;
+    under.remove_is(old.owner(), &[old.id().clone()], Applied).await?;
     let under = trial.under(Rule::ListShowsOneOwner);
     under.owner_has(old.owner(), &[]).await?;
     under.owner_has(other.owner(), &[&other]).await

@@ -5,7 +5,7 @@ use super::drive::{Call, together};
 use super::group::{Check, checks};
 use super::sample::{at, changed, ids, owner, record_at, times};
 use super::trial::{Checked, Trial, Under};
-use crate::key::Write::Done;
+use crate::key::WriteOutcome::Applied;
 use crate::key::{KeyRecord, Owner, PageCursor};
 
 pub(super) const CHECKS: &[Check] = checks![
@@ -89,7 +89,7 @@ async fn a_change_keeps_the_place(trial: &Trial) -> Checked {
         if let Some(record) = records.get_mut(index) {
             let new = changed(record, 2);
             let under = trial.under(Rule::ReplaceComparesVersions);
-            under.replace_is(&new, 1, Done).await?;
+            under.replace_is(&new, 1, Applied).await?;
             *record = new;
         }
         let under = trial.under(Rule::ListIsInOrder);
@@ -107,7 +107,7 @@ async fn another_time_of_creation_is_another_place(trial: &Trial) -> Checked {
     for (version, second) in [(2, 0), (3, 10), (4, 1), (5, 9), (6, 5)] {
         new = changed(&record_at("b", "ann", at(second)), version);
         let under = trial.under(Rule::ReplaceComparesVersions);
-        under.replace_is(&new, version - 1, Done).await?;
+        under.replace_is(&new, version - 1, Applied).await?;
         let mut expected = [first, &new, last];
         expected.sort_by_key(|record| PageCursor::of(record));
         let under = trial.under(Rule::ListIsInOrder);
@@ -185,7 +185,7 @@ async fn a_cursor_needs_no_record(trial: &Trial) -> Checked {
     }
     let Some((first, rest)) = records.split_first() else { return Ok(()) };
     let removed = trial.under(Rule::RemoveIsAllOrNothing);
-    removed.remove_is(first.owner(), &[first.id().clone()], Done).await?;
+    removed.remove_is(first.owner(), &[first.id().clone()], Applied).await?;
     let after = PageCursor::of(first);
     under.list_is(first.owner(), Some(&after), 10, &Vec::from_iter(rest)).await
 }
@@ -258,7 +258,7 @@ async fn pages_are_stable_while_records_come_and_go(trial: &Trial) -> Checked {
             ])
             .await?;
         let ids = [last.id().clone()];
-        trial.under(Rule::RemoveIsAllOrNothing).remove_is(&ann, &ids, Done).await?;
+        trial.under(Rule::RemoveIsAllOrNothing).remove_is(&ann, &ids, Applied).await?;
         if step >= 8 {
             break;
         }
@@ -290,12 +290,12 @@ async fn pages_are_stable_under_concurrent_changes(trial: &Trial) -> Checked {
             calls.push(Box::pin(page));
             for record in inserts.by_ref().take(2) {
                 calls.push(Box::pin(async move {
-                    under.insert_is(record, Done).await.map(|()| Vec::new())
+                    under.insert_is(record, Applied).await.map(|()| Vec::new())
                 }));
             }
             for (new, old) in replaces.by_ref().take(3) {
                 calls.push(Box::pin(async move {
-                    under.replace_is(new, old.version(), Done).await.map(|()| Vec::new())
+                    under.replace_is(new, old.version(), Applied).await.map(|()| Vec::new())
                 }));
             }
         }
@@ -307,7 +307,7 @@ async fn pages_are_stable_under_concurrent_changes(trial: &Trial) -> Checked {
         }
         old = changes;
         let ids: Vec<_> = new.iter().map(|record| record.id().clone()).collect();
-        under.remove_is(&ann, &ids, Done).await?;
+        under.remove_is(&ann, &ids, Applied).await?;
     }
     under.list_is(&ann, None, 100, &Vec::from_iter(&old)).await
 }

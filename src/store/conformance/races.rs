@@ -4,7 +4,7 @@ use super::group::{Check, checks};
 use super::ready::{MOST_POLLS, either};
 use super::sample::{changed, id, owner, record, stamped};
 use super::trial::{Checked, Trial, Under};
-use crate::key::Write::{self, Conflict, Done};
+use crate::key::WriteOutcome::{self, Applied, Conflict};
 use crate::key::{KeyId, KeyRecord};
 
 pub(super) const CHECKS: &[Check] = checks![
@@ -26,26 +26,26 @@ pub(super) const CHECKS: &[Check] = checks![
 const MANY: u8 = 24;
 
 /// Which of two calls was done.
-fn one_is_done(under: Under<'_>, first: Write, second: Write) -> Checked<bool> {
-    let kept = (first == Done) != (second == Done);
+fn one_is_done(under: Under<'_>, first: WriteOutcome, second: WriteOutcome) -> Checked<bool> {
+    let kept = (first == Applied) != (second == Applied);
     let came = || format!("{first:?} and {second:?}");
-    under.ensure(kept, "one of the two calls is Done, the other one Conflict", came)?;
-    Ok(first == Done)
+    under.ensure(kept, "one of the two calls is Applied, the other one Conflict", came)?;
+    Ok(first == Applied)
 }
 
 /// Which of many calls was done.
-fn index_of_done(under: Under<'_>, writes: Vec<Checked<Write>>) -> Checked<usize> {
+fn index_of_done(under: Under<'_>, writes: Vec<Checked<WriteOutcome>>) -> Checked<usize> {
     let mut done = Vec::new();
     for (index, write) in writes.into_iter().enumerate() {
-        if write? == Done {
+        if write? == Applied {
             done.push(index);
         }
     }
     match done.as_slice() {
         [index] => Ok(*index),
         _ => Err(under.breach(
-            "exactly one of the calls is Done, the others Conflict",
-            format!("{} of them are Done", done.len()),
+            "exactly one of the calls is Applied, the others Conflict",
+            format!("{} of them are Applied", done.len()),
         )),
     }
 }
@@ -97,7 +97,7 @@ async fn of_two_replaces_of_one_version_one_is_done(trial: &Trial) -> Checked {
         let first = Box::pin(under.replace(&last, version));
         let second = Box::pin(under.find(last.id()));
         let Some((done, found, over)) = interleaved(polls, first, second).await else { break };
-        under.ensure(done? == Done, "replace: Done", || "Conflict".to_owned())?;
+        under.ensure(done? == Applied, "replace: Applied", || "Conflict".to_owned())?;
         let found = found?;
         under.ensure(found.is_some(), "find beside replace: the record", || "None".to_owned())?;
         if over {
@@ -122,8 +122,9 @@ async fn a_replace_does_not_bring_back_what_is_removed(trial: &Trial) -> Checked
                 break;
             };
             let removed = if replace_first { second? } else { first? };
-            under
-                .ensure(removed == Done, "remove beside replace: Done", || "Conflict".to_owned())?;
+            under.ensure(removed == Applied, "remove beside replace: Applied", || {
+                "Conflict".to_owned()
+            })?;
             under.find_is(old.id(), None).await?;
             under.owner_has(old.owner(), &[]).await?;
             all_over &= over;
@@ -186,7 +187,7 @@ async fn a_remove_does_not_hit_the_next_owner_of_an_id(trial: &Trial) -> Checked
         let first = Box::pin(under.remove(old.owner(), &ids));
         let second = Box::pin(async {
             let removed = under.remove(old.owner(), &ids).await?;
-            under.insert_is(&new, Done).await?;
+            under.insert_is(&new, Applied).await?;
             Ok(removed)
         });
         let Some((first, second, over)) = interleaved(polls, first, second).await else { break };
@@ -214,8 +215,8 @@ async fn a_replace_does_not_hit_the_next_record_of_an_id(trial: &Trial) -> Check
             let ids = [old.id().clone()];
             let first = Box::pin(under.replace(&changed, 50));
             let second = Box::pin(async {
-                under.remove_is(old.owner(), &ids, Done).await?;
-                under.insert_is(&new, Done).await
+                under.remove_is(old.owner(), &ids, Applied).await?;
+                under.insert_is(&new, Applied).await
             });
             let Some((first, second, over)) = interleaved(polls, first, second).await else {
                 break;
@@ -285,7 +286,7 @@ async fn no_increment_is_lost(trial: &Trial) -> Checked {
                 return Err(under.breach("find beside replace: the record", "None"));
             };
             let new = changed(&stored, stored.version() + 1);
-            if under.replace(&new, stored.version()).await? == Done {
+            if under.replace(&new, stored.version()).await? == Applied {
                 written += 1;
             }
             // Whoever fails has been overtaken by somebody who did not.
@@ -316,7 +317,7 @@ async fn of_many_removes_one_is_done(trial: &Trial) -> Checked {
         let left: Vec<_> = records.iter().filter(|record| !removed.contains(record.id())).collect();
         under.owner_has(&ann, &left).await?;
         let ids: Vec<_> = left.iter().map(|record| record.id().clone()).collect();
-        under.remove_is(&ann, &ids, Done).await?;
+        under.remove_is(&ann, &ids, Applied).await?;
     }
     Ok(())
 }
@@ -327,7 +328,7 @@ async fn a_reader_sees_whole_records(trial: &Trial) -> Checked {
     trial.keep(versions.get(..1).unwrap_or_default()).await?;
     let write = async {
         for new in versions.iter().skip(1) {
-            under.replace_is(new, new.version() - 1, Done).await?;
+            under.replace_is(new, new.version() - 1, Applied).await?;
         }
         Ok(())
     };

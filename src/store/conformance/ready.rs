@@ -4,7 +4,7 @@ use super::group::{Check, checks};
 use super::sample::{id, record, stamped};
 use super::trial::{Checked, Trial, Under};
 use crate::key::KeyRecord;
-use crate::key::Write::{Conflict, Done};
+use crate::key::WriteOutcome::{Applied, Conflict};
 
 pub(super) const CHECKS: &[Check] = checks![
     find_ready_visits_once_or_not_at_all,
@@ -31,7 +31,7 @@ async fn find_ready_visits_once_or_not_at_all(trial: &Trial) -> Checked {
         ready_is(under, &a, None)?;
         under.find_is(a.id(), None).await?;
     }
-    under.insert_is(&a, Done).await?;
+    under.insert_is(&a, Applied).await?;
     for _ in 0..3 {
         ready_is(under, &a, Some(&a))?;
         under.find_is(a.id(), Some(&a)).await?;
@@ -49,19 +49,19 @@ async fn find_ready_follows_every_change(trial: &Trial) -> Checked {
             if looked_up { under.find_is(old.id(), expected).await } else { Ok(()) }
         };
         see(None).await?;
-        under.insert_is(&old, Done).await?;
+        under.insert_is(&old, Applied).await?;
         see(Some(&old)).await?;
         for (number, owner) in [(2, "ann"), (3, "bob"), (4, "ann")] {
             let new = stamped(id, owner, number);
-            under.replace_is(&new, u64::from(number) - 1, Done).await?;
+            under.replace_is(&new, u64::from(number) - 1, Applied).await?;
             see(Some(&new)).await?;
             under.replace_is(&old, 1, Conflict).await?;
             under.insert_is(&old, Conflict).await?;
             see(Some(&new)).await?;
         }
-        under.remove_is(old.owner(), &[old.id().clone()], Done).await?;
+        under.remove_is(old.owner(), &[old.id().clone()], Applied).await?;
         see(None).await?;
-        under.insert_is(&old, Done).await?;
+        under.insert_is(&old, Applied).await?;
         see(Some(&old)).await?;
         under.find_is(old.id(), Some(&old)).await?;
     }
@@ -91,7 +91,7 @@ async fn a_find_that_a_change_overtakes_leaves_nothing_stale(trial: &Trial) -> C
         trial.keep(&[replaced.clone(), removed.clone()]).await?;
         let new = stamped(replaced.id().as_str(), "ann", 2);
         let look = Box::pin(under.find(replaced.id()));
-        let change = Box::pin(under.replace_is(&new, 1, Done));
+        let change = Box::pin(under.replace_is(&new, 1, Applied));
         let Some((found, done, over)) = interleaved(polls, look, change).await else { break };
         done?;
         either(under, found?.as_ref(), &[Some(&replaced), Some(&new)])?;
@@ -100,7 +100,7 @@ async fn a_find_that_a_change_overtakes_leaves_nothing_stale(trial: &Trial) -> C
 
         let ids = [removed.id().clone()];
         let look = Box::pin(under.find(removed.id()));
-        let change = Box::pin(under.remove_is(removed.owner(), &ids, Done));
+        let change = Box::pin(under.remove_is(removed.owner(), &ids, Applied));
         let Some((found, done, _)) = interleaved(polls, look, change).await else { break };
         done?;
         either(under, found?.as_ref(), &[Some(&removed), None])?;
@@ -108,7 +108,7 @@ async fn a_find_that_a_change_overtakes_leaves_nothing_stale(trial: &Trial) -> C
         under.find_is(removed.id(), None).await?;
 
         let look = Box::pin(under.find(removed.id()));
-        let change = Box::pin(under.insert_is(&removed, Done));
+        let change = Box::pin(under.insert_is(&removed, Applied));
         let Some((found, done, _)) = interleaved(polls, look, change).await else { break };
         done?;
         either(under, found?.as_ref(), &[Some(&removed), None])?;

@@ -8,7 +8,7 @@ use super::sample::{
     scopes, sound, stamped, times, versions,
 };
 use super::trial::{Checked, Trial};
-use crate::key::Write::{Conflict, Done};
+use crate::key::WriteOutcome::{Applied, Conflict};
 use crate::key::{KeyDigest, KeyRecord};
 
 pub(super) const CHECKS: &[Check] = checks![
@@ -40,7 +40,7 @@ async fn come_back<V>(
     let mut stored: Vec<KeyRecord> = Vec::new();
     for (index, value) in values.iter().enumerate() {
         let record = make(&id(index), value);
-        under.insert_is(&record, Done).await?;
+        under.insert_is(&record, Applied).await?;
         under.find_is(record.id(), Some(&record)).await?;
         stored.push(record);
     }
@@ -55,7 +55,7 @@ async fn come_back<V>(
             LAST_VERSION => continue,
             version => new.clone().with_version(new.version().max(version + 1)),
         };
-        under.replace_is(&new, record.version(), Done).await?;
+        under.replace_is(&new, record.version(), Applied).await?;
         under.find_is(new.id(), Some(&new)).await?;
         *record = new;
     }
@@ -151,7 +151,7 @@ async fn versions_come_back_and_are_compared_exactly(trial: &Trial) -> Checked {
             under.find_is(stored.id(), Some(&stored)).await?;
         }
         if version < LAST_VERSION {
-            under.replace_is(&new, version, Done).await?;
+            under.replace_is(&new, version, Applied).await?;
             under.find_is(new.id(), Some(&new)).await?;
         }
     }
@@ -167,14 +167,16 @@ async fn a_version_beyond_the_limit_is_kept_or_refused(trial: &Trial) -> Checked
         let text = format!("insert({}, version {version})", large.id());
         let answer = under.raw(&text, trial.store().insert(large.clone()), told).await?;
         match answer {
-            Ok(Done) => under.find_is(large.id(), Some(&large)).await?,
-            Ok(Conflict) => return Err(under.breach("Done or an error", "Conflict")),
+            Ok(Applied) => under.find_is(large.id(), Some(&large)).await?,
+            Ok(Conflict) => return Err(under.breach("Applied or an error", "Conflict")),
             Err(_) => under.find_is(large.id(), None).await?,
         }
         let new = changed(&small, 2);
         let text = format!("replace({}, expected version {version})", new.id());
         let answer = under.raw(&text, trial.store().replace(new, version), told).await?;
-        under.ensure(!matches!(answer, Ok(Done)), "Conflict or an error", || "Done".to_owned())?;
+        under.ensure(!matches!(answer, Ok(Applied)), "Conflict or an error", || {
+            "Applied".to_owned()
+        })?;
         under.find_is(small.id(), Some(&small)).await?;
     }
     Ok(())
@@ -185,7 +187,7 @@ async fn ids_are_compared_byte_for_byte(trial: &Trial) -> Checked {
     let records: Vec<_> = ids().iter().map(|id| record(id, "ann")).collect();
     for record in &records {
         under.find_is(record.id(), None).await?;
-        under.insert_is(record, Done).await?;
+        under.insert_is(record, Applied).await?;
         under.find_is(record.id(), Some(record)).await?;
     }
     for record in &records {
@@ -195,7 +197,7 @@ async fn ids_are_compared_byte_for_byte(trial: &Trial) -> Checked {
     let (gone, left): (Vec<_>, Vec<_>) =
         records.iter().enumerate().partition(|(index, _)| index % 2 == 0);
     let gone: Vec<_> = gone.into_iter().map(|(_, record)| record.id().clone()).collect();
-    under.remove_is(&owner("ann"), &gone, Done).await?;
+    under.remove_is(&owner("ann"), &gone, Applied).await?;
     for id in &gone {
         under.find_is(id, None).await?;
     }

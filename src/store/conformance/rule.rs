@@ -5,7 +5,7 @@ use std::fmt;
 #[non_exhaustive]
 pub enum Rule {
     /// Rule 1.
-    DoneIsSeen,
+    AppliedIsSeen,
     /// Rule 2.
     ConflictChangesNothing,
     /// Rule 3.
@@ -39,7 +39,7 @@ pub enum Rule {
     /// Rule 17.
     DroppedCallIsWholeOrNothing,
     /// Rule 18.
-    DoneOutlivesTheStore,
+    AppliedOutlivesTheStore,
     /// Rule 19.
     ReplaceKnowsNoEarlierRecord,
 }
@@ -59,7 +59,7 @@ impl Rule {
 
     fn entry(self) -> (usize, &'static str) {
         match self {
-            Self::DoneIsSeen => (1, "`Done` is seen"),
+            Self::AppliedIsSeen => (1, "`Applied` is seen"),
             Self::ConflictChangesNothing => (2, "`Conflict` changes nothing"),
             Self::FaultIsAnError => (3, "A fault is an error"),
             Self::FindAnswersById => (4, "`find` answers by id"),
@@ -76,7 +76,7 @@ impl Rule {
             Self::ChangeIsOneStep => (15, "A change is one step"),
             Self::FindReadyAgreesWithFind => (16, "`find_ready` agrees with `find`"),
             Self::DroppedCallIsWholeOrNothing => (17, "A dropped call happens whole or not at all"),
-            Self::DoneOutlivesTheStore => (18, "`Done` outlives the store"),
+            Self::AppliedOutlivesTheStore => (18, "`Applied` outlives the store"),
             Self::ReplaceKnowsNoEarlierRecord => (19, "`replace` knows no earlier record of an id"),
         }
     }
@@ -98,7 +98,7 @@ mod tests {
 
         let docs = include_str!("../../key/store.rs");
         let rules = [
-            DoneIsSeen,
+            AppliedIsSeen,
             ConflictChangesNothing,
             FaultIsAnError,
             FindAnswersById,
@@ -115,7 +115,7 @@ mod tests {
             ChangeIsOneStep,
             FindReadyAgreesWithFind,
             DroppedCallIsWholeOrNothing,
-            DoneOutlivesTheStore,
+            AppliedOutlivesTheStore,
             ReplaceKnowsNoEarlierRecord,
         ];
         for (index, rule) in rules.into_iter().enumerate() {

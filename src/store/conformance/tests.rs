@@ -4,7 +4,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::*;
-use crate::key::{KeyId, KeyRecord, Owner, PageCursor, StoreError, Write};
+use crate::key::{KeyId, KeyRecord, Owner, PageCursor, StoreError, WriteOutcome};
 use crate::store::MemoryKeyStore;
 
 #[tokio::test]
@@ -42,15 +42,15 @@ impl KeyStore for Hangs {
         self.0.find(id).await
     }
 
-    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
         self.0.insert(record).await
     }
 
-    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<Write, StoreError> {
+    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<WriteOutcome, StoreError> {
         self.0.replace(record, expected).await
     }
 
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
         self.0.remove(owner, ids).await
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::describe::{cut, described, difference, ids, listed, told};
 use super::drive::{Call, dropped_after, pause};
 use super::{Rule, Violation};
-use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Write};
+use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
 use crate::timer::{SystemTimer, within};
 
 /// A rule that was seen broken.
@@ -43,7 +43,9 @@ impl Trial {
     /// Keeps records that a check starts from.
     pub(super) async fn keep(&self, records: &[KeyRecord]) -> Checked {
         for record in records {
-            self.under(Rule::InsertNeverOverwrites).insert_is(record, Write::Done).await?;
+            self.under(Rule::InsertNeverOverwrites)
+                .insert_is(record, WriteOutcome::Applied)
+                .await?;
         }
         Ok(())
     }
@@ -123,17 +125,17 @@ impl<'a> Under<'a> {
         self.answer(text, found, |found| found.as_ref().map_or("None".to_owned(), described)).await
     }
 
-    pub(super) async fn insert(self, record: &KeyRecord) -> Checked<Write> {
+    pub(super) async fn insert(self, record: &KeyRecord) -> Checked<WriteOutcome> {
         let text = format!("insert({})", described(record));
         self.answer(text, self.trial.store.insert(record.clone()), told).await
     }
 
-    pub(super) async fn replace(self, record: &KeyRecord, expected: u64) -> Checked<Write> {
+    pub(super) async fn replace(self, record: &KeyRecord, expected: u64) -> Checked<WriteOutcome> {
         let text = replace_text(record, expected);
         self.answer(text, self.trial.store.replace(record.clone(), expected), told).await
     }
 
-    pub(super) async fn remove(self, owner: &Owner, ids: &[KeyId]) -> Checked<Write> {
+    pub(super) async fn remove(self, owner: &Owner, ids: &[KeyId]) -> Checked<WriteOutcome> {
         let text = remove_text(owner, ids);
         self.answer(text, self.trial.store.remove(owner, ids), told).await
     }
@@ -163,7 +165,7 @@ impl<'a> Under<'a> {
         self,
         polls: usize,
         record: &KeyRecord,
-    ) -> Checked<Option<Write>> {
+    ) -> Checked<Option<WriteOutcome>> {
         let text = format!("insert({})", described(record));
         self.dropped(polls, text, self.trial.store.insert(record.clone())).await
     }
@@ -173,7 +175,7 @@ impl<'a> Under<'a> {
         polls: usize,
         record: &KeyRecord,
         expected: u64,
-    ) -> Checked<Option<Write>> {
+    ) -> Checked<Option<WriteOutcome>> {
         let text = replace_text(record, expected);
         self.dropped(polls, text, self.trial.store.replace(record.clone(), expected)).await
     }
@@ -183,7 +185,7 @@ impl<'a> Under<'a> {
         polls: usize,
         owner: &Owner,
         ids: &[KeyId],
-    ) -> Checked<Option<Write>> {
+    ) -> Checked<Option<WriteOutcome>> {
         let text = remove_text(owner, ids);
         self.dropped(polls, text, self.trial.store.remove(owner, ids)).await
     }
@@ -268,7 +270,7 @@ impl<'a> Under<'a> {
 
 /// Calls whose answer the rule decides.
 impl Under<'_> {
-    pub(super) async fn insert_is(self, record: &KeyRecord, expected: Write) -> Checked {
+    pub(super) async fn insert_is(self, record: &KeyRecord, expected: WriteOutcome) -> Checked {
         let came = self.insert(record).await?;
         self.write_is("insert", came, expected)
     }
@@ -277,13 +279,18 @@ impl Under<'_> {
         self,
         record: &KeyRecord,
         version: u64,
-        expected: Write,
+        expected: WriteOutcome,
     ) -> Checked {
         let came = self.replace(record, version).await?;
         self.write_is("replace", came, expected)
     }
 
-    pub(super) async fn remove_is(self, owner: &Owner, ids: &[KeyId], expected: Write) -> Checked {
+    pub(super) async fn remove_is(
+        self,
+        owner: &Owner,
+        ids: &[KeyId],
+        expected: WriteOutcome,
+    ) -> Checked {
         let came = self.remove(owner, ids).await?;
         self.write_is("remove", came, expected)
     }
@@ -374,7 +381,7 @@ impl Under<'_> {
         check().await
     }
 
-    fn write_is(self, method: &str, came: Write, expected: Write) -> Checked {
+    fn write_is(self, method: &str, came: WriteOutcome, expected: WriteOutcome) -> Checked {
         self.ensure(came == expected, format!("{method}: {expected:?}"), || format!("{came:?}"))
     }
 }

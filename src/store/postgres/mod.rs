@@ -15,7 +15,7 @@ use self::tables::Tables;
 use self::trial::{Failure, Trials};
 use super::detach::DetachedCalls;
 use crate::ConfigError;
-use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Write};
+use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
 
 mod invalidations;
 mod lease;
@@ -239,14 +239,14 @@ impl KeyStore for PostgresKeyStore {
         self.calls.carry_in_turn(&self.turns, call).await
     }
 
-    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
         let (connections, statements) = (self.connections.clone(), self.statements.clone());
         let call = async move {
             let text = record.encode();
             let mut trials = Trials::new();
             loop {
                 match statements.insert(&connections, record.id(), &text).await {
-                    Ok(Write::Conflict) if trials.is_unsure() => {
+                    Ok(WriteOutcome::Conflict) if trials.is_unsure() => {
                         return settle(&statements, &connections, record.id(), &text).await;
                     }
                     Ok(write) => return Ok(write),
@@ -257,14 +257,18 @@ impl KeyStore for PostgresKeyStore {
         self.calls.run_in_turn(&self.turns, call).await
     }
 
-    async fn replace(&self, record: KeyRecord, expected_version: u64) -> Result<Write, StoreError> {
+    async fn replace(
+        &self,
+        record: KeyRecord,
+        expected_version: u64,
+    ) -> Result<WriteOutcome, StoreError> {
         let (connections, statements) = (self.connections.clone(), self.statements.clone());
         let call = async move {
             let text = record.encode();
             let mut trials = Trials::new();
             loop {
                 match statements.replace(&connections, record.id(), &text, expected_version).await {
-                    Ok(Write::Conflict) if trials.is_unsure() => {
+                    Ok(WriteOutcome::Conflict) if trials.is_unsure() => {
                         return settle(&statements, &connections, record.id(), &text).await;
                     }
                     Ok(write) => return Ok(write),
@@ -275,7 +279,7 @@ impl KeyStore for PostgresKeyStore {
         self.calls.run_in_turn(&self.turns, call).await
     }
 
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
         let (connections, statements, owner) =
             (self.connections.clone(), self.statements.clone(), owner.clone());
         let ids = BTreeSet::from_iter(ids.iter().map(KeyId::to_string)).into_iter().collect();
@@ -285,7 +289,9 @@ impl KeyStore for PostgresKeyStore {
             loop {
                 match statements.remove(&connections, &owner, &ids).await {
                     // The records may be gone because of an earlier trial.
-                    Ok(Write::Conflict) if trials.is_unsure() => return Err(unknown_outcome()),
+                    Ok(WriteOutcome::Conflict) if trials.is_unsure() => {
+                        return Err(unknown_outcome());
+                    }
                     Ok(write) => return Ok(write),
                     Err(failure) => trials.next(failure).await?,
                 }
@@ -332,10 +338,10 @@ async fn settle(
     connections: &Arc<Connections>,
     id: &KeyId,
     text: &str,
-) -> Result<Write, StoreError> {
+) -> Result<WriteOutcome, StoreError> {
     let stored = statements.find(connections, id).await.map_err(Failure::into_error)?;
     if stored.is_some_and(|stored| stored.encode() == text) {
-        return Ok(Write::Done);
+        return Ok(WriteOutcome::Applied);
     }
     Err(unknown_outcome())
 }

@@ -9,7 +9,7 @@ use super::super::sql::sortable;
 use super::Failure;
 use super::lease::{Connections, Lease};
 use super::tables::Tables;
-use crate::key::{KeyId, KeyRecord, Owner, PageCursor, StoreError, Write};
+use crate::key::{KeyId, KeyRecord, Owner, PageCursor, StoreError, WriteOutcome};
 
 /// The statements of a store, one trial each.
 ///
@@ -83,7 +83,7 @@ ON CONFLICT (id) DO UPDATE SET last_used = excluded.last_used
         connections: &Arc<Connections>,
         id: &KeyId,
         text: &str,
-    ) -> Result<Write, Failure> {
+    ) -> Result<WriteOutcome, Failure> {
         let insert = bind(&self.insert).bind(id.as_str()).bind(text);
         self.change_one(connections, insert).await
     }
@@ -94,7 +94,7 @@ ON CONFLICT (id) DO UPDATE SET last_used = excluded.last_used
         id: &KeyId,
         text: &str,
         expected_version: u64,
-    ) -> Result<Write, Failure> {
+    ) -> Result<WriteOutcome, Failure> {
         let replace = bind(&self.replace).bind(id.as_str()).bind(text);
         self.change_one(connections, replace.bind(expected_version.to_string())).await
     }
@@ -104,14 +104,14 @@ ON CONFLICT (id) DO UPDATE SET last_used = excluded.last_used
         connections: &Arc<Connections>,
         owner: &Owner,
         ids: &[String],
-    ) -> Result<Write, Failure> {
+    ) -> Result<WriteOutcome, Failure> {
         let mut lease = begin(connections, "BEGIN").await?;
         let remove = bind(&self.remove).bind(owner.as_str()).bind(ids);
         let removed = remove.execute(lease.connection()?).await?.rows_affected();
         let (end, write) = if usize::try_from(removed) == Ok(ids.len()) {
-            ("COMMIT", Write::Done)
+            ("COMMIT", WriteOutcome::Applied)
         } else {
-            ("ROLLBACK", Write::Conflict)
+            ("ROLLBACK", WriteOutcome::Conflict)
         };
         raw_sql(end).execute(lease.connection()?).await?;
         lease.give_back();
@@ -170,12 +170,12 @@ ON CONFLICT (id) DO UPDATE SET last_used = excluded.last_used
         &self,
         connections: &Arc<Connections>,
         change: Query<'_, Postgres, PgArguments>,
-    ) -> Result<Write, Failure> {
+    ) -> Result<WriteOutcome, Failure> {
         let mut lease = begin(connections, "BEGIN").await?;
         let changed = change.execute(lease.connection()?).await?.rows_affected();
         raw_sql("COMMIT").execute(lease.connection()?).await?;
         lease.give_back();
-        Ok(if changed == 0 { Write::Conflict } else { Write::Done })
+        Ok(if changed == 0 { WriteOutcome::Conflict } else { WriteOutcome::Applied })
     }
 }
 

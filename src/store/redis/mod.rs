@@ -26,7 +26,7 @@ use self::names::{Names, member, member_at, member_id};
 use self::seen::Seen;
 use super::detach::DetachedCalls;
 use crate::ConfigError;
-use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Write};
+use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
 
 /// A store in Redis (6.2 or later) or Valkey.
 ///
@@ -253,10 +253,10 @@ impl RedisKeyStore {
     }
 
     /// Runs a change.
-    async fn write<F, C>(&self, write: F) -> Result<Write, StoreError>
+    async fn write<F, C>(&self, write: F) -> Result<WriteOutcome, StoreError>
     where
         F: FnOnce(Self) -> C,
-        C: Future<Output = Result<Write, RedisStoreError>> + Send + 'static,
+        C: Future<Output = Result<WriteOutcome, RedisStoreError>> + Send + 'static,
     {
         let wait = self.wait.map_or(Duration::ZERO, |wait| wait.timeout);
         let calls = self.calls.clone().with_deadline(self.deadline.saturating_add(wait));
@@ -302,7 +302,7 @@ impl RedisKeyStore {
         Ok(Some(records))
     }
 
-    async fn insert_record(&self, record: &KeyRecord) -> Result<Write, RedisStoreError> {
+    async fn insert_record(&self, record: &KeyRecord) -> Result<WriteOutcome, RedisStoreError> {
         self.read_for_change(&[]).await?;
         let change = self
             .change(WriteScript::insert())
@@ -311,9 +311,9 @@ impl RedisKeyStore {
         match change.make(self.change_link(), self.wait).await? {
             Written::Done => {
                 self.seen.kept(record);
-                Ok(Write::Done)
+                Ok(WriteOutcome::Applied)
             }
-            Written::Other => Ok(Write::Conflict),
+            Written::Other => Ok(WriteOutcome::Conflict),
         }
     }
 
@@ -321,14 +321,14 @@ impl RedisKeyStore {
         &self,
         record: &KeyRecord,
         expected_version: u64,
-    ) -> Result<Write, RedisStoreError> {
+    ) -> Result<WriteOutcome, RedisStoreError> {
         for _ in 0..MAX_ATTEMPTS {
             let stored = self.read_for_change(std::slice::from_ref(record.id())).await?;
             let Some((old, text)) = stored.and_then(|mut stored| stored.pop()) else {
-                return Ok(Write::Conflict);
+                return Ok(WriteOutcome::Conflict);
             };
             if old.version() != expected_version {
-                return Ok(Write::Conflict);
+                return Ok(WriteOutcome::Conflict);
             }
             let change = self
                 .change(WriteScript::replace())
@@ -346,19 +346,23 @@ impl RedisKeyStore {
                 ]);
             if change.make(self.change_link(), self.wait).await? == Written::Done {
                 self.seen.kept(record);
-                return Ok(Write::Done);
+                return Ok(WriteOutcome::Applied);
             }
         }
         Err(RedisStoreErrorKind::Contention.into())
     }
 
-    async fn remove_records(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, RedisStoreError> {
+    async fn remove_records(
+        &self,
+        owner: &Owner,
+        ids: &[KeyId],
+    ) -> Result<WriteOutcome, RedisStoreError> {
         for _ in 0..MAX_ATTEMPTS {
             let Some(stored) = self.read_for_change(ids).await? else {
-                return Ok(Write::Conflict);
+                return Ok(WriteOutcome::Conflict);
             };
             if stored.iter().any(|(record, _)| record.owner() != owner) {
-                return Ok(Write::Conflict);
+                return Ok(WriteOutcome::Conflict);
             }
             let mut change = self
                 .change(WriteScript::remove())
@@ -372,7 +376,7 @@ impl RedisKeyStore {
             }
             if change.make(self.change_link(), self.wait).await? == Written::Done {
                 stored.iter().for_each(|(record, _)| self.seen.removed(record));
-                return Ok(Write::Done);
+                return Ok(WriteOutcome::Applied);
             }
         }
         Err(RedisStoreErrorKind::Contention.into())
@@ -462,16 +466,20 @@ impl KeyStore for RedisKeyStore {
         self.calls.carry(async move { Ok(store.find_record(&id).await?) }).await
     }
 
-    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
         self.write(|store| async move { store.insert_record(&record).await }).await
     }
 
-    async fn replace(&self, record: KeyRecord, expected_version: u64) -> Result<Write, StoreError> {
+    async fn replace(
+        &self,
+        record: KeyRecord,
+        expected_version: u64,
+    ) -> Result<WriteOutcome, StoreError> {
         self.write(|store| async move { store.replace_record(&record, expected_version).await })
             .await
     }
 
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
         let owner = owner.clone();
         let ids: Vec<KeyId> = BTreeSet::from_iter(ids.iter().cloned()).into_iter().collect();
         self.write(|store| async move { store.remove_records(&owner, &ids).await }).await

@@ -12,7 +12,7 @@ pub use self::file::SqliteFile;
 pub use self::open_error::{SqliteOpenError, SqliteOpenErrorKind};
 use super::detach::DetachedCalls;
 use super::sql::sortable;
-use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Write};
+use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
 
 mod connections;
 mod file;
@@ -179,7 +179,7 @@ impl KeyStore for SqliteKeyStore {
         self.calls.carry_in_turn(self.readers.turns(), call).await
     }
 
-    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
         let writer = Arc::clone(&self.writer);
         let call = async move {
             let mut connection = writer.take().await.map_err(StoreError::new)?;
@@ -191,12 +191,20 @@ impl KeyStore for SqliteKeyStore {
             let insert = insert.bind(record.id().to_string()).bind(text).bind(checksum);
             let done = insert.execute(&mut *connection).await.map_err(StoreError::new)?;
             connection.give_back();
-            Ok(if done.rows_affected() == 0 { Write::Conflict } else { Write::Done })
+            Ok(if done.rows_affected() == 0 {
+                WriteOutcome::Conflict
+            } else {
+                WriteOutcome::Applied
+            })
         };
         self.calls.run_in_turn(self.writer.turns(), call).await
     }
 
-    async fn replace(&self, record: KeyRecord, expected_version: u64) -> Result<Write, StoreError> {
+    async fn replace(
+        &self,
+        record: KeyRecord,
+        expected_version: u64,
+    ) -> Result<WriteOutcome, StoreError> {
         let writer = Arc::clone(&self.writer);
         let call = async move {
             let mut connection = writer.take().await.map_err(StoreError::new)?;
@@ -213,9 +221,9 @@ impl KeyStore for SqliteKeyStore {
                 let update = query("UPDATE keys SET record = ?2, checksum = ?3 WHERE id = ?1");
                 let update = update.bind(record.id().to_string()).bind(text).bind(checksum);
                 update.execute(&mut *transaction).await.map_err(StoreError::new)?;
-                Write::Done
+                WriteOutcome::Applied
             } else {
-                Write::Conflict
+                WriteOutcome::Conflict
             };
             transaction.commit().await.map_err(StoreError::new)?;
             connection.give_back();
@@ -224,26 +232,26 @@ impl KeyStore for SqliteKeyStore {
         self.calls.run_in_turn(self.writer.turns(), call).await
     }
 
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
         let (writer, owner) = (Arc::clone(&self.writer), owner.clone());
         let ids: BTreeSet<KeyId> = ids.iter().cloned().collect();
         let call = async move {
             let mut connection = writer.take().await.map_err(StoreError::new)?;
             let begin = connection.begin_with("BEGIN IMMEDIATE");
             let mut transaction = begin.await.map_err(StoreError::new)?;
-            let mut write = Write::Done;
+            let mut write = WriteOutcome::Applied;
             for id in ids {
                 let delete = query("DELETE FROM keys WHERE id = ?1 AND owner = ?2");
                 let delete = delete.bind(id.to_string()).bind(owner.to_string());
                 let done = delete.execute(&mut *transaction).await.map_err(StoreError::new)?;
                 if done.rows_affected() == 0 {
-                    write = Write::Conflict;
+                    write = WriteOutcome::Conflict;
                     break;
                 }
             }
             match write {
-                Write::Done => transaction.commit().await.map_err(StoreError::new)?,
-                Write::Conflict => transaction.rollback().await.map_err(StoreError::new)?,
+                WriteOutcome::Applied => transaction.commit().await.map_err(StoreError::new)?,
+                WriteOutcome::Conflict => transaction.rollback().await.map_err(StoreError::new)?,
             }
             connection.give_back();
             Ok(write)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tower_webhook::key::{KeyStore, Write};
+use tower_webhook::key::{KeyStore, WriteOutcome};
 use tower_webhook::store::PostgresKeyStore;
 
 use super::proxy::{Fault, Proxy};
@@ -129,7 +129,7 @@ fn a_runtime_that_ends_during_calls_leaves_whole_changes() {
                 insert(&changes, &record(&key, "ann", 0)).await;
                 counter.fetch_add(1, Ordering::Relaxed);
                 let new = record(&key, "ann", 0).with_version(2);
-                assert_eq!(changes.replace(new, 1).await.unwrap(), Write::Done);
+                assert_eq!(changes.replace(new, 1).await.unwrap(), WriteOutcome::Applied);
             }
         });
         let started = std::time::Instant::now();

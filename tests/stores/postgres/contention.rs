@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, raw_sql};
-use tower_webhook::key::{KeyManager, KeyStore, ManageErrorKind, NewKey, VerifyErrorKind, Write};
+use tower_webhook::key::{
+    KeyManager, KeyStore, ManageErrorKind, NewKey, VerifyErrorKind, WriteOutcome,
+};
 use tower_webhook::store::PostgresKeyStore;
 
 use super::server::shared;
@@ -33,7 +35,9 @@ async fn of_many_changes_to_one_version_one_wins() {
             let mut done = 0;
             for change in changes {
                 // A serialization failure that comes back every time is an error, and no change.
-                done += usize::from(change.await.unwrap().is_ok_and(|write| write == Write::Done));
+                done += usize::from(
+                    change.await.unwrap().is_ok_and(|write| write == WriteOutcome::Applied),
+                );
             }
             assert_eq!(done, 1, "{level}");
         }
@@ -63,7 +67,7 @@ async fn a_deadlock_is_tried_again() {
     raw_sql(lock("a")).fetch_all(&mut other).await.unwrap();
     raw_sql("COMMIT").execute(&mut other).await.unwrap();
 
-    assert_eq!(remove.await.unwrap().unwrap(), Write::Done);
+    assert_eq!(remove.await.unwrap().unwrap(), WriteOutcome::Applied);
     assert!(store.list(&owner("ann"), None, 10).await.unwrap().is_empty());
 }
 
@@ -88,12 +92,12 @@ async fn a_batch_that_is_removed_while_others_change_it_is_whole() {
             let (store, new) = (store.clone(), record(key, "ann", 0).with_version(2));
             tasks.push(tokio::spawn(async move {
                 let _ = store.replace(new, 1).await.unwrap();
-                Write::Conflict
+                WriteOutcome::Conflict
             }));
         }
         let mut done = 0;
         for task in tasks {
-            done += usize::from(task.await.unwrap() == Write::Done);
+            done += usize::from(task.await.unwrap() == WriteOutcome::Applied);
         }
         assert_eq!(done, 1);
         assert!(store.list(&ann, None, 100).await.unwrap().is_empty());

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, PgConnection, raw_sql};
-use tower_webhook::key::{KeyStore, Write};
+use tower_webhook::key::{KeyStore, WriteOutcome};
 use tower_webhook::store::{Invalidation, Invalidations, PostgresInvalidations, PostgresKeyStore};
 
 use super::pooler::Pooler;
@@ -43,7 +43,7 @@ async fn execute(connection: &mut PgConnection, sql: impl Into<String>) {
 
 async fn replace(store: &PostgresKeyStore, key: &str, version: u64) {
     let new = record(key, "ann", 0).with_version(version + 1);
-    assert_eq!(store.replace(new, version).await.unwrap(), Write::Done);
+    assert_eq!(store.replace(new, version).await.unwrap(), WriteOutcome::Applied);
 }
 
 #[tokio::test]
@@ -69,15 +69,15 @@ async fn every_change_is_sent_to_all_who_listen_to_its_table() {
     // Whoever reads now reads the change.
     assert_eq!(store.find(&id("a")).await.unwrap().unwrap().version(), 2);
     let removed = store.remove(&owner("ann"), &[id("a"), id("b")]).await.unwrap();
-    assert_eq!(removed, Write::Done);
+    assert_eq!(removed, WriteOutcome::Applied);
     assert_eq!(next(&mut here).await, key("a"));
     assert_eq!(next(&mut here).await, key("b"));
 
     // What changed nothing is not told, and neither are other tables.
     insert(&other, &record("c", "ann", 0)).await;
     insert(&elsewhere, &record("d", "ann", 0)).await;
-    assert_eq!(store.replace(record("a", "ann", 0), 2).await.unwrap(), Write::Conflict);
-    assert_eq!(store.remove(&owner("ann"), &[id("a")]).await.unwrap(), Write::Conflict);
+    assert_eq!(store.replace(record("a", "ann", 0), 2).await.unwrap(), WriteOutcome::Conflict);
+    assert_eq!(store.remove(&owner("ann"), &[id("a")]).await.unwrap(), WriteOutcome::Conflict);
     assert!(is_quiet(&mut here).await);
     assert_eq!(next(&mut there).await, key("c"));
     assert!(is_quiet(&mut there).await);
@@ -159,7 +159,7 @@ async fn waiting_can_be_given_up_and_loses_nothing() {
             }
         };
         assert_eq!(message, key(&text));
-        assert_eq!(insert.await.unwrap().unwrap(), Write::Done);
+        assert_eq!(insert.await.unwrap().unwrap(), WriteOutcome::Applied);
     }
 }
 

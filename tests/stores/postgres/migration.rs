@@ -1,7 +1,7 @@
 //! Tables that an earlier version of this crate has made, and those of a later one.
 
 use sqlx::{AssertSqlSafe, Row, raw_sql};
-use tower_webhook::key::{KeyStore, Write};
+use tower_webhook::key::{KeyStore, WriteOutcome};
 use tower_webhook::store::{Invalidation, Invalidations, PostgresKeyStore};
 
 use super::server::{Server, shared};
@@ -38,7 +38,7 @@ async fn tables_of_version_1_are_migrated_with_their_rows() {
     let mut changes = store.invalidations();
     assert_eq!(changes.next().await.unwrap(), Some(Invalidation::All));
     let new = record("old", "ann", 0).with_version(2);
-    assert_eq!(store.replace(new, 1).await.unwrap(), Write::Done);
+    assert_eq!(store.replace(new, 1).await.unwrap(), WriteOutcome::Applied);
     assert_eq!(changes.next().await.unwrap(), Some(Invalidation::Key(id("old"))));
     store.migrate().await.unwrap();
     assert_eq!(store.list(&owner("ann"), None, 10).await.unwrap().len(), 1);

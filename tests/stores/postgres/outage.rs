@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tower_webhook::key::{KeyManager, KeyStore, NewKey, VerifyErrorKind, Write};
+use tower_webhook::key::{KeyManager, KeyStore, NewKey, VerifyErrorKind, WriteOutcome};
 use tower_webhook::store::PostgresKeyStore;
 
 use super::proxy::{Fault, Proxy};
@@ -211,19 +211,27 @@ async fn a_change_with_a_lost_answer_is_made_once() {
     let ann = owner("ann");
     for (key, lost) in [("a", "BEGIN"), ("b", "INSERT"), ("c", "COMMIT")] {
         proxy.set(Fault::CutAnswerTo(lost));
-        assert_eq!(store.insert(record(key, "ann", 0)).await.unwrap(), Write::Done, "{lost}");
+        assert_eq!(
+            store.insert(record(key, "ann", 0)).await.unwrap(),
+            WriteOutcome::Applied,
+            "{lost}"
+        );
         assert!(found(&store, key).await.is_some());
-        assert_eq!(store.insert(record(key, "ann", 0)).await.unwrap(), Write::Conflict);
+        assert_eq!(store.insert(record(key, "ann", 0)).await.unwrap(), WriteOutcome::Conflict);
     }
     for (version, lost) in (1..).zip(["BEGIN", "UPDATE", "COMMIT"]) {
         proxy.set(Fault::CutAnswerTo(lost));
         let new = record("a", "ann", 0).with_version(version + 1);
-        assert_eq!(store.replace(new.clone(), version).await.unwrap(), Write::Done, "{lost}");
-        assert_eq!(store.replace(new, version).await.unwrap(), Write::Conflict);
+        assert_eq!(
+            store.replace(new.clone(), version).await.unwrap(),
+            WriteOutcome::Applied,
+            "{lost}"
+        );
+        assert_eq!(store.replace(new, version).await.unwrap(), WriteOutcome::Conflict);
     }
     for (key, lost) in [("a", "BEGIN"), ("b", "DELETE")] {
         proxy.set(Fault::CutAnswerTo(lost));
-        assert_eq!(store.remove(&ann, &[id(key)]).await.unwrap(), Write::Done, "{lost}");
+        assert_eq!(store.remove(&ann, &[id(key)]).await.unwrap(), WriteOutcome::Applied, "{lost}");
     }
     // Here the second trial finds nothing, and nothing tells whose doing that is.
     proxy.set(Fault::CutAnswerTo("COMMIT"));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tower_webhook::key::{KeyManager, KeyStore, NewKey, Write};
+use tower_webhook::key::{KeyManager, KeyStore, NewKey, WriteOutcome};
 use tower_webhook::store::PostgresKeyStore;
 
 use super::pooler::Pooler;
@@ -24,13 +24,13 @@ async fn the_store_works_on_other_connections_for_every_transaction() {
                 insert(&store, &record(&key, of.as_str(), number)).await;
                 assert!(found(&store, &key).await.is_some());
                 let new = record(&key, of.as_str(), number).with_version(2);
-                assert_eq!(store.replace(new, 1).await.unwrap(), Write::Done);
+                assert_eq!(store.replace(new, 1).await.unwrap(), WriteOutcome::Applied);
                 let listed = store.list(&of, None, 100).await.unwrap();
                 assert_eq!(listed.len(), number as usize + 1);
             }
             let gone = [id(&format!("k{task}.0")), id(&format!("k{task}.1"))];
-            assert_eq!(store.remove(&of, &gone).await.unwrap(), Write::Done);
-            assert_eq!(store.remove(&of, &gone).await.unwrap(), Write::Conflict);
+            assert_eq!(store.remove(&of, &gone).await.unwrap(), WriteOutcome::Applied);
+            assert_eq!(store.remove(&of, &gone).await.unwrap(), WriteOutcome::Conflict);
         })
     });
     for task in tasks.collect::<Vec<_>>() {

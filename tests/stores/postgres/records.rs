@@ -4,7 +4,7 @@ use sqlx::{Row, query};
 use time::Duration;
 use tower_webhook::key::{
     KeyManager, KeyRecord, KeyStore, ManageErrorKind, NewKey, PageCursor, Scopes, VerifyErrorKind,
-    Write,
+    WriteOutcome,
 };
 use tower_webhook::store::{PostgresKeyStore, conformance};
 
@@ -92,10 +92,14 @@ async fn a_version_is_compared_in_all_its_64_bits() {
     let old = record("k", "ann", 0).with_version(u64::MAX - 1);
     insert(&store, &old).await;
     for wrong in [0, 1, u64::MAX, u64::MAX - 2, (u64::MAX - 1) / 2, i64::MAX as u64] {
-        assert_eq!(store.replace(old.clone(), wrong).await.unwrap(), Write::Conflict, "{wrong}");
+        assert_eq!(
+            store.replace(old.clone(), wrong).await.unwrap(),
+            WriteOutcome::Conflict,
+            "{wrong}"
+        );
     }
     let new = old.with_version(u64::MAX);
-    assert_eq!(store.replace(new.clone(), u64::MAX - 1).await.unwrap(), Write::Done);
+    assert_eq!(store.replace(new.clone(), u64::MAX - 1).await.unwrap(), WriteOutcome::Applied);
     assert_eq!(found(&store, "k").await, Some(new.encode()));
 }
 
@@ -151,7 +155,10 @@ async fn pages_are_stable_while_keys_are_added_and_removed() {
                 insert(&store, &record(&format!("new{second}"), "ann", second * 7 + 1)).await;
                 let gone = [id(&format!("new{second}"))];
                 if second % 2 == 0 {
-                    assert_eq!(store.remove(&owner("ann"), &gone).await.unwrap(), Write::Done);
+                    assert_eq!(
+                        store.remove(&owner("ann"), &gone).await.unwrap(),
+                        WriteOutcome::Applied
+                    );
                 }
             }
         })
@@ -183,11 +190,14 @@ async fn keys_are_removed_together_or_not_at_all() {
     let ann = owner("ann");
     for wrong in [vec!["a", "missing"], vec!["a", "b", "d"], vec!["d"], vec!["a", "A"]] {
         let ids: Vec<_> = wrong.iter().map(|key| id(key)).collect();
-        assert_eq!(store.remove(&ann, &ids).await.unwrap(), Write::Conflict, "{wrong:?}");
+        assert_eq!(store.remove(&ann, &ids).await.unwrap(), WriteOutcome::Conflict, "{wrong:?}");
         assert_eq!(store.list(&ann, None, 10).await.unwrap().len(), 3);
     }
-    assert_eq!(store.remove(&ann, &[]).await.unwrap(), Write::Done);
-    assert_eq!(store.remove(&ann, &[id("a"), id("b"), id("a")]).await.unwrap(), Write::Done);
+    assert_eq!(store.remove(&ann, &[]).await.unwrap(), WriteOutcome::Applied);
+    assert_eq!(
+        store.remove(&ann, &[id("a"), id("b"), id("a")]).await.unwrap(),
+        WriteOutcome::Applied
+    );
     assert_eq!(store.list(&ann, None, 10).await.unwrap().len(), 1);
     assert!(found(&store, "d").await.is_some());
 }
@@ -200,7 +210,7 @@ async fn a_record_that_changes_its_owner_and_time_moves_in_the_lists() {
     insert(&store, &record("b", "bob", 3)).await;
 
     let moved = record("a", "bob", 2).with_version(2);
-    assert_eq!(store.replace(moved, 1).await.unwrap(), Write::Done);
+    assert_eq!(store.replace(moved, 1).await.unwrap(), WriteOutcome::Applied);
 
     assert!(store.list(&owner("ann"), None, 10).await.unwrap().is_empty());
     let listed = store.list(&owner("bob"), None, 10).await.unwrap();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 use tower_webhook::key::{
-    KeyHasher, KeyId, KeyRecord, KeyStore, Owner, ParsedKey, StoreError, Write,
+    KeyHasher, KeyId, KeyRecord, KeyStore, Owner, ParsedKey, StoreError, WriteOutcome,
 };
 use tower_webhook::store::PostgresKeyStore;
 
@@ -54,7 +54,7 @@ pub(crate) async fn found(store: &PostgresKeyStore, key: &str) -> Option<String>
 }
 
 pub(crate) async fn insert(store: &PostgresKeyStore, record: &KeyRecord) {
-    assert_eq!(store.insert(record.clone()).await.unwrap(), Write::Done);
+    assert_eq!(store.insert(record.clone()).await.unwrap(), WriteOutcome::Applied);
 }
 
 pub(crate) async fn find(

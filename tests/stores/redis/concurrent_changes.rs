@@ -175,7 +175,7 @@ async fn an_expired_key_is_refused_by_its_record_and_stays() {
     let (server, store) = fresh().await;
     let now = time::OffsetDateTime::now_utc();
     let expired = record("k").with_expires_at(Some(now - Duration::SECOND));
-    assert_eq!(store.insert(expired).await.unwrap(), tower_webhook::key::Write::Done);
+    assert_eq!(store.insert(expired).await.unwrap(), tower_webhook::key::WriteOutcome::Applied);
     assert_eq!(server.command(&["TTL", "{tower-webhook}:record:k"]), redis::Value::Int(-1));
     assert!(store.find(&id("k")).await.unwrap().is_some());
     let keys = KeyManager::new(store);

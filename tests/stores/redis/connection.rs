@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tower_webhook::key::{KeyId, KeyRecord, KeyStore, StoreError, Write};
+use tower_webhook::key::{KeyId, KeyRecord, KeyStore, StoreError, WriteOutcome};
 use tower_webhook::store::RedisKeyStore;
 
 use super::proxy::{Mode, Proxy};
@@ -58,7 +58,7 @@ async fn a_change_with_a_cut_answer_is_reported_as_unknown() {
     for bytes in 0..40 {
         proxy.set(Mode::Cut { pieces: 1, bytes });
         match store.replace(record("k").with_version(version + 1), version).await {
-            Ok(write) => assert_eq!(write, Write::Done),
+            Ok(write) => assert_eq!(write, WriteOutcome::Applied),
             Err(_) => errors += 1,
         }
         assert!(proxy.is_passing());

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use tower_webhook::key::{KeyManager, KeyStore, NewKey, VerifyErrorKind, Write};
+use tower_webhook::key::{KeyManager, KeyStore, NewKey, VerifyErrorKind, WriteOutcome};
 use tower_webhook::store::{RedisKeyStore, RedisStoreErrorKind};
 
 use super::server::Server;
@@ -99,12 +99,12 @@ async fn what_was_acknowledged_is_there_after_the_server_was_killed() {
                 for index in 0.. {
                     let text = format!("k{round}-{index}");
                     match store.insert(record(&text)).await {
-                        Ok(write) => assert_eq!(write, Write::Done),
+                        Ok(write) => assert_eq!(write, WriteOutcome::Applied),
                         Err(_) => break,
                     }
                     versions.push((text.clone(), 1));
                     match store.replace(record(&text).with_version(2), 1).await {
-                        Ok(write) => assert_eq!(write, Write::Done),
+                        Ok(write) => assert_eq!(write, WriteOutcome::Applied),
                         Err(_) => break,
                     }
                     versions.push((text, 2));
@@ -201,7 +201,7 @@ async fn a_change_that_waits_for_replicas_says_when_they_are_missing() {
         let next = record("k").with_version(version + 1);
         match store.replace(next, version).await {
             Ok(write) => {
-                assert_eq!(write, Write::Done);
+                assert_eq!(write, WriteOutcome::Applied);
                 break;
             }
             Err(_) => version = store.find(&id("k")).await.unwrap().unwrap().version(),

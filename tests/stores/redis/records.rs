@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tower_webhook::key::{KeyStore, PageCursor, Write};
+use tower_webhook::key::{KeyStore, PageCursor, WriteOutcome};
 use tower_webhook::store::RedisKeyStore;
 
 use super::support::{Numbers, conflict, done, fresh, id, owner, record, record_of};
@@ -18,8 +18,11 @@ async fn the_store_agrees_with_a_sorted_map() {
         match numbers.below(5) {
             0 | 1 => {
                 let new = record_of(&who, &name, numbers.below(3) as i64);
-                let expected =
-                    if model.contains_key(new.id()) { Write::Conflict } else { Write::Done };
+                let expected = if model.contains_key(new.id()) {
+                    WriteOutcome::Conflict
+                } else {
+                    WriteOutcome::Applied
+                };
                 model.entry(new.id().clone()).or_insert_with(|| new.clone());
                 assert_eq!(store.insert(new).await.unwrap(), expected);
             }
@@ -31,9 +34,9 @@ async fn the_store_agrees_with_a_sorted_map() {
                 let outcome = match model.get_mut(new.id()) {
                     Some(stored) if stored.version() == expected => {
                         *stored = new.clone();
-                        Write::Done
+                        WriteOutcome::Applied
                     }
-                    _ => Write::Conflict,
+                    _ => WriteOutcome::Conflict,
                 };
                 assert_eq!(store.replace(new, expected).await.unwrap(), outcome);
             }
@@ -44,9 +47,9 @@ async fn the_store_agrees_with_a_sorted_map() {
                 let owned = |id| model.get(id).is_some_and(|record| *record.owner() == owner);
                 let outcome = if ids.iter().all(owned) {
                     model.retain(|id, _| !ids.contains(id));
-                    Write::Done
+                    WriteOutcome::Applied
                 } else {
-                    Write::Conflict
+                    WriteOutcome::Conflict
                 };
                 assert_eq!(store.remove(&owner, &ids).await.unwrap(), outcome);
             }

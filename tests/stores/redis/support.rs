@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 use tower_webhook::key::{
-    KeyHasher, KeyId, KeyRecord, KeyStore, Owner, ParsedKey, StoreError, Write,
+    KeyHasher, KeyId, KeyRecord, KeyStore, Owner, ParsedKey, StoreError, WriteOutcome,
 };
 use tower_webhook::store::{RedisKeyStore, RedisStoreError, RedisStoreErrorKind};
 
@@ -42,12 +42,12 @@ pub(crate) async fn fresh() -> (Server, RedisKeyStore) {
     (server, store)
 }
 
-pub(crate) fn done(write: Result<Write, StoreError>) {
-    assert_eq!(write.unwrap(), Write::Done);
+pub(crate) fn done(write: Result<WriteOutcome, StoreError>) {
+    assert_eq!(write.unwrap(), WriteOutcome::Applied);
 }
 
-pub(crate) fn conflict(write: Result<Write, StoreError>) {
-    assert_eq!(write.unwrap(), Write::Conflict);
+pub(crate) fn conflict(write: Result<WriteOutcome, StoreError>) {
+    assert_eq!(write.unwrap(), WriteOutcome::Conflict);
 }
 
 /// The cause of an error, if it is one of the store in Redis and not of the deadline.

@@ -1,7 +1,7 @@
 //! What every store does with times of last use.
 
 use time::{Duration, OffsetDateTime};
-use tower_webhook::key::{KeyHasher, KeyId, KeyRecord, KeyStore, Owner, ParsedKey, Write};
+use tower_webhook::key::{KeyHasher, KeyId, KeyRecord, KeyStore, Owner, ParsedKey, WriteOutcome};
 use tower_webhook::store::{UsageSink, UsageSource, UsageTracker};
 
 fn id(text: &str) -> KeyId {
@@ -23,7 +23,7 @@ fn ann() -> Owner {
 async fn insert(store: &impl KeyStore, key: &str) -> KeyRecord {
     let digest = KeyHasher::sha256().digest(&ParsedKey::new(id(key), "secret"));
     let record = KeyRecord::new(id(key), ann(), "laptop", digest, at(0)).unwrap();
-    assert_eq!(store.insert(record.clone()).await.unwrap(), Write::Done);
+    assert_eq!(store.insert(record.clone()).await.unwrap(), WriteOutcome::Applied);
     record
 }
 
@@ -52,11 +52,11 @@ pub(crate) async fn keeps_the_later_time<S: KeyStore + UsageSink + UsageSource>(
 
     // The record is as it was, and can be replaced.
     assert_eq!(store.find(&id("a")).await.unwrap().unwrap().encode(), a.encode());
-    assert_eq!(store.replace(a.with_version(2), 1).await.unwrap(), Write::Done);
+    assert_eq!(store.replace(a.with_version(2), 1).await.unwrap(), WriteOutcome::Applied);
     assert_eq!(store.last_used(&ids(&["a"])).await.unwrap(), [Some(at(100))]);
 
     // It goes with the key. A later key of that id begins anew, and an unknown one stays so.
-    assert_eq!(store.remove(&ann(), &ids(&["a"])).await.unwrap(), Write::Done);
+    assert_eq!(store.remove(&ann(), &ids(&["a"])).await.unwrap(), WriteOutcome::Applied);
     write(store, &[("a", at(300))]).await;
     insert(store, "a").await;
     insert(store, "unknown").await;
@@ -91,7 +91,7 @@ where
         let name = format!("gone{round}");
         insert(store, &name).await;
         write(store, &[(&name, at(1)), ("k0", at(0))]).await;
-        assert_eq!(store.remove(&ann(), &ids(&[&name])).await.unwrap(), Write::Done);
+        assert_eq!(store.remove(&ann(), &ids(&[&name])).await.unwrap(), WriteOutcome::Applied);
         assert_eq!(store.last_used(&ids(&[&name])).await.unwrap(), [None]);
     }
     for writer in writers {

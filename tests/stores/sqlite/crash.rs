@@ -6,7 +6,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tower_webhook::key::{KeyRecord, KeyStore, Write};
+use tower_webhook::key::{KeyRecord, KeyStore, WriteOutcome};
 use tower_webhook::store::SqliteKeyStore;
 
 use super::support::{
@@ -68,7 +68,7 @@ async fn a_writer_that_is_to_be_killed() {
                 store.replace(new, version).await
             }
         };
-        assert_eq!(write.unwrap(), Write::Done);
+        assert_eq!(write.unwrap(), WriteOutcome::Applied);
         println!("done");
     }
 }
@@ -167,7 +167,7 @@ async fn a_writer_that_runs_out_of_space() {
     println!("\nfull {count}");
     std::io::stdin().read_line(&mut String::new()).unwrap();
     insert(&store, &large(count, 1)).await;
-    assert_eq!(store.replace(large(0, 2), 1).await.unwrap(), Write::Done);
+    assert_eq!(store.replace(large(0, 2), 1).await.unwrap(), WriteOutcome::Applied);
     println!("works {}", count + 1);
 }
 

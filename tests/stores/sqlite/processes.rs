@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write as _};
 use std::time::{Duration, Instant};
 
 use sqlx::raw_sql;
-use tower_webhook::key::{KeyStore, Write};
+use tower_webhook::key::{KeyStore, WriteOutcome};
 use tower_webhook::store::SqliteKeyStore;
 
 use super::support::{
@@ -22,7 +22,7 @@ async fn a_second_process() {
     }
     let parents = store.find(&id("parents")).await.unwrap().unwrap();
     let revoked = parents.with_revoked_at(Some(at(9))).with_version(2);
-    assert_eq!(store.replace(revoked, 1).await.unwrap(), Write::Done);
+    assert_eq!(store.replace(revoked, 1).await.unwrap(), WriteOutcome::Applied);
     println!("revoked");
     std::io::stdin().read_line(&mut String::new()).unwrap();
     assert!(found(&store, "parents").await.is_none());
@@ -53,8 +53,8 @@ async fn two_processes_share_a_file() {
     let parents = store.find(&id("parents")).await.unwrap().unwrap();
     assert_eq!(parents.revoked_at(), Some(at(9)));
     assert_eq!(store.list(&owner("ann"), None, 1000).await.unwrap().len(), 201);
-    assert_eq!(store.replace(parents.clone(), 1).await.unwrap(), Write::Conflict);
-    assert_eq!(store.remove(&owner("ann"), &[id("parents")]).await.unwrap(), Write::Done);
+    assert_eq!(store.replace(parents.clone(), 1).await.unwrap(), WriteOutcome::Conflict);
+    assert_eq!(store.remove(&owner("ann"), &[id("parents")]).await.unwrap(), WriteOutcome::Applied);
     writeln!(second.0.stdin.take().unwrap()).unwrap();
     assert!(second.0.wait().unwrap().success());
 }
@@ -98,7 +98,7 @@ async fn a_change_past_its_deadline_is_not_made_later() {
     insert(&store, &record("k2", "ann", 0)).await;
     assert_eq!(store.find(&id("k1")).await.unwrap().unwrap().version(), 1);
     let new = record("k1", "ann", 0).with_version(2);
-    assert_eq!(store.replace(new, 1).await.unwrap(), Write::Done);
+    assert_eq!(store.replace(new, 1).await.unwrap(), WriteOutcome::Applied);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use sqlx::{Row, query, query_scalar};
 use time::Duration;
 use tower_webhook::key::{
-    KeyManager, KeyStore, ManageErrorKind, NewKey, PageCursor, Scopes, VerifyErrorKind, Write,
+    KeyManager, KeyStore, ManageErrorKind, NewKey, PageCursor, Scopes, VerifyErrorKind,
+    WriteOutcome,
 };
 use tower_webhook::store::{SqliteKeyStore, conformance};
 
@@ -108,10 +109,14 @@ async fn a_version_is_compared_in_all_its_64_bits() {
     let old = record("k", "ann", 0).with_version(u64::MAX - 1);
     insert(&store, &old).await;
     for wrong in [0, 1, u64::MAX, u64::MAX - 2, (u64::MAX - 1) / 2, i64::MAX as u64] {
-        assert_eq!(store.replace(old.clone(), wrong).await.unwrap(), Write::Conflict, "{wrong}");
+        assert_eq!(
+            store.replace(old.clone(), wrong).await.unwrap(),
+            WriteOutcome::Conflict,
+            "{wrong}"
+        );
     }
     let new = old.with_version(u64::MAX);
-    assert_eq!(store.replace(new.clone(), u64::MAX - 1).await.unwrap(), Write::Done);
+    assert_eq!(store.replace(new.clone(), u64::MAX - 1).await.unwrap(), WriteOutcome::Applied);
     assert_eq!(found(&store, "k").await, Some(new.encode()));
 }
 
@@ -169,7 +174,10 @@ async fn pages_are_stable_while_keys_are_added_and_removed() {
                 insert(&store, &record(&format!("new{second}"), "ann", second * 7 + 1)).await;
                 let gone = [id(&format!("new{second}"))];
                 if second % 2 == 0 {
-                    assert_eq!(store.remove(&owner("ann"), &gone).await.unwrap(), Write::Done);
+                    assert_eq!(
+                        store.remove(&owner("ann"), &gone).await.unwrap(),
+                        WriteOutcome::Applied
+                    );
                 }
             }
         })
@@ -201,11 +209,14 @@ async fn keys_are_removed_together_or_not_at_all() {
     let ann = owner("ann");
     for wrong in [vec!["a", "missing"], vec!["a", "b", "d"], vec!["d"], vec!["a", "A"]] {
         let ids: Vec<_> = wrong.iter().map(|key| id(key)).collect();
-        assert_eq!(store.remove(&ann, &ids).await.unwrap(), Write::Conflict, "{wrong:?}");
+        assert_eq!(store.remove(&ann, &ids).await.unwrap(), WriteOutcome::Conflict, "{wrong:?}");
         assert_eq!(store.list(&ann, None, 10).await.unwrap().len(), 3);
     }
-    assert_eq!(store.remove(&ann, &[]).await.unwrap(), Write::Done);
-    assert_eq!(store.remove(&ann, &[id("a"), id("b"), id("a")]).await.unwrap(), Write::Done);
+    assert_eq!(store.remove(&ann, &[]).await.unwrap(), WriteOutcome::Applied);
+    assert_eq!(
+        store.remove(&ann, &[id("a"), id("b"), id("a")]).await.unwrap(),
+        WriteOutcome::Applied
+    );
     assert_eq!(store.list(&ann, None, 10).await.unwrap().len(), 1);
     assert!(found(&store, "d").await.is_some());
 }
@@ -217,7 +228,7 @@ async fn a_record_that_changes_its_owner_and_time_moves_in_the_lists() {
     insert(&store, &record("b", "bob", 3)).await;
 
     let moved = record("a", "bob", 2).with_version(2);
-    assert_eq!(store.replace(moved, 1).await.unwrap(), Write::Done);
+    assert_eq!(store.replace(moved, 1).await.unwrap(), WriteOutcome::Applied);
 
     assert!(store.list(&owner("ann"), None, 10).await.unwrap().is_empty());
     let listed = store.list(&owner("bob"), None, 10).await.unwrap();
@@ -239,7 +250,7 @@ async fn of_many_changes_to_one_version_one_wins() {
         });
         let mut done = 0;
         for change in futures_util::future::join_all(changes).await {
-            done += usize::from(change.unwrap() == Write::Done);
+            done += usize::from(change.unwrap() == WriteOutcome::Applied);
         }
         assert_eq!(done, 1);
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, SqliteConnection};
 use time::{Duration, OffsetDateTime};
-use tower_webhook::key::{KeyHasher, KeyId, KeyRecord, KeyStore, Owner, ParsedKey, Write};
+use tower_webhook::key::{KeyHasher, KeyId, KeyRecord, KeyStore, Owner, ParsedKey, WriteOutcome};
 use tower_webhook::store::SqliteKeyStore;
 
 /// A folder that is gone when the test ends.
@@ -66,7 +66,7 @@ pub(crate) async fn found(store: &SqliteKeyStore, key: &str) -> Option<String> {
 }
 
 pub(crate) async fn insert(store: &SqliteKeyStore, record: &KeyRecord) {
-    assert_eq!(store.insert(record.clone()).await.unwrap(), Write::Done);
+    assert_eq!(store.insert(record.clone()).await.unwrap(), WriteOutcome::Applied);
 }
 
 /// A connection of somebody else.
