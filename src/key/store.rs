@@ -55,7 +55,7 @@ use crate::BoxError;
 /// 15. **A change is one step.** No other call comes between what a call compares and what it writes,
 ///     and none sees a half-written record. Of many calls that insert one id, replace one version or
 ///     remove one record, one is done.
-/// 16. **`find_ready` agrees with `find`.** It visits once and returns `true`, or does not visit and
+/// 16. **`try_find_now` agrees with `find`.** It visits once and returns `true`, or does not visit and
 ///     returns `false`. What it shows is as fresh as rule 1 says.
 /// 17. **A dropped call happens whole or not at all.** At once or a little later. Afterwards the store
 ///     works as before, and no answer to a dropped call reaches another one.
@@ -71,7 +71,7 @@ use crate::BoxError;
 /// # Design
 ///
 /// The trait is object-safe, so that an application can choose its store at run time. The price is
-/// one boxed future per call, which [`find_ready`](Self::find_ready) saves where it counts.
+/// one boxed future per call, which [`try_find_now`](Self::try_find_now) saves where it counts.
 ///
 /// # Examples
 ///
@@ -213,7 +213,7 @@ pub trait KeyStore: Send + Sync + 'static {
     ///
     /// `false` means that the answer takes waiting, and [`find`](Self::find) is asked. The default
     /// returns `false` (rule 16).
-    fn find_ready(&self, id: &KeyId, visit: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {
+    fn try_find_now(&self, id: &KeyId, visit: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {
         let _ = (id, visit);
         false
     }
@@ -284,8 +284,8 @@ macro_rules! forward {
                 (**self).list(owner, after, limit)
             }
 
-            fn find_ready(&self, id: &KeyId, visit: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {
-                (**self).find_ready(id, visit)
+            fn try_find_now(&self, id: &KeyId, visit: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {
+                (**self).try_find_now(id, visit)
             }
         }
     )*};

@@ -15,7 +15,7 @@ pub(crate) enum Fault {
     Panic,
     /// Answers with the record of the last inserted key, whatever was asked.
     OtherRecord,
-    /// Says yes to `find_ready` and does not visit.
+    /// Says yes to `try_find_now` and does not visit.
     NoVisit,
     TwoVisits,
     /// Refuses every change.
@@ -45,7 +45,7 @@ impl FaultStore {
         Self::default()
     }
 
-    /// Answers through `find_ready`.
+    /// Answers through `try_find_now`.
     pub(crate) fn ready() -> Self {
         Self(Arc::new(Inner { ready: true, ..Inner::default() }))
     }
@@ -148,11 +148,11 @@ impl KeyStore for FaultStore {
         }
     }
 
-    fn find_ready(&self, id: &KeyId, visit: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {
+    fn try_find_now(&self, id: &KeyId, visit: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {
         if !self.0.ready {
             return false;
         }
-        match self.fault("find_ready") {
+        match self.fault("try_find_now") {
             Some(Fault::Panic) => panic!("a panic of the store"),
             Some(Fault::NoVisit) => return true,
             Some(Fault::TwoVisits) => visit(None),
@@ -162,6 +162,6 @@ impl KeyStore for FaultStore {
             }
             _ => {}
         }
-        self.0.memory.find_ready(id, visit)
+        self.0.memory.try_find_now(id, visit)
     }
 }

@@ -151,7 +151,7 @@ impl KeyStore for MemoryKeyStore {
         Ok(found.take(limit).cloned().collect())
     }
 
-    fn find_ready(&self, id: &KeyId, visit: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {
+    fn try_find_now(&self, id: &KeyId, visit: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {
         visit(self.records.pin().get(id));
         true
     }
@@ -273,7 +273,7 @@ mod tests {
                         let found = store.find(&id).await.unwrap();
                         assert_eq!(found.as_ref().map(KeyRecord::encode), expected);
                         let mut visited = None;
-                        let answered = store.find_ready(&id, &mut |record| {
+                        let answered = store.try_find_now(&id, &mut |record| {
                             visited = Some(record.map(KeyRecord::encode));
                         });
                         assert!(answered);

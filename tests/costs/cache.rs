@@ -28,7 +28,7 @@ fn guarantee_13_a_hit_allocates_nothing() {
     let mut found = 0;
     let mut visit = |record: Option<&KeyRecord>| found += usize::from(record.is_some());
 
-    let allocating = allocating(|| assert!(store.find_ready(&id, &mut visit)));
+    let allocating = allocating(|| assert!(store.try_find_now(&id, &mut visit)));
 
     assert_eq!(allocating, 0);
     assert_eq!(found, 2000);

@@ -137,7 +137,7 @@ impl KeyStore for Pending {
     async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
         // In one future of its own, as a store has it.
         let mut found = None;
-        self.0.find_ready(id, &mut |record| found = record.cloned());
+        self.0.try_find_now(id, &mut |record| found = record.cloned());
         Ok(found)
     }
 

@@ -423,7 +423,7 @@ impl KeyStore for LaterStore {
         self.0.find(id).await
     }
 
-    fn find_ready(&self, _: &KeyId, _: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {
+    fn try_find_now(&self, _: &KeyId, _: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {
         false
     }
 

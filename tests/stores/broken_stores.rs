@@ -60,9 +60,9 @@ enum Fault {
     VersionsAsFloats,
     VersionsAsSigned,
     FindAnswersWithAnother,
-    FindReadyIsStale,
-    FindReadyVisitsTwice,
-    FindReadyVisitsAndSaysNo,
+    TryFindNowIsStale,
+    TryFindNowVisitsTwice,
+    TryFindNowVisitsAndSaysNo,
     Panics,
     TwoInsertsAreDone,
     TwoReplacesAreDone,
@@ -202,7 +202,7 @@ impl Broken {
 
     /// Goes through the cache, if the fault is in it.
     fn fresh(&self, id: &KeyId) {
-        if !self.has(FindReadyIsStale) {
+        if !self.has(TryFindNowIsStale) {
             self.cache.lock().unwrap().remove(id);
         }
     }
@@ -263,7 +263,7 @@ impl KeyStore for Broken {
         if self.has(FindAnswersWithAnother) && found.is_none() {
             found = self.records().values().next().cloned();
         }
-        if self.has(FindReadyIsStale) {
+        if self.has(TryFindNowIsStale) {
             self.cache.lock().unwrap().entry(id.clone()).or_insert(found.clone());
         }
         busy.end().await;
@@ -464,18 +464,18 @@ impl KeyStore for Broken {
         Ok(found)
     }
 
-    fn find_ready(&self, id: &KeyId, visit: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {
+    fn try_find_now(&self, id: &KeyId, visit: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {
         match self.fault {
-            FindReadyIsStale | CachesWhatAChangeOvertook => {
+            TryFindNowIsStale | CachesWhatAChangeOvertook => {
                 let cache = self.cache.lock().unwrap();
                 cache.get(id).inspect(|record| visit(record.as_ref())).is_some()
             }
-            FindReadyVisitsTwice => {
+            TryFindNowVisitsTwice => {
                 visit(self.records().get(id));
                 visit(self.records().get(id));
                 true
             }
-            FindReadyVisitsAndSaysNo => {
+            TryFindNowVisitsAndSaysNo => {
                 visit(self.records().get(id));
                 false
             }
@@ -553,11 +553,11 @@ faults! {
     versions_are_floats: VersionsAsFloats breaks RecordsComeBackAsGiven;
     versions_are_signed: VersionsAsSigned breaks RecordsComeBackAsGiven;
     find_answers_with_another_record: FindAnswersWithAnother breaks FindAnswersById;
-    find_ready_is_stale: FindReadyIsStale breaks FindReadyAgreesWithFind;
-    find_ready_visits_twice: FindReadyVisitsTwice breaks FindReadyAgreesWithFind;
-    find_ready_visits_and_says_no: FindReadyVisitsAndSaysNo breaks FindReadyAgreesWithFind;
+    try_find_now_is_stale: TryFindNowIsStale breaks TryFindNowAgreesWithFind;
+    try_find_now_visits_twice: TryFindNowVisitsTwice breaks TryFindNowAgreesWithFind;
+    try_find_now_visits_and_says_no: TryFindNowVisitsAndSaysNo breaks TryFindNowAgreesWithFind;
     a_cache_keeps_what_a_change_overtook:
-        CachesWhatAChangeOvertook breaks FindReadyAgreesWithFind;
+        CachesWhatAChangeOvertook breaks TryFindNowAgreesWithFind;
     a_call_panics: Panics breaks FaultIsAnError;
     two_inserts_are_done: TwoInsertsAreDone breaks ChangeIsOneStep;
     two_replaces_of_one_version_are_done: TwoReplacesAreDone breaks ChangeIsOneStep;
@@ -847,8 +847,8 @@ impl KeyStore for Swallows {
         self.answer("list", Vec::new())
     }
 
-    fn find_ready(&self, _: &KeyId, visit: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {
-        let answers = self.0 == "find_ready";
+    fn try_find_now(&self, _: &KeyId, visit: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {
+        let answers = self.0 == "try_find_now";
         if answers {
             visit(None);
         }
@@ -858,7 +858,7 @@ impl KeyStore for Swallows {
 
 #[tokio::test]
 async fn an_error_that_is_turned_into_an_answer_is_found() {
-    for method in ["find", "find_ready", "insert", "replace", "remove", "list"] {
+    for method in ["find", "try_find_now", "insert", "replace", "remove", "list"] {
         let text = verdict(conformance::check_outage(async || Swallows(method))).await.unwrap_err();
         assert!(text.contains("breaks rule 3 (A fault is an error)"), "{text}");
         assert!(text.contains(method), "{method}: {text}");

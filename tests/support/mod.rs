@@ -94,13 +94,13 @@ impl KeyStore for TestStore {
         self.inner.find(id).await
     }
 
-    fn find_ready(&self, id: &KeyId, visit: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {
+    fn try_find_now(&self, id: &KeyId, visit: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {
         if self.mode() != Mode::Ready {
             return false;
         }
         self.finds.fetch_add(1, Ordering::SeqCst);
         *self.last_id.lock().unwrap() = Some(id.clone());
-        self.inner.find_ready(id, visit)
+        self.inner.try_find_now(id, visit)
     }
 
     async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {

@@ -172,7 +172,7 @@ impl KeyVerifier {
     /// Starts to verify a presented key.
     ///
     /// The answer is there at once, without an allocation, if the text is refused unread or the
-    /// store answers through [`find_ready`](KeyStore::find_ready).
+    /// store answers through [`try_find_now`](KeyStore::try_find_now).
     pub fn begin(&self, presented: &[u8]) -> Attempt {
         self.begin_as(presented, Asked::Named, |record, _| VerifiedKey::new(record)).into()
     }
@@ -204,7 +204,7 @@ impl KeyVerifier {
             verdict = Some(parts.judge(id, &digests, record, &mut accept));
         };
         // The closure's state is looked at only if nothing panicked.
-        let asked = AssertUnwindSafe(|| parts.store.find_ready(id, &mut visit));
+        let asked = AssertUnwindSafe(|| parts.store.try_find_now(id, &mut visit));
         match (catch_unwind(asked), verdict) {
             (Ok(false), _) => {
                 Begun::Pending(Asking { verifier: self.clone(), id: id.clone(), digests })

@@ -199,7 +199,7 @@ async fn the_state_is_shown_only_to_who_has_the_secret() {
 async fn a_fault_of_the_store_is_never_a_verdict_about_the_key() {
     let ready = [Failure::Panic, Failure::OtherRecord, Failure::NoVisit, Failure::TwoVisits];
     let waiting = [Failure::Error, Failure::Hang, Failure::Panic, Failure::OtherRecord];
-    let ready = ready.map(|fault| (FaultStore::ready(), "find_ready", fault));
+    let ready = ready.map(|fault| (FaultStore::ready(), "try_find_now", fault));
     let waiting = waiting.map(|fault| (FaultStore::waiting(), "find", fault));
 
     for (store, method, fault) in ready.into_iter().chain(waiting) {

@@ -67,7 +67,7 @@ mod sync {
 ///     this store resets it.
 /// 11. Whoever [follows](Self::follow) a subscription forgets what changes elsewhere as soon as it is
 ///     told, and everything when messages may be missing.
-/// 12. [`find`](KeyStore::find) asks the store, and only [`find_ready`](KeyStore::find_ready) reads the
+/// 12. [`find`](KeyStore::find) asks the store, and only [`try_find_now`](KeyStore::try_find_now) reads the
 ///     cache. So verification is fast, and no change of a key is decided on a record from the cache.
 /// 13. An answer from the cache copies no record, allocates nothing, takes no lock and waits for nothing,
 ///     however many questions are under way.
@@ -313,7 +313,7 @@ impl<S: KeyStore> KeyStore for CachedKeyStore<S> {
         self.0.store.list(owner, after, limit).await
     }
 
-    fn find_ready(&self, id: &KeyId, visit: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {
+    fn try_find_now(&self, id: &KeyId, visit: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {
         let inner = &*self.0;
         let is_present = inner.present.look(id, |present| {
             let entry = &present.entry;

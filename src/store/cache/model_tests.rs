@@ -185,7 +185,7 @@ impl World {
     fn check_cache(&self) {
         for number in 0..IDS {
             let id = id(number);
-            let _ = self.cache.find_ready(&id, &mut |record| {
+            let _ = self.cache.try_find_now(&id, &mut |record| {
                 let ttl = if record.is_some() { TTL } else { NEGATIVE_TTL };
                 self.check(&id, record, self.floor(&id), Instant::now().checked_sub(ttl));
             });
@@ -323,7 +323,7 @@ async fn run(steps: Vec<Step>) {
         let found = world.cache.find(&id).await.unwrap().map(|record| record.version());
         assert_eq!(found, expected);
         let mut cached = None;
-        let answered = world.cache.find_ready(&id, &mut |it| cached = it.map(KeyRecord::version));
+        let answered = world.cache.try_find_now(&id, &mut |it| cached = it.map(KeyRecord::version));
         assert!(answered && cached == expected);
     }
     assert!(world.cache.0.lookups.is_empty());

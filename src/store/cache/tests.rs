@@ -65,7 +65,7 @@ impl World {
     /// The version that the cache answers with by itself.
     fn cached(&self, text: &str) -> Option<Option<u64>> {
         let mut visits = Vec::new();
-        let answered = self.cache.find_ready(&id(text), &mut |record| {
+        let answered = self.cache.try_find_now(&id(text), &mut |record| {
             visits.push(record.map(KeyRecord::version));
         });
         assert_eq!(visits.len(), usize::from(answered));
@@ -201,7 +201,7 @@ fn guarantee_1_a_change_cut_by_the_end_of_a_runtime_is_seen() {
     store.set_writes(failing(Fault::Hang));
     let cache = CachedKeyStore::new(store);
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let is_cached = || cache.find_ready(&id("a"), &mut |_| ());
+    let is_cached = || cache.try_find_now(&id("a"), &mut |_| ());
     let (first, second) = (runtime(), runtime());
     first.block_on(async {
         let cache = cache.clone();
@@ -926,7 +926,7 @@ async fn guarantee_13_hits_visit_one_record_and_ask_nobody() {
     world.find("a").await;
     let address = || {
         let mut address = 0;
-        let answered = world.cache.find_ready(&id("a"), &mut |record| {
+        let answered = world.cache.try_find_now(&id("a"), &mut |record| {
             address = std::ptr::from_ref(record.unwrap()).addr();
         });
         assert!(answered);
@@ -1006,7 +1006,7 @@ async fn guarantee_1_no_thread_sees_a_record_older_than_a_change() {
                 loop {
                     let floor = *FLOOR.lock().unwrap();
                     let mut seen = None;
-                    if !cache.find_ready(&id("a"), &mut |it| seen = it.map(KeyRecord::version)) {
+                    if !cache.try_find_now(&id("a"), &mut |it| seen = it.map(KeyRecord::version)) {
                         seen = cache.find(&id("a")).await.unwrap().map(|it| it.version());
                     }
                     assert!(seen.unwrap() >= floor, "{seen:?} {floor}");

@@ -222,7 +222,7 @@ groups! {
     batches = BATCHES;
     /// Order, cursors, limits, and pages while records come and go (rules 11 to 14).
     paging = PAGING;
-    /// The answers of `find_ready` beside those of `find` (rule 16).
+    /// The answers of `try_find_now` beside those of `find` (rule 16).
     ready = READY;
     /// Calls at the same time (rules 15 and 19).
     races = RACES;

@@ -7,7 +7,7 @@ use crate::key::StoreError;
 
 pub(super) const CHECKS: &[Check] = checks![
     find_is_an_error,
-    find_ready_does_not_answer,
+    try_find_now_does_not_answer,
     insert_is_an_error,
     replace_is_an_error,
     remove_is_an_error,
@@ -37,9 +37,11 @@ async fn find_is_an_error(trial: &Trial) -> Checked {
     Ok(())
 }
 
-async fn find_ready_does_not_answer(trial: &Trial) -> Checked {
+async fn try_find_now_does_not_answer(trial: &Trial) -> Checked {
     let under = trial.under(Rule::FaultIsAnError);
-    under.ensure(under.find_ready(&id("a"))?.is_none(), "find_ready: false", || "true".to_owned())
+    under.ensure(under.try_find_now(&id("a"))?.is_none(), "try_find_now: false", || {
+        "true".to_owned()
+    })
 }
 
 async fn insert_is_an_error(trial: &Trial) -> Checked {

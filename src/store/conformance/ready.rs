@@ -7,25 +7,25 @@ use crate::key::KeyRecord;
 use crate::key::WriteOutcome::{Applied, Conflict};
 
 pub(super) const CHECKS: &[Check] = checks![
-    find_ready_visits_once_or_not_at_all,
-    find_ready_follows_every_change,
-    find_ready_knows_ids_apart,
+    try_find_now_visits_once_or_not_at_all,
+    try_find_now_follows_every_change,
+    try_find_now_knows_ids_apart,
     a_find_that_a_change_overtakes_leaves_nothing_stale,
 ];
 
 /// The most polls after which the suite lets another call come between.
 pub(super) const MOST_POLLS: usize = 64;
 
-/// `find_ready` alone. `find_is` asks it too, and fills what it answers from.
+/// `try_find_now` alone. `find_is` asks it too, and fills what it answers from.
 fn ready_is(under: Under<'_>, record: &KeyRecord, expected: Option<&KeyRecord>) -> Checked {
-    match under.find_ready(record.id())? {
-        Some(ready) => under.record_is("find_ready", ready.as_ref(), expected),
+    match under.try_find_now(record.id())? {
+        Some(ready) => under.record_is("try_find_now", ready.as_ref(), expected),
         None => Ok(()),
     }
 }
 
-async fn find_ready_visits_once_or_not_at_all(trial: &Trial) -> Checked {
-    let under = trial.under(Rule::FindReadyAgreesWithFind);
+async fn try_find_now_visits_once_or_not_at_all(trial: &Trial) -> Checked {
+    let under = trial.under(Rule::TryFindNowAgreesWithFind);
     let a = record("a", "ann");
     for _ in 0..3 {
         ready_is(under, &a, None)?;
@@ -39,8 +39,8 @@ async fn find_ready_visits_once_or_not_at_all(trial: &Trial) -> Checked {
     Ok(())
 }
 
-async fn find_ready_follows_every_change(trial: &Trial) -> Checked {
-    let under = trial.under(Rule::FindReadyAgreesWithFind);
+async fn try_find_now_follows_every_change(trial: &Trial) -> Checked {
+    let under = trial.under(Rule::TryFindNowAgreesWithFind);
     // With and without a look-up between the changes.
     for (id, looked_up) in [("a", false), ("b", true)] {
         let old = stamped(id, "ann", 1);
@@ -68,8 +68,8 @@ async fn find_ready_follows_every_change(trial: &Trial) -> Checked {
     Ok(())
 }
 
-async fn find_ready_knows_ids_apart(trial: &Trial) -> Checked {
-    let under = trial.under(Rule::FindReadyAgreesWithFind);
+async fn try_find_now_knows_ids_apart(trial: &Trial) -> Checked {
+    let under = trial.under(Rule::TryFindNowAgreesWithFind);
     let records = ["a", "A", "aa", "a.a", "a:a"].map(|id| record(id, "ann"));
     trial.keep(&records).await?;
     for _ in 0..2 {
@@ -84,7 +84,7 @@ async fn find_ready_knows_ids_apart(trial: &Trial) -> Checked {
 
 /// A cache that is filled by a look-up must not keep what was true before a change that is done.
 async fn a_find_that_a_change_overtakes_leaves_nothing_stale(trial: &Trial) -> Checked {
-    let under = trial.under(Rule::FindReadyAgreesWithFind);
+    let under = trial.under(Rule::TryFindNowAgreesWithFind);
     for polls in 0..MOST_POLLS {
         let replaced = stamped(&format!("replaced-{polls}"), "ann", 1);
         let removed = stamped(&format!("removed-{polls}"), "ann", 1);

@@ -35,7 +35,7 @@ pub enum Rule {
     /// Rule 15.
     ChangeIsOneStep,
     /// Rule 16.
-    FindReadyAgreesWithFind,
+    TryFindNowAgreesWithFind,
     /// Rule 17.
     DroppedCallIsWholeOrNothing,
     /// Rule 18.
@@ -74,7 +74,7 @@ impl Rule {
             Self::ListKeepsToTheLimit => (13, "`list` keeps to the limit"),
             Self::PagesAreStable => (14, "Pages are stable"),
             Self::ChangeIsOneStep => (15, "A change is one step"),
-            Self::FindReadyAgreesWithFind => (16, "`find_ready` agrees with `find`"),
+            Self::TryFindNowAgreesWithFind => (16, "`try_find_now` agrees with `find`"),
             Self::DroppedCallIsWholeOrNothing => (17, "A dropped call happens whole or not at all"),
             Self::AppliedOutlivesTheStore => (18, "`Applied` outlives the store"),
             Self::ReplaceKnowsNoEarlierRecord => (19, "`replace` knows no earlier record of an id"),
@@ -113,7 +113,7 @@ mod tests {
             ListKeepsToTheLimit,
             PagesAreStable,
             ChangeIsOneStep,
-            FindReadyAgreesWithFind,
+            TryFindNowAgreesWithFind,
             DroppedCallIsWholeOrNothing,
             AppliedOutlivesTheStore,
             ReplaceKnowsNoEarlierRecord,

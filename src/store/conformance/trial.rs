@@ -206,15 +206,16 @@ impl<'a> Under<'a> {
         Ok(answer)
     }
 
-    /// What `find_ready` shows. `None`: it says that it cannot tell.
-    pub(super) fn find_ready(self, id: &KeyId) -> Checked<Option<Option<KeyRecord>>> {
+    /// What `try_find_now` shows. `None`: it says that it cannot tell.
+    pub(super) fn try_find_now(self, id: &KeyId) -> Checked<Option<Option<KeyRecord>>> {
         let mut visits: Vec<Option<KeyRecord>> = Vec::new();
-        let answered = self.trial.store.find_ready(id, &mut |record| visits.push(record.cloned()));
-        let under = self.rule(Rule::FindReadyAgreesWithFind);
+        let answered =
+            self.trial.store.try_find_now(id, &mut |record| visits.push(record.cloned()));
+        let under = self.rule(Rule::TryFindNowAgreesWithFind);
         let expected = if answered { 1 } else { 0 };
         under.ensure(
             visits.len() == expected,
-            format!("find_ready that returns {answered} visits {expected} times"),
+            format!("try_find_now that returns {answered} visits {expected} times"),
             || format!("{} visits", visits.len()),
         )?;
         Ok(visits.pop())
@@ -295,15 +296,15 @@ impl Under<'_> {
         self.write_is("remove", came, expected)
     }
 
-    /// `find` and, if it answers, `find_ready` before and after it.
+    /// `find` and, if it answers, `try_find_now` before and after it.
     pub(super) async fn find_is(self, id: &KeyId, expected: Option<&KeyRecord>) -> Checked {
-        let before = self.find_ready(id)?;
+        let before = self.try_find_now(id)?;
         let found = self.find(id).await?;
         self.record_is("find", found.as_ref(), expected)?;
-        let after = self.find_ready(id)?;
+        let after = self.try_find_now(id)?;
         for ready in [before, after].into_iter().flatten() {
-            let under = self.rule(Rule::FindReadyAgreesWithFind);
-            under.record_is("find_ready", ready.as_ref(), expected)?;
+            let under = self.rule(Rule::TryFindNowAgreesWithFind);
+            under.record_is("try_find_now", ready.as_ref(), expected)?;
         }
         Ok(())
     }
