@@ -80,7 +80,7 @@ pub use self::sealed::{InvalidSealedSecret, SealedSecret};
 #[cfg(feature = "recoverable")]
 #[cfg_attr(docsrs, doc(cfg(feature = "recoverable")))]
 pub use self::sealed::{OpenError, OpenErrorKind, SealingKeys};
-pub use self::state::{KeyState, state};
+pub use self::state::KeyState;
 pub use self::store::{KeyStore, StoreError, WriteOutcome};
 pub use self::verifier::{
     Attempt, KeyVerifier, PendingVerification, VerifiedKey, VerifyError, VerifyErrorKind,

@@ -3,18 +3,19 @@ use time::OffsetDateTime;
 use super::{KeyDigest, KeyRecord};
 use crate::clock::Timestamp;
 
-/// What a key is good for at one point in time.
+/// The state of a key at one point in time: [`KeyRecord::state_at`].
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum KeyState {
-    /// The key opens what its scopes grant.
+    /// The key is accepted.
     Active,
-    /// The key works from a later time on.
+    /// The start of the key is in the future.
     NotYetValid,
-    /// The key's time is over. It can be extended.
+    /// The deadline of the key has passed. It can be extended.
     Expired,
-    /// The key is switched off. It can be switched on again.
+    /// The key is disabled. It can be enabled again.
     Disabled,
-    /// The key was taken back, for good.
+    /// The key was revoked, which is final.
     Revoked,
 }
 
@@ -32,57 +33,56 @@ impl KeyState {
     }
 }
 
-/// The state of a key at the time `now`.
-///
-/// 1. A revoked key is revoked, whatever else is true of it.
-/// 2. A disabled key is disabled.
-/// 3. A key expires at its deadline: it works while `now < expires_at`.
-/// 4. A key works from its start on: while `now >= not_before`.
-///
-/// # Examples
-///
-/// ```
-/// use time::{Duration, OffsetDateTime};
-/// use tower_webhook::key::{KeyFormat, KeyHasher, KeyId, KeyRecord, KeyState, Owner, ParsedKey, state};
-///
-/// let now = OffsetDateTime::UNIX_EPOCH;
-/// let id = KeyId::new("k1")?;
-/// let digest = KeyHasher::sha256().digest(&ParsedKey::new(id.clone(), "secret"));
-/// let record = KeyRecord::new(id, Owner::new("ann")?, "laptop", digest, now)?
-///     .with_expires_at(Some(now + Duration::HOUR));
-///
-/// assert_eq!(state(&record, now + Duration::HOUR - Duration::NANOSECOND), KeyState::Active);
-/// assert_eq!(state(&record, now + Duration::HOUR), KeyState::Expired);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[must_use]
-pub fn state(record: &KeyRecord, now: OffsetDateTime) -> KeyState {
-    state_at(record, || Timestamp::new(now))
-}
-
-/// The same, where the time is asked for only if it matters.
-pub(super) fn state_at(record: &KeyRecord, now: impl Fn() -> Timestamp) -> KeyState {
-    if record.revoked() {
-        KeyState::Revoked
-    } else if record.disabled() {
-        KeyState::Disabled
-    } else if record.expiry().is_some_and(|expiry| now() >= expiry) {
-        KeyState::Expired
-    } else if record.start().is_some_and(|start| now() < start) {
-        KeyState::NotYetValid
-    } else {
-        KeyState::Active
+impl KeyRecord {
+    /// What the key is good for at the time `now`.
+    ///
+    /// 1. A revoked key is revoked, in any other state as well.
+    /// 2. A disabled key is disabled.
+    /// 3. A key expires at its deadline: it works while `now < expires_at`.
+    /// 4. A key works from its start on: while `now >= not_before`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use time::{Duration, OffsetDateTime};
+    /// use tower_webhook::key::{KeyHasher, KeyId, KeyRecord, KeyState, Owner, ParsedKey};
+    ///
+    /// let now = OffsetDateTime::UNIX_EPOCH;
+    /// let id = KeyId::new("k1")?;
+    /// let digest = KeyHasher::sha256().digest(&ParsedKey::new(id.clone(), "secret"));
+    /// let record = KeyRecord::new(id, Owner::new("ann")?, "laptop", digest, now)?
+    ///     .with_expires_at(Some(now + Duration::HOUR));
+    ///
+    /// assert_eq!(record.state_at(now + Duration::HOUR - Duration::NANOSECOND), KeyState::Active);
+    /// assert_eq!(record.state_at(now + Duration::HOUR), KeyState::Expired);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn state_at(&self, now: OffsetDateTime) -> KeyState {
+        self.state_by(|| Timestamp::new(now))
     }
-}
 
-/// The digest from before a rotation, as long as it still counts: before its own deadline, and while
-/// the key itself is active. The overlap never makes a key live longer.
-pub(super) fn usable_previous(
-    record: &KeyRecord,
-    now: impl Fn() -> Timestamp,
-) -> Option<&KeyDigest> {
-    let (digest, until) = record.previous()?;
-    (now() < *until && state_at(record, now) == KeyState::Active).then_some(digest)
+    /// As [`state_at`](Self::state_at). The clock is read only if the state depends on it.
+    pub(super) fn state_by(&self, now: impl Fn() -> Timestamp) -> KeyState {
+        if self.revoked() {
+            KeyState::Revoked
+        } else if self.disabled() {
+            KeyState::Disabled
+        } else if self.expiry().is_some_and(|expiry| now() >= expiry) {
+            KeyState::Expired
+        } else if self.start().is_some_and(|start| now() < start) {
+            KeyState::NotYetValid
+        } else {
+            KeyState::Active
+        }
+    }
+
+    /// The digest from before a rotation, while it is valid: before its own deadline, and while the key
+    /// itself is active. The overlap never extends the life of a key.
+    pub(super) fn usable_previous(&self, now: impl Fn() -> Timestamp) -> Option<&KeyDigest> {
+        let (digest, until) = self.previous()?;
+        (now() < *until && self.state_by(now) == KeyState::Active).then_some(digest)
+    }
 }
 
 #[cfg(test)]
@@ -115,7 +115,7 @@ mod tests {
             (at(20), KeyState::Expired),
             (at(20) + nanosecond, KeyState::Expired),
         ] {
-            assert_eq!(state(&record, now), expected, "{now}");
+            assert_eq!(record.state_at(now), expected, "{now}");
         }
     }
 
@@ -123,15 +123,15 @@ mod tests {
     fn a_key_without_deadlines_needs_no_time() {
         let never = || -> Timestamp { panic!("the time does not matter") };
 
-        assert_eq!(state_at(&record(), never), KeyState::Active);
-        assert_eq!(state_at(&record().with_disabled(true), never), KeyState::Disabled);
-        assert!(usable_previous(&record(), never).is_none());
+        assert_eq!(record().state_by(never), KeyState::Active);
+        assert_eq!(record().with_disabled(true).state_by(never), KeyState::Disabled);
+        assert!(record().usable_previous(never).is_none());
     }
 
     #[test]
     fn a_key_without_deadlines_is_active_at_any_time() {
         for second in [-60_000_000_000, -1, 0, 250_000_000_000] {
-            assert_eq!(state(&record(), at(second)), KeyState::Active);
+            assert_eq!(record().state_at(at(second)), KeyState::Active);
         }
     }
 
@@ -162,10 +162,10 @@ mod tests {
                 (KeyState::Active, true),
             ];
             let (expected, _) = holds.into_iter().find(|(_, holds)| *holds).unwrap();
-            prop_assert_eq!(state(&record, at(now)), expected);
+            prop_assert_eq!(record.state_at(at(now)), expected);
 
             let usable = expected == KeyState::Active && previous_until.is_some_and(|end| end > now);
-            prop_assert_eq!(usable_previous(&record, || Timestamp::new(at(now))).is_some(), usable);
+            prop_assert_eq!(record.usable_previous(|| Timestamp::new(at(now))).is_some(), usable);
             if usable {
                 prop_assert!(expires_at.is_none_or(|end| now < end));
             }

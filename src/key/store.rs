@@ -13,7 +13,7 @@ use crate::BoxError;
 /// Where the records of keys are kept.
 ///
 /// A store keeps and finds records. Every rule about them, such as expiry, overlap and who may touch
-/// what, is in [`KeyManager`](super::KeyManager) and [`state`](super::state()).
+/// what, is in [`KeyManager`](super::KeyManager) and [`KeyRecord::state_at`].
 ///
 /// # Rules
 ///

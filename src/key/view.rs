@@ -3,7 +3,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::key::{KeyRecord, KeyState, Scopes, state};
+use crate::key::{KeyRecord, KeyState, Scopes};
 
 /// What may be shown of a key: everything about its record except digests.
 ///
@@ -47,7 +47,7 @@ impl<'a> KeyView<'a> {
     /// The key as it is at the time `now`.
     #[must_use]
     pub fn new(record: &'a KeyRecord, now: OffsetDateTime) -> Self {
-        Self { record, state: state(record, now) }
+        Self { record, state: record.state_at(now) }
     }
 
     /// The record.

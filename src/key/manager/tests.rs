@@ -6,7 +6,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::*;
 use crate::key::{
-    KeyState, KeyUpdate, OpaqueFormat, ParsedKey, Scopes, VerifyErrorKind, random_base62, state,
+    KeyState, KeyUpdate, OpaqueFormat, ParsedKey, Scopes, VerifyErrorKind, random_base62,
 };
 use crate::store::MemoryKeyStore;
 use crate::store::fault_store::{Fault, FaultStore};
@@ -422,7 +422,7 @@ async fn a_key_that_was_made_elsewhere_is_taken_over() {
     }
     let expired = NewKey::new("expired").with_expires_at(at(-1));
     let record = keys.import(&ann(), Secret::new("b"), expired).await.unwrap();
-    assert_eq!(state(&record, at(0)), KeyState::Expired);
+    assert_eq!(record.state_at(at(0)), KeyState::Expired);
     for text in ["", "a b", "é"] {
         let refused = keys.import(&ann(), Secret::new(text), NewKey::new("c")).await;
         assert_eq!(kind(refused), ManageErrorKind::Invalid, "{text:?}");

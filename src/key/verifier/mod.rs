@@ -13,7 +13,6 @@ use smol_str::SmolStr;
 use self::error::Fault;
 pub use self::error::{VerifyError, VerifyErrorKind};
 use super::digest::PresentedDigests;
-use super::state::{state_at, usable_previous};
 use super::{
     KeyDigest, KeyFormat, KeyHasher, KeyId, KeyRecord, KeyState, KeyStore, LastUsedObserver, Owner,
     ParsedKey, PrefixedFormat, Scopes,
@@ -363,13 +362,13 @@ impl Parts {
             if let None | Some(Ok(false)) = matches {
                 return refuse(VerifyErrorKind::WrongSecret);
             }
-            match (usable_previous(record, now), matches) {
+            match (record.usable_previous(now), matches) {
                 (None, _) => return refuse(VerifyErrorKind::WrongSecret),
                 (Some(_), Some(Err(_))) => return fault(Fault::UnknownPepper),
                 (Some(previous), _) => matched = previous,
             }
         }
-        let state = state_at(record, now);
+        let state = record.state_by(now);
         if let Some(refusal) = refusal(state) {
             return refuse(refusal);
         }
@@ -427,8 +426,8 @@ impl Proof {
         let now = LazyCell::new(|| self.verifier.0.clock.timestamp());
         let now = || *now;
         let counts = record.digest().is(&self.digest)
-            || usable_previous(record, now).is_some_and(|previous| previous.is(&self.digest));
-        match refusal(state_at(record, now)) {
+            || record.usable_previous(now).is_some_and(|previous| previous.is(&self.digest));
+        match refusal(record.state_by(now)) {
             _ if !counts => refuse(VerifyErrorKind::WrongSecret),
             Some(kind) => refuse(kind),
             None => Ok(record),
