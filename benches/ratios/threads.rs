@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use support::keys::keys;
 use support::measure::{Case, Cost, Goal, Report, Table};
-use tower_webhook::key::{Attempt, KeyVerifier};
+use tower_webhook::key::{KeyVerifier, Verification};
 
 /// So many that to start the threads together is no part of what is measured.
 const EACH: usize = 2048;
@@ -56,7 +56,8 @@ fn case(name: &'static str, verifier: KeyVerifier, lists: &[&[String]]) -> Case 
             let start = Instant::now();
             for index in 0..EACH {
                 let text = &list[index % list.len()];
-                let Attempt::Ready(verdict) = verifier.begin(black_box(text.as_bytes())) else {
+                let Verification::Ready(verdict) = verifier.begin(black_box(text.as_bytes()))
+                else {
                     panic!("the store in memory answers at once");
                 };
                 black_box(verdict.is_ok());

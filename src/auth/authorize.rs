@@ -18,7 +18,10 @@ use super::policy::{Access, Policy};
 use crate::body::SlowBody;
 use crate::credential::{PlacementKind, PresentedCredential};
 use crate::identity::{self, Identity};
-use crate::key::{Asked, Asking, Begun, KeyId, KeyRecord, KeyVerifier, Owner, Scopes, VerifyError};
+use crate::key::{
+    KeyId, KeyRecord, KeyVerifier, LookupTarget, Owner, PendingLookup, Scopes, Verification,
+    VerifyError,
+};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::request_head::{HeadMut, RequestHead};
 use crate::trace;
@@ -106,17 +109,19 @@ impl AuthConfig {
         let Some(presented) = candidate.expose_bytes() else {
             return Progress::Decided(Err(malformed(placement)));
         };
-        let asked = policy.key().map_or(Asked::Named, Asked::Only);
-        let begun = verifier.begin_as(presented, asked, |record, digest| {
+        let target = policy.key().map_or(LookupTarget::Named, LookupTarget::Only);
+        let verification = verifier.begin_with(presented, target, |record, digest| {
             self.authorize(policy, head.method(), &Caller::of_record(record, placement))?;
             admission.identity = Some(Identity::of_record(verifier, record, digest, placement));
             Ok(())
         });
-        match begun {
-            Begun::Ready(Ok(decision)) => Progress::Decided(decision),
-            Begun::Ready(Err(error)) => Progress::Decided(Err(refused_key(error, placement))),
-            Begun::Pending(asking) => {
-                let verification = identify(verifier, asking, placement);
+        match verification {
+            Verification::Ready(Ok(decision)) => Progress::Decided(decision),
+            Verification::Ready(Err(error)) => {
+                Progress::Decided(Err(refused_key(error, placement)))
+            }
+            Verification::Pending(lookup) => {
+                let verification = identify(verifier, lookup, placement);
                 Progress::Verifying(Verifying { verification, placement })
             }
         }
@@ -237,13 +242,13 @@ impl AuthConfig {
         let Some(presented) = candidate.expose_bytes() else { return Err(malformed(placement)) };
         // A decoy is looked up where the text of a key names none, so that an unknown hook takes as long.
         let decoy = decoy(head);
-        let asked = Asked::Concealed(policy.key().unwrap_or(&decoy));
-        let begun = verifier.begin_as(presented, asked, |record, digest| {
+        let target = LookupTarget::Concealed(policy.key().unwrap_or(&decoy));
+        let verification = verifier.begin_with(presented, target, |record, digest| {
             Identity::of_record(verifier, record, digest, placement)
         });
-        let verdict = match begun {
-            Begun::Ready(verdict) => verdict,
-            Begun::Pending(asking) => identify(verifier, asking, placement).await,
+        let verdict = match verification {
+            Verification::Ready(verdict) => verdict,
+            Verification::Pending(lookup) => identify(verifier, lookup, placement).await,
         };
         match verdict {
             Ok(identity) if policy.key().is_none() && identity.key_id() == Some(&decoy) => {
@@ -467,11 +472,15 @@ fn misconfigured(reason: &'static str) -> Rejection {
 /// The identity of a key for which the store has to be waited.
 fn identify(
     verifier: &KeyVerifier,
-    asking: Asking,
+    lookup: PendingLookup,
     placement: PlacementKind,
 ) -> BoxFuture<Result<Identity, VerifyError>> {
     let verifier = verifier.clone();
-    asking.verdict(move |record, digest| Identity::of_record(&verifier, record, digest, placement))
+    Box::pin(async move {
+        let identify =
+            |record: &_, digest: &_| Identity::of_record(&verifier, record, digest, placement);
+        lookup.finish_with(identify).await
+    })
 }
 
 /// The identity that a layer around this one has proven with a clone of the same verifier.

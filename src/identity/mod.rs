@@ -70,7 +70,7 @@ impl Identity {
             scopes: record.scopes().clone(),
             key_id: Some(record.id().clone()),
             placement: Some(placement),
-            proof: Some(verifier.proof(record, digest)),
+            proof: Some(Proof::new(verifier, record, digest)),
             users: None,
         }
     }
@@ -99,7 +99,7 @@ impl Identity {
 
     /// Whether this verifier, or a clone of it, has proven the identity.
     pub(crate) fn is_proven_by(&self, verifier: &KeyVerifier) -> bool {
-        self.proof.as_ref().is_some_and(|proof| proof.realm() == verifier.realm())
+        self.proof.as_ref().is_some_and(|proof| proof.verifier_id() == verifier.verifier_id())
     }
 
     /// Whether the authenticator of this layer, or of a clone of it, has proven the identity.

@@ -83,10 +83,10 @@ pub use self::sealed::{OpenError, OpenErrorKind, SealingKeys};
 pub use self::state::KeyState;
 pub use self::store::{KeyStore, StoreError, WriteOutcome};
 pub use self::verifier::{
-    Attempt, KeyVerifier, PendingVerification, VerifiedKey, VerifyError, VerifyErrorKind,
+    KeyVerifier, PendingLookup, Verification, VerifiedKey, VerifyError, VerifyErrorKind,
 };
 pub use self::view::KeyView;
 
 #[cfg(any(test, feature = "conformance"))]
 pub(crate) use self::record::checked_name;
-pub(crate) use self::verifier::{Asked, Asking, Begun, Proof};
+pub(crate) use self::verifier::{LookupTarget, Proof};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tower_webhook::key::{Attempt, KeyId, KeyManager, KeyRecord, KeyStore, NewKey, Owner};
+use tower_webhook::key::{KeyId, KeyManager, KeyRecord, KeyStore, NewKey, Owner, Verification};
 use tower_webhook::store::{CachedKeyStore, MemoryKeyStore, UsageTracker};
 
 use crate::support::{Nowhere, allocating};
@@ -43,7 +43,7 @@ fn guarantee_13_a_cached_verification_allocates_nothing() {
     let allocating = runtime.block_on(async {
         allocating(|| {
             let attempt = verifier.begin(secret.as_bytes());
-            assert!(matches!(attempt, Attempt::Ready(Ok(_))));
+            assert!(matches!(attempt, Verification::Ready(Ok(_))));
         })
     });
 

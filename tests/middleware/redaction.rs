@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_http::trace::{DefaultMakeSpan, DefaultOnRequest, DefaultOnResponse, TraceLayer};
 use tower_webhook::BoxError;
+use tower_webhook::RequestHead;
 use tower_webhook::auth::{
     AuthLayer, Authentication, Authenticator, BufferedAuthLayer, Policy, User,
 };
@@ -26,7 +27,6 @@ use tower_webhook::key::{
     KeyUpdate, NewKey, OpaqueFormat, Owner, Pepper, PrefixedFormat, Scope, Scopes,
 };
 use tower_webhook::store::MemoryKeyStore;
-use tower_webhook::{RequestHead, Timer};
 
 use crate::support::wire::soon;
 use crate::support::{Keys, Logs, Mode, NOW, Recorder, owner, scope};
@@ -381,20 +381,11 @@ async fn hooks_print_no_secret() {
     assert_eq!(accepted, 7);
 }
 
-/// Time that is never over.
-struct Never;
-
-impl Timer for Never {
-    fn sleep(&self, _: Duration) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(std::future::pending())
-    }
-}
-
 #[tokio::test]
 async fn a_panic_for_misuse_has_a_fixed_text() {
     let keys = Keys::new().await;
     keys.store.set_mode(Mode::Later);
-    let verifier = keys.manager.verifier().with_timer(Never);
+    let verifier = keys.manager.verifier();
     let layer = AuthLayer::token(verifier, [Placement::header("x-api-key").unwrap()]).unwrap();
     for key in [keys.text.as_str(), CANARY] {
         let request = Request::post("/").header("x-api-key", key);

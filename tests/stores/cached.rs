@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::task::JoinHandle;
-use tower_webhook::TokioTimer;
 use tower_webhook::key::{
     KeyId, KeyManager, KeyRecord, KeyStore, KeyVerifier, NewKey, Owner, PageCursor, StoreError,
     VerifyErrorKind, WriteOutcome,
@@ -85,7 +84,7 @@ impl World {
         };
         let texts = [make().await, make().await];
         // What a caller has to wait is up to the test.
-        let verifier = keys.verifier().with_timer(TokioTimer::new());
+        let verifier = keys.verifier();
         let verifier = verifier.with_store_deadline(Duration::from_secs(60));
         Self { store, cache, verifier, texts }
     }

@@ -6,7 +6,7 @@ pub use self::error::{ManageError, ManageErrorKind};
 #[cfg(feature = "recoverable")]
 use super::SealingKeys;
 use super::format::system_random;
-use super::verifier::KeyRealm;
+use super::verifier::VerifierId;
 use super::{
     GenerateError, IssuedKey, KeyDigest, KeyDraft, KeyFormat, KeyHasher, KeyId, KeyRecord,
     KeyStore, KeyVerifier, NewKey, Owner, Page, PageCursor, PrefixedFormat, SealedSecret,
@@ -62,7 +62,7 @@ pub struct KeyManager(Arc<Parts>);
 
 #[derive(Clone)]
 struct Parts {
-    realm: KeyRealm,
+    verifier_id: VerifierId,
     store: Arc<dyn KeyStore>,
     format: Arc<dyn KeyFormat>,
     hasher: KeyHasher,
@@ -87,7 +87,7 @@ impl KeyManager {
     #[must_use]
     pub fn new(store: impl KeyStore) -> Self {
         Self(Arc::new(Parts {
-            realm: KeyRealm::new(),
+            verifier_id: VerifierId::next(),
             store: Arc::new(store),
             format: Arc::new(PrefixedFormat::default()),
             hasher: KeyHasher::sha256(),
@@ -125,8 +125,8 @@ impl KeyManager {
     /// clones of each other.
     #[must_use]
     pub fn verifier(&self) -> KeyVerifier {
-        let Parts { realm, store, format, hasher, clock, .. } = (*self.0).clone();
-        KeyVerifier::from_parts(realm, store, format, hasher, clock)
+        let Parts { verifier_id, store, format, hasher, clock, .. } = (*self.0).clone();
+        KeyVerifier::from_parts(verifier_id, store, format, hasher, clock)
     }
 
     /// Makes a key.
@@ -252,7 +252,7 @@ impl KeyManager {
 
     fn with(mut self, set: impl FnOnce(&mut Parts)) -> Self {
         let parts = Arc::make_mut(&mut self.0);
-        parts.realm = KeyRealm::new();
+        parts.verifier_id = VerifierId::next();
         set(parts);
         self
     }

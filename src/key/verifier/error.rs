@@ -40,6 +40,10 @@ pub enum VerifyErrorKind {
 }
 
 impl VerifyError {
+    pub(super) fn refused(id: KeyId, kind: VerifyErrorKind) -> Self {
+        Self { kind, id: Some(id), fault: None }
+    }
+
     pub(super) fn fault(id: KeyId, fault: Fault) -> Self {
         let kind = VerifyErrorKind::StoreUnavailable;
         Self { kind, id: Some(id), fault: Some(Box::new(fault)) }
@@ -102,7 +106,7 @@ impl Error for VerifyError {
 #[derive(Debug)]
 pub(super) enum Fault {
     Store(StoreError),
-    TooSlow,
+    TimedOut,
     Panicked,
     NoAnswer,
     OtherRecord,
@@ -113,7 +117,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Store(_) => "the key store cannot answer",
-            Self::TooSlow => "the key store did not answer within its deadline",
+            Self::TimedOut => "the key store did not answer within its deadline",
             Self::Panicked => "the key store panicked",
             Self::NoAnswer => "the key store said it had answered and had not, or answered twice",
             Self::OtherRecord => "the key store answered with the record of another key",

@@ -1,7 +1,6 @@
 use std::cell::LazyCell;
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,34 +8,37 @@ use std::task::Poll;
 use std::time::Duration;
 
 use smol_str::SmolStr;
+use tokio::time::timeout;
 
 use self::error::Fault;
 pub use self::error::{VerifyError, VerifyErrorKind};
+pub(crate) use self::proof::Proof;
+pub use self::verification::{PendingLookup, Verification};
 use super::digest::PresentedDigests;
 use super::{
     KeyDigest, KeyFormat, KeyHasher, KeyId, KeyRecord, KeyState, KeyStore, LastUsedObserver, Owner,
     ParsedKey, PrefixedFormat, Scopes,
 };
-use crate::clock::Timestamp;
-use crate::{Clock, SystemTimer, Timer};
+use crate::Clock;
+use crate::util::{CatchPanic, catch_panic};
 
 mod error;
+mod proof;
+mod verification;
 
-/// The most bytes of a key, whatever its format.
+/// The maximum length of a key in bytes, for every format.
 pub(crate) const MAX_KEY_LEN: usize = 256;
 
-/// Decides whether a presented key is good.
+/// Verifies presented keys.
 ///
-/// 1. A text that is too long, not UTF-8 or not of the [`KeyFormat`] is refused, and the store is
-///    not asked.
-/// 2. The store is asked for the record of the id. An error, a panic, an answer after the deadline
-///    and the record of another id are faults of the store and say nothing about the key.
-/// 3. The digest of the presented key is computed whether or not there is a record, and compared in
-///    constant time. No copy of the secret is kept while the store is asked.
-/// 4. The time is read once at most, after the record has arrived and the secret is known to be right,
-///    and decides about every deadline.
+/// 1. A text that is too long, not UTF-8 or not of the [`KeyFormat`] is refused without a look-up.
+/// 2. The store looks up the record. An error, a panic, a timeout and the record of another id are
+///    [faults of the store](VerifyErrorKind::StoreUnavailable), not properties of the key.
+/// 3. The digest of the presented key is computed with or without a record, and compared in constant
+///    time. The verifier keeps no copy of the secret while it waits for the store.
+/// 4. The clock is read at most once, after the secret has matched, and decides about every deadline.
 ///
-/// Clones share everything.
+/// Clones share everything. A store that does not answer at once needs a tokio runtime with timers.
 ///
 /// # Examples
 ///
@@ -63,53 +65,37 @@ pub struct KeyVerifier(Arc<Parts>);
 
 #[derive(Clone)]
 struct Parts {
-    realm: KeyRealm,
+    verifier_id: VerifierId,
     store: Arc<dyn KeyStore>,
     format: Arc<dyn KeyFormat>,
     hasher: KeyHasher,
     clock: Clock,
     store_deadline: Duration,
-    timer: Arc<dyn Timer>,
     last_used: Option<Arc<dyn LastUsedObserver>>,
 }
 
-/// The identity of a verifier within one process: equal for clones, and for nothing else. Every setting that
-/// is changed makes another one, so what one verifier has proven is not taken for proven under other rules.
+/// Names a verifier within one process: equal for clones only. Each changed setting draws a new one, so that
+/// what one verifier has proven does not count under other rules.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct KeyRealm(u64);
+pub(crate) struct VerifierId(u64);
 
-impl KeyRealm {
-    pub(super) fn new() -> Self {
+impl VerifierId {
+    pub(super) fn next() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
 
-/// Which record a presented key is compared with.
+/// The record that a presented key is compared with.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Asked<'a> {
+pub(crate) enum LookupTarget<'a> {
     /// The one that the key names.
     Named,
-    /// This one, or none.
+    /// This one. A key that names another one is malformed.
     Only(&'a KeyId),
-    /// The one that the key names. If its text names none, this one: a look-up is made for every key that has a
-    /// form, so that the time which it takes says nothing about the hook.
+    /// The one that the key names, else this one: every key of the format costs a look-up, so that its time
+    /// does not depend on the hook.
     Concealed(&'a KeyId),
-}
-
-/// What proved an identity, so that it can be proven again without the secret.
-#[derive(Clone)]
-pub(crate) struct Proof {
-    verifier: KeyVerifier,
-    /// The digest of the record that matched.
-    digest: KeyDigest,
-    created: Timestamp,
-}
-
-impl Proof {
-    pub(crate) fn realm(&self) -> KeyRealm {
-        self.verifier.0.realm
-    }
 }
 
 impl KeyVerifier {
@@ -117,16 +103,13 @@ impl KeyVerifier {
     /// [SHA-256](KeyHasher::sha256), on the [system's clock](Clock::system).
     #[must_use]
     pub fn new(store: impl KeyStore) -> Self {
-        Self(Arc::new(Parts {
-            realm: KeyRealm::new(),
-            store: Arc::new(store),
-            format: Arc::new(PrefixedFormat::default()),
-            hasher: KeyHasher::sha256(),
-            clock: Clock::system(),
-            store_deadline: Duration::from_secs(1),
-            timer: Arc::new(SystemTimer::new()),
-            last_used: None,
-        }))
+        Self::from_parts(
+            VerifierId::next(),
+            Arc::new(store),
+            Arc::new(PrefixedFormat::default()),
+            KeyHasher::sha256(),
+            Clock::system(),
+        )
     }
 
     /// Sets how keys are read.
@@ -147,7 +130,7 @@ impl KeyVerifier {
         self.with(|parts| parts.clock = clock)
     }
 
-    /// Sets how long the store may take. The default is one second.
+    /// Sets the timeout of a look-up. The default is one second.
     ///
     /// The store's future is dropped at the deadline.
     #[must_use]
@@ -155,14 +138,8 @@ impl KeyVerifier {
         self.with(|parts| parts.store_deadline = deadline)
     }
 
-    /// Sets what measures the store's deadline. The default is [`SystemTimer`].
-    #[must_use]
-    pub fn with_timer(self, timer: impl Timer) -> Self {
-        self.with(|parts| parts.timer = Arc::new(timer))
-    }
-
-    /// Informs an observer, such as [`UsageTracker`](crate::store::UsageTracker), of every key that is found
-    /// good, whether or not its scopes are enough for what it was presented for.
+    /// Reports every accepted key to an observer, such as [`UsageTracker`](crate::store::UsageTracker),
+    /// before its scopes are compared with what the request needs.
     #[must_use]
     pub fn with_last_used(self, observer: impl LastUsedObserver) -> Self {
         self.with(|parts| parts.last_used = Some(Arc::new(observer)))
@@ -170,47 +147,50 @@ impl KeyVerifier {
 
     /// Starts to verify a presented key.
     ///
-    /// The answer is there at once, without an allocation, if the text is refused unread or the
+    /// The result is [`Ready`](Verification::Ready), without an allocation, if the text is no key or the
     /// store answers through [`try_find_now`](KeyStore::try_find_now).
-    pub fn begin(&self, presented: &[u8]) -> Attempt {
-        self.begin_as(presented, Asked::Named, |record, _| VerifiedKey::new(record)).into()
+    pub fn begin(&self, presented: &[u8]) -> Verification {
+        self.begin_with(presented, LookupTarget::Named, |record, _| VerifiedKey::new(record))
     }
 
-    /// Starts to verify a presented key that has to be the one with this id. No other record is looked
+    /// Starts to verify a presented key that must be the one with this id. No other record is looked
     /// up, and a key that names another id is [`Malformed`](VerifyErrorKind::Malformed) here.
-    pub fn begin_for(&self, id: &KeyId, presented: &[u8]) -> Attempt {
-        self.begin_as(presented, Asked::Only(id), |record, _| VerifiedKey::new(record)).into()
+    pub fn begin_for(&self, id: &KeyId, presented: &[u8]) -> Verification {
+        self.begin_with(presented, LookupTarget::Only(id), |record, _| VerifiedKey::new(record))
     }
 
-    /// Starts to verify a presented key, and makes of the record of a good one what is asked for.
-    pub(crate) fn begin_as<T>(
+    /// Starts to verify a presented key. `accept` turns the record of an accepted key, and the digest that
+    /// matched, into the result.
+    pub(crate) fn begin_with<T>(
         &self,
         presented: &[u8],
-        asked: Asked<'_>,
+        target: LookupTarget<'_>,
         mut accept: impl FnMut(&KeyRecord, &KeyDigest) -> T,
-    ) -> Begun<T> {
+    ) -> Verification<T> {
         let parts = &*self.0;
-        let key = parts.parse(presented, asked);
+        let key = parts.parse(presented, target);
         let Some(key) = &key else {
             let kind = VerifyErrorKind::Malformed;
-            return Begun::Ready(Err(VerifyError { kind, id: None, fault: None }));
+            return Verification::Ready(Err(VerifyError { kind, id: None, fault: None }));
         };
         let (id, digests) = (key.id(), parts.hasher.digests(key));
         let mut visits = 0_u32;
-        let mut verdict = None;
+        let mut result = None;
         let mut visit = |record: Option<&KeyRecord>| {
             visits = visits.saturating_add(1);
-            verdict = Some(parts.judge(id, &digests, record, &mut accept));
+            result = Some(parts.evaluate(id, &digests, record, &mut accept));
         };
-        // The closure's state is looked at only if nothing panicked.
-        let asked = AssertUnwindSafe(|| parts.store.try_find_now(id, &mut visit));
-        match (catch_unwind(asked), verdict) {
-            (Ok(false), _) => {
-                Begun::Pending(Asking { verifier: self.clone(), id: id.clone(), digests })
+        // After a panic nothing that the closure wrote is read.
+        let answered = catch_panic(|| parts.store.try_find_now(id, &mut visit));
+        match (answered, result) {
+            (Ok(false), _) => Verification::Pending(PendingLookup::new(self, id, digests)),
+            (Ok(true), Some(result)) if visits == 1 => Verification::Ready(result),
+            (Ok(true), _) => {
+                Verification::Ready(Err(VerifyError::fault(id.clone(), Fault::NoAnswer)))
             }
-            (Ok(true), Some(verdict)) if visits == 1 => Begun::Ready(verdict),
-            (Ok(true), _) => Begun::Ready(Err(VerifyError::fault(id.clone(), Fault::NoAnswer))),
-            (Err(_), _) => Begun::Ready(Err(VerifyError::fault(id.clone(), Fault::Panicked))),
+            (Err(_), _) => {
+                Verification::Ready(Err(VerifyError::fault(id.clone(), Fault::Panicked)))
+            }
         }
     }
 
@@ -220,10 +200,10 @@ impl KeyVerifier {
     ///
     /// The key is refused, or the store cannot answer: see [`VerifyErrorKind`].
     pub async fn verify(&self, presented: &[u8]) -> Result<VerifiedKey, VerifyError> {
-        self.begin(presented).verdict().await
+        self.begin(presented).finish().await
     }
 
-    /// Verifies a presented key that has to be the one with this id.
+    /// Verifies a presented key that must be the one with this id.
     ///
     /// # Errors
     ///
@@ -233,40 +213,34 @@ impl KeyVerifier {
         id: &KeyId,
         presented: &[u8],
     ) -> Result<VerifiedKey, VerifyError> {
-        self.begin_for(id, presented).verdict().await
+        self.begin_for(id, presented).finish().await
     }
 
-    /// Takes keys out of a text that has them in the wrong place: see [`KeyFormat::redact`].
+    /// Redacts keys in a text where none should be: see [`KeyFormat::redact`].
     #[must_use]
     pub fn redact(&self, text: &str) -> Option<String> {
         self.0.format.redact(text)
     }
 
-    pub(crate) fn realm(&self) -> KeyRealm {
-        self.0.realm
-    }
-
-    /// What is kept of a verification that went well.
-    pub(crate) fn proof(&self, record: &KeyRecord, digest: &KeyDigest) -> Proof {
-        Proof { verifier: self.clone(), digest: digest.clone(), created: record.creation() }
+    pub(crate) fn verifier_id(&self) -> VerifierId {
+        self.0.verifier_id
     }
 
     /// A verifier over parts that are shared with a manager.
     pub(super) fn from_parts(
-        realm: KeyRealm,
+        verifier_id: VerifierId,
         store: Arc<dyn KeyStore>,
         format: Arc<dyn KeyFormat>,
         hasher: KeyHasher,
         clock: Clock,
     ) -> Self {
         let parts = Parts {
-            realm,
+            verifier_id,
             store,
             format,
             hasher,
             clock,
             store_deadline: Duration::from_secs(1),
-            timer: Arc::new(SystemTimer::new()),
             last_used: None,
         };
         Self(Arc::new(parts))
@@ -274,7 +248,7 @@ impl KeyVerifier {
 
     fn with(mut self, set: impl FnOnce(&mut Parts)) -> Self {
         let parts = Arc::make_mut(&mut self.0);
-        parts.realm = KeyRealm::new();
+        parts.verifier_id = VerifierId::next();
         set(parts);
         self
     }
@@ -291,46 +265,43 @@ impl fmt::Debug for KeyVerifier {
 }
 
 impl Parts {
-    fn parse<'a>(&self, presented: &'a [u8], asked: Asked<'_>) -> Option<ParsedKey<'a>> {
+    fn parse<'a>(&self, presented: &'a [u8], target: LookupTarget<'_>) -> Option<ParsedKey<'a>> {
         if presented.len() > MAX_KEY_LEN {
             return None;
         }
         let text = std::str::from_utf8(presented).ok()?;
-        match asked {
-            Asked::Named => self.format.parse(text),
-            Asked::Only(id) => self.format.parse_for(id, text),
-            Asked::Concealed(id) => {
-                self.format.parse(text).or_else(|| self.format.parse_for(id, text))
-            }
+        match target {
+            LookupTarget::Named => self.format.parse(text),
+            LookupTarget::Only(id) => self.format.parse_for(id, text),
+            LookupTarget::Concealed(id) => self
+                .format
+                .parse(text)
+                .or_else(|| self.format.parse_for(id, text)),
         }
     }
 
-    /// Asks the store, for as long as it may take, and shows its answer.
+    /// Looks the record up, with a timeout, and evaluates the answer.
     async fn find<T>(
         &self,
         id: &KeyId,
-        mut visit: impl FnMut(Option<&KeyRecord>) -> T,
+        evaluate: impl FnOnce(Option<&KeyRecord>) -> T,
     ) -> Result<T, Fault> {
-        // The store is not used again for this request, and neither is its future after a panic.
-        let mut find =
-            catch_unwind(AssertUnwindSafe(|| self.store.find(id))).map_err(|_| Fault::Panicked)?;
-        let mut sleep = None;
-        poll_fn(|context| {
-            match catch_unwind(AssertUnwindSafe(|| find.as_mut().poll(context))) {
-                Ok(Poll::Ready(Ok(record))) => return Poll::Ready(Ok(visit(record.as_ref()))),
-                Ok(Poll::Ready(Err(error))) => return Poll::Ready(Err(Fault::Store(error))),
-                Ok(Poll::Pending) => {}
-                Err(_) => return Poll::Ready(Err(Fault::Panicked)),
+        let find = CatchPanic::new(|| self.store.find(id));
+        let mut find = find.map_err(|_| Fault::Panicked)?;
+        // The first poll is outside of the timeout: an immediate answer needs no timer and no runtime.
+        let answer = match poll_fn(|context| Poll::Ready(Pin::new(&mut find).poll(context))).await {
+            Poll::Ready(answer) => answer,
+            Poll::Pending => {
+                timeout(self.store_deadline, find).await.map_err(|_| Fault::TimedOut)?
             }
-            let sleep = sleep.get_or_insert_with(|| self.timer.sleep(self.store_deadline));
-            sleep.as_mut().poll(context).map(|()| Err(Fault::TooSlow))
-        })
-        .await
+        };
+        let record = answer.map_err(|_| Fault::Panicked)?.map_err(Fault::Store)?;
+        Ok(evaluate(record.as_ref()))
     }
 
-    /// The verdict. Whoever does not know the secret causes the same work whether or not there is a
-    /// record; the time is asked for only after the secret is known to be right.
-    fn judge<T>(
+    /// Decides about a presented key. A wrong secret causes the same work with and without a record; the
+    /// clock is read only after the secret has matched.
+    fn evaluate<T>(
         &self,
         id: &KeyId,
         digests: &PresentedDigests,
@@ -338,7 +309,7 @@ impl Parts {
         accept: impl FnOnce(&KeyRecord, &KeyDigest) -> T,
     ) -> Result<T, VerifyError> {
         let fault = |fault| Err(VerifyError::fault(id.clone(), fault));
-        let refuse = |kind| Err(VerifyError { kind, id: Some(id.clone()), fault: None });
+        let refuse = |kind| Err(VerifyError::refused(id.clone(), kind));
 
         let Some(record) = record else {
             self.hasher.compare_decoy(digests);
@@ -357,7 +328,7 @@ impl Parts {
         let now = || *now;
         let mut matched = record.digest();
         if !bool::from(current) {
-            // What is left is the digest from before a rotation, which has to count still.
+            // Only the digest from before a rotation is left, if it is still valid.
             let matches = previous.map(|previous| previous.map(bool::from));
             if let None | Some(Ok(false)) = matches {
                 return refuse(VerifyErrorKind::WrongSecret);
@@ -390,126 +361,7 @@ const fn refusal(state: KeyState) -> Option<VerifyErrorKind> {
     }
 }
 
-impl Proof {
-    /// Looks the record up again, and makes of it what is asked for if the proof still holds: the record is
-    /// of the same incarnation, the digest that matched is one of those that count, and the key is active.
-    ///
-    /// # Errors
-    ///
-    /// The key is refused, or the store cannot answer: see [`VerifyErrorKind`].
-    pub(crate) async fn renew<T>(
-        &self,
-        id: &KeyId,
-        accept: impl Fn(&KeyRecord) -> T + Send,
-    ) -> Result<T, VerifyError> {
-        let parts = &*self.verifier.0;
-        let judge = |record: Option<&KeyRecord>| self.judge(id, record).map(&accept);
-        match parts.find(id, judge).await {
-            Ok(verdict) => verdict,
-            Err(fault) => Err(VerifyError::fault(id.clone(), fault)),
-        }
-    }
-
-    fn judge<'r>(
-        &self,
-        id: &KeyId,
-        record: Option<&'r KeyRecord>,
-    ) -> Result<&'r KeyRecord, VerifyError> {
-        let refuse = |kind| Err(VerifyError { kind, id: Some(id.clone()), fault: None });
-        let Some(record) = record else { return refuse(VerifyErrorKind::Unknown) };
-        if record.id() != id {
-            return Err(VerifyError::fault(id.clone(), Fault::OtherRecord));
-        }
-        if record.creation() != self.created {
-            return refuse(VerifyErrorKind::Unknown);
-        }
-        let now = LazyCell::new(|| self.verifier.0.clock.timestamp());
-        let now = || *now;
-        let counts = record.digest().is(&self.digest)
-            || record.usable_previous(now).is_some_and(|previous| previous.is(&self.digest));
-        match refusal(record.state_by(now)) {
-            _ if !counts => refuse(VerifyErrorKind::WrongSecret),
-            Some(kind) => refuse(kind),
-            None => Ok(record),
-        }
-    }
-}
-
-/// A verification for which the store has to be waited. What the secret hashes to stands for the key.
-pub(crate) struct Asking {
-    verifier: KeyVerifier,
-    id: KeyId,
-    digests: PresentedDigests,
-}
-
-impl Asking {
-    /// Asks the store, waits for its answer and makes of the record of a good key what is asked for.
-    pub(crate) fn verdict<T>(
-        self,
-        mut accept: impl FnMut(&KeyRecord, &KeyDigest) -> T + Send + 'static,
-    ) -> Pin<Box<dyn Future<Output = Result<T, VerifyError>> + Send>> {
-        let Self { verifier, id, digests } = self;
-        Box::pin(async move {
-            let parts = &*verifier.0;
-            let judge =
-                |record: Option<&KeyRecord>| parts.judge(&id, &digests, record, &mut accept);
-            match parts.find(&id, judge).await {
-                Ok(verdict) => verdict,
-                Err(fault) => Err(VerifyError::fault(id, fault)),
-            }
-        })
-    }
-}
-
-/// A verification that waits for the store. It keeps what it needs and borrows nothing.
-pub type PendingVerification =
-    Pin<Box<dyn Future<Output = Result<VerifiedKey, VerifyError>> + Send + 'static>>;
-
-/// What [`KeyVerifier::begin`] has for an answer.
-#[must_use]
-pub enum Attempt {
-    /// The verdict.
-    Ready(Result<VerifiedKey, VerifyError>),
-    /// The verdict comes when the store has answered.
-    Pending(PendingVerification),
-}
-
-/// An [`Attempt`] whose verdict is made for a purpose.
-pub(crate) enum Begun<T> {
-    Ready(Result<T, VerifyError>),
-    Pending(Asking),
-}
-
-impl From<Begun<VerifiedKey>> for Attempt {
-    fn from(begun: Begun<VerifiedKey>) -> Self {
-        match begun {
-            Begun::Ready(verdict) => Self::Ready(verdict),
-            Begun::Pending(asking) => {
-                Self::Pending(asking.verdict(|record, _| VerifiedKey::new(record)))
-            }
-        }
-    }
-}
-
-impl Attempt {
-    async fn verdict(self) -> Result<VerifiedKey, VerifyError> {
-        match self {
-            Self::Ready(verdict) => verdict,
-            Self::Pending(verdict) => verdict.await,
-        }
-    }
-}
-
-impl fmt::Debug for Attempt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ready(verdict) => f.debug_tuple("Ready").field(verdict).finish(),
-            Self::Pending(_) => f.write_str("Pending(..)"),
-        }
-    }
-}
-
-/// A key that was presented and is good. Only a [`KeyVerifier`] makes one.
+/// A verified key. Only a [`KeyVerifier`] makes one.
 #[derive(Clone, Debug)]
 pub struct VerifiedKey {
     id: KeyId,

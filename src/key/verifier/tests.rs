@@ -12,15 +12,6 @@ use crate::key::{
 };
 use crate::store::fault_store::{Fault as Failure, FaultStore};
 
-/// Tokio's clock, so that a paused one makes deadlines pass at once.
-struct TestTimer;
-
-impl Timer for TestTimer {
-    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(tokio::time::sleep(duration))
-    }
-}
-
 fn at(second: i64) -> OffsetDateTime {
     OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(second)
 }
@@ -205,7 +196,7 @@ async fn a_fault_of_the_store_is_never_a_verdict_about_the_key() {
     for (store, method, fault) in ready.into_iter().chain(waiting) {
         let issued = issue(&store, NewKey::new("a").with_all_scopes()).await;
         let _other = issue(&store, NewKey::new("b")).await;
-        let verifier = KeyVerifier::new(store.clone()).with_timer(TestTimer);
+        let verifier = KeyVerifier::new(store.clone());
         let key = issued.secret().expose_secret().to_owned();
         store.fail(method, fault);
 
@@ -323,8 +314,7 @@ async fn the_deadline_of_the_store_is_kept() {
     let store = FaultStore::waiting();
     let issued = issue(&store, NewKey::new("a")).await;
     for (millisecond, in_time) in [(1, true), (999, true), (1001, false), (60_000, false)] {
-        let verifier = KeyVerifier::new(Slow(store.clone(), Duration::from_millis(millisecond)))
-            .with_timer(TestTimer);
+        let verifier = KeyVerifier::new(Slow(store.clone(), Duration::from_millis(millisecond)));
         let started = tokio::time::Instant::now();
 
         let verified = verifier.verify(issued.secret().expose_secret().as_bytes()).await;
@@ -343,13 +333,13 @@ async fn the_time_is_read_after_the_record_has_arrived() {
     let verifier =
         KeyVerifier::new(store).with_clock(Clock::from_fn(|| at(NOW.load(Ordering::SeqCst))));
 
-    let Attempt::Pending(pending) = verifier.begin(issued.secret().expose_secret().as_bytes())
+    let Verification::Pending(lookup) = verifier.begin(issued.secret().expose_secret().as_bytes())
     else {
         panic!("the store waits");
     };
     NOW.store(10, Ordering::SeqCst);
 
-    assert_eq!(pending.await.unwrap_err().kind(), VerifyErrorKind::Expired);
+    assert_eq!(lookup.finish().await.unwrap_err().kind(), VerifyErrorKind::Expired);
 }
 
 #[tokio::test]

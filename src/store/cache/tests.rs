@@ -7,7 +7,6 @@ use tokio::time::{Instant, advance};
 
 use super::fake_store::{FakeStore, Fault, Script};
 use super::*;
-use crate::TokioTimer;
 use crate::key::{
     KeyHasher, KeyManager, KeyUpdate, KeyVerifier, ManageErrorKind, NewKey, ParsedKey,
     VerifyErrorKind,
@@ -947,7 +946,7 @@ async fn guarantee_13_hits_visit_one_record_and_ask_nobody() {
 async fn a_cached_record_is_evaluated_at_the_time_of_the_request() {
     let world = World::new();
     let manager = KeyManager::new(world.cache.clone()).with_clock(world.clock.clone());
-    let verifier = manager.verifier().with_timer(TokioTimer::new());
+    let verifier = manager.verifier();
     let new = NewKey::new("laptop").with_expires_in(time::Duration::milliseconds(2500));
     let issued = manager.generate(&ann(), new).await.unwrap();
     let secret = issued.secret().expose_secret().as_bytes();
@@ -975,9 +974,7 @@ async fn a_cached_record_is_evaluated_at_the_time_of_the_request() {
 async fn a_verifier_that_gives_up_ends_its_question() {
     let world = World::new();
     let keys = KeyManager::new(world.cache.clone());
-    let verifier = KeyVerifier::new(world.cache.clone())
-        .with_timer(TokioTimer::new())
-        .with_store_deadline(50 * MILLISECOND);
+    let verifier = KeyVerifier::new(world.cache.clone()).with_store_deadline(50 * MILLISECOND);
     let issued = keys.generate(&ann(), NewKey::new("laptop")).await.unwrap();
     let secret = issued.secret().expose_secret().as_bytes();
     world.store.set_reads(delayed(80 * MILLISECOND, Duration::ZERO));

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use crate::key::{KeyDigest, KeyRecord, Write};
+use crate::key::{KeyDigest, KeyRecord, WriteOutcome};
 
 /// The text in quotes, cut if it is long.
 pub(super) fn cut(text: &str, most: usize) -> String {
@@ -19,7 +19,7 @@ pub(super) fn described(record: &KeyRecord) -> String {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "a function of `&T` for any answer `T`")]
-pub(super) fn told(write: &Write) -> String {
+pub(super) fn told(write: &WriteOutcome) -> String {
     format!("{write:?}")
 }
 

@@ -1,0 +1,69 @@
+use std::cell::LazyCell;
+
+use super::error::Fault;
+use super::{KeyVerifier, VerifierId, VerifyError, VerifyErrorKind, refusal};
+use crate::clock::Timestamp;
+use crate::key::{KeyDigest, KeyId, KeyRecord};
+
+/// Proof of an identity, which can be checked again without the secret.
+#[derive(Clone)]
+pub(crate) struct Proof {
+    verifier: KeyVerifier,
+    /// The digest of the record that matched.
+    digest: KeyDigest,
+    /// The time of creation tells a record from a later one with the same id.
+    created: Timestamp,
+}
+
+impl Proof {
+    pub(crate) fn new(verifier: &KeyVerifier, record: &KeyRecord, digest: &KeyDigest) -> Self {
+        Self { verifier: verifier.clone(), digest: digest.clone(), created: record.creation() }
+    }
+
+    pub(crate) fn verifier_id(&self) -> VerifierId {
+        self.verifier.verifier_id()
+    }
+
+    /// Looks the record up again and checks that the proof still holds: the record was created at the same
+    /// time, the digest that matched is still valid, and the key is active.
+    ///
+    /// # Errors
+    ///
+    /// The key is refused, or the store cannot answer: see [`VerifyErrorKind`].
+    pub(crate) async fn renew<T>(
+        &self,
+        id: &KeyId,
+        accept: impl Fn(&KeyRecord) -> T + Send,
+    ) -> Result<T, VerifyError> {
+        let parts = &*self.verifier.0;
+        let evaluate = |record: Option<&KeyRecord>| self.evaluate(id, record).map(&accept);
+        match parts.find(id, evaluate).await {
+            Ok(result) => result,
+            Err(fault) => Err(VerifyError::fault(id.clone(), fault)),
+        }
+    }
+
+    fn evaluate<'r>(
+        &self,
+        id: &KeyId,
+        record: Option<&'r KeyRecord>,
+    ) -> Result<&'r KeyRecord, VerifyError> {
+        let refuse = |kind| Err(VerifyError::refused(id.clone(), kind));
+        let Some(record) = record else { return refuse(VerifyErrorKind::Unknown) };
+        if record.id() != id {
+            return Err(VerifyError::fault(id.clone(), Fault::OtherRecord));
+        }
+        if record.creation() != self.created {
+            return refuse(VerifyErrorKind::Unknown);
+        }
+        let now = LazyCell::new(|| self.verifier.0.clock.timestamp());
+        let now = || *now;
+        let counts = record.digest().is(&self.digest)
+            || record.usable_previous(now).is_some_and(|previous| previous.is(&self.digest));
+        match refusal(record.state_by(now)) {
+            _ if !counts => refuse(VerifyErrorKind::WrongSecret),
+            Some(kind) => refuse(kind),
+            None => Ok(record),
+        }
+    }
+}
