@@ -275,7 +275,7 @@ impl KeyHasher {
     ///
     /// Whoever can write to the store can make a working key as long as this is on.
     #[must_use]
-    pub fn with_unpeppered_keys(mut self) -> Self {
+    pub fn with_insecure_unpeppered_keys(mut self) -> Self {
         if self.ways().all(Option::is_some) {
             self.others.push(None);
         }
@@ -294,7 +294,7 @@ impl KeyHasher {
     /// # Errors
     ///
     /// The digest cannot be checked: its pepper is not known here, or it has none and
-    /// [`with_unpeppered_keys`](Self::with_unpeppered_keys) is off. That is a fault of the
+    /// [`with_insecure_unpeppered_keys`](Self::with_insecure_unpeppered_keys) is off. That is a fault of the
     /// configuration and says nothing about the key.
     pub fn matches(&self, digest: &KeyDigest, key: &ParsedKey<'_>) -> Result<bool, UnknownPepper> {
         self.compare(digest, &self.digests(key)).map(bool::from)
@@ -535,7 +535,7 @@ mod tests {
         let peppered = KeyHasher::peppered(pepper("p", 1));
 
         assert!(peppered.matches(&digest, &key).is_err());
-        assert!(peppered.clone().with_unpeppered_keys().matches(&digest, &key).unwrap());
+        assert!(peppered.clone().with_insecure_unpeppered_keys().matches(&digest, &key).unwrap());
         assert!(plain.matches(&peppered.digest(&key), &key).is_err());
     }
 
