@@ -496,7 +496,7 @@ proptest! {
     ) {
         use VerifyErrorKind::{Disabled, Expired, NotYetValid, Revoked, Unknown, WrongSecret};
 
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let store = if ready { FaultStore::ready() } else { FaultStore::waiting() };
         let issued = runtime.block_on(issue(&store, NewKey::new("a")));
         let key = issued.secret().expose_secret();
