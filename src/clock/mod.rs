@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 mod timestamp;
 
-pub(crate) use self::timestamp::{PackedTimestamp, Timestamp};
+pub(crate) use self::timestamp::Timestamp;
 
 /// Where the current time comes from.
 ///
@@ -75,7 +75,7 @@ fn never_before(now: Timestamp, floor: &AtomicI64) -> Timestamp {
     if second > latest {
         floor.fetch_max(second, Ordering::Relaxed);
     }
-    if second < latest { Timestamp::pack(latest, 0) } else { now }
+    if second < latest { Timestamp::from_unix(latest, 0) } else { now }
 }
 
 #[cfg(test)]

@@ -1,16 +1,16 @@
-use std::num::NonZeroU8;
 use std::time::SystemTime;
 
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
-/// A point in time of the years 0 to 9999 in 12 bytes, whole nanoseconds included.
+/// A point in time of the years 0 to 9999, to the nanosecond. `OffsetDateTime` can be outside of what RFC 3339
+/// can write, and takes longer to make from the system's clock and to compare.
 ///
-/// `OffsetDateTime` has 16 bytes and can lie outside of what RFC 3339 can write.
+/// Packed into 12 bytes, since every record has several.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[repr(C, packed(4))]
 pub(crate) struct Timestamp {
-    high: i32,
-    low: u32,
+    seconds: i64,
     nanosecond: u32,
 }
 
@@ -20,41 +20,40 @@ const FIRST: i64 = -62_167_219_200;
 const LAST: i64 = 253_402_300_799;
 
 impl Timestamp {
-    /// A time outside the range counts as the nearest one inside.
+    /// Clamps a time outside the range.
     pub(crate) fn new(time: OffsetDateTime) -> Self {
-        let seconds = time.unix_timestamp();
-        if seconds < FIRST {
-            return Self::pack(FIRST, 0);
-        }
-        if seconds > LAST {
-            return Self::pack(LAST, 999_999_999);
-        }
-        Self::pack(seconds, time.nanosecond())
+        Self::from_unix(time.unix_timestamp(), time.nanosecond())
     }
 
-    /// The same for a time of the system's clock. It is read for every request, so the detour over a
-    /// calendar is left out.
+    /// Clamps a time outside the range. Seconds since 1970, and nanoseconds of that second.
+    pub(crate) const fn from_unix(seconds: i64, nanosecond: u32) -> Self {
+        if seconds < FIRST {
+            Self { seconds: FIRST, nanosecond: 0 }
+        } else if seconds > LAST {
+            Self { seconds: LAST, nanosecond: 999_999_999 }
+        } else {
+            Self { seconds, nanosecond }
+        }
+    }
+
+    /// From the system's clock, without a calendar: it is read for every request.
     pub(crate) fn of_system(time: SystemTime) -> Self {
         match time.duration_since(SystemTime::UNIX_EPOCH) {
-            Ok(since) => match i64::try_from(since.as_secs()) {
-                Ok(seconds) if seconds <= LAST => Self::pack(seconds, since.subsec_nanos()),
-                _ => Self::pack(LAST, 999_999_999),
-            },
+            Ok(since) => {
+                let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+                Self::from_unix(seconds, since.subsec_nanos())
+            }
             Err(_) => Self::new(time.into()),
         }
     }
 
-    /// The seconds since 1970.
+    /// Seconds since 1970.
     pub(crate) const fn seconds(self) -> i64 {
-        ((self.high as i64) << 32) | self.low as i64
-    }
-
-    pub(crate) const fn pack(seconds: i64, nanosecond: u32) -> Self {
-        Self { high: (seconds >> 32) as i32, low: seconds as u32, nanosecond }
+        self.seconds
     }
 
     pub(crate) fn time(self) -> OffsetDateTime {
-        OffsetDateTime::from_unix_timestamp(self.seconds())
+        OffsetDateTime::from_unix_timestamp(self.seconds)
             .and_then(|time| time.replace_nanosecond(self.nanosecond))
             .unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
@@ -62,11 +61,11 @@ impl Timestamp {
     /// Nanoseconds since the beginning of the year 0.
     #[cfg(feature = "redis")]
     pub(crate) fn nanoseconds(self) -> u128 {
-        let seconds = self.time().unix_timestamp().saturating_sub(FIRST);
+        let seconds = self.seconds.saturating_sub(FIRST);
         u128::from(seconds.unsigned_abs()) * 1_000_000_000 + u128::from(self.nanosecond)
     }
 
-    /// RFC 3339 in UTC with as many digits of a second as it takes.
+    /// RFC 3339 in UTC, with as few fractional digits as are exact.
     pub(crate) fn encode(self) -> String {
         self.time().format(&Rfc3339).unwrap_or_default()
     }
@@ -75,33 +74,6 @@ impl Timestamp {
         let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
         let time = time.checked_to_offset(UtcOffset::UTC)?;
         (FIRST..=LAST).contains(&time.unix_timestamp()).then(|| Self::new(time))
-    }
-}
-
-/// A [`Timestamp`] in 9 bytes, and none in 9 bytes as well, for records of which there are millions.
-#[derive(Clone, Copy)]
-pub(crate) struct PackedTimestamp {
-    low: [u8; 8],
-    /// One more than what `low` has no room for.
-    high: NonZeroU8,
-}
-
-impl PackedTimestamp {
-    /// A second has fewer nanoseconds than this has values.
-    const NANOSECOND_BITS: u32 = 30;
-
-    pub(crate) fn new(moment: Timestamp) -> Self {
-        let second = moment.seconds().clamp(FIRST, LAST).abs_diff(FIRST);
-        let packed = u128::from(second) << Self::NANOSECOND_BITS | u128::from(moment.nanosecond);
-        let high = NonZeroU8::MIN.saturating_add((packed >> 64) as u8);
-        Self { low: (packed as u64).to_le_bytes(), high }
-    }
-
-    pub(crate) fn timestamp(self) -> Timestamp {
-        let packed =
-            u128::from(self.high.get() - 1) << 64 | u128::from(u64::from_le_bytes(self.low));
-        let second = (packed >> Self::NANOSECOND_BITS) as i64;
-        Timestamp::pack(FIRST + second, packed as u32 & ((1 << Self::NANOSECOND_BITS) - 1))
     }
 }
 
@@ -123,14 +95,13 @@ mod tests {
         fn a_time_is_kept_to_the_nanosecond(seconds in FIRST..=LAST, nanosecond in 0..1_000_000_000_u32) {
             let time = OffsetDateTime::from_unix_timestamp(seconds).unwrap()
                 .replace_nanosecond(nanosecond).unwrap();
-            let moment = Timestamp::new(time);
-            prop_assert_eq!(moment.time(), time);
-            prop_assert_eq!(Timestamp::decode(&moment.encode()), Some(moment));
-            prop_assert_eq!(PackedTimestamp::new(moment).timestamp(), moment);
+            let timestamp = Timestamp::new(time);
+            prop_assert_eq!(timestamp.time(), time);
+            prop_assert_eq!(Timestamp::decode(&timestamp.encode()), Some(timestamp));
         }
 
         #[test]
-        fn moments_are_ordered_as_times(a in FIRST..=LAST, b in FIRST..=LAST) {
+        fn timestamps_are_ordered_as_times(a in FIRST..=LAST, b in FIRST..=LAST) {
             let time = |seconds| OffsetDateTime::from_unix_timestamp(seconds).unwrap();
             prop_assert_eq!(Timestamp::new(time(a)).cmp(&Timestamp::new(time(b))), a.cmp(&b));
         }
@@ -146,15 +117,12 @@ mod tests {
     }
 
     #[test]
-    fn the_first_and_the_last_moment_can_be_packed() {
-        for moment in [Timestamp::pack(FIRST, 0), Timestamp::pack(LAST, 999_999_999)] {
-            assert_eq!(PackedTimestamp::new(moment).timestamp(), moment);
-        }
-        assert_eq!(size_of::<Option<PackedTimestamp>>(), 9);
+    fn a_timestamp_takes_12_bytes() {
+        assert_eq!(size_of::<Timestamp>(), 12);
     }
 
     #[test]
-    fn another_offset_is_the_same_moment() {
+    fn another_offset_is_the_same_time() {
         assert_eq!(
             Timestamp::decode("2026-01-01T01:00:00.5+01:00"),
             Timestamp::decode("2026-01-01T00:00:00.500Z")

@@ -1,13 +1,12 @@
 use std::error::Error;
 use std::fmt;
-use std::sync::Arc;
 
 use serde::de::IgnoredAny;
 use smol_str::SmolStr;
 use time::OffsetDateTime;
 
 use super::{KeyDigest, KeyId, Owner, Scopes, SealedSecret};
-use crate::clock::{PackedTimestamp, Timestamp};
+use crate::clock::Timestamp;
 
 /// What a store keeps of one key. The key itself is not in it.
 ///
@@ -38,29 +37,20 @@ use crate::clock::{PackedTimestamp, Timestamp};
 #[derive(Clone)]
 pub struct KeyRecord {
     id: KeyId,
-    /// Behind a pointer, so that the many keys of one owner can share it.
-    owner: Arc<Owner>,
+    owner: Owner,
     name: SmolStr,
-    digest: KeyDigest,
-    more: Option<Box<More>>,
-    version: u64,
-    created_at: PackedTimestamp,
-    expires_at: Option<PackedTimestamp>,
-    disabled: bool,
-    has_all_scopes: bool,
-}
-
-/// What many keys do not have.
-#[derive(Clone, Default)]
-struct More {
-    /// The set, for a key that has one.
     scopes: Scopes,
-    rare: Option<Box<Rare>>,
+    digest: KeyDigest,
+    version: u64,
+    created_at: Timestamp,
+    expires_at: Option<Timestamp>,
+    disabled: bool,
+    uncommon: Option<Box<Uncommon>>,
 }
 
-/// What most keys do not have.
+/// The fields that few keys have. In one allocation, they do not count for the memory of the others.
 #[derive(Clone, Default)]
-struct Rare {
+struct Uncommon {
     previous: Option<(KeyDigest, Timestamp)>,
     not_before: Option<Timestamp>,
     revoked_at: Option<Timestamp>,
@@ -92,15 +82,15 @@ impl KeyRecord {
     ) -> Result<Self, InvalidRecord> {
         Ok(Self {
             id,
-            owner: Arc::new(owner),
+            owner,
             name: checked_name(name.as_ref())?,
+            scopes: Scopes::NONE,
             digest,
-            more: None,
             version: 1,
-            created_at: PackedTimestamp::new(Timestamp::new(created_at)),
+            created_at: Timestamp::new(created_at),
             expires_at: None,
             disabled: false,
-            has_all_scopes: false,
+            uncommon: None,
         })
     }
 
@@ -117,8 +107,7 @@ impl KeyRecord {
     /// Sets what the key may do.
     #[must_use]
     pub fn with_scopes(mut self, scopes: Scopes) -> Self {
-        self.has_all_scopes = scopes.is_all();
-        self.set_more(|more| more.scopes = if scopes.is_all() { Scopes::NONE } else { scopes });
+        self.scopes = scopes;
         self
     }
 
@@ -133,21 +122,21 @@ impl KeyRecord {
     #[must_use]
     pub fn with_previous_digest(mut self, previous: Option<(KeyDigest, OffsetDateTime)>) -> Self {
         let previous = previous.map(|(digest, until)| (digest, Timestamp::new(until)));
-        self.set_rare(|rare| rare.previous = previous);
+        self.set_uncommon(|uncommon| uncommon.previous = previous);
         self
     }
 
     /// Sets the time from which on the key works. `None`: at once.
     #[must_use]
     pub fn with_not_before(mut self, not_before: Option<OffsetDateTime>) -> Self {
-        self.set_rare(|rare| rare.not_before = not_before.map(Timestamp::new));
+        self.set_uncommon(|uncommon| uncommon.not_before = not_before.map(Timestamp::new));
         self
     }
 
     /// Sets the time at which the key stops to work. `None`: never.
     #[must_use]
     pub fn with_expires_at(mut self, expires_at: Option<OffsetDateTime>) -> Self {
-        self.expires_at = expires_at.map(|time| PackedTimestamp::new(Timestamp::new(time)));
+        self.expires_at = expires_at.map(Timestamp::new);
         self
     }
 
@@ -162,7 +151,7 @@ impl KeyRecord {
     /// in the future.
     #[must_use]
     pub fn with_revoked_at(mut self, revoked_at: Option<OffsetDateTime>) -> Self {
-        self.set_rare(|rare| rare.revoked_at = revoked_at.map(Timestamp::new));
+        self.set_uncommon(|uncommon| uncommon.revoked_at = revoked_at.map(Timestamp::new));
         self
     }
 
@@ -187,14 +176,14 @@ impl KeyRecord {
         if metadata.as_deref().is_some_and(|text| !is_metadata(text)) {
             return Err(InvalidRecord("metadata is a JSON text of at most 65536 bytes"));
         }
-        self.set_rare(|rare| rare.metadata = metadata);
+        self.set_uncommon(|uncommon| uncommon.metadata = metadata);
         Ok(self)
     }
 
     /// Sets the sealed text of the key. `None`: the text cannot be shown again.
     #[must_use]
     pub fn with_sealed(mut self, sealed: Option<SealedSecret>) -> Self {
-        self.set_rare(|rare| rare.sealed = sealed);
+        self.set_uncommon(|uncommon| uncommon.sealed = sealed);
         self
     }
 
@@ -219,13 +208,7 @@ impl KeyRecord {
     /// What the key may do.
     #[must_use]
     pub fn scopes(&self) -> &Scopes {
-        static ALL: Scopes = Scopes::ALL;
-        static NONE: Scopes = Scopes::NONE;
-        match &self.more {
-            _ if self.has_all_scopes => &ALL,
-            Some(more) => &more.scopes,
-            None => &NONE,
-        }
+        &self.scopes
     }
 
     /// The digest of the key.
@@ -255,7 +238,7 @@ impl KeyRecord {
     /// From when on the key works. `None`: at once.
     #[must_use]
     pub fn not_before(&self) -> Option<OffsetDateTime> {
-        self.rare()?.not_before.map(Timestamp::time)
+        self.uncommon.as_ref()?.not_before.map(Timestamp::time)
     }
 
     /// When the key stops to work. `None`: never.
@@ -273,7 +256,7 @@ impl KeyRecord {
     /// When the key was revoked. `None`: it was not.
     #[must_use]
     pub fn revoked_at(&self) -> Option<OffsetDateTime> {
-        self.rare()?.revoked_at.map(Timestamp::time)
+        self.uncommon.as_ref()?.revoked_at.map(Timestamp::time)
     }
 
     /// The version, for compare-and-set.
@@ -285,17 +268,17 @@ impl KeyRecord {
     /// The application's own data, a JSON text.
     #[must_use]
     pub fn metadata(&self) -> Option<&str> {
-        self.rare()?.metadata.as_deref()
+        self.uncommon.as_ref()?.metadata.as_deref()
     }
 
     /// The sealed text of the key, if it can be shown again.
     #[must_use]
     pub fn sealed(&self) -> Option<&SealedSecret> {
-        self.rare()?.sealed.as_ref()
+        self.uncommon.as_ref()?.sealed.as_ref()
     }
 
     pub(crate) fn revoked(&self) -> bool {
-        self.rare().is_some_and(|rare| rare.revoked_at.is_some())
+        self.uncommon.as_ref().is_some_and(|uncommon| uncommon.revoked_at.is_some())
     }
 
     /// The name, without a copy of a long one.
@@ -304,43 +287,39 @@ impl KeyRecord {
     }
 
     pub(crate) fn creation(&self) -> Timestamp {
-        self.created_at.timestamp()
+        self.created_at
     }
 
     pub(crate) fn expiry(&self) -> Option<Timestamp> {
-        self.expires_at.map(PackedTimestamp::timestamp)
+        self.expires_at
     }
 
     pub(crate) fn start(&self) -> Option<Timestamp> {
-        self.rare()?.not_before
+        self.uncommon.as_ref()?.not_before
     }
 
     pub(crate) fn previous(&self) -> Option<&(KeyDigest, Timestamp)> {
-        self.rare()?.previous.as_ref()
+        self.uncommon.as_ref()?.previous.as_ref()
     }
 
-    fn rare(&self) -> Option<&Rare> {
-        self.more.as_ref()?.rare.as_deref()
+    /// Allocates only if an uncommon field is there afterwards.
+    fn set_uncommon(&mut self, set: impl FnOnce(&mut Uncommon)) {
+        let mut uncommon = self.uncommon.take().map_or_else(Uncommon::default, |fields| *fields);
+        set(&mut uncommon);
+        if !uncommon.is_empty() {
+            self.uncommon = Some(Box::new(uncommon));
+        }
     }
+}
 
-    fn set_more(&mut self, set: impl FnOnce(&mut More)) {
-        let mut more = self.more.take().unwrap_or_default();
-        set(&mut more);
-        let used = !more.scopes.is_none() || more.rare.is_some();
-        self.more = used.then_some(more);
-    }
-
-    fn set_rare(&mut self, set: impl FnOnce(&mut Rare)) {
-        self.set_more(|more| {
-            let mut rare = more.rare.take().unwrap_or_default();
-            set(&mut rare);
-            let used = rare.previous.is_some()
-                || rare.not_before.is_some()
-                || rare.revoked_at.is_some()
-                || rare.metadata.is_some()
-                || rare.sealed.is_some();
-            more.rare = used.then_some(rare);
-        });
+impl Uncommon {
+    fn is_empty(&self) -> bool {
+        let Self { previous, not_before, revoked_at, metadata, sealed } = self;
+        previous.is_none()
+            && not_before.is_none()
+            && revoked_at.is_none()
+            && metadata.is_none()
+            && sealed.is_none()
     }
 }
 
@@ -431,23 +410,29 @@ mod tests {
 
     #[test]
     fn a_record_is_small() {
-        assert!(size_of::<KeyRecord>() <= 136, "{}", size_of::<KeyRecord>());
+        assert!(size_of::<KeyRecord>() <= 184, "{}", size_of::<KeyRecord>());
     }
 
     #[test]
-    fn scopes_and_rare_parts_do_not_disturb_each_other() {
-        let set = Scopes::parse(["a"]).unwrap();
-        for scopes in [Scopes::NONE, Scopes::ALL, set.clone()] {
-            for next in [Scopes::NONE, Scopes::ALL, set.clone()] {
-                let record = plain().with_scopes(scopes.clone()).with_revoked_at(Some(at(3)));
-                assert_eq!(record.scopes(), &scopes);
-                let record = record.with_scopes(next.clone());
-                assert_eq!((record.scopes(), record.revoked_at()), (&next, Some(at(3))));
-                let record = record.with_revoked_at(None);
-                assert_eq!((record.scopes(), record.revoked_at()), (&next, None));
-                assert_eq!(record.more.is_some(), next == set);
-            }
-        }
+    fn an_absent_uncommon_field_takes_no_memory() {
+        let record = plain()
+            .with_previous_digest(None)
+            .with_not_before(None)
+            .with_revoked_at(None)
+            .with_sealed(None)
+            .with_metadata(None::<&str>)
+            .unwrap();
+        assert!(record.uncommon.is_none());
+        assert!(record.clone().with_revoked_at(Some(at(3))).uncommon.is_some());
+        assert!(record.with_revoked_at(Some(at(3))).with_revoked_at(None).uncommon.is_none());
+    }
+
+    #[test]
+    fn uncommon_fields_are_independent() {
+        let both = plain().with_revoked_at(Some(at(3))).with_not_before(Some(at(1)));
+        assert_eq!((both.revoked_at(), both.not_before()), (Some(at(3)), Some(at(1))));
+        let one = both.with_revoked_at(None);
+        assert_eq!((one.revoked_at(), one.not_before()), (None, Some(at(1))));
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl KeyRecord {
             disabled: self.disabled(),
             revoked_at: self.revoked_at().map(|time| Timestamp::new(time).encode().into()),
             version: self.version(),
-            metadata: self.metadata().map(Text::from),
+            metadata: self.metadata().map(CowStr::from),
             sealed: self.sealed().map(|sealed| sealed.as_str().into()),
         };
         // Texts, numbers and lists of texts: there is nothing that JSON cannot hold.
@@ -57,7 +57,9 @@ impl KeyRecord {
             Ok(_) => DecodeErrorKind::UnsupportedSchema,
             // A later schema may have members that this one does not know.
             Err(_) => match serde_json::from_str(text) {
-                Ok(Probe { schema }) if schema != SCHEMA => DecodeErrorKind::UnsupportedSchema,
+                Ok(SchemaVersion { schema }) if schema != SCHEMA => {
+                    DecodeErrorKind::UnsupportedSchema
+                }
                 _ => DecodeErrorKind::Malformed,
             },
         };
@@ -107,16 +109,16 @@ impl Error for DecodeError {}
 const SCHEMA: u64 = 1;
 
 #[derive(Deserialize)]
-struct Probe {
+struct SchemaVersion {
     schema: u64,
 }
 
 /// A text that is borrowed from the record, or from the JSON if nothing in it is escaped.
 #[derive(Deserialize, Serialize)]
 #[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+struct CowStr<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// `deserialize_with` on the optional members: serde takes a missing `Option` for `None` otherwise.
+/// `required_nullable` on the optional members: serde reads a missing `Option` as `None` otherwise.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Stored<'a> {
@@ -124,43 +126,43 @@ struct Stored<'a> {
     id: KeyId,
     owner: Owner,
     #[serde(borrow)]
-    name: Text<'a>,
+    name: CowStr<'a>,
     scopes: Scopes,
     #[serde(borrow)]
     digest: StoredDigest<'a>,
-    #[serde(borrow, deserialize_with = "present")]
+    #[serde(borrow, deserialize_with = "required_nullable")]
     previous_digest: Option<StoredDigest<'a>>,
-    #[serde(borrow, deserialize_with = "present")]
-    previous_until: Option<Text<'a>>,
+    #[serde(borrow, deserialize_with = "required_nullable")]
+    previous_until: Option<CowStr<'a>>,
     #[serde(borrow)]
-    created_at: Text<'a>,
-    #[serde(borrow, deserialize_with = "present")]
-    not_before: Option<Text<'a>>,
-    #[serde(borrow, deserialize_with = "present")]
-    expires_at: Option<Text<'a>>,
+    created_at: CowStr<'a>,
+    #[serde(borrow, deserialize_with = "required_nullable")]
+    not_before: Option<CowStr<'a>>,
+    #[serde(borrow, deserialize_with = "required_nullable")]
+    expires_at: Option<CowStr<'a>>,
     disabled: bool,
-    #[serde(borrow, deserialize_with = "present")]
-    revoked_at: Option<Text<'a>>,
+    #[serde(borrow, deserialize_with = "required_nullable")]
+    revoked_at: Option<CowStr<'a>>,
     version: u64,
-    #[serde(borrow, deserialize_with = "present")]
-    metadata: Option<Text<'a>>,
+    #[serde(borrow, deserialize_with = "required_nullable")]
+    metadata: Option<CowStr<'a>>,
     /// Most records have none.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    sealed: Option<Text<'a>>,
+    sealed: Option<CowStr<'a>>,
 }
 
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct StoredDigest<'a> {
     #[serde(borrow)]
-    algorithm: Text<'a>,
-    #[serde(borrow, deserialize_with = "present")]
-    pepper: Option<Text<'a>>,
+    algorithm: CowStr<'a>,
+    #[serde(borrow, deserialize_with = "required_nullable")]
+    pepper: Option<CowStr<'a>>,
     #[serde(borrow)]
-    hex: Text<'a>,
+    hex: CowStr<'a>,
 }
 
-fn present<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+fn required_nullable<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     T: Deserialize<'de>,
     D: Deserializer<'de>,
@@ -172,7 +174,7 @@ impl Stored<'_> {
     fn into_record(self) -> Result<KeyRecord, DecodeError> {
         let invalid = || DecodeError(DecodeErrorKind::InvalidValue);
         let time =
-            |text: Text<'_>| Timestamp::decode(&text).map(Timestamp::time).ok_or_else(invalid);
+            |text: CowStr<'_>| Timestamp::decode(&text).map(Timestamp::time).ok_or_else(invalid);
         let previous = match (self.previous_digest, self.previous_until) {
             (None, None) => None,
             (Some(digest), Some(until)) => Some((digest.into_digest()?, time(until)?)),
@@ -182,30 +184,18 @@ impl Stored<'_> {
         let sealed = sealed.map_err(|_| invalid())?;
         let digest = self.digest.into_digest()?;
         let created_at = time(self.created_at)?;
-        let record = KeyRecord::new(self.id, self.owner, &*self.name, digest, created_at);
-        let mut record = record
+        let record = KeyRecord::new(self.id, self.owner, &*self.name, digest, created_at)
             .map_err(|_| invalid())?
             .with_scopes(self.scopes)
+            .with_previous_digest(previous)
+            .with_not_before(self.not_before.map(time).transpose()?)
             .with_expires_at(self.expires_at.map(time).transpose()?)
             .with_disabled(self.disabled)
-            .with_version(self.version);
-        // What most records do not have takes memory of its own, if only for a moment.
-        if previous.is_some() {
-            record = record.with_previous_digest(previous);
-        }
-        if let Some(not_before) = self.not_before {
-            record = record.with_not_before(Some(time(not_before)?));
-        }
-        if let Some(revoked_at) = self.revoked_at {
-            record = record.with_revoked_at(Some(time(revoked_at)?));
-        }
-        if sealed.is_some() {
-            record = record.with_sealed(sealed);
-        }
-        if let Some(metadata) = self.metadata {
-            record = record.with_metadata(Some(&*metadata)).map_err(|_| invalid())?;
-        }
-        Ok(record)
+            .with_revoked_at(self.revoked_at.map(time).transpose()?)
+            .with_version(self.version)
+            .with_sealed(sealed)
+            .with_metadata(self.metadata.as_deref());
+        record.map_err(|_| invalid())
     }
 }
 
@@ -213,7 +203,7 @@ impl<'a> StoredDigest<'a> {
     fn new(digest: &'a KeyDigest) -> Self {
         Self {
             algorithm: digest.algorithm().as_str().into(),
-            pepper: digest.pepper().map(Text::from),
+            pepper: digest.pepper().map(CowStr::from),
             hex: encode_hex(digest.expose_bytes()).into(),
         }
     }
@@ -226,7 +216,7 @@ impl<'a> StoredDigest<'a> {
     }
 }
 
-impl Deref for Text<'_> {
+impl Deref for CowStr<'_> {
     type Target = str;
 
     fn deref(&self) -> &str {
@@ -234,13 +224,13 @@ impl Deref for Text<'_> {
     }
 }
 
-impl<'a> From<&'a str> for Text<'a> {
+impl<'a> From<&'a str> for CowStr<'a> {
     fn from(text: &'a str) -> Self {
         Self(Cow::Borrowed(text))
     }
 }
 
-impl From<String> for Text<'_> {
+impl From<String> for CowStr<'_> {
     fn from(text: String) -> Self {
         Self(Cow::Owned(text))
     }

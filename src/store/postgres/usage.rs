@@ -45,7 +45,8 @@ impl UsageSource for PostgresKeyStore {
             }
         };
         let seconds = self.calls.run_in_turn(&self.turns, call).await?;
-        let time = |id: &KeyId| seconds.get(id.as_str()).map(|&s| Timestamp::pack(s, 0).time());
+        let time =
+            |id: &KeyId| seconds.get(id.as_str()).map(|&s| Timestamp::from_unix(s, 0).time());
         Ok(ids.iter().map(time).collect())
     }
 }

@@ -44,7 +44,7 @@ fn time_of(score: &Value) -> Result<Option<OffsetDateTime>, RedisStoreError> {
     }
     let second = redis::from_redis_value_ref::<i64>(score)
         .map_err(|_| RedisStoreError::new(RedisStoreErrorKind::UnexpectedReply))?;
-    Ok(Some(Timestamp::pack(second, 0).time()))
+    Ok(Some(Timestamp::from_unix(second, 0).time()))
 }
 
 #[async_trait]

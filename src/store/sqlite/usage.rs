@@ -25,7 +25,7 @@ const READ: &str =
 #[async_trait]
 impl UsageSink for SqliteKeyStore {
     async fn write(&self, batch: Vec<(KeyId, OffsetDateTime)>) -> Result<(), StoreError> {
-        let second = |time| Timestamp::pack(Timestamp::new(time).seconds(), 0).encode();
+        let second = |time| Timestamp::from_unix(Timestamp::new(time).seconds(), 0).encode();
         let batch: Vec<_> = batch.into_iter().map(|(id, time)| (id, second(time))).collect();
         let batch = serde_json::to_string(&batch).map_err(StoreError::new)?;
         let writer = Arc::clone(&self.writer);
