@@ -476,11 +476,9 @@ fn identify(
     placement: PlacementKind,
 ) -> BoxFuture<Result<Identity, VerifyError>> {
     let verifier = verifier.clone();
-    Box::pin(async move {
-        let identify =
-            |record: &_, digest: &_| Identity::of_record(&verifier, record, digest, placement);
-        lookup.finish_with(identify).await
-    })
+    Box::pin(lookup.finish_with(move |record, digest| {
+        Identity::of_record(&verifier, record, digest, placement)
+    }))
 }
 
 /// The identity that a layer around this one has proven with a clone of the same verifier.

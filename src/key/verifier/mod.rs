@@ -17,10 +17,10 @@ pub use self::verification::{PendingLookup, Verification};
 use super::digest::PresentedDigests;
 use super::{
     KeyDigest, KeyFormat, KeyHasher, KeyId, KeyRecord, KeyState, KeyStore, LastUsedObserver, Owner,
-    ParsedKey, PrefixedFormat, Scopes,
+    ParsedKey, PrefixedFormat, Scopes, StoreError,
 };
 use crate::Clock;
-use crate::util::{CatchPanic, catch_panic};
+use crate::util::{CatchPanic, Panicked, catch_panic};
 
 mod error;
 mod proof;
@@ -280,23 +280,20 @@ impl Parts {
         }
     }
 
-    /// Looks the record up, with a timeout, and evaluates the answer.
-    async fn find<T>(
-        &self,
-        id: &KeyId,
-        evaluate: impl FnOnce(Option<&KeyRecord>) -> T,
-    ) -> Result<T, Fault> {
+    /// Looks a record up, with a timeout.
+    async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, Fault> {
+        type Answer = Result<Result<Option<KeyRecord>, StoreError>, Panicked>;
+        let checked = |answer: Answer| answer.map_err(|_| Fault::Panicked)?.map_err(Fault::Store);
+
         let find = CatchPanic::new(|| self.store.find(id));
         let mut find = find.map_err(|_| Fault::Panicked)?;
         // The first poll is outside of the timeout: an immediate answer needs no timer and no runtime.
-        let answer = match poll_fn(|context| Poll::Ready(Pin::new(&mut find).poll(context))).await {
-            Poll::Ready(answer) => answer,
-            Poll::Pending => {
-                timeout(self.store_deadline, find).await.map_err(|_| Fault::TimedOut)?
-            }
-        };
-        let record = answer.map_err(|_| Fault::Panicked)?.map_err(Fault::Store)?;
-        Ok(evaluate(record.as_ref()))
+        if let Poll::Ready(answer) =
+            poll_fn(|context| Poll::Ready(Pin::new(&mut find).poll(context))).await
+        {
+            return checked(answer);
+        }
+        checked(timeout(self.store_deadline, &mut find).await.map_err(|_| Fault::TimedOut)?)
     }
 
     /// Decides about a presented key. A wrong secret causes the same work with and without a record; the

@@ -33,12 +33,11 @@ impl Proof {
     pub(crate) async fn renew<T>(
         &self,
         id: &KeyId,
-        accept: impl Fn(&KeyRecord) -> T + Send,
+        accept: impl FnOnce(&KeyRecord) -> T + Send,
     ) -> Result<T, VerifyError> {
         let parts = &*self.verifier.0;
-        let evaluate = |record: Option<&KeyRecord>| self.evaluate(id, record).map(&accept);
-        match parts.find(id, evaluate).await {
-            Ok(result) => result,
+        match parts.find(id).await {
+            Ok(record) => self.evaluate(id, record.as_ref()).map(accept),
             Err(fault) => Err(VerifyError::fault(id.clone(), fault)),
         }
     }

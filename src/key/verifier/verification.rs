@@ -54,16 +54,18 @@ impl PendingLookup {
     }
 
     /// As [`finish`](Self::finish), with a result that `accept` makes.
-    pub(crate) async fn finish_with<T>(
+    ///
+    /// An async block, since an `async fn` would hold its arguments twice.
+    pub(crate) fn finish_with<T>(
         self,
         accept: impl FnOnce(&KeyRecord, &KeyDigest) -> T + Send,
-    ) -> Result<T, VerifyError> {
-        let Self { verifier, id, digests } = self;
-        let parts = &*verifier.0;
-        let evaluate = |record: Option<&KeyRecord>| parts.evaluate(&id, &digests, record, accept);
-        match parts.find(&id, evaluate).await {
-            Ok(result) => result,
-            Err(fault) => Err(VerifyError::fault(id, fault)),
+    ) -> impl Future<Output = Result<T, VerifyError>> + Send {
+        async move {
+            let parts = &*self.verifier.0;
+            match parts.find(&self.id).await {
+                Ok(record) => parts.evaluate(&self.id, &self.digests, record.as_ref(), accept),
+                Err(fault) => Err(VerifyError::fault(self.id, fault)),
+            }
         }
     }
 }
