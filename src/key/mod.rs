@@ -51,6 +51,7 @@ mod id;
 mod manager;
 mod new_key;
 mod observer;
+mod owner;
 mod page;
 mod record;
 mod record_json;
@@ -68,10 +69,11 @@ pub use self::format::{
     GenerateError, KeyDraft, KeyFormat, OpaqueFormat, ParsedKey, PrefixedFormat, TokenFormat,
     random_base62,
 };
-pub use self::id::{InvalidId, KeyId, Owner};
+pub use self::id::{InvalidId, KeyId};
 pub use self::manager::{KeyManager, ManageError, ManageErrorKind};
 pub use self::new_key::{IssuedKey, KeyUpdate, NewKey};
 pub use self::observer::LastUsedObserver;
+pub use self::owner::Owner;
 pub use self::page::{InvalidCursor, Page, PageCursor};
 pub use self::record::{InvalidRecord, KeyRecord};
 pub use self::record_json::{DecodeError, DecodeErrorKind};

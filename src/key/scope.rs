@@ -1,7 +1,6 @@
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::de::{SeqAccess, Visitor};
