@@ -46,14 +46,13 @@ mod presented;
 #[cfg(feature = "tracing")]
 mod redact;
 mod scrub;
-mod secret;
 
 use http::HeaderName;
 
 pub use self::error::{ExtractError, ExtractErrorKind};
 pub use self::placement::{Placement, PlacementKind};
 pub use self::presented::PresentedCredential;
-pub use self::secret::Secret;
+pub use crate::key::secret::Secret;
 
 pub(crate) use self::extract::BodyReading;
 pub(crate) use self::scrub::redact_target;

@@ -57,6 +57,7 @@ mod record;
 mod record_json;
 mod scope;
 mod sealed;
+pub(crate) mod secret;
 mod state;
 mod store;
 mod verifier;

@@ -3,7 +3,7 @@ use std::fmt;
 use time::{Duration, OffsetDateTime, UtcOffset};
 
 use super::{KeyDigest, KeyId, KeyRecord, ManageError, Owner, Scopes};
-use crate::credential::Secret;
+use crate::key::secret::Secret;
 
 /// What is asked for when a key is made.
 ///

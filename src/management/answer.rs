@@ -7,28 +7,28 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::KeyView;
-use super::command::Done;
+use super::command::Effect;
 use crate::key::IssuedKey;
 
 /// The response, to a caller who knows the API under the base path.
-pub(super) fn response(done: &Done, base: &str, now: OffsetDateTime) -> Response<Bytes> {
+pub(super) fn response(done: &Effect, base: &str, now: OffsetDateTime) -> Response<Bytes> {
     let (status, text, made) = match done {
-        Done::Generated(issued) => {
+        Effect::Generated(issued) => {
             (StatusCode::CREATED, with_secret(issued, now), Some(issued.record()))
         }
-        Done::GeneratedBefore(record) => {
+        Effect::Replayed(record) => {
             let key = KeyView::new(record, now).to_json();
             (StatusCode::OK, format!(r#"{{"key":{key},"replayed":true}}"#), Some(record))
         }
-        Done::Rotated(issued) => (StatusCode::OK, with_secret(issued, now), None),
-        Done::Shown(record) => (StatusCode::OK, KeyView::new(record, now).to_json(), None),
-        Done::Listed(page) => {
+        Effect::Rotated(issued) => (StatusCode::OK, with_secret(issued, now), None),
+        Effect::Shown(record) => (StatusCode::OK, KeyView::new(record, now).to_json(), None),
+        Effect::Listed(page) => {
             let keys: Vec<_> =
                 page.keys().iter().map(|record| KeyView::new(record, now).to_json()).collect();
             let next = json(&page.next().map(ToString::to_string));
             (StatusCode::OK, format!(r#"{{"keys":[{}],"next":{next}}}"#, keys.join(",")), None)
         }
-        Done::Deleted => (StatusCode::NO_CONTENT, String::new(), None),
+        Effect::Deleted => (StatusCode::NO_CONTENT, String::new(), None),
     };
     let has_text = !text.is_empty();
     let mut response = Response::new(Bytes::from(text));

@@ -5,7 +5,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::caller::Caller;
 use super::input::{self, NewKeyInput, PageInput, UpdateInput};
-use super::once;
+use super::idempotency;
 use super::route::Route;
 use crate::key::{IssuedKey, KeyId, KeyManager, KeyRecord, ManageErrorKind, Owner, Page};
 use crate::rejection::{Rejection, RejectionKind, Violation};
@@ -14,7 +14,7 @@ use crate::trace::{self, Change};
 /// A call with everything that it needs.
 #[derive(Debug)]
 pub(super) enum Command {
-    Generate { input: NewKeyInput, once: Option<KeyId> },
+    Generate { input: NewKeyInput, idempotent_id: Option<KeyId> },
     List(PageInput),
     Show(KeyId),
     Update(KeyId, UpdateInput),
@@ -26,10 +26,10 @@ pub(super) enum Command {
 
 /// What came of it.
 #[derive(Debug)]
-pub(super) enum Done {
+pub(super) enum Effect {
     Generated(IssuedKey),
     /// An earlier call with the same `Idempotency-Key` has made it.
-    GeneratedBefore(KeyRecord),
+    Replayed(KeyRecord),
     Listed(Page),
     Shown(KeyRecord),
     Rotated(IssuedKey),
@@ -53,8 +53,8 @@ impl Command {
         Ok(match route {
             Route::Generate => {
                 let input = NewKeyInput::read(body, caller.scopes(), now)?;
-                let once = once::key_id(headers, caller.owner()).map_err(invalid)?;
-                Self::Generate { input, once }
+                let idempotent_id = idempotency::key_id(headers, caller.owner()).map_err(invalid)?;
+                Self::Generate { input, idempotent_id }
             }
             Route::List => Self::List(PageInput::read(query)?),
             Route::DeleteMany => Self::Delete(input::read_ids(body)?),
@@ -79,12 +79,12 @@ impl Command {
         self,
         keys: &KeyManager,
         caller: &Caller,
-    ) -> Result<Done, Rejection> {
+    ) -> Result<Effect, Rejection> {
         let owner = caller.owner();
         Ok(match self {
-            Self::Generate { input, once } => generate(keys, caller, &input, once).await?,
-            Self::List(page) => Done::Listed(keys.list(owner, page.after, page.limit).await?),
-            Self::Show(id) => Done::Shown(keys.get(owner, &id).await?),
+            Self::Generate { input, idempotent_id } => generate(keys, caller, &input, idempotent_id).await?,
+            Self::List(page) => Effect::Listed(keys.list(owner, page.after, page.limit).await?),
+            Self::Show(id) => Effect::Shown(keys.get(owner, &id).await?),
             Self::Update(id, input) => {
                 let mut before = None;
                 let updated = keys.update_if(owner, &id, input.update, |record| {
@@ -107,7 +107,7 @@ impl Command {
                 let guard = |record: &KeyRecord| check_scopes(record, caller);
                 let issued = keys.rotate_if(owner, &id, overlap, guard).await?;
                 trace::changed(Change::Rotate, issued.record().id(), caller.identity());
-                Done::Rotated(issued)
+                Effect::Rotated(issued)
             }
             Self::Revoke(id) => {
                 let before = keys.get(owner, &id).await?;
@@ -117,7 +117,7 @@ impl Command {
             Self::Delete(ids) => {
                 keys.delete(owner, &ids).await?;
                 ids.iter().for_each(|id| trace::changed(Change::Delete, id, caller.identity()));
-                Done::Deleted
+                Effect::Deleted
             }
         })
     }
@@ -127,39 +127,39 @@ async fn generate(
     keys: &KeyManager,
     caller: &Caller,
     input: &NewKeyInput,
-    once: Option<KeyId>,
-) -> Result<Done, Rejection> {
+    idempotent_id: Option<KeyId>,
+) -> Result<Effect, Rejection> {
     let owner = caller.owner();
-    let Some(id) = once else {
+    let Some(id) = idempotent_id else {
         let issued = keys.generate(owner, input.draft()).await?;
         trace::changed(Change::Generate, issued.record().id(), caller.identity());
-        return Ok(Done::Generated(issued));
+        return Ok(Effect::Generated(issued));
     };
     let error = match keys.generate(owner, input.draft().with_id(id.clone())).await {
         Ok(issued) => {
             trace::changed(Change::Generate, &id, caller.identity());
-            return Ok(Done::Generated(issued));
+            return Ok(Effect::Generated(issued));
         }
         Err(error) => error,
     };
     match error.kind() {
         ManageErrorKind::Conflict => match found(keys, owner, &id).await? {
-            Some(record) if input.describes(&record) => Ok(Done::GeneratedBefore(record)),
-            Some(_) => Err(invalid(Violation::new(once::PLACE, "it was used for another key"))),
+            Some(record) if input.describes(&record) => Ok(Effect::Replayed(record)),
+            Some(_) => Err(invalid(Violation::new(idempotency::PLACE, "it was used for another key"))),
             None => Err(error.into()),
         },
         // Everything else that can be outside its limits has been looked at.
-        ManageErrorKind::Invalid => Err(invalid(Violation::new(once::PLACE, error.text()))),
+        ManageErrorKind::Invalid => Err(invalid(Violation::new(idempotency::PLACE, error.text()))),
         _ => Err(error.into()),
     }
 }
 
 /// Logs the change, if there is one: the version is not the one before it.
-fn shown(change: Change, before: Option<u64>, after: KeyRecord, caller: &Caller) -> Done {
+fn shown(change: Change, before: Option<u64>, after: KeyRecord, caller: &Caller) -> Effect {
     if Some(after.version()) != before {
         trace::changed(change, after.id(), caller.identity());
     }
-    Done::Shown(after)
+    Effect::Shown(after)
 }
 
 async fn found(

@@ -152,7 +152,7 @@ mod answer;
 mod caller;
 mod command;
 mod input;
-mod once;
+mod idempotency;
 mod route;
 mod service;
 

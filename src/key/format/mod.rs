@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::{KeyId, Owner};
 use crate::BoxError;
-use crate::credential::Secret;
+use crate::key::secret::Secret;
 
 mod opaque;
 mod prefixed;

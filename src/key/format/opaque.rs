@@ -5,8 +5,8 @@ use zeroize::Zeroizing;
 
 use super::{GenerateError, KeyDraft, KeyFormat, ParsedKey, random_base62};
 use crate::ConfigError;
-use crate::credential::Secret;
 use crate::key::digest::sha256;
+use crate::key::secret::Secret;
 use crate::key::{KeyId, Pepper};
 
 /// Keys that carry no id of ours, such as those that another system has handed out.

@@ -4,8 +4,8 @@ use super::{
     BASE62, GenerateError, KeyDraft, KeyFormat, ParsedKey, RandomSource, base62_from, system_random,
 };
 use crate::ConfigError;
-use crate::credential::Secret;
 use crate::key::KeyId;
+use crate::key::secret::Secret;
 
 const ID_LEN: usize = 16;
 const SECRET_LEN: usize = 38;

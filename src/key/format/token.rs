@@ -1,6 +1,6 @@
 use super::{GenerateError, KeyDraft, KeyFormat, ParsedKey, random_base62};
-use crate::credential::Secret;
 use crate::key::KeyId;
+use crate::key::secret::Secret;
 
 /// Tokens that do not say which key they are: the place where one is presented does.
 ///

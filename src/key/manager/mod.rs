@@ -13,7 +13,7 @@ use super::{
     StoreError, WriteOutcome,
 };
 use crate::Clock;
-use crate::credential::Secret;
+use crate::key::secret::Secret;
 
 /// Makes keys, shows them and ends them.
 ///

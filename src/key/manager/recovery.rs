@@ -1,7 +1,7 @@
 //! Keys whose text can be shown again.
 
 use super::KeyManager;
-use crate::credential::Secret;
+use crate::key::secret::Secret;
 use crate::key::{KeyId, KeyRecord, ManageError, ManageErrorKind, Owner, SealingKeys};
 
 /// What a sealed text is bound to: moved to another record, or to another owner, it does not open.

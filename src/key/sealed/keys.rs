@@ -9,10 +9,10 @@ use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use zeroize::Zeroizing;
 
 use super::SealedSecret;
-use crate::credential::Secret;
 use crate::key::GenerateError;
 use crate::key::digest::sha256;
 use crate::key::format::system_random;
+use crate::key::secret::Secret;
 
 const NONCE_LEN: usize = 24;
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use time::OffsetDateTime;
 
 use super::*;
-use crate::credential::Secret;
+use crate::key::secret::Secret;
 use crate::key::{
     GenerateError, IssuedKey, KeyDraft, KeyManager, NewKey, Pepper, StoreError, WriteOutcome,
 };

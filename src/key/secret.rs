@@ -2,10 +2,10 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// A secret text: wiped from memory when dropped, and hidden from `Debug`.
+/// A secret text, wiped from memory on drop and hidden from `Debug`.
 ///
-/// There is no `Display`, no comparison and no serialization. The text is reached only through
-/// [`expose_secret`](Self::expose_secret), so every place that shows it can be found by that name.
+/// There is no `Display`, no comparison and no serialization. Only
+/// [`expose_secret`](Self::expose_secret) gives the text, so a search for that name finds every use.
 ///
 /// # Security
 ///
@@ -15,14 +15,14 @@ use zeroize::Zeroizing;
 pub struct Secret(Zeroizing<Box<str>>);
 
 impl Secret {
-    /// Takes over the text. A `String` with room to spare is moved to fit, which leaves a copy behind: make it
-    /// with the capacity that it needs.
+    /// Takes over the text. A `String` with spare capacity is reallocated, which leaves a copy behind: give it
+    /// the exact capacity.
     #[must_use]
     pub fn new(text: impl Into<Box<str>>) -> Self {
         Self(Zeroizing::new(text.into()))
     }
 
-    /// The text itself. Show it once, to the one it was made for.
+    /// The text. Show it once, to the owner of the key.
     #[must_use]
     pub fn expose_secret(&self) -> &str {
         &self.0
