@@ -4,8 +4,8 @@ use http::HeaderMap;
 use time::{Duration, OffsetDateTime};
 
 use super::caller::Caller;
-use super::input::{self, NewKeyInput, PageInput, UpdateInput};
 use super::idempotency;
+use super::input::{self, NewKeyInput, PageInput, UpdateInput};
 use super::route::Route;
 use crate::key::{IssuedKey, KeyId, KeyManager, KeyRecord, ManageErrorKind, Owner, Page};
 use crate::rejection::{Rejection, RejectionKind, Violation};
@@ -53,7 +53,8 @@ impl Command {
         Ok(match route {
             Route::Generate => {
                 let input = NewKeyInput::read(body, caller.scopes(), now)?;
-                let idempotent_id = idempotency::key_id(headers, caller.owner()).map_err(invalid)?;
+                let idempotent_id =
+                    idempotency::key_id(headers, caller.owner()).map_err(invalid)?;
                 Self::Generate { input, idempotent_id }
             }
             Route::List => Self::List(PageInput::read(query)?),
@@ -82,7 +83,9 @@ impl Command {
     ) -> Result<Effect, Rejection> {
         let owner = caller.owner();
         Ok(match self {
-            Self::Generate { input, idempotent_id } => generate(keys, caller, &input, idempotent_id).await?,
+            Self::Generate { input, idempotent_id } => {
+                generate(keys, caller, &input, idempotent_id).await?
+            }
             Self::List(page) => Effect::Listed(keys.list(owner, page.after, page.limit).await?),
             Self::Show(id) => Effect::Shown(keys.get(owner, &id).await?),
             Self::Update(id, input) => {
@@ -145,7 +148,9 @@ async fn generate(
     match error.kind() {
         ManageErrorKind::Conflict => match found(keys, owner, &id).await? {
             Some(record) if input.describes(&record) => Ok(Effect::Replayed(record)),
-            Some(_) => Err(invalid(Violation::new(idempotency::PLACE, "it was used for another key"))),
+            Some(_) => {
+                Err(invalid(Violation::new(idempotency::PLACE, "it was used for another key")))
+            }
             None => Err(error.into()),
         },
         // Everything else that can be outside its limits has been looked at.

@@ -151,8 +151,8 @@
 mod answer;
 mod caller;
 mod command;
-mod input;
 mod idempotency;
+mod input;
 mod route;
 mod service;
 

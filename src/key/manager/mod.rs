@@ -6,7 +6,6 @@ pub use self::error::{ManageError, ManageErrorKind};
 #[cfg(feature = "recoverable")]
 use super::SealingKeys;
 use super::format::system_random;
-use super::verifier::VerifierId;
 use super::{
     GenerateError, IssuedKey, KeyDigest, KeyDraft, KeyFormat, KeyHasher, KeyId, KeyRecord,
     KeyStore, KeyVerifier, NewKey, Owner, Page, PageCursor, PrefixedFormat, SealedSecret,
@@ -14,6 +13,7 @@ use super::{
 };
 use crate::Clock;
 use crate::key::secret::Secret;
+use crate::util::UniqueId;
 
 /// Makes keys, shows them and ends them.
 ///
@@ -62,7 +62,7 @@ pub struct KeyManager(Arc<Parts>);
 
 #[derive(Clone)]
 struct Parts {
-    verifier_id: VerifierId,
+    verifier_id: UniqueId,
     store: Arc<dyn KeyStore>,
     format: Arc<dyn KeyFormat>,
     hasher: KeyHasher,
@@ -87,7 +87,7 @@ impl KeyManager {
     #[must_use]
     pub fn new(store: impl KeyStore) -> Self {
         Self(Arc::new(Parts {
-            verifier_id: VerifierId::next(),
+            verifier_id: UniqueId::new(),
             store: Arc::new(store),
             format: Arc::new(PrefixedFormat::default()),
             hasher: KeyHasher::sha256(),
@@ -252,7 +252,7 @@ impl KeyManager {
 
     fn with(mut self, set: impl FnOnce(&mut Parts)) -> Self {
         let parts = Arc::make_mut(&mut self.0);
-        parts.verifier_id = VerifierId::next();
+        parts.verifier_id = UniqueId::new();
         set(parts);
         self
     }

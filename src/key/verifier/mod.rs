@@ -3,7 +3,6 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use super::{
     ParsedKey, PrefixedFormat, Scopes, StoreError,
 };
 use crate::Clock;
-use crate::util::{CatchPanic, Panicked, catch_panic};
+use crate::util::{CatchPanic, Panicked, UniqueId, catch_panic};
 
 mod error;
 mod proof;
@@ -65,25 +64,15 @@ pub struct KeyVerifier(Arc<Parts>);
 
 #[derive(Clone)]
 struct Parts {
-    verifier_id: VerifierId,
+    /// Clones have the same id. Each changed setting draws a new one, so that a proof of one verifier does not
+    /// count under other rules.
+    verifier_id: UniqueId,
     store: Arc<dyn KeyStore>,
     format: Arc<dyn KeyFormat>,
     hasher: KeyHasher,
     clock: Clock,
     store_deadline: Duration,
     last_used: Option<Arc<dyn LastUsedObserver>>,
-}
-
-/// Names a verifier within one process: equal for clones only. Each changed setting draws a new one, so that
-/// what one verifier has proven does not count under other rules.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct VerifierId(u64);
-
-impl VerifierId {
-    pub(super) fn next() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
-    }
 }
 
 /// The record that a presented key is compared with.
@@ -104,7 +93,7 @@ impl KeyVerifier {
     #[must_use]
     pub fn new(store: impl KeyStore) -> Self {
         Self::from_parts(
-            VerifierId::next(),
+            UniqueId::new(),
             Arc::new(store),
             Arc::new(PrefixedFormat::default()),
             KeyHasher::sha256(),
@@ -222,13 +211,13 @@ impl KeyVerifier {
         self.0.format.redact(text)
     }
 
-    pub(crate) fn verifier_id(&self) -> VerifierId {
+    pub(crate) fn verifier_id(&self) -> UniqueId {
         self.0.verifier_id
     }
 
     /// A verifier over parts that are shared with a manager.
     pub(super) fn from_parts(
-        verifier_id: VerifierId,
+        verifier_id: UniqueId,
         store: Arc<dyn KeyStore>,
         format: Arc<dyn KeyFormat>,
         hasher: KeyHasher,
@@ -248,7 +237,7 @@ impl KeyVerifier {
 
     fn with(mut self, set: impl FnOnce(&mut Parts)) -> Self {
         let parts = Arc::make_mut(&mut self.0);
-        parts.verifier_id = VerifierId::next();
+        parts.verifier_id = UniqueId::new();
         set(parts);
         self
     }

@@ -1,9 +1,10 @@
 use std::cell::LazyCell;
 
 use super::error::Fault;
-use super::{KeyVerifier, VerifierId, VerifyError, VerifyErrorKind, refusal};
+use super::{KeyVerifier, VerifyError, VerifyErrorKind, refusal};
 use crate::clock::Timestamp;
 use crate::key::{KeyDigest, KeyId, KeyRecord};
+use crate::util::UniqueId;
 
 /// Proof of an identity, which can be checked again without the secret.
 #[derive(Clone)]
@@ -20,7 +21,7 @@ impl Proof {
         Self { verifier: verifier.clone(), digest: digest.clone(), created: record.creation() }
     }
 
-    pub(crate) fn verifier_id(&self) -> VerifierId {
+    pub(crate) fn verifier_id(&self) -> UniqueId {
         self.verifier.verifier_id()
     }
 
