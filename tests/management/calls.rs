@@ -913,6 +913,60 @@ async fn the_service_is_mounted_on_axum_and_on_hyper() {
     assert_eq!(lengths[0], lengths[1]);
 }
 
+/// Axum keeps the whole path of a request for the service below nested routers.
+#[cfg(feature = "axum")]
+#[tokio::test]
+async fn location_has_the_prefix_of_nested_routers() {
+    let auth = AuthLayer::user(Names, [Placement::header("x-user").unwrap()]).unwrap();
+    let keys = App::new().keys;
+    let whole = auth.layer(ManagementApi::new(keys.clone(), "/keys").unwrap());
+    let nested = |base| auth.layer(ManagementApi::nested(keys.clone(), base).unwrap());
+    let router = axum::Router::new()
+        .nest("/a", axum::Router::new().nest_service("/keys", nested("/keys")))
+        .nest("/b/{team}", axum::Router::new().route_service("/keys", whole))
+        .nest_service("/c", nested("/"))
+        // Behind a proxy that removes `/proxy`.
+        .nest_service("/d/keys", nested("/proxy/d/keys"));
+    for (path, base) in [
+        ("/a/keys", "/a/keys"),
+        ("/a/keys/", "/a/keys"),
+        ("/b/7/keys", "/b/7/keys"),
+        ("/c", "/c"),
+        ("/c/", "/c"),
+        ("/d/keys", "/proxy/d/keys"),
+    ] {
+        let request = Request::post(path).header("x-user", "ann");
+        let request = request.header("content-type", "application/json");
+        let request = request.body(axum::body::Body::from(r#"{"name":"n"}"#)).unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 201, "{path}");
+        let location = response.headers()["location"].to_str().unwrap().to_owned();
+        assert_eq!(location.rsplit_once('/').unwrap().0, base, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_member_lists_the_members() {
+    let app = App::new();
+    let id = app.key("ann", Scopes::NONE).await;
+    let path = |action: &str| format!("/keys/{id}{action}");
+    for (method, path, members) in [
+        ("POST", "/keys".to_owned(), "name, scopes, expires_in, not_before, metadata"),
+        ("PATCH", path(""), "name, scopes, metadata, disabled"),
+        ("POST", path("/extend"), "by"),
+        ("POST", path("/rotate"), "overlap"),
+        ("POST", path("/revoke"), "none"),
+        ("POST", "/keys/delete".to_owned(), "ids"),
+    ] {
+        let refused = app.call("ann", method, &path, r#"{"canary":1}"#).await;
+        assert!(refused.places().contains(&""), "{path}");
+        let expected = format!("an unknown member; those of this call: {members}");
+        let errors = refused.json["errors"].as_array().unwrap();
+        assert!(errors.iter().any(|error| error["reason"] == expected), "{}", refused.text);
+        assert!(!refused.text.contains("canary"));
+    }
+}
+
 #[test]
 fn a_base_path_is_a_path() {
     let keys = || KeyManager::new(MemoryKeyStore::new());

@@ -16,9 +16,17 @@ mod value;
 
 const DEFAULT_PAGE_LEN: usize = 50;
 const MAX_PAGE_LEN: usize = 200;
-/// The most ids of one batch.
+/// The maximum number of ids of one batch.
 const MAX_IDS: usize = 200;
-/// A key that is asked for.
+
+/// The reason for an unknown member. A typing error is easier to find beside the names that exist.
+macro_rules! unknown_member {
+    ($members:literal) => {
+        concat!("an unknown member; those of this call: ", $members)
+    };
+}
+
+/// The body of a call that makes a key.
 #[derive(Clone, Debug)]
 pub(super) struct NewKeyInput {
     name: String,
@@ -45,19 +53,23 @@ impl NewKeyInput {
         let mut expires_in = None;
         let mut not_before = None;
         let mut metadata = None;
-        let mut violations = read_object(body, |member, violations| {
-            match &*member.name() {
-                "name" => name = Some(read_name(member, violations)),
-                "scopes" => scopes = read_scopes(member, holder, violations),
-                "expires_in" => {
-                    expires_in = Some(read_interval("expires_in", 1, member, violations));
+        let mut violations = read_object(
+            body,
+            unknown_member!("name, scopes, expires_in, not_before, metadata"),
+            |member, violations| {
+                match &*member.name() {
+                    "name" => name = Some(read_name(member, violations)),
+                    "scopes" => scopes = read_scopes(member, holder, violations),
+                    "expires_in" => {
+                        expires_in = Some(read_interval("expires_in", 1, member, violations));
+                    }
+                    "not_before" => not_before = read_time("not_before", member, violations),
+                    "metadata" => metadata = read_metadata(member),
+                    _ => return false,
                 }
-                "not_before" => not_before = read_time("not_before", member, violations),
-                "metadata" => metadata = read_metadata(member),
-                _ => return false,
-            }
-            true
-        })?;
+                true
+            },
+        )?;
         if name.is_none() {
             violations.add(member("name"), "the member is missing");
         }
@@ -118,25 +130,29 @@ impl UpdateInput {
         let mut update = KeyUpdate::new();
         let mut is_empty = true;
         let mut enables = false;
-        let mut violations = read_object(body, |member, violations| {
-            let known = std::mem::take(&mut update);
-            update = match &*member.name() {
-                "name" => known.with_name(read_name(member, violations).unwrap_or_default()),
-                "scopes" => known.with_scopes(read_scopes(member, holder, violations)),
-                "metadata" => known.with_metadata(read_metadata(member)),
-                "disabled" => {
-                    let disabled = read_boolean("disabled", member, violations);
-                    enables = disabled == Some(false);
-                    known.with_disabled(disabled.unwrap_or_default())
-                }
-                _ => {
-                    update = known;
-                    return false;
-                }
-            };
-            is_empty = false;
-            true
-        })?;
+        let mut violations = read_object(
+            body,
+            unknown_member!("name, scopes, metadata, disabled"),
+            |member, violations| {
+                let known = std::mem::take(&mut update);
+                update = match &*member.name() {
+                    "name" => known.with_name(read_name(member, violations).unwrap_or_default()),
+                    "scopes" => known.with_scopes(read_scopes(member, holder, violations)),
+                    "metadata" => known.with_metadata(read_metadata(member)),
+                    "disabled" => {
+                        let disabled = read_boolean("disabled", member, violations);
+                        enables = disabled == Some(false);
+                        known.with_disabled(disabled.unwrap_or_default())
+                    }
+                    _ => {
+                        update = known;
+                        return false;
+                    }
+                };
+                is_empty = false;
+                true
+            },
+        )?;
         if is_empty && violations.is_empty() {
             violations.add(Place::BODY, "there is nothing to change");
         }
@@ -152,7 +168,7 @@ impl UpdateInput {
 /// As [`NewKeyInput::read`].
 pub(super) fn read_extension(body: &[u8]) -> Result<Duration, Rejection> {
     let mut by = None;
-    let mut violations = read_object(body, |member, violations| {
+    let mut violations = read_object(body, unknown_member!("by"), |member, violations| {
         let known = member.name() == "by";
         if known {
             by = Some(read_interval("by", 1, member, violations));
@@ -173,7 +189,7 @@ pub(super) fn read_extension(body: &[u8]) -> Result<Duration, Rejection> {
 /// As [`NewKeyInput::read`].
 pub(super) fn read_rotation(body: &[u8]) -> Result<Duration, Rejection> {
     let mut overlap = None;
-    read_object(body, |member, violations| {
+    read_object(body, unknown_member!("overlap"), |member, violations| {
         let known = member.name() == "overlap";
         if known {
             overlap = read_interval("overlap", 0, member, violations);
@@ -190,7 +206,7 @@ pub(super) fn read_rotation(body: &[u8]) -> Result<Duration, Rejection> {
 ///
 /// As [`NewKeyInput::read`].
 pub(super) fn read_nothing(body: &[u8]) -> Result<(), Rejection> {
-    read_object(body, |_, _| false)?.into_result()
+    read_object(body, unknown_member!("none"), |_, _| false)?.into_result()
 }
 
 /// Reads `{"ids"}`. An id that can be none is kept for last: it is not found, like one that is none.
@@ -200,7 +216,7 @@ pub(super) fn read_nothing(body: &[u8]) -> Result<(), Rejection> {
 /// As [`NewKeyInput::read`].
 pub(super) fn read_ids(body: &[u8]) -> Result<Vec<KeyId>, Rejection> {
     let mut ids = None;
-    let mut violations = read_object(body, |member, violations| {
+    let mut violations = read_object(body, unknown_member!("ids"), |member, violations| {
         let known = member.name() == "ids";
         if known {
             ids = Some(read_texts("ids", "a list of 1 to 200 texts", member, violations));

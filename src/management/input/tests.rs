@@ -130,7 +130,7 @@ fn an_extension_is_positive_and_an_overlap_is_not_negative() {
     assert_eq!(read_rotation(b"{}").unwrap(), Duration::ZERO);
     assert_eq!(read_rotation(b"").unwrap(), Duration::ZERO);
     assert_eq!(places(read_rotation(br#"{"overlap":-1}"#)), ["/overlap"]);
-    assert_eq!(places(read_rotation(br#"{"by":1}"#)), ["/by"]);
+    assert_eq!(places(read_rotation(br#"{"by":1}"#)), [""]);
 }
 
 #[test]
@@ -195,15 +195,15 @@ fn members_that_a_caller_does_not_set_are_refused() {
     for name in ["id", "owner", "digest", "created_at", "expires_at", "revoked_at", "version", "by"]
     {
         let body = format!(r#"{{"name":"b","{name}":"canary"}}"#);
-        assert_eq!(places(new_key(&body)), [format!("/{name}")]);
+        assert_eq!(places(new_key(&body)), [""]);
         let read = UpdateInput::read(body.as_bytes(), &holder());
-        assert_eq!(places(read), [format!("/{name}")]);
+        assert_eq!(places(read), [""]);
     }
     for name in ["canary", "Name", "na\\u0000me", "", "/", "Scopes "] {
         assert_eq!(places(new_key(&format!(r#"{{"name":"b","{name}":1}}"#))), [""], "{name}");
     }
-    assert_eq!(places(UpdateInput::read(br#"{"expires_in":1}"#, &holder())), ["/expires_in"]);
-    assert_eq!(places(read_nothing(br#"{"overlap":1}"#)), ["/overlap"]);
+    assert_eq!(places(UpdateInput::read(br#"{"expires_in":1}"#, &holder())), [""]);
+    assert_eq!(places(read_nothing(br#"{"overlap":1}"#)), [""]);
     for body in ["[]", "1", "null", r#""name""#] {
         assert!(places(new_key(body)).contains(&String::new()), "{body}");
         assert_eq!(places(read_nothing(body.as_bytes())), [""], "{body}");
@@ -232,7 +232,7 @@ fn a_text_that_is_no_strict_json_is_malformed() {
 #[test]
 fn every_violation_is_reported_once_up_to_a_bound() {
     let read = new_key(r#"{"name":"","x":1,"y":2,"scopes":[0,0],"expires_in":0,"owner":"o"}"#);
-    assert_eq!(places(read), ["/name", "", "/scopes/0", "/scopes/1", "/expires_in", "/owner"]);
+    assert_eq!(places(read), ["/name", "", "/scopes/0", "/scopes/1", "/expires_in"]);
 
     let many = format!(r#"{{"name":"b","scopes":[{}0]}}"#, "0,".repeat(5000));
     assert_eq!(places(new_key(&many)).len(), MAX_VIOLATIONS);

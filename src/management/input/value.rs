@@ -1,9 +1,8 @@
 //! Members of a body, one by one.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime, UtcOffset};
 
@@ -12,37 +11,12 @@ use crate::content::json::{self, JsonKind, JsonLimits, Member};
 use crate::key::{Scope, Scopes, checked_name};
 use crate::rejection::{Place, Rejection, RejectionKind, Step, Violation};
 
-/// More are not reported, so that an answer is not much longer than its question.
+/// The maximum number of reported violations, which bounds the response.
 pub(super) const MAX_VIOLATIONS: usize = 32;
 /// 10,000 years.
 const MAX_SECONDS: i64 = 315_576_000_000;
 
-/// Names that are members of something here. Others are not repeated in an answer.
-const KNOWN: [&str; 21] = [
-    "by",
-    "created_at",
-    "digest",
-    "disabled",
-    "expires_at",
-    "expires_in",
-    "id",
-    "ids",
-    "metadata",
-    "name",
-    "not_before",
-    "overlap",
-    "owner",
-    "previous_digest",
-    "previous_until",
-    "revoked_at",
-    "schema",
-    "scopes",
-    "secret",
-    "state",
-    "version",
-];
-
-/// What is wrong so far.
+/// The violations found so far.
 #[derive(Default)]
 pub(super) struct Violations(Vec<Violation>);
 
@@ -70,10 +44,11 @@ pub(super) const fn member(name: &'static str) -> Place {
     Place::Member(name, Step::Here)
 }
 
-/// Shows the members of a body. `false` means that the member is not one of this call. A body without
-/// a byte is an object without members.
+/// Visits the members of an object. `visit` returns `false` for an unknown member, which is reported with the
+/// reason `unknown`. An empty body is an object without members.
 pub(super) fn read_object(
     body: &[u8],
+    unknown: &'static str,
     mut visit: impl FnMut(&Member<'_>, &mut Violations) -> bool,
 ) -> Result<Violations, Rejection> {
     let mut violations = Violations::default();
@@ -81,13 +56,8 @@ pub(super) fn read_object(
         return Ok(violations);
     }
     let text = json::visit_members(body, &JsonLimits::new(), |member| {
-        if visit(&member, &mut violations) {
-            return;
-        }
-        match KNOWN.iter().find(|known| **known == member.name()) {
-            Some(known) => violations
-                .add(Place::Member(known, Step::Here), "the member is not set by this call"),
-            None => violations.add(Place::BODY, "there is a member that is not known"),
+        if !visit(&member, &mut violations) {
+            violations.add(Place::BODY, unknown);
         }
     })
     .map_err(|error| Rejection::from(&ContentError::from(error)))?;
@@ -126,7 +96,7 @@ pub(super) fn read_time(
     violations: &mut Violations,
 ) -> Option<OffsetDateTime> {
     let time = found.as_text().and_then(|text| OffsetDateTime::parse(&text, &Rfc3339).ok());
-    // Of the years 0 to 9999 in UTC, too, which is how it is kept.
+    // In the years 0 to 9999 in UTC as well, since records are in UTC.
     let time = time
         .and_then(|time| time.checked_to_offset(UtcOffset::UTC))
         .filter(|time| (0..=9999).contains(&time.year()));
@@ -136,7 +106,7 @@ pub(super) fn read_time(
     time
 }
 
-/// Any value, as it was written. `null` is none.
+/// Any value, byte for byte. `null` is none.
 pub(super) fn read_metadata(found: &Member<'_>) -> Option<Box<str>> {
     (found.kind() != JsonKind::Null).then(|| found.value().into())
 }
@@ -161,7 +131,7 @@ pub(super) fn read_scopes(
     for (index, text) in texts.into_iter().enumerate() {
         let place = Place::Member("scopes", Step::Element(index));
         match text.map(Scope::new) {
-            // Reported as no text already.
+            // Already reported by `read_texts`.
             None => {}
             Some(Err(_)) => violations
                 .add(place, "1 to 128 visible ASCII characters without space, quote and backslash"),
@@ -181,18 +151,18 @@ pub(super) fn read_texts(
     found: &Member<'_>,
     violations: &mut Violations,
 ) -> Option<Vec<Option<String>>> {
-    let elements = match found.kind() {
-        JsonKind::Array => serde_json::from_str::<Vec<Element>>(found.value()).ok(),
-        _ => None,
-    };
-    if elements.is_none() {
+    let Ok(elements) = serde_json::from_str::<Vec<Value>>(found.value()) else {
         violations.add(member(name), form);
-    }
-    let elements = elements?.into_iter().map(|Element(text)| text).collect::<Vec<_>>();
-    for (index, _) in elements.iter().enumerate().filter(|(_, text)| text.is_none()) {
-        violations.add(Place::Member(name, Step::Element(index)), "a text");
-    }
-    Some(elements)
+        return None;
+    };
+    let text = |(index, element)| match element {
+        Value::String(text) => Some(text),
+        _ => {
+            violations.add(Place::Member(name, Step::Element(index)), "a text");
+            None
+        }
+    };
+    Some(elements.into_iter().enumerate().map(text).collect())
 }
 
 /// A number of seconds, or `{"count", "unit"}`.
@@ -204,52 +174,38 @@ pub(super) fn read_interval(
 ) -> Option<Duration> {
     const FORM: &str = "an integer of seconds, or a count and a unit";
     let in_range = |seconds: &i64| (least..=MAX_SECONDS).contains(seconds);
-    let seconds = match found.kind() {
-        JsonKind::Number => read_integer(found.value()).filter(in_range),
-        JsonKind::Object => {
-            let (mut count, mut unit) = (None, None);
-            let mut others = false;
-            let inner =
-                json::visit_members(found.value().as_bytes(), &JsonLimits::new(), |inner| {
-                    match &*inner.name() {
-                        "count" => count = read_integer(inner.value()),
-                        "unit" => unit = inner.as_text().and_then(|unit| seconds_of(&unit)),
-                        _ => others = true,
-                    }
-                });
-            if inner.is_err() || others {
-                violations.add(member(name), FORM);
-                return None;
-            }
-            if unit.is_none() {
-                violations.add(
-                    Place::Member(name, Step::Member("unit")),
-                    "\"seconds\", \"minutes\", \"hours\", \"days\" or \"weeks\"",
-                );
-            }
-            let count = count.filter(|count| *count >= least);
-            if count.is_none() {
-                violations
-                    .add(Place::Member(name, Step::Member("count")), "an integer in its range");
-            }
-            match count?.checked_mul(unit?).filter(in_range) {
-                Some(seconds) => Some(seconds),
-                None => {
-                    violations
-                        .add(Place::Member(name, Step::Member("count")), "an integer in its range");
-                    return None;
-                }
-            }
+    if found.kind() != JsonKind::Object {
+        let seconds = read_integer(found.value()).filter(in_range);
+        if seconds.is_none() {
+            violations.add(member(name), FORM);
         }
-        _ => None,
-    };
-    if seconds.is_none() {
-        violations.add(member(name), FORM);
+        return seconds.map(Duration::seconds);
     }
-    seconds.map(Duration::seconds)
+    let (mut count, mut unit, mut is_known) = (None, None, true);
+    let limits = JsonLimits::new();
+    let read = json::visit_members(found.value().as_bytes(), &limits, |part| match &*part.name() {
+        "count" => count = read_integer(part.value()).filter(|count| *count >= least),
+        "unit" => unit = part.as_text().and_then(|unit| seconds_of(&unit)),
+        _ => is_known = false,
+    });
+    if read.is_err() || !is_known {
+        violations.add(member(name), FORM);
+        return None;
+    }
+    if unit.is_none() {
+        violations.add(
+            Place::Member(name, Step::Member("unit")),
+            "\"seconds\", \"minutes\", \"hours\", \"days\" or \"weeks\"",
+        );
+    }
+    let seconds = count.and_then(|count| count.checked_mul(unit.unwrap_or(1))).filter(in_range);
+    if seconds.is_none() {
+        violations.add(Place::Member(name, Step::Member("count")), "an integer in its range");
+    }
+    seconds.filter(|_| unit.is_some()).map(Duration::seconds)
 }
 
-/// How many seconds a unit has. Months and years are not all of one length.
+/// The length of a unit. Months and years have no fixed length.
 fn seconds_of(unit: &str) -> Option<i64> {
     Some(match unit {
         "seconds" => 1,
@@ -261,62 +217,9 @@ fn seconds_of(unit: &str) -> Option<i64> {
     })
 }
 
-/// An integer that is written as one, without fraction and exponent.
+/// An integer without fraction and exponent.
 pub(super) fn read_integer(text: &str) -> Option<i64> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let is_integer = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     is_integer.then(|| text.parse().ok()).flatten()
-}
-
-/// An element of a list: the text, or `None` for anything else.
-struct Element(Option<String>);
-
-impl<'de> Deserialize<'de> for Element {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ElementVisitor;
-
-        impl<'de> Visitor<'de> for ElementVisitor {
-            type Value = Element;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a value")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Element, E> {
-                Ok(Element(Some(text.to_owned())))
-            }
-
-            fn visit_bool<E>(self, _: bool) -> Result<Element, E> {
-                Ok(Element(None))
-            }
-
-            fn visit_i64<E>(self, _: i64) -> Result<Element, E> {
-                Ok(Element(None))
-            }
-
-            fn visit_u64<E>(self, _: u64) -> Result<Element, E> {
-                Ok(Element(None))
-            }
-
-            fn visit_f64<E>(self, _: f64) -> Result<Element, E> {
-                Ok(Element(None))
-            }
-
-            fn visit_unit<E>(self) -> Result<Element, E> {
-                Ok(Element(None))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Element, A::Error> {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Element(None))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Element, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Element(None))
-            }
-        }
-
-        deserializer.deserialize_any(ElementVisitor)
-    }
 }
