@@ -1,5 +1,7 @@
 use std::convert::Infallible;
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -9,6 +11,7 @@ use http::request::Parts;
 use http::{Method, Request, Response};
 use http_body::Body;
 use http_body_util::Full;
+use tokio::time::timeout;
 use tower_service::Service;
 
 use super::answer;
@@ -26,10 +29,9 @@ use crate::key::KeyManager;
 use crate::rejection::{
     ChallengeScheme, Challenges, Rejection, RejectionKind, Respond, ResponseBody, without_content,
 };
-use crate::timer::{SystemTimer, Timer, within};
-use crate::util::CatchPanic;
+use crate::util::{CatchPanic, Panicked};
 
-/// Leaf service through which callers manage their own keys.
+/// Service through which callers manage their own keys.
 ///
 /// See the [module docs](super) for its calls and an example. Cheap to clone.
 #[derive(Clone)]
@@ -40,24 +42,23 @@ pub struct ManagementApi {
 #[derive(Clone)]
 struct Shared {
     keys: KeyManager,
-    /// Without a slash at the end.
+    /// Without a trailing slash.
     base: Box<str>,
-    /// Whether the base path is still on the path of a request.
+    /// Whether paths of requests begin with the base path.
     base_is_on_path: bool,
     body: BodyLimits,
     store_deadline: Duration,
     respond: Respond,
-    timer: Arc<dyn Timer>,
 }
 
 /// The realm of a layer that was given none.
 const REALM: &str = "webhook";
 
 impl ManagementApi {
-    /// A service at this path: `/keys`, or `/`. Requests come with their whole path, as on hyper or behind
+    /// A service at this path: `/keys`, or `/`. Requests have their whole path, as on hyper or behind
     /// axum's `route_service`.
     ///
-    /// A path that does not begin with the base path is not found. The base path is in `Location` as well.
+    /// A path that does not begin with the base path is not found. `Location` begins with the base path.
     ///
     /// # Errors
     ///
@@ -91,9 +92,10 @@ impl ManagementApi {
         Self::at(keys, base_path.as_ref(), true)
     }
 
-    /// A service at this path behind a router that takes the path off, as axum's `nest_service` does.
+    /// A service at this path behind a router that strips the path, as axum's `nest_service` does.
     ///
-    /// Requests come with the rest of their path. The base path is for `Location` alone.
+    /// Requests have the rest of their path. The base path is for `Location` only: give the whole path that
+    /// clients use. With feature `axum`, the prefixes of nested routers are added to it.
     ///
     /// # Errors
     ///
@@ -138,35 +140,28 @@ impl ManagementApi {
                 body: BodyLimits { max_bytes: 16 * 1024, ..BodyLimits::default() },
                 store_deadline: Duration::from_secs(5),
                 respond,
-                timer: Arc::new(SystemTimer::new()),
             }),
         })
     }
 
-    /// The largest body of a request, in bytes. The default is 16 KiB.
+    /// Sets the maximum size of a body in bytes. The default is 16 KiB.
     #[must_use]
     pub fn with_max_body_bytes(self, max_bytes: usize) -> Self {
         self.with(|shared| shared.body.max_bytes = max_bytes)
     }
 
-    /// The time in which a body has to arrive. The default is 10 seconds.
+    /// Sets the time in which a body must arrive. The default is 10 seconds.
     #[must_use]
     pub fn with_body_deadline(self, deadline: Duration) -> Self {
         self.with(|shared| shared.body.deadline = deadline)
     }
 
-    /// How long the store may take for one request. The default is 5 seconds.
+    /// Sets the timeout of the store for one request. The default is 5 seconds.
     ///
-    /// After that the request is refused with 503, and it is not known whether something was changed.
+    /// After that the response is 503, and it is unknown whether something was changed.
     #[must_use]
     pub fn with_store_deadline(self, deadline: Duration) -> Self {
         self.with(|shared| shared.store_deadline = deadline)
-    }
-
-    /// What measures the deadlines.
-    #[must_use]
-    pub fn with_timer(self, timer: impl Timer) -> Self {
-        self.with(|shared| shared.timer = Arc::new(timer))
     }
 
     /// Replaces the body of refusals, as
@@ -232,8 +227,8 @@ impl Shared {
         };
         let route = Route::find(self.below_base(parts.uri.path())?, &parts.method)?;
         let body = if route.has_body() { self.read(&parts, body).await? } else { Bytes::new() };
-        let keys = self.keys.clone();
-        let done = self.ask(|| async move {
+        let (keys, base) = (self.keys.clone(), self.public_base(&parts).to_owned());
+        let effect = self.call_store(async move {
             let caller = if route.changes() {
                 Caller::now(identity).await?
             } else {
@@ -243,7 +238,21 @@ impl Shared {
             let command = Command::read(route, &parts.headers, query, &body, &caller, now)?;
             command.execute(&keys, &caller).await
         });
-        Ok(answer::response(&done.await?, &self.base, self.keys.clock().now()))
+        Ok(answer::response(&effect.await?, &base, self.keys.clock().now()))
+    }
+
+    /// The base path as the client sees it. Behind nested axum routers the path of the request is longer: the
+    /// only call with a `Location` is made at the base path itself.
+    fn public_base<'a>(&'a self, parts: &'a Parts) -> &'a str {
+        #[cfg(feature = "axum")]
+        if let Some(original) = parts.extensions.get::<axum::extract::OriginalUri>() {
+            let path = original.path().trim_end_matches('/');
+            if path.ends_with(&*self.base) {
+                return path;
+            }
+        }
+        let _ = parts;
+        &self.base
     }
 
     /// The path of a request without the base path.
@@ -256,8 +265,8 @@ impl Shared {
         rest.ok_or(Rejection::new(RejectionKind::NotFound))
     }
 
-    /// A browser lets a page of another site send a body as a form or as plain text, or none at all, and
-    /// asks before it sends JSON. So every change but `DELETE`, about which it asks as well, is JSON.
+    /// CSRF protection. A page of another site can send a form, plain text or no body without a CORS preflight,
+    /// but not JSON. So every change is JSON, except for `DELETE`, which needs a preflight as well.
     async fn read<B>(&self, parts: &Parts, body: B) -> Result<Bytes, Rejection>
     where
         B: Body<Data = Bytes>,
@@ -278,19 +287,23 @@ impl Shared {
         }
     }
 
-    /// The store is the app's code: it may hang or panic.
-    async fn ask<T, F>(&self, call: impl FnOnce() -> F) -> Result<T, Rejection>
-    where
-        F: Future<Output = Result<T, Rejection>> + Send + 'static,
-    {
+    /// Contains a panic of the store, which is code of the app, and limits its time.
+    async fn call_store<T>(
+        &self,
+        call: impl Future<Output = Result<T, Rejection>> + Send,
+    ) -> Result<T, Rejection> {
         let unavailable = |reason| Rejection::new(RejectionKind::Unavailable).with_source(reason);
-        let Ok(call) = CatchPanic::new(|| Box::pin(call())) else {
-            return Err(unavailable("the key store panicked"));
-        };
-        match within(&*self.timer, self.store_deadline, call).await {
-            Some(Ok(done)) => done,
-            Some(Err(_panicked)) => Err(unavailable("the key store panicked")),
-            None => Err(unavailable("the key store did not answer within its deadline")),
+        let panicked = |_: Panicked| unavailable("the key store panicked");
+        let mut call = CatchPanic::new(|| Box::pin(call)).map_err(panicked)?;
+        // The first poll is outside of the timeout: an immediate answer needs no timer and no runtime.
+        if let Poll::Ready(done) =
+            poll_fn(|context| Poll::Ready(Pin::new(&mut call).poll(context))).await
+        {
+            return done.map_err(panicked)?;
+        }
+        match timeout(self.store_deadline, call).await {
+            Ok(done) => done.map_err(panicked)?,
+            Err(_elapsed) => Err(unavailable("the key store did not answer within its deadline")),
         }
     }
 
