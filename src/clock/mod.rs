@@ -9,9 +9,9 @@ mod timestamp;
 
 pub(crate) use self::timestamp::Timestamp;
 
-/// Where the current time comes from.
+/// A source of the current time.
 ///
-/// Rules take `now` as an argument; only layers and managers hold a clock.
+/// Rules take `now` as an argument; layers, verifiers and managers have a clock.
 ///
 /// # Examples
 ///
@@ -24,14 +24,14 @@ pub(crate) use self::timestamp::Timestamp;
 #[derive(Clone, Default)]
 pub struct Clock(Option<Arc<dyn Fn() -> OffsetDateTime + Send + Sync>>);
 
-/// The latest second that [`Clock::system`] has shown in this process.
+/// The latest second of [`Clock::system`] in this process.
 static FLOOR: AtomicI64 = AtomicI64::new(i64::MIN);
 
 impl Clock {
     /// The clock of the system.
     ///
-    /// It does not step back by a second or more within one process: after a correction backwards it
-    /// stands still until the system has caught up. A key that was refused as expired stays expired.
+    /// Within one process it does not go back by a second or more: after a correction backwards it stops
+    /// until the system's clock has caught up. An expired key stays expired.
     #[must_use]
     pub fn system() -> Self {
         Self(None)
@@ -52,7 +52,7 @@ impl Clock {
         }
     }
 
-    /// The same, in the form that rules compare.
+    /// As [`now`](Self::now), in the form that rules compare.
     pub(crate) fn timestamp(&self) -> Timestamp {
         match &self.0 {
             Some(now) => Timestamp::new(now()),
@@ -67,8 +67,8 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// Raises `now` to the floor, and the floor to `now`. The floor has whole seconds, so that it is
-/// written once a second and not once a request.
+/// Monotonic clamp: raises `now` to the floor, and the floor to `now`. The floor has whole seconds, so that it
+/// is written once per second and not once per request.
 fn never_before(now: Timestamp, floor: &AtomicI64) -> Timestamp {
     let second = now.seconds();
     let latest = floor.load(Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Who is calling: the one thing that verification adds to a request.
+//! The verified caller of a request.
 
 #[cfg(feature = "axum")]
 mod axum;
@@ -16,8 +16,7 @@ use crate::util::UniqueId;
 
 /// The proven caller of a request.
 ///
-/// Only the verification of this crate makes one, so a handler that holds an `Identity` needs no further
-/// check. It is in the request's extensions; with feature `axum` it is an extractor as well.
+/// Only a verification creates one, so a handler with an `Identity` needs no further check. It is in the request's extensions; with feature `axum` it is an extractor as well.
 ///
 /// # Examples
 ///
@@ -40,13 +39,13 @@ pub struct Identity {
     scopes: Scopes,
     key_id: Option<KeyId>,
     placement: Option<PlacementKind>,
-    /// What proved a key.
+    /// The proof of a key.
     proof: Option<Proof>,
-    /// What proved a user.
+    /// The authenticator that proved a user.
     users: Option<UniqueId>,
 }
 
-/// What a public route puts into the extensions, so that "public" can be told from "not wired".
+/// Marks a request on a public route, in contrast to one that no auth layer has seen.
 #[derive(Clone, Copy, Debug)]
 struct Public;
 
@@ -107,11 +106,11 @@ impl Identity {
         self.users == Some(users)
     }
 
-    /// The identity as it is now, for work that goes on long after the verification: a slow upload, a
-    /// WebSocket. The record of the key is looked up again. It must be the same key, not one that was made
-    /// again under its id, with the secret that was presented still valid; owner and scopes are those of the
-    /// record now. The last use of the key is not recorded again. A user is not authenticated again: this
-    /// returns a clone.
+    /// Verifies the identity again, for long work such as a slow upload or a WebSocket.
+    ///
+    /// The record of the key is looked up. It must be the same key, not a later one with its id, and the
+    /// presented secret must still be valid. Owner and scopes are those of the record now. The last use is not
+    /// recorded again. A user is not authenticated again: this returns a clone.
     ///
     /// # Errors
     ///
@@ -153,7 +152,7 @@ impl Identity {
         self.key_id.as_ref()
     }
 
-    /// What the caller may do.
+    /// The granted scopes.
     #[must_use]
     pub const fn scopes(&self) -> &Scopes {
         &self.scopes
@@ -165,7 +164,7 @@ impl Identity {
         self.scopes.contains(scope)
     }
 
-    /// Where the credential stood; `None` if an [`Authenticator`](crate::auth::Authenticator) found the user
+    /// The kind of the placement of the credential; `None` if an [`Authenticator`](crate::auth::Authenticator) found the user
     /// by other means.
     #[must_use]
     pub const fn placement(&self) -> Option<PlacementKind> {
@@ -173,7 +172,7 @@ impl Identity {
     }
 }
 
-/// `{"owner":..,"key_id":..,"scopes":..,"placement":..}`: what an executor outside the process needs.
+/// `{"owner":..,"key_id":..,"scopes":..,"placement":..}`, for executors outside the process.
 impl Serialize for Identity {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_struct("Identity", 4)?;

@@ -12,7 +12,7 @@ use subtle::{Choice, ConstantTimeEq};
 use super::format::{Layout, ParsedKey};
 use crate::ConfigError;
 
-/// How a [`KeyDigest`] was made.
+/// The algorithm of a [`KeyDigest`].
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum DigestAlgorithm {
@@ -33,14 +33,14 @@ impl DigestAlgorithm {
     }
 }
 
-/// What a store keeps of a key: 32 bytes, the algorithm and the name of the pepper.
+/// The stored form of a key: 32 bytes, the algorithm and the name of the pepper.
 ///
 /// Only a [`KeyHasher`] compares digests, in constant time.
 ///
 /// # Security
 ///
 /// There is no comparison, no ordering, no hash, no `Display` and no serialization, and `Debug`
-/// hides the bytes. The first of these compiles and the others do not:
+/// hides the bytes. Only the first of these compiles:
 ///
 /// ```
 /// fn debuggable<T: std::fmt::Debug>() {}
@@ -77,7 +77,7 @@ pub struct KeyDigest {
     pepper: Option<PepperName>,
 }
 
-/// A pointer: peppers are few, and the digests under one of them are many.
+/// Shared, since there are few peppers and many digests.
 type PepperName = Arc<SmolStr>;
 
 impl KeyDigest {
@@ -85,8 +85,7 @@ impl KeyDigest {
     ///
     /// # Errors
     ///
-    /// Refuses an unknown algorithm, a length other than 32 bytes, an algorithm with a pepper that
-    /// takes none, and the reverse.
+    /// Refuses an unknown algorithm, a length other than 32 bytes, and a missing or unexpected pepper.
     pub fn from_parts(
         algorithm: &str,
         pepper: Option<&str>,
@@ -116,7 +115,7 @@ impl KeyDigest {
         self.pepper.as_ref().map(|name| name.as_str())
     }
 
-    /// The bytes, for the columns of a store and for nothing else.
+    /// The bytes, for the columns of a store only.
     #[must_use]
     pub fn expose_bytes(&self) -> &[u8; 32] {
         &self.bytes
@@ -149,10 +148,10 @@ impl fmt::Display for InvalidDigest {
 
 impl Error for InvalidDigest {}
 
-/// A secret of the application that goes into every digest.
+/// A secret key of the application for all digests (HMAC).
 ///
-/// It is kept outside the store, so that a copy of the store cannot be matched against a list of
-/// keys, and whoever can write to the store cannot make a key that works.
+/// It is kept outside the store. A copy of the store then cannot be matched against a list of keys, and
+/// write access to the store is not enough to create a working key.
 ///
 /// # Examples
 ///
@@ -169,7 +168,7 @@ impl Error for InvalidDigest {}
 #[derive(Clone)]
 pub struct Pepper {
     name: PepperName,
-    /// The key is taken in once, which costs two of the four blocks of a short message.
+    /// Keyed once, which saves two of the four blocks of a short message.
     prepared: Hmac<Sha256>,
 }
 
@@ -182,7 +181,7 @@ impl Pepper {
     ///
     /// # Security
     ///
-    /// The bytes come from a random source. A passphrase is no pepper.
+    /// The bytes are random. A passphrase is not a pepper.
     pub fn new(name: &str, bytes: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         let bytes = bytes.as_ref();
         if !is_pepper_name(name) {
@@ -222,24 +221,23 @@ impl fmt::Debug for Pepper {
 
 /// Makes the digests of keys and compares them.
 ///
-/// The message that is hashed binds the id in, so that a digest moved to another record fits
-/// nothing:
+/// The hashed message includes the id, so that a digest copied to another record matches no key:
 ///
 /// 1. Keys of [`PrefixedFormat`](super::PrefixedFormat): the byte 1, the id (16 bytes), the secret
-///    (38 bytes). 55 bytes are the most that one block of SHA-256 takes.
+///    (38 bytes). These 55 bytes fill one block of SHA-256.
 /// 2. Keys of every other format: the byte 2, the length of the id (one byte), the id, the secret.
 ///
-/// No two keys share a message: the first byte tells the layouts apart, and within a layout the
-/// lengths are fixed or written down.
+/// The encoding is injective: the first byte names the layout, and within a layout the lengths are fixed or
+/// encoded.
 ///
 /// # Security
 ///
-/// A fast hash is right for secrets of 128 random bits and more, and wrong for passwords. Keys that
-/// people choose do not belong here.
+/// A fast hash is right for secrets of 128 random bits and more, and wrong for passwords and other texts
+/// that people choose.
 #[derive(Clone)]
 pub struct KeyHasher {
     current: Option<Pepper>,
-    /// Other ways in which digests may have been made: under these peppers, or without one.
+    /// Also accepted: these peppers, and `None` for digests without one.
     others: Vec<Option<Pepper>>,
 }
 
@@ -250,7 +248,7 @@ impl KeyHasher {
         Self { current: None, others: Vec::new() }
     }
 
-    /// HMAC-SHA-256 under `pepper`. Records that were made without a pepper are refused.
+    /// HMAC-SHA-256 under `pepper`. Digests without a pepper are refused.
     #[must_use]
     pub fn peppered(pepper: Pepper) -> Self {
         Self { current: Some(pepper), others: Vec::new() }
@@ -260,7 +258,7 @@ impl KeyHasher {
     ///
     /// # Errors
     ///
-    /// Refuses a name that is taken already.
+    /// Refuses a duplicate name.
     pub fn with_previous_pepper(mut self, pepper: Pepper) -> Result<Self, ConfigError> {
         if self.ways().flatten().any(|known| known.name == pepper.name) {
             return Err(ConfigError::new("two peppers have the same name"));
@@ -269,11 +267,11 @@ impl KeyHasher {
         Ok(self)
     }
 
-    /// Also accepts digests without a pepper, while existing keys move to one.
+    /// Also accepts digests without a pepper, for a migration to peppers.
     ///
     /// # Security
     ///
-    /// Whoever can write to the store can make a working key as long as this is on.
+    /// With this setting, write access to the store is enough to create a working key.
     #[must_use]
     pub fn with_insecure_unpeppered_keys(mut self) -> Self {
         if self.ways().all(Option::is_some) {
@@ -293,14 +291,14 @@ impl KeyHasher {
     ///
     /// # Errors
     ///
-    /// The digest cannot be checked: its pepper is not known here, or it has none and
+    /// The digest cannot be checked: its pepper is unknown, or it has none and
     /// [`with_insecure_unpeppered_keys`](Self::with_insecure_unpeppered_keys) is off. That is a fault of the
-    /// configuration and says nothing about the key.
+    /// configuration, not of the key.
     pub fn matches(&self, digest: &KeyDigest, key: &ParsedKey<'_>) -> Result<bool, UnknownPepper> {
         self.compare(digest, &self.digests(key)).map(bool::from)
     }
 
-    /// What a key that is presented hashes to, in every way that a record may ask for.
+    /// The digests of a presented key, in every way that a record can need.
     pub(super) fn digests(&self, key: &ParsedKey<'_>) -> PresentedDigests {
         PresentedDigests {
             current: hash(self.current.as_ref(), key),
@@ -308,7 +306,7 @@ impl KeyHasher {
         }
     }
 
-    /// Whether a record's digest is one of those of a presented key, in constant time.
+    /// Compares a record's digest with those of a presented key, in constant time.
     pub(super) fn compare(
         &self,
         digest: &KeyDigest,
@@ -325,29 +323,28 @@ impl KeyHasher {
         }
     }
 
-    /// The work of [`compare`](Self::compare) for a key without a record. The answer is no.
+    /// The work of [`compare`](Self::compare) for a key without a record. The result is false.
     pub(super) fn compare_decoy(&self, presented: &PresentedDigests) -> Choice {
         static DECOY: LazyLock<[u8; 32]> = LazyLock::new(|| {
             let mut decoy = [0; 32];
-            // The verdict does not rest on these bytes, so a failing generator changes nothing.
+            // The result does not depend on these bytes, so a failure of the generator is harmless.
             let _ = getrandom::fill(&mut decoy);
             decoy
         });
         black_box(same(&DECOY, &presented.current)) & Choice::from(0)
     }
 
-    /// All ways in which digests may have been made, the current one first.
+    /// All accepted peppers, the current one first.
     fn ways(&self) -> impl Iterator<Item = &Option<Pepper>> {
         iter::once(&self.current).chain(&self.others)
     }
 }
 
-/// What a presented key hashes to. It stands for the key while the store is asked, so that the secret
-/// itself is not kept.
+/// The digests of a presented key. They replace the secret while the verifier waits for the store.
 pub(super) struct PresentedDigests {
     /// Under the current pepper, or without one if there is none.
     current: [u8; 32],
-    /// In the other ways that the hasher accepts, of which there are none as a rule.
+    /// Under the other accepted peppers. Usually empty.
     others: Vec<[u8; 32]>,
 }
 
@@ -364,7 +361,7 @@ impl fmt::Debug for KeyHasher {
     }
 }
 
-/// A digest that this process cannot check.
+/// A digest whose pepper is not configured.
 #[derive(Clone, Debug)]
 pub struct UnknownPepper(());
 
@@ -394,7 +391,7 @@ fn hash(pepper: Option<&Pepper>, key: &ParsedKey<'_>) -> [u8; 32] {
         Layout::Delimited => &head,
     };
     let in_parts = [head, id, secret];
-    // In one piece it costs the hash less than in three.
+    // One update is faster than three.
     match (pepper, one_block(&in_parts)) {
         (None, Some(message)) => Sha256::digest(message).into(),
         (None, None) => sha256(&in_parts),
@@ -402,7 +399,7 @@ fn hash(pepper: Option<&Pepper>, key: &ParsedKey<'_>) -> [u8; 32] {
     }
 }
 
-/// A message of 55 bytes, the most that one block of SHA-256 takes, from three parts of usual lengths.
+/// The message of a key in the default format, which fits into one block of SHA-256.
 fn one_block(parts: &[&[u8]; 3]) -> Option<[u8; 55]> {
     let [head, id, secret] = parts;
     let mut message = [0; 55];

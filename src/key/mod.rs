@@ -1,19 +1,19 @@
-//! Verification of API keys, and their life from making to revocation.
+//! API keys: generation, verification, rotation and revocation.
 //!
-//! 1. A key proves its owner by a secret that only its holder has. What is stored is a digest.
-//! 2. A [`KeyManager`] makes keys, shows their text once, and extends, rotates, disables, revokes and
+//! 1. A key proves its owner by a secret. The store has a digest of it.
+//! 2. A [`KeyManager`] generates keys, returns their text once, and extends, rotates, disables, revokes and
 //!    deletes them. Every call names the owner.
-//! 3. A [`KeyVerifier`] decides about a presented text: a [`VerifiedKey`], or a [`VerifyError`] that
-//!    tells a refusal apart from a store that cannot answer.
+//! 3. A [`KeyVerifier`] verifies a presented text: the result is a [`VerifiedKey`], or a [`VerifyError`] that
+//!    distinguishes a refusal from an unavailable store.
 //! 4. A [`KeyStore`] keeps the records. [`MemoryKeyStore`](crate::store::MemoryKeyStore) is one; a store of your own has five
-//!    methods, and one line in a test proves that it keeps the contract:
+//!    methods, and one line in a test checks its contract:
 //!    `store::conformance::check(MyStore::fresh).await`, with feature `conformance`.
-//! 5. A [`KeyFormat`] reads and makes the texts: [`PrefixedFormat`] for new systems,
-//!    [`OpaqueFormat`] for keys that another system has handed out, [`TokenFormat`] for a token per hook.
-//! 6. The text of a key is shown once. With feature `recoverable`, `KeyManager::with_recoverable` seals it in the
-//!    record, for systems whose users see their keys again.
+//! 5. A [`KeyFormat`] parses and generates the texts: [`PrefixedFormat`] for new systems,
+//!    [`OpaqueFormat`] for keys of another system, [`TokenFormat`] for a token per hook.
+//! 6. With feature `recoverable`, `KeyManager::with_recoverable` seals the text in the record, for systems
+//!    whose users see their keys again.
 //!
-//! Nothing here needs a server. A queue consumer and a command line verify keys in the same way.
+//! The module needs no server: queue consumers and command lines can use it.
 //!
 //! # Examples
 //!
@@ -32,7 +32,7 @@
 //!     .with_expires_in(Duration::days(60));
 //! let (record, secret) = keys.generate(&ann, new).await?.into_parts();
 //!
-//! // Elsewhere, with a text that somebody presents:
+//! // Elsewhere, with a presented text:
 //! let verifier = keys.verifier();
 //! let verified = verifier.verify(secret.expose_secret().as_bytes()).await?;
 //! assert_eq!(verified.owner(), &ann);

@@ -5,10 +5,12 @@ use time::{Duration, OffsetDateTime, UtcOffset};
 use super::{KeyDigest, KeyId, KeyRecord, ManageError, Owner, Scopes};
 use crate::key::secret::Secret;
 
-/// What is asked for when a key is made.
+/// The settings of a new key, for [`KeyManager::generate`](super::KeyManager::generate) and
+/// [`import`](super::KeyManager::import).
 ///
-/// Without more, the key is enabled, works at once, never expires and **grants nothing**: scopes are
-/// written, and so is [`with_all_scopes`](Self::with_all_scopes).
+/// A key with a name only is enabled, valid immediately, never expires and **grants no scope**: it passes
+/// layers that require none. Add scopes with [`with_scopes`](Self::with_scopes), or all of them with
+/// [`with_all_scopes`](Self::with_all_scopes).
 ///
 /// # Examples
 ///
@@ -35,7 +37,7 @@ pub struct NewKey {
 impl NewKey {
     /// A key with a name: 1 to 128 characters on one line.
     ///
-    /// The limits of this and of everything else are checked when the key is made.
+    /// All limits are checked when the key is generated, which then returns `Invalid`.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         Self {
@@ -49,61 +51,60 @@ impl NewKey {
         }
     }
 
-    /// Makes the key under this id, and not at all if the id is taken. Without this call an id is
-    /// drawn.
+    /// Sets the id. If it is taken, generating the key is a `Conflict`. Without this call the id is random.
     ///
-    /// With an id that follows from what the key is for, a call that is repeated because its answer
-    /// was lost does not make a second key. The format has to keep ids:
+    /// An id derived from the purpose of the key makes generation idempotent: a retry after a lost response
+    /// creates no second key. The format must keep ids:
     /// [`PrefixedFormat`](super::PrefixedFormat) keeps those of 16 letters and digits,
-    /// [`TokenFormat`](super::TokenFormat) every one.
+    /// [`TokenFormat`](super::TokenFormat) keeps all.
     #[must_use]
     pub fn with_id(mut self, id: KeyId) -> Self {
         self.id = Some(id);
         self
     }
 
-    /// Sets what the key may do.
+    /// Sets the granted scopes.
     #[must_use]
     pub fn with_scopes(mut self, scopes: Scopes) -> Self {
         self.scopes = scopes;
         self
     }
 
-    /// Lets the key do everything: [`Scopes::ALL`].
+    /// Grants every scope: [`Scopes::ALL`].
     #[must_use]
     pub fn with_all_scopes(self) -> Self {
         self.with_scopes(Scopes::ALL)
     }
 
-    /// Lets the key expire this long after it was made. The interval is positive.
+    /// Sets the lifetime, from the time of creation. It is positive.
     #[must_use]
     pub fn with_expires_in(mut self, interval: Duration) -> Self {
         self.expires = Some(Expiry::In(interval));
         self
     }
 
-    /// Lets the key expire at this time.
+    /// Sets the expiry, which is in the future for a generated key.
     #[must_use]
     pub fn with_expires_at(mut self, expires_at: OffsetDateTime) -> Self {
         self.expires = Some(Expiry::At(expires_at));
         self
     }
 
-    /// Lets the key work from this time on, which is before its expiry.
+    /// Sets the start of the key, which is before its expiry.
     #[must_use]
     pub fn with_not_before(mut self, not_before: OffsetDateTime) -> Self {
         self.not_before = Some(not_before);
         self
     }
 
-    /// Adds the application's own data: a JSON text of at most 64 KiB, which is kept byte for byte.
+    /// Sets the data of the application: a JSON text of at most 64 KiB, kept byte for byte.
     #[must_use]
     pub fn with_metadata(mut self, metadata: impl Into<Box<str>>) -> Self {
         self.metadata = Some(metadata.into());
         self
     }
 
-    /// Makes the key switched off.
+    /// Creates the key disabled, until [`KeyManager::enable`](super::KeyManager::enable).
     #[must_use]
     pub fn with_disabled(mut self, disabled: bool) -> Self {
         self.disabled = disabled;
@@ -121,7 +122,7 @@ impl NewKey {
         if let (Some(not_before), Some(expires_at)) = (self.not_before, expires_at)
             && not_before >= expires_at
         {
-            return Err(ManageError::invalid("a key starts to work before it expires"));
+            return Err(ManageError::invalid("the start of a key is before its expiry"));
         }
         let record = KeyRecord::new(id, owner.clone(), &self.name, digest, now)?
             .with_scopes(self.scopes.clone())
@@ -146,11 +147,11 @@ impl fmt::Debug for NewKey {
     }
 }
 
-/// A key that was made just now, with its text.
+/// A new or rotated key, with its text.
 ///
 /// # Security
 ///
-/// The text is here and nowhere else. Show it to its owner and drop it.
+/// The text is kept nowhere else. Show it to the owner and drop it.
 #[derive(Debug)]
 pub struct IssuedKey {
     record: KeyRecord,
@@ -162,7 +163,7 @@ impl IssuedKey {
         Self { record, secret }
     }
 
-    /// What is kept.
+    /// The stored record.
     #[must_use]
     pub fn record(&self) -> &KeyRecord {
         &self.record
@@ -174,14 +175,14 @@ impl IssuedKey {
         &self.secret
     }
 
-    /// Both, taken apart.
+    /// The record and the text, by value.
     #[must_use]
     pub fn into_parts(self) -> (KeyRecord, Secret) {
         (self.record, self.secret)
     }
 }
 
-/// A change to a key: what is not set stays.
+/// A partial update of a key. What is not set stays.
 ///
 /// # Examples
 ///
@@ -213,21 +214,21 @@ impl KeyUpdate {
         self
     }
 
-    /// Changes what the key may do.
+    /// Changes the granted scopes.
     #[must_use]
     pub fn with_scopes(mut self, scopes: Scopes) -> Self {
         self.scopes = Some(scopes);
         self
     }
 
-    /// Changes the application's own data, as a whole. `None` takes it away.
+    /// Replaces the data of the application. `None` removes it.
     #[must_use]
     pub fn with_metadata(mut self, metadata: Option<impl Into<Box<str>>>) -> Self {
         self.metadata = Some(metadata.map(Into::into));
         self
     }
 
-    /// Switches the key off or on.
+    /// Disables or enables the key.
     #[must_use]
     pub fn with_disabled(mut self, disabled: bool) -> Self {
         self.disabled = Some(disabled);
@@ -289,7 +290,7 @@ impl Expiry {
     fn time(self, now: OffsetDateTime) -> Result<OffsetDateTime, ManageError> {
         match self {
             Self::In(interval) if !interval.is_positive() => {
-                Err(ManageError::invalid("a key expires after a positive interval"))
+                Err(ManageError::invalid("the lifetime of a key is positive"))
             }
             Self::In(interval) => later(now, interval),
             Self::At(expires_at) => later(expires_at, Duration::ZERO),

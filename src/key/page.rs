@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use super::{KeyId, KeyRecord};
 
-/// A part of the list of an owner's keys.
+/// A page of an owner's keys.
 #[derive(Clone, Debug)]
 pub struct Page {
     keys: Vec<KeyRecord>,
@@ -24,7 +24,7 @@ impl Page {
         &self.keys
     }
 
-    /// The keys, taken out.
+    /// The keys, by value.
     #[must_use]
     pub fn into_keys(self) -> Vec<KeyRecord> {
         self.keys
@@ -37,10 +37,9 @@ impl Page {
     }
 }
 
-/// A place in the list of an owner's keys, which is ordered by time of creation and then by id.
+/// A cursor for keyset pagination: a position in the order by time of creation and id.
 ///
-/// The text form, by `Display` and `FromStr`, has no characters that need escaping in a query except
-/// those of ids. It is no secret.
+/// `Display` and `FromStr` convert it to a text that needs no escaping in a query. It is no secret.
 ///
 /// # Examples
 ///
@@ -69,19 +68,19 @@ pub struct PageCursor {
 }
 
 impl PageCursor {
-    /// The place of this record.
+    /// The position of this record.
     #[must_use]
     pub fn of(record: &KeyRecord) -> Self {
         Self { created_at: record.created_at(), id: record.id().clone() }
     }
 
-    /// When the record at this place was made.
+    /// The time of creation of the record at this position.
     #[must_use]
     pub fn created_at(&self) -> OffsetDateTime {
         self.created_at
     }
 
-    /// The id of the record at this place.
+    /// The id of the record at this position.
     #[must_use]
     pub fn id(&self) -> &KeyId {
         &self.id

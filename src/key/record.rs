@@ -8,13 +8,12 @@ use time::OffsetDateTime;
 use super::{KeyDigest, KeyId, Owner, Scopes, SealedSecret};
 use crate::clock::Timestamp;
 
-/// What a store keeps of one key. The key itself is not in it.
+/// The stored record of one key. It has the digest of the key and not its text.
 ///
-/// A store keeps the text of [`encode`](Self::encode), or columns of its own: every part has an
-/// accessor and a `with_*` method.
+/// A store keeps the text of [`encode`](Self::encode), or columns of its own: every field has an accessor
+/// and a `with_*` method.
 ///
-/// A time is kept to the nanosecond. One outside the years 0 to 9999 counts as the nearest one
-/// inside. Times are returned in UTC.
+/// Times have nanoseconds, are in UTC, and are clamped to the years 0 to 9999.
 ///
 /// # Examples
 ///
@@ -59,20 +58,20 @@ struct Uncommon {
 }
 
 impl KeyRecord {
-    /// The most characters of a name.
+    /// The maximum number of characters of a name.
     pub const MAX_NAME_LEN: usize = 128;
-    /// The most bytes of metadata.
+    /// The maximum number of bytes of metadata.
     pub const MAX_METADATA_LEN: usize = 64 * 1024;
 
     /// An enabled key of `owner` that grants nothing, never expires and has version 1.
     ///
-    /// [`KeyManager`](super::KeyManager) gives each new record a random version. Code that makes records by
-    /// itself, under ids that it uses again, does so too: see rule 19 of [`KeyStore`](super::KeyStore).
+    /// [`KeyManager`](super::KeyManager) gives each new record a random version. Other code that creates
+    /// records with reused ids must do so too: see rule 19 of [`KeyStore`](super::KeyStore).
     ///
     /// # Errors
     ///
     /// Refuses a name that is not 1 to [`MAX_NAME_LEN`](Self::MAX_NAME_LEN) characters long, or has
-    /// a control character, a line separator or a character that turns the direction of writing.
+    /// a control character, a line separator or a character that changes the direction of writing.
     pub fn new(
         id: KeyId,
         owner: Owner,
@@ -104,7 +103,7 @@ impl KeyRecord {
         Ok(self)
     }
 
-    /// Sets what the key may do.
+    /// Sets the granted scopes.
     #[must_use]
     pub fn with_scopes(mut self, scopes: Scopes) -> Self {
         self.scopes = scopes;
@@ -118,7 +117,7 @@ impl KeyRecord {
         self
     }
 
-    /// Sets the digest from before a rotation, and the time at which it stops to count.
+    /// Sets the digest from before a rotation, and its deadline.
     #[must_use]
     pub fn with_previous_digest(mut self, previous: Option<(KeyDigest, OffsetDateTime)>) -> Self {
         let previous = previous.map(|(digest, until)| (digest, Timestamp::new(until)));
@@ -126,47 +125,46 @@ impl KeyRecord {
         self
     }
 
-    /// Sets the time from which on the key works. `None`: at once.
+    /// Sets the start of the key. `None`: valid immediately.
     #[must_use]
     pub fn with_not_before(mut self, not_before: Option<OffsetDateTime>) -> Self {
         self.set_uncommon(|uncommon| uncommon.not_before = not_before.map(Timestamp::new));
         self
     }
 
-    /// Sets the time at which the key stops to work. `None`: never.
+    /// Sets the expiry. `None`: never.
     #[must_use]
     pub fn with_expires_at(mut self, expires_at: Option<OffsetDateTime>) -> Self {
         self.expires_at = expires_at.map(Timestamp::new);
         self
     }
 
-    /// Switches the key off or on.
+    /// Disables or enables the key.
     #[must_use]
     pub fn with_disabled(mut self, disabled: bool) -> Self {
         self.disabled = disabled;
         self
     }
 
-    /// Sets the time at which the key was revoked. A key with such a time is revoked, even if it is
-    /// in the future.
+    /// Sets the time of revocation. A key with one is revoked, even if the time is in the future.
     #[must_use]
     pub fn with_revoked_at(mut self, revoked_at: Option<OffsetDateTime>) -> Self {
         self.set_uncommon(|uncommon| uncommon.revoked_at = revoked_at.map(Timestamp::new));
         self
     }
 
-    /// Sets the version, which every change raises by one.
+    /// Sets the version, which every change increments.
     #[must_use]
     pub fn with_version(mut self, version: u64) -> Self {
         self.version = version;
         self
     }
 
-    /// Sets the application's own data: a JSON text, which is kept byte for byte.
+    /// Sets the data of the application: a JSON text, kept byte for byte.
     ///
     /// # Errors
     ///
-    /// Refuses a text that is no JSON or has more than
+    /// Refuses a text that is not JSON or has more than
     /// [`MAX_METADATA_LEN`](Self::MAX_METADATA_LEN) bytes.
     pub fn with_metadata(
         mut self,
@@ -180,7 +178,7 @@ impl KeyRecord {
         Ok(self)
     }
 
-    /// Sets the sealed text of the key. `None`: the text cannot be shown again.
+    /// Sets the sealed text of the key. `None`: it cannot be recovered.
     #[must_use]
     pub fn with_sealed(mut self, sealed: Option<SealedSecret>) -> Self {
         self.set_uncommon(|uncommon| uncommon.sealed = sealed);
@@ -193,19 +191,19 @@ impl KeyRecord {
         &self.id
     }
 
-    /// Whom the key belongs to.
+    /// The owner of the key.
     #[must_use]
     pub fn owner(&self) -> &Owner {
         &self.owner
     }
 
-    /// What the owner calls the key.
+    /// The name of the key.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What the key may do.
+    /// The granted scopes.
     #[must_use]
     pub fn scopes(&self) -> &Scopes {
         &self.scopes
@@ -223,37 +221,37 @@ impl KeyRecord {
         self.previous().map(|(digest, _)| digest)
     }
 
-    /// When the digest from before a rotation stops to count.
+    /// The deadline of the digest from before a rotation.
     #[must_use]
     pub fn previous_until(&self) -> Option<OffsetDateTime> {
         self.previous().map(|(_, until)| until.time())
     }
 
-    /// When the key was made.
+    /// The time of creation.
     #[must_use]
     pub fn created_at(&self) -> OffsetDateTime {
         self.creation().time()
     }
 
-    /// From when on the key works. `None`: at once.
+    /// The start of the key. `None`: valid immediately.
     #[must_use]
     pub fn not_before(&self) -> Option<OffsetDateTime> {
         self.uncommon.as_ref()?.not_before.map(Timestamp::time)
     }
 
-    /// When the key stops to work. `None`: never.
+    /// The expiry. `None`: never.
     #[must_use]
     pub fn expires_at(&self) -> Option<OffsetDateTime> {
         self.expiry().map(Timestamp::time)
     }
 
-    /// Whether the key is switched off.
+    /// Whether the key is disabled.
     #[must_use]
     pub fn disabled(&self) -> bool {
         self.disabled
     }
 
-    /// When the key was revoked. `None`: it was not.
+    /// The time of revocation. `None`: not revoked.
     #[must_use]
     pub fn revoked_at(&self) -> Option<OffsetDateTime> {
         self.uncommon.as_ref()?.revoked_at.map(Timestamp::time)
@@ -265,13 +263,13 @@ impl KeyRecord {
         self.version
     }
 
-    /// The application's own data, a JSON text.
+    /// The data of the application, a JSON text.
     #[must_use]
     pub fn metadata(&self) -> Option<&str> {
         self.uncommon.as_ref()?.metadata.as_deref()
     }
 
-    /// The sealed text of the key, if it can be shown again.
+    /// The sealed text of the key, if it can be recovered.
     #[must_use]
     pub fn sealed(&self) -> Option<&SealedSecret> {
         self.uncommon.as_ref()?.sealed.as_ref()
@@ -362,7 +360,7 @@ pub(crate) fn checked_name(name: &str) -> Result<SmolStr, InvalidRecord> {
             || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
             || matches!(character, '\u{200e}' | '\u{200f}' | '\u{61c}')
     };
-    // The bytes first: a text of megabytes is not counted.
+    // The length in bytes first: the characters of a long text are not counted.
     let too_long =
         name.len() > 4 * KeyRecord::MAX_NAME_LEN || name.chars().count() > KeyRecord::MAX_NAME_LEN;
     if name.is_empty() || too_long || name.chars().any(turns_or_ends_a_line) {

@@ -13,8 +13,7 @@ impl KeyRecord {
     ///
     /// # Security
     ///
-    /// The text has the digest of the key in it. It belongs into the store and not into a log or a
-    /// response.
+    /// The text contains the digest of the key. Keep it in the store, and out of logs and responses.
     #[must_use]
     pub fn encode(&self) -> String {
         let previous = self.previous();
@@ -36,26 +35,25 @@ impl KeyRecord {
             metadata: self.metadata().map(CowStr::from),
             sealed: self.sealed().map(|sealed| sealed.as_str().into()),
         };
-        // Texts, numbers and lists of texts: there is nothing that JSON cannot hold.
+        // Cannot fail: the fields are texts, numbers and lists of texts.
         serde_json::to_string(&stored).unwrap_or_default()
     }
 
-    /// Reads a text that [`encode`](Self::encode) made.
+    /// Decodes a text of [`encode`](Self::encode).
     ///
     /// # Errors
     ///
-    /// Refuses a text that is not exactly such a record. A missing member is an error and not the
-    /// same as `null`; so are an unknown member, an unknown algorithm, a digest of another length
-    /// and the schema of a later version. A store passes the error on: it is a fault of the store
-    /// and says nothing about the key.
+    /// Refuses any other text: one with a missing member (which is not the same as `null`), an unknown
+    /// member, an unknown algorithm, a digest of another length or the schema of a later version. A store
+    /// passes the error on: it is a fault of the store, not of the key.
     pub fn decode(text: impl AsRef<[u8]>) -> Result<Self, DecodeError> {
-        // Once for the whole and not for every text in it.
+        // One UTF-8 check for the whole text.
         let text = std::str::from_utf8(text.as_ref());
         let text = text.map_err(|_| DecodeError(DecodeErrorKind::Malformed))?;
         let kind = match serde_json::from_str::<Stored<'_>>(text) {
             Ok(stored) if stored.schema == SCHEMA => return stored.into_record(),
             Ok(_) => DecodeErrorKind::UnsupportedSchema,
-            // A later schema may have members that this one does not know.
+            // A later schema may have other members.
             Err(_) => match serde_json::from_str(text) {
                 Ok(SchemaVersion { schema }) if schema != SCHEMA => {
                     DecodeErrorKind::UnsupportedSchema
@@ -67,15 +65,15 @@ impl KeyRecord {
     }
 }
 
-/// A stored text that is no [`KeyRecord`].
+/// A stored text that is not a [`KeyRecord`].
 #[derive(Clone, Debug)]
 pub struct DecodeError(DecodeErrorKind);
 
-/// Why a stored text is no [`KeyRecord`].
+/// The reasons of a [`DecodeError`].
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum DecodeErrorKind {
-    /// No JSON, a missing member, an unknown one or one of the wrong type.
+    /// Not JSON, or a member is missing, unknown or of the wrong type.
     Malformed,
     /// Written by a later version of this crate.
     UnsupportedSchema,
@@ -96,7 +94,7 @@ impl DecodeError {
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            DecodeErrorKind::Malformed => "the stored text is no key record",
+            DecodeErrorKind::Malformed => "the stored text is not a key record",
             DecodeErrorKind::UnsupportedSchema => "the key record has an unsupported schema",
             DecodeErrorKind::InvalidDigest => "the key record has an unsupported digest",
             DecodeErrorKind::InvalidValue => "the key record has a value outside its limits",
@@ -249,7 +247,7 @@ fn decode_hex(text: &str) -> Option<Vec<u8>> {
         b'A'..=b'F' => byte - b'A' + 10,
         _ => u8::MAX,
     };
-    // Whether each is a digit is asked once, at the end.
+    // Checked once at the end: `u8::MAX` marks a character that is no digit.
     let mut all = 0;
     let byte = |[high, low]: &[u8; 2]| {
         let (high, low) = (digit(*high), digit(*low));

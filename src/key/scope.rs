@@ -9,7 +9,7 @@ use smol_str::SmolStr;
 
 use super::id::checked_text;
 
-/// One permission, as a text that the application gives a meaning to.
+/// One permission. The application defines its meaning.
 ///
 /// 1 to 128 visible ASCII characters without space, `"` and `\`: a scope-token of RFC 6749 section
 /// 3.3. Scopes are compared byte for byte; no character is a wildcard.
@@ -66,9 +66,9 @@ impl fmt::Display for InvalidScope {
 
 impl Error for InvalidScope {}
 
-/// What a key may do: every scope, or exactly the scopes of a set.
+/// The granted scopes: all of them, or a set.
 ///
-/// 1. [`Scopes::ALL`] grants every scope. It has to be written; nothing turns into it.
+/// 1. [`Scopes::ALL`] grants every scope. No other value converts to it.
 /// 2. A set grants its members, compared byte for byte, without prefixes and wildcards.
 /// 3. The empty set, [`Scopes::NONE`], grants nothing. It is the default.
 ///

@@ -10,72 +10,71 @@ use super::{DecodeError, KeyId, KeyRecord, Owner, PageCursor};
 
 use crate::BoxError;
 
-/// Where the records of keys are kept.
+/// A store of key records.
 ///
-/// A store keeps and finds records. Every rule about them, such as expiry, overlap and who may touch
-/// what, is in [`KeyManager`](super::KeyManager) and [`KeyRecord::state_at`].
+/// A store keeps and finds records. The rules about keys, such as expiry, overlap and ownership, are in
+/// [`KeyManager`](super::KeyManager) and [`KeyRecord::state_at`].
 ///
 /// # Rules
 ///
-/// `store::conformance` (feature `conformance`) checks a store against these rules and names the number of the
-/// one that is broken.
+/// `store::conformance` (feature `conformance`) checks a store against these rules and reports the number of the
+/// broken one.
 ///
-/// 1. **`Applied` is seen.** A call that returned [`WriteOutcome::Applied`] is seen by every call that starts after
-///    it, until another change.
+/// 1. **`Applied` is seen.** A call that returned [`WriteOutcome::Applied`] is visible to every call that
+///    starts after it, until another change.
 /// 2. **`Conflict` changes nothing.** A call that returned [`WriteOutcome::Conflict`] changed nothing. One
 ///    that returned an error changed nothing or everything.
-/// 3. **A fault is an error.** It is never an empty answer or a conflict: a record that cannot be read
-///    is not `None`. No call panics, and none waits for ever.
-/// 4. **`find` answers by id.** With the record of exactly this id, byte for byte, or with `None`.
-///    Every [`KeyId`] can be one.
-/// 5. **Records come back as they were given.** In every part, from every call, for every value that
-///    the types of the parts allow: texts byte for byte, times to the nanosecond from the year 0 to
-///    the year 9999, versions up to `i64::MAX`. A store keeps a higher version too, or returns an
-///    error. [`Scopes::ALL`](super::Scopes::ALL) and the empty set stay apart, and so do no metadata
-///    and the metadata `null`.
-/// 6. **`insert` never overwrites.** It keeps a record whose id is free and is in conflict otherwise,
-///    whoever the record with that id belongs to. The id of a removed record is free.
-/// 7. **`replace` compares versions.** It puts the record, whole, in the place of the one that has the
-///    same id and exactly the expected version, and is in conflict if there is none. The store does
-///    not count: the new version is that of the new record. Versions rise; a store keeps a record whose
-///    version does not, or returns an error. Owner and time of creation may change.
-/// 8. **`remove` is all or nothing.** It removes every record or, in conflict, none. An id that occurs
-///    twice counts once. No ids at all are [`WriteOutcome::Applied`].
-/// 9. **`remove` asks for the owner.** It is in conflict if one of the records belongs to somebody
-///    else. Owners are compared byte for byte.
-/// 10. **`list` shows the keys of one owner.** All of them, and nobody else's.
-/// 11. **`list` is in order.** In that of [`PageCursor::of`]: by time of creation, to the nanosecond,
-///     and then by the bytes of the id.
-/// 12. **`list` goes on after the cursor.** With what comes later in that order. A cursor is a place in
-///     the order; the record that it was made of need not be there, nor be one of this owner.
-/// 13. **`list` keeps to the limit.** It returns as many records as the limit says, fewer only if there
+/// 3. **A fault is an error.** It is never an empty answer or a conflict: an unreadable record is not
+///    `None`. No call panics or waits without end.
+/// 4. **`find` answers by id.** With the record of exactly this id, compared byte for byte, or with `None`.
+///    Every [`KeyId`] is possible.
+/// 5. **Records round-trip.** Every call returns every field of a record unchanged, for every value of its
+///    type: texts byte for byte, times to the nanosecond from the year 0 to the year 9999, versions up to
+///    `i64::MAX`. A store keeps a higher version too, or returns an error.
+///    [`Scopes::ALL`](super::Scopes::ALL) differs from the empty set, and no metadata differs from the
+///    metadata `null`.
+/// 6. **`insert` never overwrites.** It keeps a record whose id is free. A record of any owner with the same
+///    id is a conflict. The id of a removed record is free.
+/// 7. **`replace` is compare-and-set.** It replaces, as a whole, the record with the same id and exactly the
+///    expected version. Without one it is in conflict. The store does not count: the new record has the new
+///    version. Versions rise; for one that does not, a store keeps the record or returns an error. Owner and
+///    time of creation can change.
+/// 8. **`remove` is all or nothing.** It removes every record or, in conflict, none. A repeated id counts
+///    once. An empty list is [`WriteOutcome::Applied`].
+/// 9. **`remove` checks the owner.** It is in conflict if one of the records belongs to another owner. Owners
+///    are compared byte for byte.
+/// 10. **`list` has the keys of one owner.** All of them, and no others.
+/// 11. **`list` is ordered.** By [`PageCursor::of`]: by time of creation, to the nanosecond, then by the
+///     bytes of the id.
+/// 12. **`list` continues after the cursor.** This is keyset pagination: a cursor is a position in the order.
+///     Its record can be gone, or belong to another owner.
+/// 13. **`list` keeps to the limit.** It returns as many records as the limit allows, fewer only if there
 ///     are no more. 0 and `usize::MAX` are limits.
-/// 14. **Pages are stable.** Whoever follows the cursors while records come, change and go sees each
-///     record that was there all along once.
-/// 15. **A change is one step.** No other call comes between what a call compares and what it writes,
-///     and none sees a half-written record. Of many calls that insert one id, replace one version or
-///     remove one record, one is done.
+/// 14. **Pages are stable.** A reader that follows the cursors during concurrent changes sees each record
+///     that exists all the time exactly once.
+/// 15. **A change is atomic.** No other call runs between its comparison and its write, or sees a
+///     half-written record. Of many calls that insert one id, replace one version or remove one record,
+///     one is applied.
 /// 16. **`try_find_now` agrees with `find`.** It visits once and returns `true`, or does not visit and
-///     returns `false`. What it shows is as fresh as rule 1 says.
-/// 17. **A dropped call happens whole or not at all.** At once or a little later. Afterwards the store
-///     works as before, and no answer to a dropped call reaches another one.
-/// 18. **`Applied` outlives the store.** If it is there to be kept: what was done is there when the place
-///     is opened again. A store in memory is exempt.
-/// 19. **`replace` knows no earlier record of an id.** After a record was removed and another one inserted
-///     under its id, `replace` compares with the version of the record that is there, which may be below
-///     those of the earlier one. With a version that only the earlier one had it is in conflict. A store
-///     compares versions and nothing else, so the rest is up to the code that makes records: it starts
-///     each at a version that no earlier record of the id had.
+///     returns `false`. Its answer is as fresh as rule 1 requires.
+/// 17. **A dropped call is atomic.** It is applied or not, immediately or a little later. The store keeps
+///     working, and no other call gets the answer to a dropped one.
+/// 18. **`Applied` is durable.** A change is there after the storage is opened again. A store in memory is
+///     exempt.
+/// 19. **`replace` ignores earlier records of an id.** After a record was removed and another one inserted
+///     under its id, `replace` compares with the version of the present record, which can be lower. A version
+///     of the earlier record is a conflict. Since a store compares only versions, the code that creates
+///     records starts each at a version that no earlier record of the id had.
 ///     [`KeyManager`](super::KeyManager) draws one at random, below 2^62.
 ///
 /// # Design
 ///
-/// The trait is object-safe, so that an application can choose its store at run time. The price is
-/// one boxed future per call, which [`try_find_now`](Self::try_find_now) saves where it counts.
+/// The trait is object-safe, so that an application can choose its store at run time. That costs one boxed
+/// future per call, which [`try_find_now`](Self::try_find_now) avoids for verifications.
 ///
 /// # Examples
 ///
-/// A complete store, and the line that proves it:
+/// A complete store, and the line that tests it:
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -163,24 +162,22 @@ pub trait KeyStore: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// The store cannot tell.
+    /// The store is unavailable.
     async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError>;
 
-    /// Keeps a new record. [`WriteOutcome::Conflict`] if its id is taken (rules 6 and 15).
+    /// Inserts a new record. [`WriteOutcome::Conflict`] if its id is taken (rules 6 and 15).
     ///
     /// # Errors
     ///
-    /// The store cannot tell whether the record is kept.
+    /// It is unknown whether the record is stored.
     async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError>;
 
-    /// Puts a record in the place of the one with the same id and the version `expected_version`.
-    /// [`WriteOutcome::Conflict`] if there is none (rule 7).
-    ///
-    /// Comparing and writing are one step that no other call can come between (rule 15).
+    /// Compare-and-set: replaces the record with the same id and the version `expected_version`.
+    /// [`WriteOutcome::Conflict`] if there is none (rules 7 and 15).
     ///
     /// # Errors
     ///
-    /// The store cannot tell which record is kept.
+    /// It is unknown which record is stored.
     async fn replace(
         &self,
         record: KeyRecord,
@@ -192,15 +189,15 @@ pub trait KeyStore: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// The store cannot tell which records are kept.
+    /// It is unknown which records are stored.
     async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError>;
 
-    /// At most `limit` records of `owner`, ordered by [`PageCursor::of`], that come after `after`
-    /// (rules 10 to 14).
+    /// Keyset pagination: at most `limit` records of `owner` after the position `after`, ordered by
+    /// [`PageCursor::of`] (rules 10 to 14).
     ///
     /// # Errors
     ///
-    /// The store cannot tell.
+    /// The store is unavailable.
     async fn list(
         &self,
         owner: &Owner,
@@ -208,21 +205,20 @@ pub trait KeyStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<KeyRecord>, StoreError>;
 
-    /// Answers a look-up without waiting, if the store can: calls `visit` once, with the record or
-    /// with `None` if there is none, and returns `true`.
+    /// Finds a record without waiting, as `try_lock` locks: calls `visit` once, with the record or
+    /// `None`, and returns `true` (rule 16).
     ///
-    /// `false` means that the answer takes waiting, and [`find`](Self::find) is asked. The default
-    /// returns `false` (rule 16).
+    /// After `false`, which is the default, the caller uses [`find`](Self::find).
     fn try_find_now(&self, id: &KeyId, visit: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {
         let _ = (id, visit);
         false
     }
 }
 
-/// What `async_trait` makes of an answer.
+/// The return type of an `async_trait` method.
 type Answer<'f, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'f>>;
 
-/// A pointer hands the store's own future on. By `async_trait` it would put it into a box of its own.
+/// Written by hand, since `async_trait` would box the future of the store again.
 macro_rules! forward {
     ($($pointer:ident),*) => {$(
         impl<S: KeyStore + ?Sized> KeyStore for $pointer<S> {
@@ -293,17 +289,17 @@ macro_rules! forward {
 
 forward!(Arc, Box);
 
-/// What became of a change that a store was asked for.
+/// The outcome of a write to a [`KeyStore`].
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[must_use]
 pub enum WriteOutcome {
-    /// The change is made.
+    /// The change was made.
     Applied,
-    /// The records are not as the change expects them. Nothing was changed.
+    /// The stored records do not meet the condition of the change. Nothing was changed.
     Conflict,
 }
 
-/// A store that cannot answer. The cause is the [`source`](Error::source).
+/// An unavailable store. The cause is the [`source`](Error::source).
 pub struct StoreError(BoxError);
 
 impl StoreError {

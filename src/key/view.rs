@@ -5,9 +5,9 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::key::{KeyRecord, KeyState, Scopes};
 
-/// What may be shown of a key: everything about its record except digests.
+/// The public view of a key: its record without digests and sealed text.
 ///
-/// In JSON, which is what [`ManagementApi`](super::ManagementApi) answers with:
+/// In JSON, as in the responses of the management API:
 ///
 /// | member | value |
 /// |---|---|
@@ -56,7 +56,7 @@ impl<'a> KeyView<'a> {
         self.record
     }
 
-    /// What the key is good for.
+    /// The state of the key.
     #[must_use]
     pub const fn state(&self) -> KeyState {
         self.state
@@ -64,11 +64,11 @@ impl<'a> KeyView<'a> {
 
     /// The JSON text, with the metadata as it was stored, byte for byte.
     ///
-    /// `Serialize` gives the same, but cannot keep the digits of numbers and the order of members in
-    /// the metadata.
+    /// `Serialize` gives the same value, without the digits of numbers and the order of members in the
+    /// metadata.
     #[must_use]
     pub fn to_json(&self) -> String {
-        // Texts, booleans and lists of texts: there is nothing that JSON cannot hold.
+        // Cannot fail: the members are texts, booleans and lists of texts.
         let mut text = serde_json::to_string(&self.members(None)).unwrap_or_default();
         text.pop();
         text.push_str(r#","metadata":"#);
@@ -116,7 +116,7 @@ struct Members<'a> {
     metadata: Option<Metadata<'a>>,
 }
 
-/// A JSON text as the value that it is. One with a number that no `f64` can hold stays a text.
+/// A JSON text as a value. One with a number that no `f64` can hold stays a text.
 struct Metadata<'a>(Option<&'a str>);
 
 impl Serialize for Metadata<'_> {
@@ -129,7 +129,7 @@ impl Serialize for Metadata<'_> {
     }
 }
 
-/// Times of records lie in the years that RFC 3339 can write.
+/// Cannot fail: times of records are in the years of RFC 3339.
 fn rfc3339(time: OffsetDateTime) -> String {
     time.format(&Rfc3339).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! How what was done becomes a response.
+//! Responses of the API.
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, X_CONTENT_TYPE_OPTIONS};
@@ -10,7 +10,7 @@ use super::KeyView;
 use super::command::Effect;
 use crate::key::IssuedKey;
 
-/// The response, to a caller who knows the API under the base path.
+/// The response, with the base path in `Location`.
 pub(super) fn response(done: &Effect, base: &str, now: OffsetDateTime) -> Response<Bytes> {
     let (status, text, made) = match done {
         Effect::Generated(issued) => {
@@ -39,7 +39,7 @@ pub(super) fn response(done: &Effect, base: &str, now: OffsetDateTime) -> Respon
     if has_text {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
-    // The characters of ids stand for themselves in a path.
+    // The characters of ids need no escaping in a path.
     let location = made.map(|record| HeaderValue::try_from(format!("{base}/{}", record.id())));
     if let Some(Ok(location)) = location {
         headers.insert(LOCATION, location);
@@ -53,7 +53,7 @@ fn with_secret(issued: &IssuedKey, now: OffsetDateTime) -> String {
     format!(r#"{{"key":{key},"secret":{secret}}}"#)
 }
 
-/// Texts are always JSON.
+/// Cannot fail for texts.
 fn json(value: &(impl Serialize + ?Sized)) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }

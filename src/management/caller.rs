@@ -1,26 +1,26 @@
-//! Who makes a change, by the time at which it is made.
+//! The caller of a request, verified again before a change.
 
 use crate::credential::PlacementKind;
 use crate::identity::Identity;
 use crate::key::{Owner, Scope, Scopes};
 use crate::rejection::{Rejection, RejectionKind};
 
-/// The proven caller of a request, with the scopes that count now.
+/// The verified caller of a request, with the current scopes.
 #[derive(Debug)]
 pub(super) struct Caller(Identity);
 
 impl Caller {
-    /// The caller as the layer has let them in, for calls that change nothing.
+    /// The caller as the layer verified it, for calls that change nothing.
     pub(super) const fn admitted(identity: Identity) -> Self {
         Self(identity)
     }
 
-    /// The caller as of now. The layer has decided before the body came, which can be long ago.
+    /// Verifies the caller again. The layer did so before the body was read, which can take long.
     ///
     /// # Errors
     ///
-    /// Refuses a key that is no longer good (401), one that has lost a scope since the layer looked at it
-    /// (403), and a store that cannot answer (503). A user is not authenticated again: only the layer knows how.
+    /// Refuses a key that is no longer valid (401), one that has lost a scope since the layer verified it (403),
+    /// and an unavailable store (503). A user is not authenticated again: only the layer can.
     pub(super) async fn now(identity: Identity) -> Result<Self, Rejection> {
         let by_bearer = identity.placement() == Some(PlacementKind::Bearer);
         let fresh =
@@ -29,7 +29,7 @@ impl Caller {
             let rejection = Rejection::new(RejectionKind::WrongOwner).by_bearer(by_bearer);
             return Err(rejection.with_key_id(identity.key_id().cloned()));
         }
-        // What is missing may be what the layer has asked for.
+        // The layer may have required the missing scope.
         if !fresh.scopes().covers(identity.scopes()) {
             return Err(Rejection::new(RejectionKind::Forbidden)
                 .with_key_id(identity.key_id().cloned())

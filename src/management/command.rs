@@ -1,4 +1,4 @@
-//! What is done, once it is known that it may be done.
+//! The calls of the API, parsed and executed.
 
 use http::HeaderMap;
 use time::{Duration, OffsetDateTime};
@@ -11,7 +11,7 @@ use crate::key::{IssuedKey, KeyId, KeyManager, KeyRecord, ManageErrorKind, Owner
 use crate::rejection::{Rejection, RejectionKind, Violation};
 use crate::trace::{self, Change};
 
-/// A call with everything that it needs.
+/// A call with its input.
 #[derive(Debug)]
 pub(super) enum Command {
     Generate { input: NewKeyInput, idempotent_id: Option<KeyId> },
@@ -24,11 +24,11 @@ pub(super) enum Command {
     Delete(Vec<KeyId>),
 }
 
-/// What came of it.
+/// The result of a call.
 #[derive(Debug)]
 pub(super) enum Effect {
     Generated(IssuedKey),
-    /// An earlier call with the same `Idempotency-Key` has made it.
+    /// An earlier call with the same `Idempotency-Key` created the key.
     Replayed(KeyRecord),
     Listed(Page),
     Shown(KeyRecord),
@@ -37,11 +37,11 @@ pub(super) enum Effect {
 }
 
 impl Command {
-    /// Reads what the route leaves open.
+    /// Reads the input of a route.
     ///
     /// # Errors
     ///
-    /// Refuses a body that is no JSON, and what is outside its limits.
+    /// Refuses a body that is not JSON, and values outside their limits.
     pub(super) fn read(
         route: Route,
         headers: &HeaderMap,
@@ -71,11 +71,11 @@ impl Command {
         })
     }
 
-    /// Does it, and logs every change.
+    /// Executes the call, and logs every change.
     ///
     /// # Errors
     ///
-    /// Refuses what the manager refuses, and what would give a key more than the caller has.
+    /// Refuses what the manager refuses, and scopes that the caller does not hold.
     pub(super) async fn execute(
         self,
         keys: &KeyManager,
@@ -153,13 +153,13 @@ async fn generate(
             }
             None => Err(error.into()),
         },
-        // Everything else that can be outside its limits has been looked at.
+        // All other limits were checked by `NewKeyInput`.
         ManageErrorKind::Invalid => Err(invalid(Violation::new(idempotency::PLACE, error.text()))),
         _ => Err(error.into()),
     }
 }
 
-/// Logs the change, if there is one: the version is not the one before it.
+/// Logs the change if the version has changed.
 fn shown(change: Change, before: Option<u64>, after: KeyRecord, caller: &Caller) -> Effect {
     if Some(after.version()) != before {
         trace::changed(change, after.id(), caller.identity());
@@ -179,7 +179,7 @@ async fn found(
     }
 }
 
-/// Nobody prolongs, switches on or gets the text of a key that may do more than they may.
+/// Callers can extend, enable and rotate only keys whose scopes they hold.
 fn check_scopes(record: &KeyRecord, caller: &Caller) -> Result<(), Rejection> {
     if caller.scopes().covers(record.scopes()) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The id of a key that is made once, however often it is asked for.
+//! Idempotent creation: the id of a key is derived from the `Idempotency-Key`.
 
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
@@ -13,10 +13,10 @@ const MAX_LEN: usize = 255;
 const ID_LEN: usize = 16;
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// The id that follows from the owner and the header field. `None` if there is no such field.
+/// The id derived from the owner and the header field. `None` without the field.
 ///
-/// The store refuses a second record with the same id, so that nothing has to be remembered: two
-/// processes agree, and a restart forgets nothing.
+/// The store refuses a second record with the same id, so that no state is needed: it works across processes
+/// and restarts.
 ///
 /// # Errors
 ///
@@ -27,7 +27,7 @@ pub(super) fn key_id(headers: &HeaderMap, owner: &Owner) -> Result<Option<KeyId>
         return Ok(None);
     };
     if values.next().is_some() {
-        return Err(Violation::new(PLACE, "the header field is there more than once"));
+        return Err(Violation::new(PLACE, "the header field is repeated"));
     }
     let value = value.as_bytes();
     if value.is_empty() || value.len() > MAX_LEN || !value.iter().all(u8::is_ascii_graphic) {
@@ -38,8 +38,7 @@ pub(super) fn key_id(headers: &HeaderMap, owner: &Owner) -> Result<Option<KeyId>
         .map_err(|_| Violation::new(PLACE, "1 to 255 visible ASCII characters"))
 }
 
-/// 95 bits of a hash, in the characters of ids. An owner has no line feed, so no two pairs are hashed as
-/// one text.
+/// 95 bits of a hash, in the characters of ids. The encoding is injective, since an owner has no line feed.
 fn derive(owner: &Owner, value: &[u8]) -> String {
     let mut hash = Sha256::new();
     hash.update(b"tower-webhook idempotency key 1\n");

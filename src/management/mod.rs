@@ -1,16 +1,16 @@
-//! Management of keys over HTTP: callers make, list, change and end their own keys.
+//! HTTP API for callers to create, list, change and revoke their own keys.
 //!
-//! [`ManagementApi`] is a leaf service made from a [`KeyManager`](crate::key::KeyManager). It stands
-//! inside an [`AuthLayer`](crate::auth::AuthLayer) of the app's choice, and works for the owner in the
-//! [`Identity`](crate::identity::Identity) that the layer has proven.
+//! [`ManagementApi`] is a service over a [`KeyManager`](crate::key::KeyManager), inside an
+//! [`AuthLayer`](crate::auth::AuthLayer) of your choice. It acts for the owner in the
+//! [`Identity`](crate::identity::Identity) that the layer has verified.
 //!
 //! # Calls
 //!
-//! Paths are below the base path, and each call has this one address. Behind a router that takes the base
-//! path off, such as axum's `nest_service`, the service is [nested](ManagementApi::nested); otherwise it is
-//! [new](ManagementApi::new) and takes the path off itself. Bodies and answers are JSON; a record is as [`KeyView`] describes it.
+//! Paths are relative to the base path. Use [`nested`](ManagementApi::nested) behind a router that strips the
+//! base path, such as axum's `nest_service`, and [`new`](ManagementApi::new) otherwise. Bodies and responses are
+//! JSON; [`KeyView`] describes a record.
 //!
-//! | call | body | answer |
+//! | call | body | response |
 //! |---|---|---|
 //! | `POST /` | `name`, `scopes`?, `expires_in`?, `not_before`?, `metadata`? | 201, `Location`, `{"key":<record>,"secret":"<text of the key>"}` |
 //! | `GET /?limit=&after=` | | 200, `{"keys":[<record>,..],"next":"<cursor>"}`, oldest first; `next` is `null` on the last page |
@@ -18,7 +18,7 @@
 //! | `PATCH /{id}` | one or more of `name`, `scopes`, `metadata`, `disabled` | 200, `<record>`: all changes in one step |
 //! | `POST /{id}/extend` | `by` | 200, `<record>`: expires `by` later, or that long from now if it has expired |
 //! | `POST /{id}/rotate` | `overlap`? | 200, `{"key":<record>,"secret":"<text of the key>"}`; the old secret works for `overlap` more, or not at all |
-//! | `POST /{id}/revoke` | none, or `{}` | 200, `<record>`: ended for good. Again: the same |
+//! | `POST /{id}/revoke` | none, or `{}` | 200, `<record>`: final and idempotent |
 //! | `DELETE /{id}` | | 204 |
 //! | `POST /delete` | `ids`: 1 to 200 | 204: all of them are deleted, or none |
 //!
@@ -31,28 +31,26 @@
 //! | `metadata` | any JSON value, kept byte for byte, and replaced as a whole; `null` is none |
 //! | `disabled` | `true` or `false` |
 //!
-//! `limit` is 1 to 200, and 50 without it; `after` is the `next` of an earlier answer. `HEAD` answers
-//! as `GET` does, without the body.
+//! `limit` is 1 to 200, and 50 without it; `after` is the `next` of an earlier response. `HEAD` is `GET`
+//! without the body.
 //!
 //! # Guarantees
 //!
-//! 1. The owner is that of the `Identity`, and nothing in a request changes it. The id of somebody else's
-//!    key is answered like one that does not exist, byte for byte.
-//! 2. The text of a key is in the answer that made it and in no other. A digest is in none.
-//! 3. No caller grants what they do not have. Scopes of a new key, or new scopes of an old one, that the
-//!    caller lacks are refused (422). So is the extension, the rotation and the switching on of a key with
-//!    such scopes (403), even if the key gets them at the same time. To disable, revoke or delete one is
-//!    allowed.
-//! 4. A member that is not one of the call is refused. Numbers are integers, and none overflows.
-//! 5. `GET` and `HEAD` change nothing. Every other call but `DELETE` needs a JSON media type, with or
-//!    without a body, which a form of another site cannot send.
-//! 6. An answer repeats nothing that was sent, except for what became part of a record, and has
-//!    `Cache-Control: no-store`.
-//! 7. A change is decided on the caller's key as it is when the body has been read. A key that was revoked,
-//!    disabled or deleted, has expired or has lost a scope while its request was coming changes nothing. A
-//!    user, who has no key, is not asked for again.
-//! 8. One event per change is [logged](crate::trace) (feature `tracing`), with the owner, the key with
-//!    which the caller came, and the key that was changed.
+//! 1. The owner is that of the `Identity`, and nothing in a request changes it. The response to the id of
+//!    another owner's key is that to an id that does not exist, byte for byte.
+//! 2. The text of a key is only in the response that created it. No response has a digest.
+//! 3. Callers can grant only scopes that they hold. Other scopes of a new key, or new scopes of an old one,
+//!    are refused (422). So is extending, rotating or enabling a key with such scopes (403), even if the same
+//!    update sets them. Disabling, revoking or deleting one is allowed.
+//! 4. An unknown member is refused, with a list of the members. Numbers are integers, and none overflows.
+//! 5. `GET` and `HEAD` change nothing. Every other call except `DELETE` needs a JSON media type, with or
+//!    without a body, which a form of another site cannot send (CSRF).
+//! 6. A response repeats only the parts of a request that became part of a record, and the path in `Location`.
+//!    It has `Cache-Control: no-store`.
+//! 7. A change is authorized again after its body was read. A key that was revoked, disabled or deleted, has
+//!    expired or has lost a scope meanwhile changes nothing. A user is not authenticated again.
+//! 8. Each change is [logged](crate::trace) as one event (feature `tracing`), with the owner, the key of the
+//!    caller, and the changed key.
 //!
 //! # Refusals
 //!
@@ -60,47 +58,46 @@
 //!
 //! | situation | status | `code` |
 //! |---|---|---|
-//! | there is no `AuthLayer` around the service | 500 | `internal` |
+//! | no `AuthLayer` around the service | 500 | `internal` |
 //! | the layer is public | 403 | `forbidden` |
 //! | no such call | 404 | `not_found` |
 //! | another method | 405 with `Allow` | `method_not_allowed` |
 //! | a `POST` or `PATCH` that is not `application/json`; with a content coding | 415 | `unsupported_media_type`; `unsupported_content_encoding` |
 //! | a body over 16 KiB; too slow; cut off | 413; 408; 400 | `content_too_large`; `request_timeout`; `malformed_body` |
-//! | the caller's key has ended meanwhile (for a change) | 401 with the challenge of its place | `unauthorized` |
+//! | the caller's key has become invalid meanwhile (for a change) | 401 with the challenge of its placement | `unauthorized` |
 //! | the caller's key has lost a scope meanwhile (for a change) | 403 | `forbidden` |
-//! | a body that is no JSON, or has a member twice | 400 | `malformed_body` |
-//! | something is outside its limits | 422 with `errors` | `invalid` |
+//! | a body that is not JSON, or has a duplicate member | 400 | `malformed_body` |
+//! | a value outside its limits | 422 with `errors` | `invalid` |
 //! | no such key of this owner | 404 | `not_found` |
 //! | the key has scopes that the caller lacks | 403 | `forbidden` |
 //! | the key was revoked | 409 | `already_revoked` |
-//! | other changes kept coming first | 409 | `conflict` |
-//! | the store fails, or does not answer within 5 seconds; no key can be made | 503 with `Retry-After` | `temporarily_unavailable` |
+//! | concurrent changes won every retry | 409 | `conflict` |
+//! | the store fails or times out (5 seconds); no key can be generated | 503 with `Retry-After` | `temporarily_unavailable` |
 //!
 //! `errors` is a list of [`Violation`](crate::rejection::Violation)s:
 //! `[{"pointer":"/scopes/0","reason":"the caller does not have this scope"}]`.
 //!
-//! After a 503, or when the connection broke off, it is not known whether something was changed.
+//! After a 503 or a lost connection it is unknown whether something was changed.
 //!
-//! # Making a key once
+//! # Idempotency
 //!
-//! A `POST /` with the header field `Idempotency-Key` (1 to 255 visible ASCII characters, a UUID for
-//! example) makes at most one key, however often it is repeated: after an answer that got lost, after a
-//! 503, on another server, at the same time. The id of the key follows from the owner and the field, so
-//! that the store itself refuses a second one; nothing is kept in memory, and nothing expires.
+//! A `POST /` with the header field `Idempotency-Key` (1 to 255 visible ASCII characters, for example a UUID)
+//! creates at most one key. It can be retried after a lost response or a 503, on another server, and
+//! concurrently. The id of the key is derived from the owner and the field, so that the store refuses a second
+//! one; nothing is kept in memory, and nothing expires.
 //!
-//! The first call answers 201. A later one answers 200 with `Location` and
-//! `{"key":<record>,"replayed":true}`, without the secret: [rotate](#calls) the key if the secret was
-//! lost. If name, scopes, `not_before` or metadata differ from those of the key, the answer is a 422.
-//! Once the key is deleted, the field can be used again. A format that does not keep ids
+//! The response is 201 to the first call, and 200 to later ones, with `Location` and
+//! `{"key":<record>,"replayed":true}` and without the secret: [rotate](#calls) the key if the secret was
+//! lost. If name, scopes, `not_before` or metadata differ from those of the key, the response is 422. After
+//! the key is deleted, the field can be used again. A format that cannot keep ids
 //! ([`OpaqueFormat`](crate::key::OpaqueFormat)) leads to a 422.
 //!
 //! # Security
 //!
-//! A caller manages all keys of their owner, whatever their key was made for: it can end them, and make
-//! others that live longer than itself. Ask for a scope of its own
-//! ([`AuthLayer::with_scope`](crate::auth::AuthLayer::with_scope)), or for a login, if not every key is
-//! to do that. Nothing here limits how many keys an owner has. With a credential that browsers send by
-//! themselves (a cookie, Basic), do not let a CORS layer allow other sites.
+//! Every key of an owner can manage all keys of the owner: revoke them, and create others that live longer
+//! than itself. Require a scope ([`AuthLayer::with_scope`](crate::auth::AuthLayer::with_scope)) or a login to
+//! restrict that. The number of keys of an owner is not limited. With a credential that browsers send on their
+//! own (a cookie, Basic), do not let a CORS layer allow other sites.
 //!
 //! # Examples
 //!

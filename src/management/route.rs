@@ -1,4 +1,4 @@
-//! What is asked for, by path and method alone.
+//! Routes: path and method.
 
 use http::{HeaderValue, Method};
 use percent_encoding::percent_decode_str;
@@ -25,7 +25,7 @@ impl Route {
     ///
     /// # Errors
     ///
-    /// Refuses a path that leads nowhere, and then a method that is not served there.
+    /// Refuses an unknown path, then a method that is not allowed there.
     pub(super) fn find(path: &str, method: &Method) -> Result<Self, Rejection> {
         let mut segments = path.split('/').skip(1);
         let first = segments.next().unwrap_or_default();
@@ -58,12 +58,12 @@ impl Route {
         }
     }
 
-    /// Whether the call changes something.
+    /// Whether the call is a change.
     pub(super) const fn changes(&self) -> bool {
         !matches!(self, Self::List | Self::Show(_))
     }
 
-    /// Whether the call has a body, and with it the media type that no form of another site can have.
+    /// Whether the call needs a JSON media type, which protects against CSRF.
     pub(super) const fn has_body(&self) -> bool {
         match self {
             Self::Generate
@@ -77,7 +77,7 @@ impl Route {
     }
 }
 
-/// A text that can be no id is not found, like one that is none.
+/// An invalid id is not found, like one that does not exist.
 fn key_id(segment: &str) -> Result<KeyId, Rejection> {
     let decoded = percent_decode_str(segment).decode_utf8().ok();
     let id = decoded.and_then(|text| KeyId::new(text).ok());

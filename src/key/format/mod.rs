@@ -17,11 +17,11 @@ pub use self::opaque::OpaqueFormat;
 pub use self::prefixed::PrefixedFormat;
 pub use self::token::TokenFormat;
 
-/// How the text of a key is read and made.
+/// Parses and generates the texts of keys.
 ///
 /// [`PrefixedFormat`](super::PrefixedFormat) is the format of new systems and the default.
-/// [`OpaqueFormat`](super::OpaqueFormat) takes over keys that another system made.
-/// [`TokenFormat`](super::TokenFormat) reads tokens that do not say which key they are.
+/// [`OpaqueFormat`](super::OpaqueFormat) reads keys of another system.
+/// [`TokenFormat`](super::TokenFormat) reads tokens without an id.
 ///
 /// # Examples
 ///
@@ -51,35 +51,34 @@ pub use self::token::TokenFormat;
 /// }
 /// ```
 pub trait KeyFormat: Send + Sync + 'static {
-    /// Reads the text of a key. `None` means that it is no key of this format, and the store is not
-    /// asked.
+    /// Parses the text of a key. `None` refuses it without a look-up.
     ///
     /// The text is at most 256 bytes long. Two texts that differ give different pairs of id and
     /// secret: nothing is trimmed, folded or skipped.
     fn parse<'a>(&self, text: &'a str) -> Option<ParsedKey<'a>>;
 
-    /// Reads the text of a key that has to be the one with this id: that of a
-    /// [policy](crate::auth::Policy::with_key), or one that is made
-    /// [under an id](super::NewKey::with_id). `None` means that it is not.
+    /// Parses the text of a key that must be the one with this id: that of a
+    /// [policy](crate::auth::Policy::with_key), or one with an [explicit id](super::NewKey::with_id). `None`
+    /// refuses it.
     ///
-    /// The default reads the text and compares the ids. A format whose texts name no id takes this one,
-    /// and then [`parse`](Self::parse) gives `None`.
+    /// The default parses the text and compares the ids. A format whose texts have no id uses this one, and
+    /// returns `None` from [`parse`](Self::parse).
     fn parse_for<'a>(&self, id: &KeyId, text: &'a str) -> Option<ParsedKey<'a>> {
         self.parse(text).filter(|key| key.id() == id)
     }
 
-    /// Makes the text of a new key.
+    /// Generates the text of a new key.
     ///
-    /// [`parse`](Self::parse) reads every text that this makes, or [`parse_for`](Self::parse_for) does
-    /// with the id of the draft.
+    /// [`parse`](Self::parse) accepts every generated text, or [`parse_for`](Self::parse_for) does with the
+    /// id of the draft.
     ///
     /// # Errors
     ///
-    /// No key could be made, for example because the random source failed.
+    /// The random source failed, or the draft does not fit the format.
     fn generate(&self, draft: &KeyDraft<'_>) -> Result<Secret, GenerateError>;
 
-    /// Takes keys of this format out of a text that has them in the wrong place, such as a header,
-    /// a query or a line of a log. `None` means that there are none.
+    /// Redacts keys of this format in a text where none should be, such as a header, a query or a line of a
+    /// log. `None` means that there are none.
     ///
     /// The default finds nothing.
     fn redact(&self, text: &str) -> Option<String> {
@@ -112,7 +111,7 @@ macro_rules! forward {
 
 forward!(Arc, Box);
 
-/// The text of a key, taken apart and not verified.
+/// The parsed text of a key, not verified.
 #[derive(Clone)]
 pub struct ParsedKey<'a> {
     id: KeyId,
@@ -120,17 +119,17 @@ pub struct ParsedKey<'a> {
     layout: Layout,
 }
 
-/// The first byte of the message that is hashed.
+/// The first byte of the hashed message.
 #[derive(Clone, Copy)]
 pub(super) enum Layout {
     /// Id and secret have fixed lengths.
     Fixed = 1,
-    /// The length of the id is written down.
+    /// The length of the id is encoded.
     Delimited = 2,
 }
 
 impl<'a> ParsedKey<'a> {
-    /// A key with an id that names its record, and everything of the text that proves possession.
+    /// A key with the id of its record, and the part of the text that proves possession.
     #[must_use]
     pub fn new(id: KeyId, secret: &'a str) -> Self {
         Self { id, secret, layout: Layout::Delimited }
@@ -166,7 +165,7 @@ impl fmt::Debug for ParsedKey<'_> {
     }
 }
 
-/// What a [`KeyFormat`] may use when it makes a key.
+/// The input of [`KeyFormat::generate`].
 #[derive(Clone, Copy, Debug)]
 pub struct KeyDraft<'a> {
     owner: &'a Owner,
@@ -181,17 +180,16 @@ impl<'a> KeyDraft<'a> {
         Self { owner, id: None, now }
     }
 
-    /// Asks for a key that keeps this id: a rotation, or a key that is made
-    /// [under an id](super::NewKey::with_id).
+    /// Asks for a key with this id: a rotation, or a key with an [explicit id](super::NewKey::with_id).
     ///
-    /// A format that cannot keep ids ignores it. The rotation then makes a second record.
+    /// A format that cannot keep ids ignores it. A rotation then creates a second record.
     #[must_use]
     pub fn with_id(mut self, id: &'a KeyId) -> Self {
         self.id = Some(id);
         self
     }
 
-    /// Whom the key will belong to.
+    /// The owner of the key.
     #[must_use]
     pub fn owner(&self) -> &'a Owner {
         self.owner
@@ -203,14 +201,14 @@ impl<'a> KeyDraft<'a> {
         self.id
     }
 
-    /// When the key is made.
+    /// The time of creation.
     #[must_use]
     pub fn now(&self) -> OffsetDateTime {
         self.now
     }
 }
 
-/// No key could be made. The cause is the [`source`](Error::source).
+/// A key could not be generated. The cause is the [`source`](Error::source).
 pub struct GenerateError(BoxError);
 
 impl GenerateError {
@@ -229,7 +227,7 @@ impl fmt::Debug for GenerateError {
 
 impl fmt::Display for GenerateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no key could be made")
+        f.write_str("no key could be generated")
     }
 }
 
@@ -245,7 +243,7 @@ impl Error for GenerateError {
 ///
 /// # Errors
 ///
-/// The generator failed. Nothing weaker stands in for it.
+/// The generator failed. There is no weaker fallback.
 ///
 /// # Examples
 ///
@@ -273,7 +271,7 @@ pub(super) fn base62_from(len: usize, source: RandomSource<'_>) -> Result<Secret
     let mut bytes = Zeroizing::new([0; 64]);
     while text.len() < len {
         source(bytes.as_mut_slice())?;
-        // 248 is the largest multiple of 62: the bytes above it would favour some characters.
+        // Rejection sampling: 248 is the largest multiple of 62, and higher bytes would add a bias.
         let uniform = bytes.iter().filter(|byte| **byte < 248);
         let characters = uniform.filter_map(|byte| BASE62.get(usize::from(byte % 62)));
         for character in characters.take(len - text.len()) {
@@ -316,7 +314,7 @@ mod tests {
 
         let error = base62_from(100, &mut source).unwrap_err();
 
-        assert_eq!(error.to_string(), "no key could be made");
+        assert_eq!(error.to_string(), "no key could be generated");
         assert_eq!(error.source().unwrap().to_string(), "broken");
     }
 

@@ -9,20 +9,20 @@ use crate::key::digest::sha256;
 use crate::key::secret::Secret;
 use crate::key::{KeyId, Pepper};
 
-/// Keys that carry no id of ours, such as those that another system has handed out.
+/// Keys without an id of this crate, such as those that another system issued.
 ///
 /// The id of a record is derived from the whole text: 24 lower-case hexadecimal digits, the first 12
 /// bytes of the SHA-256 of the byte 3 and the text, or of the HMAC-SHA-256 with a [`Pepper`]. Records
 /// are found by that id and never by the clear text, and a store needs no second index.
 ///
-/// A text is 1 to 255 visible ASCII characters. It is taken as it is.
+/// A text is 1 to 255 visible ASCII characters, and is not trimmed or decoded.
 ///
 /// # Security
 ///
 /// Ids are public and depend on the text. Where texts have fewer than 128 random bits, give a
-/// [`Pepper`]: without it, whoever sees an id can check guesses against it.
+/// [`Pepper`]: without it, an attacker who sees an id can test guesses offline.
 ///
-/// A rotation makes a second record, since the id changes with the text.
+/// A rotation creates a second record, since the id changes with the text.
 ///
 /// # Examples
 ///
@@ -63,14 +63,14 @@ impl OpaqueFormat {
 
     /// Derives ids under a pepper.
     ///
-    /// A different pepper gives different ids: keys that exist already are no longer found.
+    /// A different pepper gives different ids: existing keys are no longer found.
     #[must_use]
     pub fn with_pepper(mut self, pepper: Pepper) -> Self {
         self.pepper = Some(pepper);
         self
     }
 
-    /// Sets the longest text that is looked at. The default is 255 bytes.
+    /// Sets the maximum length of a text. The default is 255 bytes.
     ///
     /// # Errors
     ///
@@ -83,7 +83,7 @@ impl OpaqueFormat {
         Ok(self)
     }
 
-    /// Makes the texts of new keys with a closure.
+    /// Generates the texts of new keys with a closure.
     ///
     /// # Security
     ///

@@ -10,12 +10,11 @@ use crate::key::secret::Secret;
 const ID_LEN: usize = 16;
 const SECRET_LEN: usize = 38;
 const CHECK_LEN: usize = 6;
-/// `_`, id, `_`, secret and check.
-/// Id and secret, with a border between them.
+/// Id, `_` and secret.
 const BODY_LEN: usize = ID_LEN + 1 + SECRET_LEN;
 const TAIL_LEN: usize = 1 + BODY_LEN + CHECK_LEN;
 
-/// The format of new keys: `prefix_<16 id>_<38 secret><6 check>`.
+/// The default format: `prefix_<16 id>_<38 secret><6 check>`.
 ///
 /// 1. The prefix is the issuer's, such as `whk` or `acme_live`: a lower-case letter, then 1 to 23 of
 ///    `a-z`, `0-9` and `_`.
@@ -23,10 +22,10 @@ const TAIL_LEN: usize = 1 + BODY_LEN + CHECK_LEN;
 ///    path, a form, JSON or a shell, and a double click selects all of it.
 /// 3. The id (95 random bits) is public. The secret has 226 random bits from the operating system.
 /// 4. The check is the CRC-32/ISO-HDLC of everything before it, in base 62 with leading zeros. It
-///    turns away typing errors, cut and wrapped lines and random junk before the store is asked.
-///    It is no protection: anybody can compute it.
+///    catches typing errors, cut and wrapped lines and random junk before the store is asked. It is no
+///    protection, since anyone can compute it.
 ///
-/// A key is taken as it is. Nothing is trimmed, folded to lower case or decoded.
+/// A key is not trimmed, case-folded or decoded.
 ///
 /// # Examples
 ///
@@ -125,7 +124,7 @@ impl PrefixedFormat {
 impl KeyFormat for PrefixedFormat {
     fn parse<'a>(&self, text: &'a str) -> Option<ParsedKey<'a>> {
         let text = text.strip_prefix(&*self.prefix)?.strip_prefix('_')?;
-        // Of lengths that the compiler knows, because every request comes through here.
+        // Fixed lengths, since every request is parsed here.
         let (body, check) = text.as_bytes().split_first_chunk::<BODY_LEN>()?;
         let check: &[u8; CHECK_LEN] = check.try_into().ok()?;
         let (id, rest) = body.split_first_chunk::<ID_LEN>()?;
@@ -203,7 +202,7 @@ fn encode_check(mut check: u32) -> [u8; CHECK_LEN] {
     text
 }
 
-/// The number that six digits stand for. No division and no branch, unlike the way there.
+/// The number with these six digits, by a table and without branches.
 fn decode_check(digits: &[u8; CHECK_LEN]) -> Option<u32> {
     static VALUES: [u8; 256] = digit_values();
     let mut number = 0_u64;
@@ -216,7 +215,7 @@ fn decode_check(digits: &[u8; CHECK_LEN]) -> Option<u32> {
     if highest >= 64 { None } else { u32::try_from(number).ok() }
 }
 
-/// Stands for a byte that is no digit, in a table of what digits are worth.
+/// Marks a byte that is no digit in the table.
 const NO_DIGIT: u8 = u8::MAX;
 
 #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
@@ -249,7 +248,7 @@ mod tests {
         format.generate(&KeyDraft::new(&owner, NOW)).unwrap().expose_secret().to_owned()
     }
 
-    /// A key with a right check, whatever its parts are.
+    /// A key of any parts with a valid check.
     fn key_of(prefix: &str, id: &str, secret: &str) -> String {
         let start = format!("{prefix}_{id}_{secret}");
         let check = encode_check(crc32fast::hash(start.as_bytes()));

@@ -2,20 +2,18 @@ use super::{GenerateError, KeyDraft, KeyFormat, ParsedKey, random_base62};
 use crate::key::KeyId;
 use crate::key::secret::Secret;
 
-/// Tokens that do not say which key they are: the place where one is presented does.
+/// Tokens without an id, such as one token per hook.
 ///
-/// A hook that has one token of its own is such a place. Its policy names the key
-/// ([`Policy::with_key`](crate::auth::Policy::with_key)), and the whole text is the secret of that key.
-/// Two keys may have the same text, and one opens nothing but its own hook.
+/// The policy of the hook names the key ([`Policy::with_key`](crate::auth::Policy::with_key)), and the whole
+/// text is its secret. Two keys can have the same text, and each is valid for its own hook only.
 ///
-/// A text is anything that is not empty, taken as it is, up to the 256 bytes of every format. New ones
-/// have 43 of `0-9A-Za-z`: 256 random bits. A key is made and taken over
-/// [under an id](super::NewKey::with_id), and keeps it when it is rotated. Where no key is named, no text
-/// is one.
+/// A text is 1 to 256 bytes, and is not trimmed or decoded. New ones have 43 of `0-9A-Za-z`: 256 random bits.
+/// A key is generated or imported with an [explicit id](super::NewKey::with_id), which a rotation keeps.
+/// Where the policy names no key, every text is refused.
 ///
 /// # Security
 ///
-/// Where texts that another system has made have fewer than 128 random bits, give the digests a
+/// Where the texts of another system have fewer than 128 random bits, give the digests a
 /// [pepper](super::KeyHasher::peppered).
 ///
 /// # Examples
@@ -55,7 +53,7 @@ impl KeyFormat for TokenFormat {
     fn generate(&self, draft: &KeyDraft<'_>) -> Result<Secret, GenerateError> {
         match draft.id() {
             Some(_) => random_base62(43),
-            None => Err(GenerateError::new("a token is made under an id")),
+            None => Err(GenerateError::new("a token needs an explicit id: NewKey::with_id")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Changes of one record by compare-and-set.
+//! Compare-and-set with retries.
 
 use time::{Duration, OffsetDateTime};
 
@@ -7,9 +7,9 @@ use crate::key::new_key::later;
 use crate::key::{KeyId, KeyRecord, KeyUpdate, ManageError, ManageErrorKind, Owner, WriteOutcome};
 
 impl KeyManager {
-    /// Extends a key to `max(now, expiry) + interval`. A key that has expired works again.
+    /// Extends a key to `max(now, expiry) + interval`. An expired key becomes valid again.
     ///
-    /// A key that never expires stays so.
+    /// A key without an expiry does not change.
     ///
     /// # Errors
     ///
@@ -37,7 +37,7 @@ impl KeyManager {
         guard: impl FnMut(&KeyRecord) -> Result<(), E> + Send,
     ) -> Result<KeyRecord, E> {
         if !interval.is_positive() {
-            return Err(ManageError::invalid("a key is extended by a positive interval").into());
+            return Err(ManageError::invalid("the interval of an extension is positive").into());
         }
         self.change_if(owner, id, guard, |record, now| {
             let Some(expires_at) = record.expires_at() else {
@@ -49,7 +49,7 @@ impl KeyManager {
         .await
     }
 
-    /// Switches a key off, until [`enable`](Self::enable).
+    /// Disables a key, until [`enable`](Self::enable).
     ///
     /// # Errors
     ///
@@ -58,7 +58,7 @@ impl KeyManager {
         self.set_disabled(owner, id, true).await
     }
 
-    /// Switches a key on.
+    /// Enables a disabled key.
     ///
     /// # Errors
     ///
@@ -67,8 +67,8 @@ impl KeyManager {
         self.set_disabled(owner, id, false).await
     }
 
-    /// Takes a key back, for good. The record stays, so that its id is not forgotten. To take a key
-    /// back twice changes nothing.
+    /// Revokes a key, which is final. The record stays, so that its id is not reused. Revoking twice changes
+    /// nothing.
     ///
     /// # Errors
     ///
@@ -84,7 +84,7 @@ impl KeyManager {
         }
     }
 
-    /// Changes name, scopes and metadata, and switches off or on, in one step.
+    /// Applies a partial update in one step.
     ///
     /// # Errors
     ///
@@ -100,9 +100,8 @@ impl KeyManager {
 
     /// [Updates](Self::update) a key if a guard allows it.
     ///
-    /// The guard sees the very record that is replaced. If another change comes in between, it is asked
-    /// again, with the record after that change. So no change is made to a record that the guard has not
-    /// seen, which a check with [`get`](Self::get) before the call cannot promise.
+    /// The guard sees the record that is replaced. After a concurrent change it is called again with the new
+    /// record. A check with [`get`](Self::get) before the call would be a race.
     ///
     /// # Errors
     ///
@@ -173,8 +172,8 @@ impl KeyManager {
         self.change_if(owner, id, allow, edit).await
     }
 
-    /// Compare-and-set: reads, asks the guard, edits and writes, until no other change came in between. An
-    /// edit that gives `None` writes nothing.
+    /// Compare-and-set: reads, calls the guard, edits and writes, and retries after a conflict. An edit that
+    /// returns `None` writes nothing.
     async fn change_if<E: From<ManageError>>(
         &self,
         owner: &Owner,
@@ -199,12 +198,12 @@ impl KeyManager {
     }
 }
 
-/// The guard of a change that has none.
+/// The guard of an unguarded change.
 pub(super) fn allow(_: &KeyRecord) -> Result<(), ManageError> {
     Ok(())
 }
 
-/// The version after a change. A revoked key has none: nothing changes it any more.
+/// The version after a change. A revoked key cannot change.
 pub(super) fn next_version(record: &KeyRecord) -> Result<u64, ManageError> {
     if record.revoked() {
         return Err(ManageError::new(ManageErrorKind::Revoked));

@@ -8,7 +8,10 @@ use crate::key::record::InvalidRecord;
 
 use crate::BoxError;
 
-/// Why a call to a [`KeyManager`](super::KeyManager) did not do what it was asked.
+/// A failed call to a [`KeyManager`](super::KeyManager).
+///
+/// `Display` is a fixed text, and says for `Invalid` which limit was broken. The cause of `Random` and
+/// `Unavailable` is the [`source`](Error::source).
 pub struct ManageError {
     kind: ManageErrorKind,
     /// Only for `Invalid`.
@@ -22,17 +25,17 @@ pub struct ManageError {
 pub enum ManageErrorKind {
     /// The owner has no such key.
     NotFound,
-    /// The key is there already, or other changes kept coming first. Nothing was changed.
+    /// The id is taken, or concurrent changes won every retry. Nothing was changed.
     Conflict,
-    /// A value is outside its limits. `Display` says which, in a fixed text.
+    /// A value is outside its limits. `Display` says which.
     Invalid,
-    /// The key was revoked, and nothing changes it any more.
+    /// The key was revoked, which is final.
     Revoked,
-    /// The text of the key is not kept, and cannot be shown again.
+    /// The text of the key was not sealed, and cannot be recovered.
     NotRecoverable,
-    /// No text could be made for a key. Nothing was changed.
+    /// No key could be generated. Nothing was changed.
     Random,
-    /// The store cannot answer. Whether something was changed is not known.
+    /// The store is unavailable. It is unknown whether something was changed.
     Unavailable,
 }
 
@@ -55,11 +58,13 @@ impl ManageError {
     pub(crate) fn text(&self) -> &'static str {
         match self.kind {
             ManageErrorKind::NotFound => "the key is not found",
-            ManageErrorKind::Conflict => "the key is there already or changes too fast",
+            ManageErrorKind::Conflict => "the id is taken, or concurrent changes won every retry",
             ManageErrorKind::Invalid => self.reason.unwrap_or("a value is outside its limits"),
-            ManageErrorKind::Revoked => "the key was revoked",
-            ManageErrorKind::NotRecoverable => "the text of the key is not kept",
-            ManageErrorKind::Random => "no key could be made",
+            ManageErrorKind::Revoked => "the key was revoked, which is final",
+            ManageErrorKind::NotRecoverable => {
+                "the text of the key was not sealed and cannot be recovered"
+            }
+            ManageErrorKind::Random => "no key could be generated",
             ManageErrorKind::Unavailable => "the key store cannot answer",
         }
     }

@@ -15,16 +15,19 @@ use crate::Clock;
 use crate::key::secret::Secret;
 use crate::util::UniqueId;
 
-/// Makes keys, shows them and ends them.
+/// Generates, lists, changes and revokes keys.
 ///
-/// 1. Every call names the owner. The id of somebody else's key is
-///    [`NotFound`](ManageErrorKind::NotFound), like one that does not exist.
-/// 2. The text of a key is returned once, by [`generate`](Self::generate) and
-///    [`rotate`](Self::rotate). The store has a digest of it.
-/// 3. Every change compares versions: of two changes at the same time none is lost. A new record starts at
-///    a random version, so that no change of a deleted key is made to the key that has its id now.
-/// 4. Revocation is final. A revoked key can be read and deleted, and nothing else.
-/// 5. No call waits longer than its store does. Deadlines are the store's or the caller's business.
+/// For a first key, call [`generate`](Self::generate) once from a setup program or a shell on the same store,
+/// and give the printed text to its owner: no key is built in.
+///
+/// 1. Every call names the owner. The id of another owner's key is
+///    [`NotFound`](ManageErrorKind::NotFound), like an id that does not exist.
+/// 2. The text of a key is returned once, by [`generate`](Self::generate) and [`rotate`](Self::rotate). The
+///    store has a digest.
+/// 3. Every change is a compare-and-set with retries, so that no concurrent change is lost. A new record
+///    starts at a random version, so that a change of a deleted key cannot hit a later key with the same id.
+/// 4. Revocation is final. A revoked key can only be read and deleted.
+/// 5. There are no timeouts here. They belong to the store or the caller.
 ///
 /// Clones share everything.
 ///
@@ -71,15 +74,15 @@ struct Parts {
     sealing: Option<SealingKeys>,
 }
 
-/// How often a change is tried again because another one came first. Every failure means that
-/// another change was made, so this many changes at once all succeed.
+/// The maximum number of attempts of a compare-and-set. Each failure means that another change was applied, so
+/// this many concurrent changes all succeed.
 const MAX_ATTEMPTS: usize = 256;
 
-/// How often an id that is taken is drawn again.
+/// The maximum number of random ids that are tried if one is taken.
 const MAX_DRAWS: usize = 8;
 
 impl KeyManager {
-    /// The most keys on one page of [`list`](Self::list).
+    /// The maximum number of keys on one page of [`list`](Self::list).
     pub const MAX_PAGE_LEN: usize = 1000;
 
     /// A manager of keys in the [default format](PrefixedFormat::default), with digests by
@@ -97,13 +100,13 @@ impl KeyManager {
         }))
     }
 
-    /// Sets how keys are made and read.
+    /// Sets the format of the texts of keys.
     #[must_use]
     pub fn with_format(self, format: impl KeyFormat) -> Self {
         self.with(|parts| parts.format = Arc::new(format))
     }
 
-    /// Sets how digests are made.
+    /// Sets the hasher of digests.
     #[must_use]
     pub fn with_hasher(self, hasher: KeyHasher) -> Self {
         self.with(|parts| parts.hasher = hasher)
@@ -121,24 +124,41 @@ impl KeyManager {
         &self.0.clock
     }
 
-    /// A verifier of these keys: same store, format, digests and clock. All verifiers of one manager count as
-    /// clones of each other.
+    /// A verifier of these keys, with the same store, format, hasher and clock. All verifiers of one manager
+    /// count as clones of each other.
     #[must_use]
     pub fn verifier(&self) -> KeyVerifier {
         let Parts { verifier_id, store, format, hasher, clock, .. } = (*self.0).clone();
         KeyVerifier::from_parts(verifier_id, store, format, hasher, clock)
     }
 
-    /// Makes a key.
+    /// Generates a key and stores its record. The result has the text, which cannot be read again.
     ///
     /// # Errors
     ///
-    /// `Invalid`, `Random`, `Unavailable`; `Conflict` if the [asked](NewKey::with_id) id, or one drawn
-    /// id after the other, is taken. Nothing is ever overwritten.
+    /// `Invalid`, `Random`, `Unavailable`; `Conflict` if the [explicit](NewKey::with_id) id, or one random
+    /// id after the other, is taken. No record is overwritten.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::key::{KeyManager, NewKey, Owner};
+    /// # use tower_webhook::store::MemoryKeyStore;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let store = MemoryKeyStore::new();
+    /// let keys = KeyManager::new(store);
+    /// let admin = NewKey::new("first key").with_all_scopes();
+    /// let issued = keys.generate(&Owner::new("admin")?, admin).await?;
+    /// println!("{}", issued.secret().expose_secret());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn generate(&self, owner: &Owner, new: NewKey) -> Result<IssuedKey, ManageError> {
         let now = self.0.clock.now();
         if new.expires.is_some_and(|expiry| expiry.is_over(now)) {
-            return Err(ManageError::invalid("a new key does not expire before it is made"));
+            return Err(ManageError::invalid("the expiry of a new key is in the future"));
         }
         let draws = if new.id.is_some() { 1 } else { MAX_DRAWS };
         for _ in 0..draws {
@@ -149,7 +169,7 @@ impl KeyManager {
             let (id, digest, secret) = self.draw(&draft)?;
             let sealed = self.seal(&secret, &id, owner)?;
             if new.id.as_ref().is_some_and(|asked| *asked != id) {
-                return Err(ManageError::invalid("the format of the keys does not keep this id"));
+                return Err(ManageError::invalid("the format of the keys cannot keep this id"));
             }
             let record = new.record(owner, id, digest, now)?;
             let record = record.with_version(first_version()?).with_sealed(sealed);
@@ -160,12 +180,12 @@ impl KeyManager {
         Err(ManageError::new(ManageErrorKind::Conflict))
     }
 
-    /// Takes over a key that was made elsewhere. It may have expired.
+    /// Imports the text of a key of another system. The key can have expired.
     ///
     /// # Errors
     ///
-    /// `Invalid` if the text is no key of the format, or not the one with the
-    /// [asked](NewKey::with_id) id, too; `Conflict` if the key is known already; `Random`, `Unavailable`.
+    /// `Invalid`, also if the text is not of the format or not the one with the
+    /// [explicit](NewKey::with_id) id; `Conflict` if the id is taken; `Random`, `Unavailable`.
     pub async fn import(
         &self,
         owner: &Owner,
@@ -177,7 +197,7 @@ impl KeyManager {
             None => self.0.format.parse(text.expose_secret()),
         };
         let parsed = parsed.filter(|_| text.expose_secret().len() <= super::verifier::MAX_KEY_LEN);
-        let parsed = parsed.ok_or(ManageError::invalid("the text is no key of the format"))?;
+        let parsed = parsed.ok_or(ManageError::invalid("the text is not a key of this format"))?;
         let digest = self.0.hasher.digest(&parsed);
         let id = parsed.into_id();
         let sealed = self.seal(&text, &id, owner)?;
@@ -206,7 +226,7 @@ impl KeyManager {
         Ok(record)
     }
 
-    /// The keys of an owner, oldest first, those that have expired or were revoked included.
+    /// A page of the keys of an owner, oldest first, including expired and revoked ones (keyset pagination).
     ///
     /// At most `limit` keys, and at most [`MAX_PAGE_LEN`](Self::MAX_PAGE_LEN).
     ///
@@ -220,10 +240,10 @@ impl KeyManager {
         limit: usize,
     ) -> Result<Page, ManageError> {
         if limit == 0 {
-            return Err(ManageError::invalid("a page has at least one key"));
+            return Err(ManageError::invalid("the limit of a page is at least 1"));
         }
         let limit = limit.min(Self::MAX_PAGE_LEN);
-        // One more than is shown, to know whether there is another page.
+        // One more than requested shows whether there is another page.
         let mut keys = self.0.store.list(owner, after.as_ref(), limit + 1).await?;
         if keys.iter().any(|record| record.owner() != owner) {
             return Err(StoreError::new("the key store listed keys of another owner").into());
@@ -234,7 +254,7 @@ impl KeyManager {
         Ok(Page::new(keys, next))
     }
 
-    /// Deletes keys: all of them, or none if one is not found. An id that occurs twice counts once.
+    /// Deletes keys: all of them, or none if one is not found. A repeated id counts once.
     ///
     /// # Errors
     ///
@@ -242,7 +262,7 @@ impl KeyManager {
     pub async fn delete(&self, owner: &Owner, ids: &[KeyId]) -> Result<(), ManageError> {
         let ids: Vec<KeyId> = BTreeSet::from_iter(ids.iter().cloned()).into_iter().collect();
         if ids.is_empty() {
-            return Err(ManageError::invalid("there is no key to delete"));
+            return Err(ManageError::invalid("the list of ids is empty"));
         }
         match self.0.store.remove(owner, &ids).await? {
             WriteOutcome::Applied => Ok(()),
@@ -257,23 +277,23 @@ impl KeyManager {
         self
     }
 
-    /// A new text, and what the store will have of it. The text is read back as it will be when it
-    /// is presented.
+    /// A new text, with its id and digest. The text is parsed as it will be when it is presented.
     fn draw(&self, draft: &KeyDraft<'_>) -> Result<(KeyId, KeyDigest, Secret), ManageError> {
         let secret = self.0.format.generate(draft)?;
         let text = secret.expose_secret();
-        // A format that cannot keep ids reads its text without one.
+        // A format that cannot keep ids parses its text without one.
         let kept = draft.id().and_then(|id| self.0.format.parse_for(id, text));
         let parsed = kept.or_else(|| self.0.format.parse(text));
         let parsed = parsed.filter(|_| text.len() <= super::verifier::MAX_KEY_LEN);
-        let parsed =
-            parsed.ok_or_else(|| GenerateError::new("the format does not read its own key"))?;
+        let parsed = parsed.ok_or_else(|| {
+            GenerateError::new("the format cannot parse the key that it generated")
+        })?;
         let digest = self.0.hasher.digest(&parsed);
         let id = parsed.into_id();
         Ok((id, digest, secret))
     }
 
-    /// The text for the record, if keys are recoverable.
+    /// The sealed text for the record, if keys are recoverable.
     fn seal(
         &self,
         secret: &Secret,
@@ -310,8 +330,8 @@ impl From<KeyManager> for KeyVerifier {
     }
 }
 
-/// A random start, so that a record whose id was used before has none of the versions of the earlier one.
-/// It leaves room for more changes than a key can have.
+/// A random first version, so that no record has a version of an earlier one with the same id. Below 2^62, it
+/// cannot overflow.
 fn first_version() -> Result<u64, GenerateError> {
     let mut bytes = [0; size_of::<u64>()];
     system_random(&mut bytes)?;

@@ -1,26 +1,24 @@
-//! Keys whose text can be shown again.
+//! Recovery of the texts of keys.
 
 use super::KeyManager;
 use crate::key::secret::Secret;
 use crate::key::{KeyId, KeyRecord, ManageError, ManageErrorKind, Owner, SealingKeys};
 
-/// What a sealed text is bound to: moved to another record, or to another owner, it does not open.
+/// The associated data of a sealed text: it does not open in the record of another key or owner.
 pub(super) fn context(id: &KeyId, owner: &Owner) -> String {
     // No id and no owner has a line break.
     format!("key\n{id}\n{owner}")
 }
 
 impl KeyManager {
-    /// Keeps the text of every key that is made, imported or rotated from now on, sealed in its record, so
-    /// that [`recover`](Self::recover) can show it again.
+    /// Seals the text of each new, imported or rotated key in its record, for [`recover`](Self::recover).
     ///
-    /// The end of a key by [`revoke`](Self::revoke) or [`delete`](Self::delete) is the end of its sealed
-    /// text.
+    /// [`revoke`](Self::revoke) and [`delete`](Self::delete) remove the sealed text.
     ///
     /// # Security
     ///
-    /// Without this call a copy of the store opens nothing. With it, a copy of the store **and** of a sealing
-    /// key opens everything. See [`SealingKeys`].
+    /// Without this call a copy of the store gives no secret. With it, a copy of the store **and** of a sealing
+    /// key gives every secret. See [`SealingKeys`].
     ///
     /// # Examples
     ///
@@ -45,20 +43,19 @@ impl KeyManager {
         self.with(|parts| parts.sealing = Some(keys))
     }
 
-    /// Shows the text of a key again, to its owner.
+    /// Recovers the text of a key, for its owner.
     ///
     /// # Errors
     ///
-    /// `NotFound`; `NotRecoverable` if the text was not sealed when the key was made; `Unavailable` if the
-    /// store cannot answer, or the sealed text does not open, of which [`source`](std::error::Error::source)
-    /// tells more.
+    /// `NotFound`; `NotRecoverable` if the text was not sealed; `Unavailable` if the store cannot answer, or the
+    /// sealed text does not open, with the cause as [`source`](std::error::Error::source).
     pub async fn recover(&self, owner: &Owner, id: &KeyId) -> Result<Secret, ManageError> {
         self.recover_record(&self.get(owner, id).await?)
     }
 
-    /// Shows the text of a key whose record was read before, such as one of a list.
+    /// Recovers the text of a key from its record, such as one of a list.
     ///
-    /// Who may see it is the caller's business here.
+    /// This call does not check who may see it.
     ///
     /// # Errors
     ///
@@ -70,9 +67,10 @@ impl KeyManager {
         sealing.open(sealed, &context(record.id(), record.owner())).map_err(ManageError::from)
     }
 
-    /// Seals the text of a key under the newest sealing key, after which the others are not needed for it.
+    /// Seals the text of a key again under the newest sealing key, which makes the previous ones unnecessary
+    /// for it.
     ///
-    /// A key that is sealed so already, or not at all, stays as it is.
+    /// A key that is up to date or not sealed does not change.
     ///
     /// # Errors
     ///

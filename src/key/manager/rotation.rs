@@ -1,4 +1,4 @@
-//! A new secret for a key.
+//! Rotation: a new secret for a key.
 
 use time::Duration;
 
@@ -10,13 +10,11 @@ use crate::key::{
 };
 
 impl KeyManager {
-    /// Gives a key a new secret. The old one counts for `overlap` more, and not beyond the expiry of
-    /// the key.
+    /// Gives a key a new secret. The old one stays valid for `overlap`, but not beyond the expiry of the key.
     ///
     /// The record stays, with a new digest, if the format can keep its id. Otherwise, as with
-    /// [`OpaqueFormat`](crate::key::OpaqueFormat), a second record takes over owner, name, scopes,
-    /// deadlines, metadata and whether the key is disabled, and the old record expires after
-    /// `overlap`, or earlier if it does so anyway.
+    /// [`OpaqueFormat`](crate::key::OpaqueFormat), a second record gets owner, name, scopes, deadlines,
+    /// metadata and whether the key is disabled, and the old record expires after `overlap` at the latest.
     ///
     /// A second rotation within the overlap ends the older of the two old secrets.
     ///
@@ -59,7 +57,7 @@ impl KeyManager {
         Err(ManageError::new(ManageErrorKind::Conflict).into())
     }
 
-    /// Replaces exactly this record. `None` if another change came first.
+    /// Replaces this version of the record. `None` after a conflict.
     async fn rotate_once(
         &self,
         owner: &Owner,
@@ -104,7 +102,7 @@ impl KeyManager {
         if matches!(ended, Ok(WriteOutcome::Applied)) {
             return Ok(Some(IssuedKey::new(record, secret)));
         }
-        // This text is never shown. Its record must not stay in the list.
+        // Undo: the text of the second record is never shown.
         let removed = self.0.store.remove(owner, &[record.id().clone()]).await;
         if let Err(error) = ended.and(removed) {
             return Err(error.into());

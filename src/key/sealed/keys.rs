@@ -20,20 +20,20 @@ const NONCE_LEN: usize = 24;
 ///
 /// 1. A secret is sealed by XChaCha20-Poly1305 ([draft-irtf-cfrg-xchacha]) under the newest key, with a
 ///    random nonce of 192 bits.
-/// 2. It is bound to a context, such as the id of its record, and opens in no other one: whoever can write
-///    to the store cannot have somebody else's secret shown to them.
+/// 2. It is bound to a context, such as the id of its record, and opens in no other one: write access to the
+///    store is not enough to read the secret of another owner.
 /// 3. What was sealed under a [previous](Self::with_previous) key opens too.
 ///
 /// Clones share the keys, which are wiped from memory with the last of them.
 ///
 /// # Security
 ///
-/// **Whoever has a sealing key and a copy of the store has every secret in clear.** A digest has no such
-/// key; seal secrets only where their owner has to see them again. A sealing key has 256 bits from a
-/// cryptographic source, is kept apart from the store and its backups, and is readable by the process alone.
-/// Where it is lost, verification goes on, and the secrets cannot be shown any more.
+/// **A sealing key and a copy of the store give every secret in clear.** A digest has no such key; seal
+/// secrets only where their owner must see them again. A sealing key has 256 bits from a
+/// cryptographic source, is kept apart from the store and its backups, and only the process can read it.
+/// If it is lost, verification still works, and the secrets cannot be recovered.
 ///
-/// The length of a sealed secret can be seen.
+/// Sealing does not hide the length of a secret.
 ///
 /// # Examples
 ///

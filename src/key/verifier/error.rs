@@ -3,14 +3,14 @@ use std::fmt;
 
 use crate::key::{KeyId, StoreError};
 
-/// Why a presented key is not good.
+/// A refused key, or a failed verification.
 ///
 /// # Security
 ///
-/// The kind is for logs. A caller who is told more than "refused" learns which ids exist.
+/// The kind is for logs. In a response it would reveal which ids exist.
 /// [`NotYetValid`](VerifyErrorKind::NotYetValid), [`Expired`](VerifyErrorKind::Expired),
-/// [`Disabled`](VerifyErrorKind::Disabled) and [`Revoked`](VerifyErrorKind::Revoked) are given only
-/// to whoever presented the right secret.
+/// [`Disabled`](VerifyErrorKind::Disabled) and [`Revoked`](VerifyErrorKind::Revoked) imply that the
+/// secret was right.
 pub struct VerifyError {
     pub(super) kind: VerifyErrorKind,
     pub(super) id: Option<KeyId>,
@@ -21,21 +21,21 @@ pub struct VerifyError {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum VerifyErrorKind {
-    /// The text is no key of the format, or not the one that is asked for. The store was not asked.
+    /// The text is not a key of the format, or not the expected key. There was no look-up.
     Malformed,
     /// There is no key with this id.
     Unknown,
-    /// The id exists, the secret is another one.
+    /// The id exists, and the secret is wrong.
     WrongSecret,
-    /// The key works from a later time on.
+    /// The start of the key is in the future.
     NotYetValid,
-    /// The key's time is over.
+    /// The deadline of the key has passed.
     Expired,
-    /// The key is switched off.
+    /// The key is disabled.
     Disabled,
-    /// The key was taken back.
+    /// The key was revoked.
     Revoked,
-    /// The store failed or is not set up to check this key. Nothing is known about the key.
+    /// The store failed, or the pepper of the key is not configured. The validity of the key is unknown.
     StoreUnavailable,
 }
 
@@ -59,8 +59,7 @@ impl VerifyError {
         self.kind
     }
 
-    /// The id that the text named, if it was a key of the format. Whoever presented it need not
-    /// have the key.
+    /// The id in the text, if it was a key of the format. It is not verified.
     #[must_use]
     pub fn key_id(&self) -> Option<&KeyId> {
         self.id.as_ref()
@@ -102,7 +101,7 @@ impl Error for VerifyError {
     }
 }
 
-/// What went wrong between this process and its store.
+/// A fault of the store or its configuration.
 #[derive(Debug)]
 pub(super) enum Fault {
     Store(StoreError),
@@ -119,7 +118,9 @@ impl fmt::Display for Fault {
             Self::Store(_) => "the key store cannot answer",
             Self::TimedOut => "the key store did not answer within its deadline",
             Self::Panicked => "the key store panicked",
-            Self::NoAnswer => "the key store said it had answered and had not, or answered twice",
+            Self::NoAnswer => {
+                "the key store returned `true` from `try_find_now` and did not visit exactly once"
+            }
             Self::OtherRecord => "the key store answered with the record of another key",
             Self::UnknownPepper => "the pepper of the stored digest is not configured",
         })

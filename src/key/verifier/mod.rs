@@ -101,13 +101,13 @@ impl KeyVerifier {
         )
     }
 
-    /// Sets how keys are read.
+    /// Sets the format of keys.
     #[must_use]
     pub fn with_format(self, format: impl KeyFormat) -> Self {
         self.with(|parts| parts.format = Arc::new(format))
     }
 
-    /// Sets how keys are compared.
+    /// Sets the hasher of digests.
     #[must_use]
     pub fn with_hasher(self, hasher: KeyHasher) -> Self {
         self.with(|parts| parts.hasher = hasher)
@@ -215,7 +215,7 @@ impl KeyVerifier {
         self.0.verifier_id
     }
 
-    /// A verifier over parts that are shared with a manager.
+    /// A verifier that shares its parts with a manager.
     pub(super) fn from_parts(
         verifier_id: UniqueId,
         store: Arc<dyn KeyStore>,
@@ -336,7 +336,7 @@ impl Parts {
     }
 }
 
-/// Why a key in this state is refused, if it is.
+/// The refusal of a key in this state. `None` for an active key.
 const fn refusal(state: KeyState) -> Option<VerifyErrorKind> {
     match state {
         KeyState::Active => None,
@@ -372,19 +372,19 @@ impl VerifiedKey {
         &self.id
     }
 
-    /// Whom the key belongs to.
+    /// The owner of the key.
     #[must_use]
     pub fn owner(&self) -> &Owner {
         &self.owner
     }
 
-    /// What the owner calls the key.
+    /// The name of the key.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What the key may do.
+    /// The granted scopes.
     #[must_use]
     pub fn scopes(&self) -> &Scopes {
         &self.scopes

@@ -12,7 +12,7 @@ pub(crate) struct Proof {
     verifier: KeyVerifier,
     /// The digest of the record that matched.
     digest: KeyDigest,
-    /// The time of creation tells a record from a later one with the same id.
+    /// Distinguishes the record from a later one with the same id.
     created: Timestamp,
 }
 

@@ -1,6 +1,6 @@
-//! What a body or a query asks for, checked member by member.
+//! Parsing of bodies and queries.
 //!
-//! Everything that is wrong is reported at once, by place and in fixed texts.
+//! All violations are reported together, with their places and fixed texts.
 
 use time::{Duration, OffsetDateTime};
 
@@ -41,8 +41,8 @@ impl NewKeyInput {
     ///
     /// # Errors
     ///
-    /// Refuses what is no JSON, and what is outside its limits, scopes that `holder` does not have
-    /// included.
+    /// Refuses a body that is not JSON, and values outside their limits, including scopes that `holder` does
+    /// not have.
     pub(super) fn read(
         body: &[u8],
         holder: &Scopes,
@@ -78,7 +78,7 @@ impl NewKeyInput {
             match expiry(now, interval) {
                 None => violations.add(member("expires_in"), "the time is beyond the year 9999"),
                 Some(expiry) if not_before.is_some_and(|start| start >= expiry) => {
-                    violations.add(member("not_before"), "a key starts to work before it expires");
+                    violations.add(member("not_before"), "the start of a key is before its expiry");
                 }
                 Some(_) => {}
             }
@@ -102,8 +102,7 @@ impl NewKeyInput {
         new
     }
 
-    /// Whether the record can be the one of a key that was asked for like this. The expiry is left
-    /// out: it depends on the time of the request.
+    /// Whether the record matches this input. The expiry is left out: it depends on the time of the request.
     pub(super) fn describes(&self, record: &KeyRecord) -> bool {
         self.name == record.name()
             && self.scopes == *record.scopes()
@@ -112,16 +111,16 @@ impl NewKeyInput {
     }
 }
 
-/// A change that is asked for.
+/// The body of an update.
 #[derive(Debug)]
 pub(super) struct UpdateInput {
     pub(super) update: KeyUpdate,
-    /// Whether the key is to be switched on.
+    /// Whether the update enables the key.
     pub(super) enables: bool,
 }
 
 impl UpdateInput {
-    /// Reads `{"name"?, "scopes"?, "metadata"?, "disabled"?}`, of which one is there.
+    /// Reads `{"name"?, "scopes"?, "metadata"?, "disabled"?}`, with at least one member.
     ///
     /// # Errors
     ///
@@ -209,7 +208,7 @@ pub(super) fn read_nothing(body: &[u8]) -> Result<(), Rejection> {
     read_object(body, unknown_member!("none"), |_, _| false)?.into_result()
 }
 
-/// Reads `{"ids"}`. An id that can be none is kept for last: it is not found, like one that is none.
+/// Reads `{"ids"}`. An invalid id is not found, like one that does not exist.
 ///
 /// # Errors
 ///
@@ -236,7 +235,7 @@ pub(super) fn read_ids(body: &[u8]) -> Result<Vec<KeyId>, Rejection> {
     ids.map_err(|_| Rejection::new(RejectionKind::NotFound))
 }
 
-/// Which part of the list is asked for.
+/// The query of a list.
 #[derive(Debug)]
 pub(super) struct PageInput {
     pub(super) after: Option<PageCursor>,
@@ -244,11 +243,11 @@ pub(super) struct PageInput {
 }
 
 impl PageInput {
-    /// Reads `limit` and `after`. Other parameters are somebody else's.
+    /// Reads `limit` and `after`, and ignores other parameters.
     ///
     /// # Errors
     ///
-    /// Refuses a parameter that is there twice, a limit that is not 1 to 200, and a place that is none.
+    /// Refuses a repeated parameter, a limit that is not 1 to 200, and an invalid cursor.
     pub(super) fn read(query: Option<&str>) -> Result<Self, Rejection> {
         let mut page = Self { after: None, limit: DEFAULT_PAGE_LEN };
         let mut violations = Violations::default();
@@ -271,7 +270,7 @@ impl PageInput {
             match text.parse() {
                 Ok(after) => page.after = Some(after),
                 Err(_) => {
-                    violations.add(Place::Parameter("after"), "the `next` of an earlier answer");
+                    violations.add(Place::Parameter("after"), "the `next` of an earlier response");
                 }
             }
         }
