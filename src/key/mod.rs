@@ -90,6 +90,6 @@ pub use self::verifier::{
 };
 pub use self::view::KeyView;
 
-#[cfg(any(test, feature = "conformance"))]
+#[cfg(any(test, feature = "conformance", feature = "management"))]
 pub(crate) use self::record::checked_name;
 pub(crate) use self::verifier::{LookupTarget, Proof};
