@@ -1,4 +1,4 @@
-//! Keys on an existing axum app.
+//! Keys on some routes of an axum app, with `Identity` as an extractor.
 //!
 //! ```text
 //! cargo run --example axum --features axum
@@ -32,10 +32,14 @@ fn app(keys: &KeyManager) -> Result<Router, Box<dyn Error>> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
+    if address.starts_with('-') {
+        println!("usage: axum [ADDRESS:PORT]");
+        return Ok(());
+    }
     let keys = KeyManager::new(MemoryKeyStore::new());
     let issued = keys.generate(&Owner::new("alice")?, NewKey::new("example")).await?;
 
-    let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
     let listener = TcpListener::bind(&address).await?;
     let address = listener.local_addr()?;
     let key = issued.secret().expose_secret();

@@ -1,11 +1,12 @@
-//! One public, one token and one user hook on axum.
+//! All modes on axum: one public, one token and one user hook, and a token in every place. Start with `webhook`,
+//! which is shorter.
 //!
 //! ```text
 //! cargo run --example hooks
 //! ```
 //!
-//! prints its address, a key, and `curl` lines with the answers to expect from them. The port is 3000 unless
-//! another one is given: `cargo run --example hooks -- 127.0.0.1:0`.
+//! prints its address, and `curl` lines with the answers to expect. Run them at the top folder: some send
+//! `examples/payloads/github-push.json`. Another port: `cargo run --example hooks -- 127.0.0.1:0`.
 
 use std::env;
 use std::error::Error;
@@ -179,6 +180,10 @@ Refused: no key (401), a wrong one (401), an expired one (401), a revoked one (4
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
+    if address.starts_with('-') {
+        println!("usage: hooks [ADDRESS:PORT]");
+        return Ok(());
+    }
     let (app, credentials) = app().await?;
     let listener = TcpListener::bind(&address).await?;
     println!("{}", instructions(&listener.local_addr()?.to_string(), &credentials));

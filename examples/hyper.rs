@@ -49,11 +49,15 @@ async fn serve(listener: TcpListener, auth: AuthLayer) -> std::io::Result<()> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
+    if address.starts_with('-') {
+        println!("usage: hyper [ADDRESS:PORT]");
+        return Ok(());
+    }
     let keys = KeyManager::new(MemoryKeyStore::new());
     let issued = keys.generate(&Owner::new("alice")?, NewKey::new("example")).await?;
     let auth = AuthLayer::token(&keys, [Placement::header("x-api-key")?])?;
 
-    let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
     let listener = TcpListener::bind(&address).await?;
     let address = listener.local_addr()?;
     println!("listening on http://{address}");

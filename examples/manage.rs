@@ -1,11 +1,11 @@
 //! Callers manage their own keys over HTTP, on axum.
 //!
 //! ```text
-//! cargo run --example manage
+//! cargo run --example manage --features management
 //! ```
 //!
-//! prints its address, a first key, and `curl` lines with the answers to expect from them. The port is 3000
-//! unless another one is given: `cargo run --example manage -- 127.0.0.1:0`.
+//! prints its address, a first key, and `curl` lines with the answers to expect. Another port:
+//! `cargo run --example manage --features management -- 127.0.0.1:0`.
 
 use std::env;
 use std::error::Error;
@@ -83,9 +83,13 @@ not have (422), a form (415), a change by GET (405), no such key (404)
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
+    if address.starts_with('-') {
+        println!("usage: manage [ADDRESS:PORT]");
+        return Ok(());
+    }
     let keys = KeyManager::new(MemoryKeyStore::new());
     let first = first_key(&keys).await?;
-    let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
     let listener = TcpListener::bind(&address).await?;
     println!("{}", instructions(&listener.local_addr()?.to_string(), &first));
     axum::serve(listener, app(&keys)?).await?;

@@ -1,8 +1,8 @@
 //! What keys cost: your store, your server.
 //!
 //! ```text
-//! cargo run --release --example measure
-//! cargo run --release --example measure -- --keys 100000 --requests 200000
+//! cargo run --release -p tower-webhook-benches --example measure
+//! cargo run --release -p tower-webhook-benches --example measure -- --keys 100000 --requests 200000
 //! ```
 //!
 //! Put your own store into [`store`] and run it. It issues `--keys` keys (1000) of the owner `measure`, sends
@@ -51,6 +51,10 @@ async fn store() -> Result<impl KeyStore> {
 // Your store ends here.
 
 fn main() -> Result<()> {
+    if std::env::args().any(|argument| argument == "--help" || argument == "-h") {
+        println!("usage: measure [--keys N] [--requests N]");
+        return Ok(());
+    }
     let options = Options::parse(Parser::from_env())?;
     if cfg!(debug_assertions) {
         println!("built without --release: the figures are many times too high\n");
