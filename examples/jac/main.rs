@@ -8,8 +8,8 @@
 //! starts the built-in demo and prints `curl` lines for it. `--listen ADDR`, `--config FILE`, `--data DIR` and
 //! `--exec-log FILE` change that.
 //!
-//! Read on in the order in which a request meets the modules: `routes`, then `users` and `keys` for whoever
-//! manages keys, or `hooks`, `body`, `fields` and `walkers` for whoever calls with one.
+//! Read on in the order in which a request meets the modules: `routes`, then `users` and `keys` for the
+//! management of keys, or `hooks`, `body`, `fields` and `walkers` for calls with one.
 
 mod answers;
 mod body;
@@ -41,11 +41,11 @@ use crate::walkers::Graph;
 
 const DEMO: &str = include_str!("demo.json");
 
-/// For the built-in configuration. A server prints no credentials: `curl` reads them from
-/// files and from answers.
+/// For the built-in configuration, in every state of the data folder. A server prints no credentials: `curl` reads
+/// them from files and from answers.
 const HINTS: &str = r#"
 With the built-in configuration: make a key, call a walker with the newest key, call one that is open
-  curl -s -K {examples}/jac/ann.curl --json '{"name":"first"}' http://{address}/webhook/generate-key
+  curl -s -K {examples}/jac/ann.curl --json "{\"name\":\"key $(date +%s)\"}" http://{address}/webhook/generate-key
   curl -s -H "X-API-KEY: $(curl -s -K {examples}/jac/ann.curl http://{address}/webhook | sed 's/.*"key":"\([^"]*\)".*/\1/')" --json '{"text":"hello"}' http://{address}/webhook/walker/greet
   curl -s -X POST http://{address}/webhook/walker/open
 "#;
@@ -56,11 +56,11 @@ async fn main() -> ExitCode {
 }
 
 async fn start(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
-    let flags = Flags::parse("jac", &["exec-log"], arguments)?;
+    let Some(flags) = Flags::parse("jac", &["exec-log"], arguments)? else { return Ok(()) };
     let config = Config::parse(&flags.read_config(DEMO)?)?;
     let log = ExecLog::open(flags.own.first().and_then(Option::as_deref))?;
     let app = app(config, &DataFolder::open(&flags.data)?, log).await?;
-    servers::serve(flags.listen, app, HINTS).await
+    servers::serve(flags.listen, app, flags.hints(HINTS)).await
 }
 
 async fn app(config: Config, folder: &DataFolder, log: ExecLog) -> Result<Router, Error> {

@@ -14,7 +14,9 @@ Manages keys in a store.
 
   keys --store STORE [--json] COMMAND
 
-  generate --owner OWNER --name NAME [--scope SCOPE].. [--all-scopes] [--expires-in 60d]
+  init                               sets up a new store: a file, or the tables in a database
+  generate --owner OWNER --name NAME [--scope SCOPE[,SCOPE]..].. [--all-scopes] [--expires-in 60d]
+           [--create]                with --create, does what init does before
   list     --owner OWNER
   show     --owner OWNER ID
   extend   --owner OWNER --by 30d ID
@@ -24,17 +26,16 @@ Manages keys in a store.
   revoke   --owner OWNER ID
   delete   --owner OWNER ID..        all of them or none
   verify                             reads the text of a key from standard input
-  init                               sets up a new store, where that is a step of its own
 
-STORE is sqlite:FILE, postgres://.., redis://.. or memory; without --store, what the environment variable
-KEYS_STORE says, where a password is better kept. An interval is an integer and s, m, h, d or w.
+STORE is sqlite:FILE, postgres://.., redis://.. or memory. Without --store it is taken from the environment
+variable KEYS_STORE, which is a better place for a password. An interval is an integer and s, m, h, d or w.
 
-Ends with 0, or with 1 (the key is refused, not found or revoked), 2 (wrong arguments) or 3 (the store does
-not answer).";
+Ends with 0, or with 1 (the key is refused, not found or revoked), 2 (wrong arguments, or no such file) or 3
+(the store does not answer).";
 
 /// Every command, the options that it takes beside `--store` and `--json`, and the least and most ids.
 const COMMANDS: [(&str, &[&str], usize, usize); 11] = [
-    ("generate", &["owner", "name", "scope", "all-scopes", "expires-in"], 0, 0),
+    ("generate", &["owner", "name", "scope", "all-scopes", "expires-in", "create"], 0, 0),
     ("list", &["owner"], 0, 0),
     ("show", &["owner"], 1, 1),
     ("extend", &["owner", "by"], 1, 1),
@@ -61,6 +62,7 @@ pub(crate) struct Arguments {
     name: Option<String>,
     scopes: Vec<String>,
     all_scopes: bool,
+    create: bool,
     expires_in: Option<String>,
     by: Option<String>,
     overlap: Option<String>,
@@ -110,7 +112,8 @@ impl Arguments {
             "help" => self.help = true,
             "json" => self.json = true,
             "all-scopes" => self.all_scopes = true,
-            "scope" => self.scopes.push(value()?),
+            "create" => self.create = true,
+            "scope" => self.scopes.extend(value()?.split(',').map(str::to_owned)),
             "store" => once(&mut self.store, value()?)?,
             "owner" => once(&mut self.owner, value()?)?,
             "name" => once(&mut self.name, value()?)?,
@@ -161,6 +164,11 @@ impl Arguments {
 
     fn id(&self) -> Result<KeyId, Failure> {
         self.ids()?.into_iter().next().ok_or_else(|| Failure::usage("the id of a key is missing"))
+    }
+
+    /// Whether the command sets the store up. Any other one refuses a file that does not exist.
+    pub(crate) fn creates_store(&self) -> bool {
+        self.create || self.command.as_deref() == Some("init")
     }
 
     /// What is to be done.
@@ -259,6 +267,8 @@ mod tests {
             "generate --owner alice",
             "generate --owner alice --name a --scope CANARY\u{e9}",
             "generate --owner alice --name a --scope a --all-scopes",
+            "generate --owner alice --name a --scope a,,b",
+            "list --owner alice --create",
             "generate --owner alice --name a --expires-in CANARY",
             "generate --owner alice --name a --expires-in 0d",
             "generate --owner alice --name a --expires-in 1.5h",

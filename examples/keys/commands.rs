@@ -4,8 +4,8 @@ use std::io::Read;
 
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
+use tower_webhook::key::KeyView;
 use tower_webhook::key::{IssuedKey, KeyId, KeyManager, KeyRecord, NewKey, Owner};
-use tower_webhook::management::KeyView;
 use tower_webhook::store::UsageSource;
 
 use crate::Streams;

@@ -1,39 +1,36 @@
 //! Manages keys in a store, on the command line.
 //!
 //! ```text
-//! cargo build --example keys --features sqlite,postgres,redis
-//! alias keys='target/debug/examples/keys --store sqlite:keys.db'
+//! cargo install --path . --example keys --features sqlite
+//! export KEYS_STORE=sqlite:keys.db
 //!
-//! keys generate --owner alice --name laptop --scope deploy --expires-in 60d
+//! keys generate --create --owner alice --name laptop --scope deploy,read --expires-in 60d
 //! keys list --owner alice
 //! ```
 //!
-//! The first call prints the text of the key, alone and only this once, on standard output, and what it is on
-//! standard error. The second one prints
+//! `generate` prints the text of the key on standard output, once, and a description on standard error. `list` prints
 //!
 //! ```text
-//! ID                NAME    SCOPES  STATE   EXPIRES               LAST USED
-//! 2tYcgbPGLcpYIiz5  laptop  deploy  active  2027-01-23T12:00:00Z  2026-11-24T11:58:00Z
+//! ID                NAME    SCOPES       STATE   EXPIRES               LAST USED
+//! 2tYcgbPGLcpYIiz5  laptop  deploy read  active  2027-01-23T12:00:00Z  2026-11-24T11:58:00Z
 //! ```
+//!
+//! Only `init` and `generate --create` make a file that does not exist, so that a mistyped name is an error.
 //!
 //! When a key was last used is known if the app writes it into the same store, with a `UsageTracker`.
 //!
-//! A key is checked from standard input, because what is an argument can be seen by every process:
+//! `verify` reads a key from standard input, because every process can see the arguments of another one:
 //!
 //! ```text
 //! KEY=$(keys generate --owner alice --name ci)
 //! printf %s "$KEY" | keys verify
 //! ```
 //!
-//! prints whose key it is, and exits with 1 if it is not good. `keys --help` prints all commands, which end
-//! with 0 if all is well, 1 if the key is refused, not found or was revoked, 2 if the arguments are wrong, and
-//! 3 if the store does not answer. With `--json` answers are JSON.
+//! prints the record, and ends with 1 if the key is refused. `keys --help` prints all commands and exit codes. With
+//! `--json` answers are JSON. Features `sqlite`, `postgres` and `redis` add the stores. An app with a key format or
+//! a pepper of its own sets them in [`open`], which makes the `KeyManager`.
 //!
-//! Without features, the only store is `memory`, which forgets everything at the end. An app with a key format
-//! or a pepper of its own sets them in [`open`], where the `KeyManager` is made.
-//!
-//! Read on in the order in which a call meets the modules: `arguments`, `store`, `commands` and `tables`. What
-//! goes wrong in any of them is a `failure`.
+//! Read on in the order of a call: `arguments`, `store`, `commands`, `tables`. Errors are in `failure`.
 
 mod arguments;
 mod commands;
@@ -52,7 +49,6 @@ use tower_webhook::key::KeyManager;
 use tower_webhook::store::UsageSource;
 
 use crate::arguments::{Arguments, HELP, required};
-use crate::commands::Command;
 use crate::failure::Failure;
 
 #[tokio::main]
@@ -66,9 +62,9 @@ async fn main() -> ExitCode {
 type Managed = (KeyManager, Option<Box<dyn UsageSource>>);
 
 /// Opens the store that is named by the arguments or else by the environment.
-async fn open(store: Option<&str>, init: bool) -> Result<Managed, Failure> {
+async fn open(store: Option<&str>, create: bool) -> Result<Managed, Failure> {
     let store = store.map(str::to_owned).or_else(|| env::var("KEYS_STORE").ok());
-    let (store, usage) = store::open(required("store", store.as_deref())?, init).await?;
+    let (store, usage) = store::open(required("store", store.as_deref())?, create).await?;
     Ok((KeyManager::new(store), usage))
 }
 
@@ -85,8 +81,7 @@ async fn run(
             return Ok(());
         }
         let command = arguments.command()?;
-        let init = matches!(command, Command::Init);
-        let (keys, usage) = open(arguments.store.as_deref(), init).await?;
+        let (keys, usage) = open(arguments.store.as_deref(), arguments.creates_store()).await?;
         command.execute(&keys, usage.as_deref(), arguments.json, &mut streams).await?;
         streams.output.flush()?;
         Ok(())
@@ -94,7 +89,7 @@ async fn run(
     match ended.await {
         Ok(()) => 0,
         Err(Failure { code, text }) => {
-            // There is nobody else to be told.
+            // A closed standard error leaves the exit code.
             let _ = writeln!(streams.remarks, "keys: {text}");
             code
         }

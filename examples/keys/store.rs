@@ -8,58 +8,61 @@ use crate::failure::Failure;
 /// A store, and when its keys were last used, if it knows.
 pub(crate) type Opened = (Box<dyn KeyStore>, Option<Box<dyn UsageSource>>);
 
-/// Opens the store that a text names, after having set it up if `init`.
-pub(crate) async fn open(text: &str, init: bool) -> Result<Opened, Failure> {
+/// Opens the store that a text names, and sets it up before if `create`.
+pub(crate) async fn open(text: &str, create: bool) -> Result<Opened, Failure> {
     let scheme = text.split(':').next().unwrap_or_default();
     match scheme {
         "memory" if text == "memory" => Ok((Box::new(MemoryKeyStore::new()), None)),
-        "sqlite" if text.len() > "sqlite:".len() => sqlite(text).await,
-        "postgres" | "postgresql" => postgres(text, init).await,
-        "redis" | "rediss" => redis(text, init).await,
+        "sqlite" if text.len() > "sqlite:".len() => sqlite(text, create).await,
+        "postgres" | "postgresql" => postgres(text, create).await,
+        "redis" | "rediss" => redis(text, create).await,
         _ => Err(Failure::usage("the store is sqlite:FILE, postgres://.., redis://.. or memory")),
     }
 }
 
 #[cfg(feature = "sqlite")]
-async fn sqlite(text: &str) -> Result<Opened, Failure> {
+async fn sqlite(text: &str, create: bool) -> Result<Opened, Failure> {
     let file = text.strip_prefix("sqlite:").unwrap_or_default();
+    if !create && !std::path::Path::new(file).exists() {
+        return Err(Failure::usage("there is no such file, and only init or --create makes one"));
+    }
     let store = tower_webhook::store::SqliteKeyStore::open(file).await;
     let store = store.map_err(|error| Failure::fault(&error))?;
     Ok((Box::new(store.clone()), Some(Box::new(store))))
 }
 
 #[cfg(not(feature = "sqlite"))]
-async fn sqlite(_text: &str) -> Result<Opened, Failure> {
+async fn sqlite(_text: &str, _create: bool) -> Result<Opened, Failure> {
     Err(without("SQLite", "sqlite"))
 }
 
 #[cfg(feature = "postgres")]
-async fn postgres(text: &str, init: bool) -> Result<Opened, Failure> {
+async fn postgres(text: &str, create: bool) -> Result<Opened, Failure> {
     let store = tower_webhook::store::PostgresKeyStore::connect(text).await;
     let store = store.map_err(|error| Failure::fault(&error))?;
-    if init {
+    if create {
         store.migrate().await.map_err(|error| Failure::fault(&error))?;
     }
     Ok((Box::new(store.clone()), Some(Box::new(store))))
 }
 
 #[cfg(not(feature = "postgres"))]
-async fn postgres(_text: &str, _init: bool) -> Result<Opened, Failure> {
+async fn postgres(_text: &str, _create: bool) -> Result<Opened, Failure> {
     Err(without("PostgreSQL", "postgres"))
 }
 
 #[cfg(feature = "redis")]
-async fn redis(text: &str, init: bool) -> Result<Opened, Failure> {
+async fn redis(text: &str, create: bool) -> Result<Opened, Failure> {
     let store = tower_webhook::store::RedisKeyStore::connect(text).await;
     let store = store.map_err(|error| Failure::fault(&error))?;
-    if init {
+    if create {
         store.initialize().await.map_err(|error| Failure::fault(&error))?;
     }
     Ok((Box::new(store.clone()), Some(Box::new(store))))
 }
 
 #[cfg(not(feature = "redis"))]
-async fn redis(_text: &str, _init: bool) -> Result<Opened, Failure> {
+async fn redis(_text: &str, _create: bool) -> Result<Opened, Failure> {
     Err(without("Redis", "redis"))
 }
 
@@ -81,6 +84,20 @@ mod tests {
             assert_eq!(failure.code, 2, "{text}");
             assert!(!failure.text.contains("secret"));
         }
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[tokio::test]
+    async fn only_create_makes_a_file() {
+        let folder = std::env::temp_dir().join(format!("keys-example-{}", std::process::id()));
+        let file = folder.join("keys.db");
+        let text = format!("sqlite:{}", file.display());
+        let failure = open(&text, false).await.map(|_| ()).unwrap_err();
+        assert_eq!((failure.code, file.exists()), (2, false));
+
+        assert!(open(&text, true).await.is_ok());
+        assert!(open(&text, false).await.is_ok());
+        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[cfg(not(feature = "sqlite"))]

@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tower_webhook::key::KeyRecord;
-use tower_webhook::management::KeyView;
+use tower_webhook::key::KeyView;
 
 /// One key, with a line for each of its parts.
 pub(crate) fn details(view: &KeyView<'_>) -> String {
@@ -45,7 +45,7 @@ fn scopes(record: &KeyRecord) -> String {
     match record.scopes() {
         scopes if scopes.is_all() => "all scopes".to_owned(),
         scopes if scopes.is_none() => "none".to_owned(),
-        scopes => scopes.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        scopes => scopes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The whole program, in place of whoever calls it.
+//! The whole program, called with lines of arguments.
 
 use std::ffi::OsString;
 
@@ -42,7 +42,8 @@ pub(crate) async fn id_of(keys: &KeyManager) -> String {
 #[tokio::test]
 async fn a_key_lives_through_all_commands() {
     let keys = memory();
-    let line = "generate --owner alice --name laptop --scope deploy --scope a --expires-in 60d";
+    let line =
+        "generate --owner alice --name laptop --scope deploy,read --scope a --expires-in 60d";
     let made = run_with(&keys, line, "").await;
     assert_eq!(made.code, 0);
     let secret = made.output.strip_suffix('\n').unwrap().to_owned();
@@ -51,8 +52,8 @@ async fn a_key_lives_through_all_commands() {
 
     let listed = run_with(&keys, "list --owner alice", "").await;
     let expected = format!(
-        "ID                NAME    SCOPES    STATE   EXPIRES               LAST USED\n\
-         {id}  laptop  a,deploy  active  2027-01-23T12:00:00Z  -\n"
+        "ID                NAME    SCOPES         STATE   EXPIRES               LAST USED\n\
+         {id}  laptop  a deploy read  active  2027-01-23T12:00:00Z  -\n"
     );
     assert_eq!((listed.code, listed.output), (0, expected));
 
@@ -133,14 +134,13 @@ async fn keys_in_a_file_outlive_the_process() {
 
     let folder = std::env::temp_dir().join(format!("tower-webhook-keys-{}", std::process::id()));
     let text = format!("sqlite:{}", folder.join("keys.db").display());
-    let manager = async || open(Some(&text), false).await.unwrap().0;
+    let manager = async || open(Some(&text), true).await.unwrap().0;
 
     let made = run_with(&manager().await, "generate --owner alice --name a", "").await;
     let verified = run_with(&manager().await, "verify", &made.output).await;
     std::fs::remove_dir_all(&folder).unwrap();
 
     assert_eq!((made.code, verified.code), (0, 0));
-    let nowhere =
-        open(Some("sqlite:/nowhere/at/all/keys.db"), false).await.map(|_| ()).unwrap_err();
+    let nowhere = open(Some("sqlite:/nowhere/at/all/keys.db"), true).await.map(|_| ()).unwrap_err();
     assert_eq!(nowhere.code, 3);
 }

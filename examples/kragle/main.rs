@@ -87,12 +87,12 @@ const TRANSPORT: [HeaderName; 8] = [
     header::UPGRADE,
 ];
 
-/// For the built-in configuration. A server prints no credentials: `curl` reads them from
-/// files.
+/// For the built-in configuration, in every state of the data folder. A server prints no credentials: `curl` reads
+/// them from files and from answers.
 const HINTS: &str = r#"
-With the built-in configuration: a public hook, a hook with a token, and the stacks that alice sees
+With the built-in configuration: a public hook, a hook with the token that alice sees, and her stacks
   curl -s --json '{"hello": "world"}' 'http://{address}/api/v1/blockstacks/hook/1?a=1'
-  curl -s -K {examples}/kragle/token.curl http://{address}/api/v1/blockstacks/hook/2
+  curl -s -H "X-Webhook-Token: $(curl -s -K {examples}/kragle/alice.curl http://{address}/api/v1/blockstacks/byid/2 | sed 's/.*"webhook_token":"\([^"]*\)".*/\1/')" http://{address}/api/v1/blockstacks/hook/2
   curl -s -K {examples}/kragle/alice.curl http://{address}/api/v1/blockstacks
 "#;
 
@@ -261,11 +261,13 @@ fn router(app: App) -> Router {
 }
 
 async fn run() -> Result<(), Error> {
-    let flags = Flags::parse("kragle", &["exec-log"], env::args_os().skip(1))?;
+    let Some(flags) = Flags::parse("kragle", &["exec-log"], env::args_os().skip(1))? else {
+        return Ok(());
+    };
     let config = Config::parse(&flags.read_config(include_str!("demo.json"))?)?;
     let log = flags.own.first().and_then(Option::as_deref);
     let app = App::open(&config, &flags.data, log).await?;
-    servers::serve(flags.listen, router(app), HINTS).await
+    servers::serve(flags.listen, router(app), flags.hints(HINTS)).await
 }
 
 #[tokio::main]

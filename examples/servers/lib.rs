@@ -23,10 +23,10 @@ mod exec_log;
 pub use self::data::DataFolder;
 pub use self::exec_log::ExecLog;
 
-/// An error of the start, shown to whoever started the program.
+/// An error of the start, shown on standard error.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// How long requests in progress may take once the process was told to stop.
+/// How long requests in progress may take after SIGTERM or SIGINT.
 const GRACE: Duration = Duration::from_secs(4);
 
 /// The flags of a server.
@@ -44,7 +44,7 @@ pub struct Flags {
 
 impl Flags {
     /// Reads the flags of the server `name`, which has these flags of its own, each with a path as its
-    /// value.
+    /// value. `None` means that `--help` was among them and is printed.
     ///
     /// # Errors
     ///
@@ -53,7 +53,7 @@ impl Flags {
         name: &str,
         own: &[&str],
         arguments: impl IntoIterator<Item = OsString>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Option<Self>, Error> {
         use lexopt::prelude::*;
 
         let mut flags = Self {
@@ -65,6 +65,10 @@ impl Flags {
         let mut parser = lexopt::Parser::from_args(arguments);
         while let Some(argument) = parser.next()? {
             match argument {
+                Long("help") | Short('h') => {
+                    println!("{}", usage(name, own));
+                    return Ok(None);
+                }
                 Long("listen") => flags.listen = parser.value()?.parse()?,
                 Long("config") => flags.config = Some(parser.value()?.into()),
                 Long("data") => flags.data = parser.value()?.into(),
@@ -78,7 +82,13 @@ impl Flags {
                 _ => return Err(argument.unexpected().into()),
             }
         }
-        Ok(flags)
+        Ok(Some(flags))
+    }
+
+    /// The `curl` lines for the built-in configuration, or nothing where another one is given.
+    #[must_use]
+    pub fn hints<'a>(&self, hints: &'a str) -> &'a str {
+        if self.config.is_some() { "" } else { hints }
     }
 
     /// The text of the configuration, or the built-in `demo`.
@@ -93,6 +103,17 @@ impl Flags {
                 .map_err(|error| format!("{}: {error}", path.display()).into()),
         }
     }
+}
+
+/// The answer to `--help`.
+fn usage(name: &str, own: &[&str]) -> String {
+    let own: String = own.iter().map(|flag| format!(" [--{flag} PATH]")).collect();
+    format!(
+        "usage: {name} [--listen ADDRESS:PORT] [--config FILE] [--data DIR]{own}\n\n\
+         Listens on 127.0.0.1:3000 and keeps its data in .data/{name} by default. Port 0 lets the system \
+         choose.\nThe built-in configuration is examples/{name}/demo.json. It is described in \
+         examples/{name}/README.md."
+    )
 }
 
 /// Keeps every refusal of an app out of caches, and browsers from guessing what it is.
@@ -162,6 +183,9 @@ fn announce(address: SocketAddr, hints: &str) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "listening on http://{address}");
     let _ = out.flush();
+    if hints.is_empty() {
+        return;
+    }
     let hints = hints.replace("{address}", &address.to_string());
     eprintln!("{}", hints.replace("{examples}", examples_folder()));
 }
@@ -172,5 +196,32 @@ fn examples_folder() -> &'static str {
     match HERE.strip_suffix("/servers") {
         Some(folder) if !Path::new("examples/servers").is_dir() => folder,
         _ => "examples",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Option<Flags>, Error> {
+        Flags::parse("kragle", &["exec-log"], line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn help_ends_the_program_without_an_error() {
+        for line in ["--help", "-h", "--listen 127.0.0.1:0 --help"] {
+            assert!(parse(line).unwrap().is_none(), "{line}");
+        }
+        let usage = usage("kragle", &["exec-log"]);
+        for flag in ["--listen", "--config", "--data", "--exec-log"] {
+            assert!(usage.contains(flag), "{flag}");
+        }
+        assert!(parse("--unknown").is_err());
+    }
+
+    #[test]
+    fn hints_are_for_the_built_in_configuration() {
+        assert_eq!(parse("").unwrap().unwrap().hints("lines"), "lines");
+        assert_eq!(parse("--config mine.json").unwrap().unwrap().hints("lines"), "");
     }
 }

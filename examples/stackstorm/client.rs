@@ -25,12 +25,16 @@ struct Command {
 #[derive(Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct Row([String; 3]);
 
-/// Asks a running server about its hooks, and prints a table.
+/// Asks a running server about its hooks, and prints a table. `--help` prints the usage.
 ///
 /// # Errors
 ///
 /// The server cannot be reached or refuses. The error does not show the credential.
 pub(crate) fn run(arguments: &[OsString]) -> Result<(), Error> {
+    if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
+        println!("{USAGE}");
+        return Ok(());
+    }
     let command = Command::read(arguments)?;
     let answer = ask(&command)?;
     let answer = Value::read(answer.as_bytes())?;
@@ -103,7 +107,9 @@ fn ask(command: &Command) -> Result<String, Error> {
     if let Some((header, secret)) = &command.credential {
         request = request.header(*header, secret.expose_secret());
     }
-    let mut response = request.call()?;
+    let mut response = request
+        .call()
+        .map_err(|error| format!("{}: {error} (another server: --url URL)", command.url))?;
     let status = response.status();
     let text = response.body_mut().read_to_string()?;
     if status.is_success() {

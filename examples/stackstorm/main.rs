@@ -57,11 +57,12 @@ mod tests;
 /// The configuration of a server that was given none.
 const DEMO: &str = include_str!("demo.json");
 
-/// For the built-in configuration. A server prints no credentials: `curl` reads them from files.
+/// For the built-in configuration, in every state of the data folder. A server prints no credentials: `curl` reads
+/// them from files.
 const HINTS: &str = r#"
-With the built-in configuration: call a hook, make a hook of your own, and see what was dispatched last
+With the built-in configuration: call a hook, list the hooks, and see what was dispatched last
   curl -s -K {examples}/stackstorm/sender.curl --json '{"ref": "main"}' http://{address}/v1/webhooks/sample
-  curl -s -K {examples}/stackstorm/demo.curl --json '{"name": "mine", "trigger": {"type": "core.st2.webhook", "parameters": {"url": "mine"}}}' http://{address}/v1/rules
+  curl -s -K {examples}/stackstorm/demo.curl http://{address}/v1/webhooks
   curl -s -K {examples}/stackstorm/demo.curl 'http://{address}/v1/triggerinstances?limit=1'
 "#;
 
@@ -76,11 +77,13 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn serve(arguments: Vec<OsString>) -> Result<(), Error> {
-    let mut flags = Flags::parse("stackstorm", &["rules"], arguments)?;
+    let Some(mut flags) = Flags::parse("stackstorm", &["rules"], arguments)? else {
+        return Ok(());
+    };
     let config = Config::read(&flags.read_config(DEMO)?)?;
     let folder = flags.own.pop().flatten();
     let server = open(&DataFolder::open(&flags.data)?, config, folder).await?;
-    servers::serve(flags.listen, server::router(server)?, HINTS).await
+    servers::serve(flags.listen, server::router(server)?, flags.hints(HINTS)).await
 }
 
 /// Opens what is kept, and brings the rule files in.

@@ -103,11 +103,12 @@ async fn no_credential_is_readable_in_the_folder() {
 }
 
 #[tokio::test]
-async fn the_hints_work_with_the_demo() {
+async fn the_hints_work_in_every_state() {
     let site = Site::with(crate::DEMO).await;
     let mut calls = 0;
     let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-    for line in crate::HINTS.lines().filter_map(|line| line.trim().strip_prefix("curl -s -K ")) {
+    let hints = [crate::HINTS; 2].concat();
+    for line in hints.lines().filter_map(|line| line.trim().strip_prefix("curl -s -K ")) {
         let (file, rest) = line.split_once(' ').unwrap();
         let file = fs::read_to_string(file.replace("{examples}", examples)).unwrap();
         let header = file.lines().find_map(|line| line.strip_prefix("header = \"")).unwrap();
@@ -119,5 +120,5 @@ async fn the_hints_work_with_the_demo() {
         assert!(answer.status.is_success(), "{line}: {}", answer.text);
         calls += 1;
     }
-    assert_eq!(calls, 3);
+    assert_eq!(calls, 6);
 }
