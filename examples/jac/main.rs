@@ -5,8 +5,8 @@
 //! cargo run --example jac
 //! ```
 //!
-//! starts the built-in demo and prints `curl` lines for it. `--listen ADDR`, `--config FILE`, `--data DIR` and
-//! `--exec-log FILE` change that.
+//! prints its address and `curl` lines to try. `README.md` beside this file has the options, and a comparison with the
+//! original.
 //!
 //! Read on in the order in which a request meets the modules: `routes`, then `users` and `keys` for the
 //! management of keys, or `hooks`, `body`, `fields` and `walkers` for calls with one.

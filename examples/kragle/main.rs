@@ -4,16 +4,8 @@
 //! cargo run --example kragle
 //! ```
 //!
-//! prints its address and `curl` lines to try. More of them:
-//!
-//! ```text
-//! curl -s -K examples/kragle/alice.curl -d week=47 http://127.0.0.1:3000/api/v1/blockstacks/hook/3
-//! curl -s -K examples/kragle/alice.curl http://127.0.0.1:3000/api/v1/blockstacks/exec/4
-//! curl -s -K examples/kragle/alice.curl http://127.0.0.1:3000/api/v1/blockstacks/hook/token_refresh/2
-//! ```
-//!
-//! `--config FILE` takes the place of that configuration, `--data DIR` is where everything is kept, and
-//! `--exec-log FILE` writes down what stacks are given.
+//! prints its address and `curl` lines to try. `README.md` beside this file has more of them, the options, and a
+//! comparison with the original.
 //!
 //! | file | what it holds |
 //! |---|---|

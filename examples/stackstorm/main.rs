@@ -4,8 +4,8 @@
 //! cargo run --example stackstorm
 //! ```
 //!
-//! prints its address, and `curl` lines that work with the built-in configuration. `stackstorm webhook list` and
-//! `stackstorm webhook get HOOK` ask a running server.
+//! prints its address and `curl` lines to try. `stackstorm webhook list` and `stackstorm webhook get HOOK` ask a running
+//! server. `README.md` beside this file has more lines, the options, and a comparison with the original.
 //!
 //! The way of a request, and where to read about it:
 //!
