@@ -9,17 +9,15 @@
 #[path = "ratios/head.rs"]
 mod head;
 
-use std::process::ExitCode;
-
 use support::measure::{Options, Report};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() -> ExitCode {
+fn main() {
     let mut report = Report::new(Options::from_args(0));
-    head::placements(&mut report, 0.5);
+    head::placements(&mut report);
     head::refusals(&mut report);
     head::routes(&mut report);
-    report.finish(&head::CHART)
+    report.finish(&head::CHART);
 }

@@ -3,24 +3,23 @@
 use bytes::Bytes;
 use serde_json::Value;
 use support::keys::keys;
-use support::measure::{Case, Cost, Goal, Report, Table};
+use support::measure::{Case, Cost, Ratio, Report, Table};
 use support::payload;
 use tower_webhook::content::{self, ContentLimits, MediaType};
 
-const GOAL: Goal = Goal::new(
-    "P11 found by name, against serde_json::Value",
+const RATIO: Ratio = Ratio::new(
+    "found by name, against serde_json::Value",
     Cost::Whole("found by name"),
-    0.15,
     Cost::Whole("serde_json::Value"),
 );
 
 pub(crate) fn sizes(report: &mut Report) {
-    for (size, goals) in [(1, &[][..]), (64, &[GOAL]), (256, &[GOAL])] {
+    for (size, ratios) in [(1, &[][..]), (64, &[RATIO]), (256, &[RATIO])] {
         let title = format!("a key in a JSON body of {size} KiB");
         if report.options().wants(&title) {
             let (_, texts) = keys(1);
             let body = Bytes::from(payload::json(&texts[0], size * 1024));
-            report.table(table(title, &body, (64 / size).max(1)), goals);
+            report.table(table(title, &body, (64 / size).max(1)), ratios);
         }
     }
 }

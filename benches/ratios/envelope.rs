@@ -2,16 +2,15 @@
 
 use bytes::Bytes;
 use support::envelope::with_values;
-use support::measure::{Case, Cost, Goal, Report, Table};
+use support::measure::{Case, Cost, Ratio, Report, Table};
 use support::payload;
 use support::requests::request;
 use tower_webhook::content::json::{self, JsonLimits};
 use tower_webhook::envelope::{EnvelopeBuilder, EnvelopeInput};
 
-const GOAL: Goal = Goal::new(
-    "P12 ours, against Value, built and written",
+const RATIO: Ratio = Ratio::new(
+    "ours, against Value, built and written",
     Cost::Whole("ours"),
-    0.15,
     Cost::Whole("Value, built and written"),
 );
 
@@ -20,7 +19,7 @@ pub(crate) fn sizes(report: &mut Report) {
         let title = format!("an envelope of {size} KiB");
         if report.options().wants(&title) {
             let body = Bytes::from(payload::json("k", size * 1024));
-            report.table(table(title, &body, (64 / size).max(1)), &[GOAL]);
+            report.table(table(title, &body, (64 / size).max(1)), &[RATIO]);
         }
     }
 }

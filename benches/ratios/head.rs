@@ -12,7 +12,7 @@ use support::guards::{
     static_bearer_router, x_api_key,
 };
 use support::keys::{junk, keys, unknown, wrong_secrets};
-use support::measure::{Case, Cost, Goal, Report, Table};
+use support::measure::{Case, Cost, Ratio, Report, Table};
 use support::requests::{Inner, each, header, request, target};
 use tower::{Layer, layer::layer_fn};
 use tower_webhook::auth::AuthLayer;
@@ -30,9 +30,8 @@ pub(crate) const CHART: [&str; 8] = [
     "axum from_fn by hand",
 ];
 
-/// Every placement, against what others do. `by_hand_limit` is the goal for the one that is written with
-/// `from_fn`, which depends on the allocator.
-pub(crate) fn placements(report: &mut Report, by_hand_limit: f64) {
+/// Every placement, against what others do.
+pub(crate) fn placements(report: &mut Report) {
     let title = "placements";
     if !report.options().wants(title) {
         return;
@@ -86,22 +85,19 @@ pub(crate) fn placements(report: &mut Report, by_hand_limit: f64) {
     report.table(
         table,
         &[
-            Goal::new(
-                "P1 added by a header key, in SHA-256 of a key",
+            Ratio::new(
+                "added by a header key, in SHA-256 of a key",
                 Cost::Added("ours: header"),
-                2.5,
                 Cost::Whole("one SHA-256 of a key"),
             ),
-            Goal::new(
-                "P2 whole call, against the static bearer",
+            Ratio::new(
+                "whole call, against the static bearer",
                 Cost::Whole("ours: header"),
-                1.6,
                 Cost::Whole("tower-http static bearer"),
             ),
-            Goal::new(
-                "P3 added, against from_fn by hand",
+            Ratio::new(
+                "added, against from_fn by hand",
                 Cost::Added("ours: header"),
-                by_hand_limit,
                 Cost::Added("axum from_fn by hand"),
             ),
         ],
@@ -129,10 +125,9 @@ pub(crate) fn refusals(report: &mut Report) {
         .with(Case::service("ours: wrong secret", guarded(), with(&wrong_secrets(&texts))));
     report.table(
         table,
-        &[Goal::new(
-            "   added by junk, against an accepted request",
+        &[Ratio::new(
+            "added by junk, against an accepted request",
             Cost::Added("ours: junk"),
-            0.5,
             Cost::Added("ours: accepted"),
         )],
     );
@@ -163,10 +158,9 @@ pub(crate) fn routes(report: &mut Report) {
         .with(Case::service("ours: header", guarded, x_api_keys()));
     report.table(
         table,
-        &[Goal::new(
-            "P2 whole call, against the static bearer",
+        &[Ratio::new(
+            "whole call, against the static bearer",
             Cost::Whole("ours: header"),
-            1.15,
             Cost::Whole("tower-http static bearer"),
         )],
     );

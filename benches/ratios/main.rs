@@ -2,12 +2,11 @@
 //!
 //! ```text
 //! cargo bench --bench ratios
-//! cargo bench --bench ratios -- --check --json ratios.json --svg ratios.svg
+//! cargo bench --bench ratios -- --json ratios.json --svg ratios.svg
 //! cargo bench --bench ratios -- placement
 //! ```
 //!
-//! How a ratio is taken is in [`support::measure`]. With `--check` a goal that is missed, or a machine that is
-//! too busy, is a failure. A text measures only the tables with that text in their title.
+//! How a ratio is taken is in [`support::measure`]. A text measures only the tables with that text in their title.
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
@@ -18,11 +17,9 @@ mod many;
 mod stores;
 mod threads;
 
-use std::process::ExitCode;
-
 use support::measure::{Options, Report};
 
-fn main() -> ExitCode {
+fn main() {
     // Some stores need a runtime, and only that there is one.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -31,7 +28,7 @@ fn main() -> ExitCode {
         .expect("a runtime");
     let _entered = runtime.enter();
     let mut report = Report::new(Options::from_args(1_000_000));
-    head::placements(&mut report, 0.35);
+    head::placements(&mut report);
     head::refusals(&mut report);
     head::routes(&mut report);
     stores::stores(&mut report);
@@ -39,5 +36,5 @@ fn main() -> ExitCode {
     threads::threads(&mut report);
     body::sizes(&mut report);
     envelope::sizes(&mut report);
-    report.finish(&head::CHART)
+    report.finish(&head::CHART);
 }

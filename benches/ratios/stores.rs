@@ -6,7 +6,7 @@ use std::sync::Arc;
 use support::floor::{Floor, FloorLater};
 use support::guards::{ours, x_api_key};
 use support::keys::{Pending, fill, keys};
-use support::measure::{Case, Cost, Goal, Report, Table};
+use support::measure::{Case, Cost, Ratio, Report, Table};
 use support::requests::{Inner, header, wait};
 use tower_webhook::key::{KeyId, KeyManager, KeyStore};
 
@@ -30,39 +30,34 @@ pub(crate) fn stores(report: &mut Report) {
     .with(by_hand_later())
     .with(filled("pending", Pending::default()));
     #[cfg_attr(not(feature = "cache"), allow(unused_mut))]
-    let mut goals = vec![
-        Goal::new(
-            "P4 added, answer at once, against one function",
+    let mut ratios = vec![
+        Ratio::new(
+            "added, answer at once, against one function",
             Cost::Added("in memory"),
-            1.2,
             Cost::Added("by hand, one function"),
         ),
-        Goal::new(
-            "P4 added, answer later, against one function",
+        Ratio::new(
+            "added, answer later, against one function",
             Cost::Added("pending"),
-            1.8,
             Cost::Added("by hand, one function"),
         ),
-        Goal::new(
-            "   the same, against one that waits by hand",
+        Ratio::new(
+            "the same, against one that waits by hand",
             Cost::Added("pending"),
-            1.8,
             Cost::Added("by hand, pending"),
-        )
-        .report_only(),
+        ),
     ];
     #[cfg(feature = "cache")]
     {
         use tower_webhook::store::{CachedKeyStore, MemoryKeyStore};
         table = table.with(filled("cached", CachedKeyStore::new(MemoryKeyStore::new())));
-        goals.push(Goal::new(
-            "P4 added, hit of the cache, against in memory",
+        ratios.push(Ratio::new(
+            "added, hit of the cache, against in memory",
             Cost::Added("cached"),
-            1.3,
             Cost::Added("in memory"),
         ));
     }
-    report.table(table, &goals);
+    report.table(table, &ratios);
 }
 
 /// What the store takes of an answer that has to be waited for: its future, and a record to keep.

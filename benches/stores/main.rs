@@ -28,7 +28,6 @@ mod postgres;
 mod redis;
 mod sqlite;
 
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -40,7 +39,7 @@ use tower_webhook::key::{KeyId, KeyManager, KeyStore, NewKey};
 /// So many calls follow each other without a look at the clock.
 const BATCH: usize = 16;
 
-fn main() -> ExitCode {
+fn main() {
     let mut report = Report::new(Options::from_args(50_000));
     let mut files = sqlite::Files::default();
     for (threads, mut builder) in
@@ -51,7 +50,7 @@ fn main() -> ExitCode {
         postgres::verifications(&mut report, &runtime, threads);
         sqlite::look_ups(&mut report, &runtime, threads, &mut files);
     }
-    report.finish(&[])
+    report.finish(&[]);
 }
 
 fn two_threads() -> Builder {

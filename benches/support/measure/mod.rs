@@ -7,17 +7,17 @@
 
 mod case;
 mod chart;
-mod goal;
 mod machine;
 mod options;
 mod quartiles;
+mod ratio;
 mod report;
 mod table;
 
 pub use self::case::Case;
-pub use self::goal::{Cost, Goal};
 pub use self::machine::resident_bytes;
 pub use self::options::Options;
 pub use self::quartiles::Quartiles;
+pub use self::ratio::{Cost, Ratio};
 pub use self::report::{Fact, Report};
 pub use self::table::Table;

@@ -7,8 +7,6 @@ use lexopt::prelude::*;
 pub struct Options {
     /// Run every case once, to see that it works.
     pub is_test: bool,
-    /// Fail if a goal is missed.
-    pub is_check: bool,
     /// How often every case is visited.
     pub rounds: usize,
     /// How many keys a large store has.
@@ -29,28 +27,20 @@ impl Options {
     pub fn from_args(keys: usize) -> Self {
         Self::parse(keys).unwrap_or_else(|error| {
             println!(
-                "{error}\n\n[--check] [--rounds N] [--keys N] [--json FILE] [--svg FILE] [PART OF A TITLE]"
+                "{error}\n\n[--rounds N] [--keys N] [--json FILE] [--svg FILE] [PART OF A TITLE]"
             );
             std::process::exit(2);
         })
     }
 
     fn parse(keys: usize) -> Result<Self, lexopt::Error> {
-        let mut options = Self {
-            is_test: true,
-            is_check: false,
-            rounds: 60,
-            keys,
-            json: None,
-            svg: None,
-            filter: None,
-        };
+        let mut options =
+            Self { is_test: true, rounds: 60, keys, json: None, svg: None, filter: None };
         let mut arguments = lexopt::Parser::from_env();
         while let Some(argument) = arguments.next()? {
             match argument {
                 // `cargo bench` adds this, and `cargo test --benches` does not.
                 Long("bench") => options.is_test = false,
-                Long("check") => options.is_check = true,
                 Long("rounds") => options.rounds = arguments.value()?.parse()?,
                 Long("keys") => options.keys = arguments.value()?.parse()?,
                 Long("json") => options.json = Some(arguments.value()?.into()),

@@ -1,25 +1,24 @@
 use std::fs;
 use std::path::Path;
-use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
 use super::chart;
-use super::goal::Judged;
-use super::{Goal, Options, Quartiles, Table, machine};
+use super::ratio::Measured;
+use super::{Options, Quartiles, Ratio, Table, machine};
 
-/// By how much more often the cases are visited before a goal counts as missed.
+/// By how much more often the cases of a noisy table are visited.
 const MORE_ROUNDS: usize = 3;
 
-/// Tables that were measured, and what they say about the goals.
+/// Tables that were measured, and their ratios.
 #[derive(Debug)]
 pub struct Report {
     options: Options,
     tables: Vec<Table>,
-    goals: Vec<Judged>,
+    ratios: Vec<Measured>,
 }
 
-/// A number that was counted and not timed, with its limit.
+/// A number that was counted and not timed.
 #[derive(Clone, Copy, Debug)]
 pub struct Fact {
     /// What was counted.
@@ -28,15 +27,13 @@ pub struct Fact {
     pub about: &'static str,
     /// How much it is.
     pub value: f64,
-    /// How much it may be.
-    pub limit: f64,
 }
 
 impl Report {
     /// Nothing yet.
     #[must_use]
     pub const fn new(options: Options) -> Self {
-        Self { options, tables: Vec::new(), goals: Vec::new() }
+        Self { options, tables: Vec::new(), ratios: Vec::new() }
     }
 
     /// The command line.
@@ -45,58 +42,40 @@ impl Report {
         &self.options
     }
 
-    /// Measures a table, and once more for longer if a goal seems to be missed.
-    pub fn table(&mut self, mut table: Table, goals: &[Goal]) {
+    /// Measures a table, and once more for longer if it is noisy.
+    pub fn table(&mut self, mut table: Table, ratios: &[Ratio]) {
         table.measure(self.options.rounds);
-        let judge = |table: &Table| goals.iter().map(|goal| goal.judge(table)).collect::<Vec<_>>();
-        let mut judged = judge(&table);
-        let is_missed = |goal: &Judged| goal.is_noisy || !goal.is_reached();
-        if !self.options.is_test && judged.iter().any(is_missed) {
+        if !self.options.is_test && table.is_noisy() {
             table.measure(self.options.rounds * MORE_ROUNDS);
-            judged = judge(&table);
         }
         table.print();
         if table.is_noisy() {
             println!("the first case differs from itself by {:.0} %", table.noise() * 100.0);
         }
+        self.ratios.extend(ratios.iter().map(|ratio| ratio.of(&table)));
         self.tables.push(table);
-        self.goals.extend(judged);
     }
 
     /// Adds what was counted.
     pub fn fact(&mut self, fact: Fact) {
-        self.goals.push(Judged {
+        self.ratios.push(Measured {
             name: fact.name.to_owned(),
             table: fact.about.to_owned(),
-            reached: Quartiles::exactly(fact.value),
-            limit: fact.limit,
-            is_gate: true,
+            value: Quartiles::exactly(fact.value),
             is_noisy: false,
         });
     }
 
-    /// Prints the goals and writes the files that were asked for. The chart shows the cases of the first
+    /// Prints the ratios and writes the files that were asked for. The chart shows the cases of the first
     /// table that are named.
-    #[must_use]
-    pub fn finish(self, chart: &[&str]) -> ExitCode {
+    pub fn finish(self, chart: &[&str]) {
         println!();
-        self.goals.iter().for_each(|goal| println!("{goal}"));
+        self.ratios.iter().for_each(|ratio| println!("{ratio}"));
         if let Some(path) = &self.options.json {
             write(path, &format!("{:#}\n", self.json()));
         }
         if let (Some(path), Some(table)) = (&self.options.svg, self.tables.first()) {
             write(path, &chart::draw(table, chart));
-        }
-        let gates = || self.goals.iter().filter(|goal| goal.is_gate);
-        if !self.options.is_check {
-            ExitCode::SUCCESS
-        } else if gates().any(|goal| !goal.is_noisy && !goal.is_reached()) {
-            ExitCode::FAILURE
-        } else if gates().any(|goal| goal.is_noisy) {
-            println!("the machine is too busy: no verdict");
-            ExitCode::from(2)
-        } else {
-            ExitCode::SUCCESS
         }
     }
 
@@ -108,7 +87,7 @@ impl Report {
             "machine": machine,
             "rounds": self.options.rounds,
             "tables": self.tables.iter().map(table).collect::<Vec<_>>(),
-            "goals": self.goals.iter().map(goal).collect::<Vec<_>>(),
+            "ratios": self.ratios.iter().map(ratio).collect::<Vec<_>>(),
         })
     }
 }
@@ -131,14 +110,12 @@ fn table(table: &Table) -> Value {
     })
 }
 
-fn goal(goal: &Judged) -> Value {
+fn ratio(ratio: &Measured) -> Value {
     json!({
-        "name": goal.name,
-        "table": goal.table,
-        "reached": quartiles(goal.reached),
-        "limit": goal.limit,
-        "gate": goal.is_gate,
-        "verdict": goal.verdict(),
+        "name": ratio.name,
+        "table": ratio.table,
+        "value": quartiles(ratio.value),
+        "noisy": ratio.is_noisy,
     })
 }
 
