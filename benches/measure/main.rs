@@ -17,8 +17,8 @@
 //!   the server and the threads of the store, not a database in a process of its own. Linux only.
 //! * `requests per second`: as many as the server and this client reach together. The client is light, but it
 //!   takes its share of the machine, so compare the two columns and not two machines.
-//! * `ratio`: the median of the pairs, with keys divided by open. Read a range that includes 1.00 as "less
-//!   than this machine can tell".
+//! * `ratio`: the median of the pairs, with keys divided by open. A range that includes 1.00 is
+//!   below the resolution of this machine.
 //!
 //! [`measure_layer`] and [`measure_server`], in the modules `layer` and `server`, can be copied with `keys` and
 //! `figures`: they take keys of any store, and need the crates `allocation-counter`, `axum`, `tokio` and `tower`

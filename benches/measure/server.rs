@@ -190,7 +190,7 @@ fn read_answer(connection: &mut impl BufRead) -> Result<()> {
     Ok(())
 }
 
-/// What all threads of this process but this one have run for. `None` where the system does not tell.
+/// The CPU time of all threads of this process but this one. `None` where the system has no such figure.
 fn cpu_of_other_threads() -> Option<Duration> {
     let own = fs::read_link("/proc/thread-self").ok()?;
     let mut nanoseconds = 0;

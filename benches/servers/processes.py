@@ -76,7 +76,7 @@ class Server:
                 fields = stat.read().rpartition(")")[2].split()
         except FileNotFoundError:
             self._fail("has ended")
-        # utime, stime, cutime and cstime are the fields 14 to 17; two of them stand before the split.
+        # utime, stime, cutime and cstime are the fields 14 to 17; two fields come before the split.
         return sum(int(field) for field in fields[11:15]) / TICKS
 
     def _fail(self, what):
@@ -94,7 +94,7 @@ class Server:
 
 
 def free_port():
-    """A port for a server that cannot tell which one it was given."""
+    """A free port, for a server that does not print its port."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]

@@ -10,7 +10,7 @@
 //! in constant time with the same work for an unknown key, a challenge, 503 for a dead store, and the
 //! credential removed. What it still misses: keys in the query, path or body; expiry, revocation and
 //! rotation; scopes and owners; removal from `OriginalUri`; a deadline for the store; problem documents;
-//! readiness of the inner service; a way to tell a missing layer from an anonymous caller.
+//! readiness of the inner service; a difference between a missing layer and an anonymous caller.
 
 use std::collections::HashMap;
 use std::env;

@@ -19,7 +19,7 @@ pub(crate) enum Refusal {
     Unauthorized,
     /// The key is not for this walker or for nodes of this type.
     Forbidden,
-    /// The node of this reference belongs to somebody else.
+    /// The node of this reference has another owner.
     NoAccess(String),
     NotFound,
     /// The name is taken.
@@ -56,7 +56,7 @@ pub(crate) fn rejection(rejection: &Rejection) -> http::Response<Bytes> {
     response
 }
 
-/// Adds the headers without which a 401 or a 405 says too little, whoever chose the status.
+/// Adds the headers without which a 401 or a 405 is incomplete.
 pub(crate) fn completed(mut response: Response, methods: &[Method]) -> Response {
     match response.status() {
         StatusCode::UNAUTHORIZED => {
@@ -74,7 +74,7 @@ pub(crate) fn completed(mut response: Response, methods: &[Method]) -> Response 
     response
 }
 
-/// Tells whoever runs the server about a fault of ours.
+/// Logs an internal fault.
 #[expect(clippy::print_stderr, reason = "the log of the program")]
 pub(crate) fn log(error: &(impl std::error::Error + ?Sized)) {
     match error.source() {
@@ -84,7 +84,7 @@ pub(crate) fn log(error: &(impl std::error::Error + ?Sized)) {
 }
 
 impl Refusal {
-    /// A fault of ours: logged, and not told.
+    /// An internal fault: logged, with a fixed answer.
     pub(crate) fn unavailable(error: &(impl std::error::Error + ?Sized)) -> Self {
         log(error);
         Self::Unavailable
@@ -120,7 +120,7 @@ impl From<KeyError> for Refusal {
         match error {
             KeyError::NotFound => Self::NotFound,
             KeyError::NameTaken => Self::Conflict,
-            // An extension is all of its body. That of a new key is told by its handler.
+            // An extension is all of its body. The handler of a new key adds its own.
             KeyError::BeyondTime => Self::Invalid(vec![beyond_time(EXTENSION)]),
             KeyError::Failed(error) => Self::unavailable(&*error),
         }

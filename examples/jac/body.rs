@@ -16,7 +16,7 @@ use crate::validation::{Body, Fault};
 /// The part of a multipart form that may hold the other fields as JSON.
 pub(crate) const JSON_PART: &str = "body";
 
-/// What stands under one name.
+/// The values under one name.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Given<'a> {
     /// A member of a JSON object.
@@ -40,7 +40,7 @@ pub(crate) struct Values<'a> {
     pub(crate) own: BTreeMap<String, Given<'a>>,
     /// Members of the JSON part.
     pub(crate) inside: Members<'a>,
-    /// Nothing stands where a JSON object could: zero bytes, or null.
+    /// No JSON object: zero bytes, or null.
     pub(crate) empty: bool,
 }
 
@@ -50,9 +50,9 @@ impl<'a> Values<'a> {
         Self { own: pairs(query.as_bytes()), ..Self::default() }
     }
 
-    /// The fields of a body. Whatever is neither a form nor multipart counts as JSON. A body in which a key
+    /// The fields of a body. What is neither a form nor multipart counts as JSON. A body in which a key
     /// is looked for under the name `key` is read in the same way as for the key: a JSON object is one
-    /// whatever its media type. What stands under that name is left out, be it a part that is no JSON.
+    /// of any media type. The values under that name are left out, also of a part that is not JSON.
     pub(crate) fn of_body(
         headers: &HeaderMap,
         bytes: &'a [u8],
@@ -158,7 +158,7 @@ fn gathered(pieces: impl Iterator<Item = (String, Piece)>) -> BTreeMap<String, G
     by_name.into_iter().map(|(name, pieces)| (name, Given::Pieces(pieces))).collect()
 }
 
-/// A key in the body: at the top level of a JSON object, whatever its media type, of a form, or of a
+/// A key in the body: at the top level of a JSON object, of any media type, of a form, or of a
 /// multipart form and of the JSON part in it. The body has to be buffered.
 ///
 /// [`Placement::body`] goes by the media type alone. Jac's senders leave curl's default in place, so this is
@@ -180,7 +180,7 @@ pub(crate) fn key_placement(name: &str) -> Placement {
     })
 }
 
-/// Stands for something that is there and is no key.
+/// A value that is present and is no key.
 fn unreadable() -> Secret {
     Secret::new("\0")
 }

@@ -23,7 +23,7 @@ pub(crate) struct Config {
     pub(crate) walkers: Vec<Walker>,
 }
 
-/// Somebody who manages keys, and on whose root their keys run walkers.
+/// A user, who manages keys. The walkers of a key run on the root of its user.
 #[derive(Deserialize)]
 pub(crate) struct User {
     pub(crate) name: String,

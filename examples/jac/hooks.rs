@@ -76,8 +76,8 @@ pub(crate) fn limits() -> BodyBufferLayer {
     BodyBufferLayer::new().with_max_bytes(MAX_BYTES).with_rejection_response(answers::rejection)
 }
 
-/// Who may call: whoever has a key in the declared place, or everybody. Either way the inner service does not
-/// see what stands there. A body is left as it is: the fields leave the key out.
+/// Who may call: callers with a key in the declared place, or everyone. In both cases the inner service does not
+/// see the value there. A body is left as it is: the fields leave the key out.
 fn auth(walker: &Walker, webhook: &Webhook, keys: &Keys) -> Result<AuthLayer, ConfigError> {
     let placements = placements(webhook)?;
     if !walker.auth {

@@ -25,7 +25,7 @@ pub(crate) struct Keys {
     manager: KeyManager,
     labels: Labels,
     format: OpaqueFormat,
-    /// Held by whoever changes which names are taken, across both tables.
+    /// Serializes changes of the taken names, across both tables.
     naming: Arc<Mutex<()>>,
 }
 

@@ -29,7 +29,7 @@ use crate::routes::Named;
 use crate::validation::{self, EXPIRATION};
 
 /// The users by the digests of their tokens: what is looked up is not compared byte for byte, so no time
-/// tells how much of a guess is right.
+/// shows how much of a guess is right.
 #[derive(Clone, Debug)]
 pub(crate) struct Users {
     id: KeyId,

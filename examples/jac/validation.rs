@@ -96,7 +96,7 @@ pub(crate) struct KeyRequest {
     pub(crate) lifetime: Duration,
 }
 
-/// Where an interval of a new key stands, and where one of an extension does.
+/// The place of an interval in the body of a new key, and in that of an extension.
 pub(crate) const EXPIRATION: &[&str] = &["body", "expiration"];
 pub(crate) const EXTENSION: &[&str] = &["body"];
 

@@ -89,7 +89,7 @@ pub(crate) struct Visit<'a> {
 pub(crate) enum Outcome {
     /// JSON values.
     Reports(Vec<String>),
-    /// Its error is nobody else's business.
+    /// Its error is not shown.
     Raised,
 }
 
@@ -107,7 +107,7 @@ impl Walker {
         Outcome::Reports(fixed.chain(fields).chain(node).collect())
     }
 
-    /// The answer to whoever called.
+    /// The answer to the caller.
     pub(crate) fn answer(&self, outcome: &Outcome) -> Response {
         let response = match outcome {
             Outcome::Raised => {

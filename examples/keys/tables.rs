@@ -49,7 +49,7 @@ fn scopes(record: &KeyRecord) -> String {
     }
 }
 
-/// A point in time to the second, or what stands for none.
+/// A point in time to the second, or the text for none.
 pub(crate) fn moment(time: Option<OffsetDateTime>, none: &str) -> String {
     time.and_then(|time| time.replace_nanosecond(0).ok()?.format(&Rfc3339).ok())
         .unwrap_or_else(|| none.to_owned())

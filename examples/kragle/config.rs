@@ -68,7 +68,7 @@ impl Config {
     /// # Errors
     ///
     /// Refuses what is no JSON, is of another shape, or contradicts itself. The error names the place and
-    /// never what stands there, which may be a password.
+    /// never the value, which may be a password.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         validate(text.as_bytes(), &JSON_LIMITS)
             .map_err(|error| format!("{error}, at byte {}", error.offset()))?;

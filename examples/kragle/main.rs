@@ -198,8 +198,8 @@ fn auth(tokens: &Tokens, users: &Arc<Users>) -> Result<AuthLayer, Error> {
         .with_rejection_response(refusal))
 }
 
-/// For the stacks that their owners run, after `auth` has let them in. A token is no credential there and is taken
-/// out all the same.
+/// For the stacks that their owners run, after `auth` has let them in. A token is no credential there and is removed
+/// too.
 fn for_owners() -> Result<AuthLayer, Error> {
     Ok(AuthLayer::per_request(|head: RequestHead<'_>| {
         let stack = head.extensions().get::<Target>()?.stack()?;
@@ -209,7 +209,7 @@ fn for_owners() -> Result<AuthLayer, Error> {
     .with_rejection_response(refusal))
 }
 
-/// Where the token of a hook may stand.
+/// The places for the token of a hook.
 fn carriers() -> Result<[Placement; 3], Error> {
     Ok([Placement::header("x-webhook-token")?, Placement::bearer(), Placement::query("token")?])
 }

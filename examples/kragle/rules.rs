@@ -53,7 +53,7 @@ impl Address {
         Some(match below {
             ["authenticate"] => Self::Authenticate,
             ["blockstacks"] => Self::Stacks,
-            // An empty segment stands for nothing.
+            // An empty segment names nothing.
             ["blockstacks", .., ""] => return None,
             ["blockstacks", "hook", "token_refresh", id] => Self::TokenRefresh(positive(id)),
             ["blockstacks", "hook", id] => Self::Hook(positive(id)),
@@ -120,7 +120,7 @@ impl Target {
         let policy = match (&self.address, self.stack()) {
             (Address::Hook(_), stack) => return stack.and_then(hook_policy),
             (Address::Authenticate, _) => Policy::public(),
-            // Whether a stack is there is told to users only.
+            // Only users learn whether a stack exists.
             (Address::Exec(_) | Address::TokenRefresh(_) | Address::Stack(_), None) => {
                 Policy::user()
             }

@@ -3,7 +3,7 @@
 //! The record of a token has the id `stack-<id>`. In it are the digest that a presented token is compared with
 //! and the sealed text that the owner is shown, so that the two change together.
 //!
-//! Whether a stack has a token is written in the stack, before there is a token. Whoever then looks for one that
+//! Whether a stack has a token is written in the stack, before there is a token. A caller that then looks for one that
 //! is not there yet makes it. A process that is killed in between thereby loses nothing.
 
 use std::time::Duration;
@@ -68,7 +68,7 @@ impl Tokens {
             token => return token.map(Some),
         }
         match self.keys.generate(&stack.account, new_key(stack)).await {
-            // Somebody else was first.
+            // Another call was first.
             Err(error) if error.kind() == ManageErrorKind::Conflict => {
                 self.keys.recover(&stack.account, &stack.key).await.map(Some)
             }

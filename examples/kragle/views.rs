@@ -23,7 +23,7 @@ pub(crate) struct PublicView<'a> {
     blocks: Vec<PublicBlock>,
 }
 
-/// What the owner is told about a change.
+/// The answer to a change by the owner.
 #[derive(Serialize)]
 pub(crate) struct ChangeView<'a> {
     #[serde(flatten)]

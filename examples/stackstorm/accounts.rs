@@ -41,7 +41,7 @@ pub(crate) struct Accounts {
     keys: KeyVerifier,
     api_keys: KeyManager,
     storage: Storage,
-    /// A credential of anybody else is never good.
+    /// A credential of any other user is never good.
     users: BTreeSet<String>,
 }
 
@@ -52,7 +52,7 @@ enum Kind {
     ApiKey,
 }
 
-/// What stands in the [`carriers`], in their order.
+/// The values of the [`carriers`], in their order.
 const KINDS: [Kind; 4] = [Kind::Token, Kind::ApiKey, Kind::Token, Kind::ApiKey];
 
 /// Where callers put their credential. The first that is not empty decides.

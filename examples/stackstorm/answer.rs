@@ -1,4 +1,4 @@
-//! What answers look like. Every refusal is an object with a `faultstring`, whoever refuses.
+//! What answers look like. Every refusal is an object with a `faultstring`.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};

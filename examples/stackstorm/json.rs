@@ -10,7 +10,7 @@ use tower_webhook::content::json::{self, JsonError, JsonKind, JsonLimits};
 /// The size of a body limits the number of values in it.
 const LIMITS: JsonLimits = JsonLimits::new().with_nodes(usize::MAX);
 
-/// A JSON value, borrowed from the text in which it stands.
+/// A JSON value, borrowed from its text.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Value<'a> {
     text: &'a str,

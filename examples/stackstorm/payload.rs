@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::json::{Object, Value, array, quoted};
 
-/// A header in which a sender names its request, for whoever follows the event.
+/// A header in which a sender names its request, to trace the event.
 const TRACE_TAG: HeaderName = HeaderName::from_static("st2-trace-tag");
 
 /// The bodies that an address reads.
@@ -71,7 +71,7 @@ pub(crate) fn check_shape(value: Value<'_>) -> Result<(), String> {
     }
 }
 
-/// The tag of a request: that of its sender, or one that nobody can guess.
+/// The tag of a request: that of its sender, or one that cannot be guessed.
 pub(crate) fn trace_tag(headers: &HeaderMap, hook: &str) -> String {
     match joined(headers, &TRACE_TAG) {
         tag if tag.is_empty() => format!("webhook-{hook}-{}", Uuid::new_v4().simple()),

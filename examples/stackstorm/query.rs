@@ -3,7 +3,7 @@
 use http::Uri;
 use tower_webhook::content::form;
 
-/// The parameters of a request. Those that nobody asks about are ignored, and an empty value counts as absent.
+/// The parameters of a request. Those that no address reads are ignored, and an empty value counts as absent.
 #[derive(Clone, Debug)]
 pub(crate) struct Query(Vec<(String, String)>);
 

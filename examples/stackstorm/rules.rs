@@ -254,7 +254,7 @@ fn fault(path: &Path, error: impl std::fmt::Display) -> Error {
     format!("{}: {error}", path.display()).into()
 }
 
-/// Where a file stops to be YAML. What stands there is not shown.
+/// Where a file stops being YAML. Its text is not shown.
 fn no_yaml(error: &serde_saphyr::Error) -> String {
     match error.location() {
         Some(place) => format!("the file is no YAML from line {} on", place.line()),

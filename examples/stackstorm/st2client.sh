@@ -154,7 +154,7 @@ every_command "--token" --token "$token"
 every_command "--api-key" --api-key "$key"
 ST2_AUTH_TOKEN=$token check "ST2_AUTH_TOKEN: webhook list" 'sample' st2 webhook list
 ST2_API_KEY=$key check "ST2_API_KEY: webhook list" 'sample' st2 webhook list
-# The token decides, whatever the key is.
+# The token decides, with any key.
 ST2_API_KEY=no-such-key check "token and key: the token decides" 'sample' st2 webhook list --token "$token"
 ST2_API_KEY=$key refuse "token and key: a bad token is not saved by the key" '401' st2 webhook list --token no-such-token
 

@@ -229,7 +229,7 @@ async fn a_time_beyond_the_year_9999_is_refused() {
         let body = format!(r#"{{"count":{count}}}"#);
         server.manage(ANN, "PATCH", &format!("/webhook/extend/{id}"), &body).await
     };
-    // By itself: whoever the key belongs to.
+    // A key expires by time, with any owner.
     extend("unknown", "9000000").await.faults("less_than_equal", &loc);
     extend(&id, "9000000").await.faults("less_than_equal", &loc);
     // Only on top of the old expiry.

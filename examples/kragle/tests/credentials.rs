@@ -91,7 +91,7 @@ async fn two_tokens_are_refused_whatever_they_are() {
         token_hook("")
             .header("authorization", "Bearer same-Token")
             .header("authorization", "Bearer x"),
-        // Two such headers are a repeat, whatever their schemes.
+        // Two such headers are a repeat, with any schemes.
         token_hook("").header("authorization", "Bearer same-Token").alice(),
         token_hook("?token=same-Token").bob().alice(),
         token_hook("?token=same-Token").alice().header("authorization", "Digest a"),

@@ -62,7 +62,7 @@ async fn unknown_and_unoffered_hooks_are_one_for_every_verb() {
     assert_eq!(unknown.json()["msg"], "The specified object does not exist.");
     for path in ["/blockstacks/hook/5", "/blockstacks/hook/abc", "/nope", "/blockstacks/hook/1/"] {
         for method in ["GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "post"] {
-            // Whoever asks, and however often.
+            // For every caller, any number of times.
             let request = request(method, path).alice().alice().header("x-webhook-token", "a");
             let answer = server.send(request).await;
             assert_eq!((answer.status, &answer.body), (404, &unknown.body), "{method} {path}");

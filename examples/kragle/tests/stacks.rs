@@ -196,7 +196,7 @@ async fn a_malformed_definition_is_refused_and_changes_nothing() {
     assert_eq!(server.send_json(put(1).alice(), taken).await.refusal(), (409, 10));
     assert_eq!(server.stack(1).await, before);
     assert_eq!(server.send(get("/blockstacks").alice()).await.json()["count"], 8);
-    // Nobody learns about bodies.
+    // No caller learns about bodies.
     for body in ["{", "[]", "{}"] {
         assert_eq!(server.send_json(post("/blockstacks"), body).await.refusal(), (401, 3));
         assert_eq!(server.send_json(put(1), body).await.refusal(), (401, 3));
@@ -307,7 +307,7 @@ async fn a_refresh_is_for_the_owner_whatever_the_mode() {
 #[tokio::test]
 async fn of_racing_refreshes_exactly_one_token_works() {
     let server = std::sync::Arc::new(Server::new().await);
-    // 3 has a token, 4 has had none, 10 is to have one that nobody has seen.
+    // 3 has a token, 4 has had none, 10 will have one that no caller has seen.
     for (id, mode) in [(3, "token"), (4, "user"), (10, "token")] {
         let mut calls = JoinSet::new();
         for _ in 0..20 {
@@ -322,7 +322,7 @@ async fn of_racing_refreshes_exactly_one_token_works() {
         let (tokens, shown): (Vec<_>, Vec<_>) = calls.join_all().await.into_iter().unzip();
         let distinct: std::collections::HashSet<_> = tokens.iter().collect();
         assert_eq!(distinct.len(), 20);
-        // Whatever the owner was shown on the way was a token that a refresh has answered with.
+        // Every token that the owner was shown is one that a refresh has answered with.
         assert!(shown.iter().all(|token| distinct.contains(token)));
         server.send_json(put(u64::from(id)).alice(), r#"{"webhook":"token"}"#).await;
         let current = server.token(id).await;
@@ -353,7 +353,7 @@ async fn of_racing_changes_to_one_name_exactly_one_succeeds() {
     }
     let statuses = calls.join_all().await;
     assert!(statuses.iter().all(|status| matches!(status, 200 | 409)));
-    // The winner of a change may be told so twice: its second change changes nothing.
+    // The winner of a change may win twice: its second change changes nothing.
     let list = server.send(get("/blockstacks").alice()).await.json();
     let named = list["stacks"].as_array().unwrap().iter().filter(|stack| stack["name"] == "one");
     assert_eq!(named.count(), 1);

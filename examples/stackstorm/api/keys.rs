@@ -13,7 +13,7 @@ use crate::schema::not_of_type;
 use crate::scopes::Grants;
 use crate::storage::{KeyDetails, timestamp};
 
-/// What stands for a text that is not shown.
+/// The mask of a text that is not shown.
 const MASK: &str = "********";
 
 /// The members that a new key may have.
