@@ -23,7 +23,7 @@ use http::{HeaderValue, StatusCode};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tower_webhook::auth::Policy;
-use tower_webhook::hook::{Executor, ExecutorError, Hooks, Invocation, Outcome, ResponseShape};
+use tower_webhook::hook::{Executor, ExecutorError, Hooks, Invocation, Outcome, ResponseFormat};
 use tower_webhook::{AuthLayer, KeyManager, MemoryKeyStore, NewKey, Owner, Placement, RequestHead};
 
 /// The state of each job. An app that must not lose jobs keeps them in a database.
@@ -81,7 +81,7 @@ fn app(keys: &KeyManager, length: usize) -> Result<Router, Box<dyn Error>> {
 
     let queue = Queue { sender, jobs: Arc::clone(&jobs), next_id: AtomicU64::new(1) };
     let auth = AuthLayer::per_request(resolve).with_keys(keys, [Placement::bearer()])?;
-    let hooks = Hooks::new(auth, queue).with_response_shape(ResponseShape::http());
+    let hooks = Hooks::new(auth, queue).with_response_format(ResponseFormat::http());
     let state = move |Path(id): Path<u64>| async move {
         let jobs = jobs.lock().unwrap_or_else(PoisonError::into_inner);
         jobs.get(&id).copied().ok_or(StatusCode::NOT_FOUND)
