@@ -27,7 +27,7 @@ use tower_webhook::key::{
     StoreError, WriteOutcome,
 };
 use tower_webhook::store::MemoryKeyStore;
-use tower_webhook::{Clock, ConfigError, RequestHead, Timer};
+use tower_webhook::{Clock, ConfigError, RequestHead};
 
 use crate::cases::{self, Access, Call, Key, Layer, Place, Ring, Secret, Source, Stack};
 use crate::wire;
@@ -352,15 +352,6 @@ async fn yield_now() {
         if std::mem::replace(&mut yielded, true) { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
-}
-
-/// No deadline is reached.
-struct Never;
-
-impl Timer for Never {
-    fn sleep(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(std::future::pending())
-    }
 }
 
 struct Hooks {
