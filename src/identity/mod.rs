@@ -10,7 +10,7 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use crate::credential::PlacementKind;
 use crate::key::{
-    KeyDigest, KeyId, KeyRecord, KeyVerifier, Owner, Proof, Scope, Scopes, VerifyError,
+    KeyDigest, KeyId, KeyProof, KeyRecord, KeyVerifier, Owner, Scope, Scopes, VerifyError,
 };
 use crate::util::UniqueId;
 
@@ -39,10 +39,14 @@ pub struct Identity {
     scopes: Scopes,
     key_id: Option<KeyId>,
     placement: Option<PlacementKind>,
-    /// The proof of a key.
-    proof: Option<Proof>,
-    /// The authenticator that proved a user.
-    users: Option<UniqueId>,
+    proof: Proof,
+}
+
+#[derive(Clone)]
+enum Proof {
+    Key(KeyProof),
+    /// The authenticator that proved the user.
+    User(UniqueId),
 }
 
 /// Marks a request on a public route, in contrast to one that no auth layer has seen.
@@ -69,8 +73,7 @@ impl Identity {
             scopes: record.scopes().clone(),
             key_id: Some(record.id().clone()),
             placement: Some(placement),
-            proof: Some(Proof::new(verifier, record, digest)),
-            users: None,
+            proof: Proof::Key(KeyProof::new(verifier, record, digest)),
         }
     }
 
@@ -80,7 +83,7 @@ impl Identity {
         scopes: Scopes,
         placement: Option<PlacementKind>,
     ) -> Self {
-        Self { owner, scopes, key_id: None, placement, proof: None, users: Some(users) }
+        Self { owner, scopes, key_id: None, placement, proof: Proof::User(users) }
     }
 
     /// The identity in a request's extensions: `None` on a public route.
@@ -98,12 +101,12 @@ impl Identity {
 
     /// Whether this verifier, or a clone of it, has proven the identity.
     pub(crate) fn is_proven_by(&self, verifier: &KeyVerifier) -> bool {
-        self.proof.as_ref().is_some_and(|proof| proof.verifier_id() == verifier.verifier_id())
+        matches!(&self.proof, Proof::Key(proof) if proof.verifier_id() == verifier.verifier_id())
     }
 
     /// Whether the authenticator of this layer, or of a clone of it, has proven the identity.
     pub(crate) fn is_user_of(&self, users: UniqueId) -> bool {
-        self.users == Some(users)
+        matches!(&self.proof, Proof::User(id) if *id == users)
     }
 
     /// Verifies the identity again, for long work such as a slow upload or a WebSocket.
@@ -134,7 +137,9 @@ impl Identity {
     /// # let _ = may_go_on;
     /// ```
     pub async fn reverify(&self) -> Result<Self, VerifyError> {
-        let (Some(proof), Some(id)) = (&self.proof, &self.key_id) else { return Ok(self.clone()) };
+        let (Proof::Key(proof), Some(id)) = (&self.proof, &self.key_id) else {
+            return Ok(self.clone());
+        };
         let (owner, scopes) =
             proof.renew(id, |record| (record.owner().clone(), record.scopes().clone())).await?;
         Ok(Self { owner, scopes, ..self.clone() })

@@ -92,4 +92,4 @@ pub use self::view::KeyView;
 
 #[cfg(any(test, feature = "conformance", feature = "management"))]
 pub(crate) use self::record::checked_name;
-pub(crate) use self::verifier::{LookupTarget, Proof};
+pub(crate) use self::verifier::{KeyProof, LookupTarget};

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use self::error::Fault;
 pub use self::error::{VerifyError, VerifyErrorKind};
-pub(crate) use self::proof::Proof;
+pub(crate) use self::proof::KeyProof;
 pub use self::verification::{PendingLookup, Verification};
 use super::digest::PresentedDigests;
 use super::{

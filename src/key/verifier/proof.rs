@@ -6,9 +6,9 @@ use crate::clock::Timestamp;
 use crate::key::{KeyDigest, KeyId, KeyRecord};
 use crate::util::UniqueId;
 
-/// Proof of an identity, which can be checked again without the secret.
+/// Proof of a verified key, which can be checked again without the secret.
 #[derive(Clone)]
-pub(crate) struct Proof {
+pub(crate) struct KeyProof {
     verifier: KeyVerifier,
     /// The digest of the record that matched.
     digest: KeyDigest,
@@ -16,7 +16,7 @@ pub(crate) struct Proof {
     created: Timestamp,
 }
 
-impl Proof {
+impl KeyProof {
     pub(crate) fn new(verifier: &KeyVerifier, record: &KeyRecord, digest: &KeyDigest) -> Self {
         Self { verifier: verifier.clone(), digest: digest.clone(), created: record.creation() }
     }

@@ -54,8 +54,10 @@ impl PendingLookup {
     }
 
     /// As [`finish`](Self::finish), with a result that `accept` makes.
-    ///
-    /// An async block, since an `async fn` would hold its arguments twice.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an `async fn` has its arguments twice"
+    )]
     pub(crate) fn finish_with<T>(
         self,
         accept: impl FnOnce(&KeyRecord, &KeyDigest) -> T + Send,
