@@ -65,7 +65,8 @@ async fn a_second_kind_of_credential_in_a_header_is_a_400() {
             .unwrap()
     };
     let strict = layer(&[Placement::basic(), Placement::cookie("session").unwrap()]);
-    let cases: [(&str, &[(&str, &str)], u16, u16); 11] = [
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], u16, u16);
+    let cases: [Case<'_>; 11] = [
         ("/token", &[key], 200, 200),
         ("/token", &[key, login], 400, 200),
         ("/token", &[as_bearer, cookie], 200, 200),

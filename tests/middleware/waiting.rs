@@ -75,7 +75,9 @@ async fn change(keys: &Keys, change: Change) {
             let update = KeyUpdate::new().with_disabled(true);
             drop(keys.manager.update(&alice, &keys.id, update).await.unwrap());
         }
-        Change::Delete => keys.manager.delete(&alice, &[keys.id.clone()]).await.unwrap(),
+        Change::Delete => {
+            keys.manager.delete(&alice, std::slice::from_ref(&keys.id)).await.unwrap()
+        }
         Change::Rotate => {
             drop(keys.manager.rotate(&alice, &keys.id, time::Duration::ZERO).await.unwrap());
         }
@@ -88,7 +90,7 @@ async fn change(keys: &Keys, change: Change) {
             drop(keys.manager.update(&alice, &keys.id, update).await.unwrap());
         }
         Change::Reincarnate => {
-            keys.manager.delete(&alice, &[keys.id.clone()]).await.unwrap();
+            keys.manager.delete(&alice, std::slice::from_ref(&keys.id)).await.unwrap();
             let later = keys.manager.clone().with_clock(tower_webhook::Clock::from_fn(|| {
                 crate::support::NOW + time::Duration::MINUTE
             }));
