@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_carried_call_has_not_begun_before_its_caller_waits() {
+    async fn a_call_that_is_carried_has_not_begun_before_its_caller_waits() {
         let drops = Arc::default();
         let [_, carried] = callers(&DetachedCalls::new(), || endless(&drops));
         drop(carried);
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_is_dropped_at_the_deadline_without_its_caller() {
+    async fn a_call_is_dropped_at_the_deadline_whether_or_not_its_caller_looks() {
         let calls = DetachedCalls::new().with_limit(3).with_deadline(Duration::from_millis(50));
         let drops = Arc::default();
         let [mut run, mut carried] = callers(&calls, || endless(&drops));
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_beyond_the_limit_fails_at_once() {
+    async fn a_call_beyond_the_limit_fails_at_once_until_others_have_ended() {
         let calls = DetachedCalls::new().with_limit(2);
         let mut hanging = Vec::new();
         for _ in 0..2 {

@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_broken_connection_is_retried_and_leaves_doubt() {
+    async fn a_broken_connection_is_tried_again_three_times_and_leaves_doubt() {
         let mut trials = Trials::new();
         assert!(!trials.is_unsure());
         for _ in 0..3 {

@@ -23,10 +23,10 @@ mod invalidations;
 mod malformed_answers;
 mod migration;
 mod outage;
-mod pool_sharing;
 mod pooling;
 mod records;
 #[cfg(feature = "cache")]
 mod revocation;
 mod scale;
+mod shared_pool;
 mod usage;
