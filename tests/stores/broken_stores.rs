@@ -857,7 +857,7 @@ impl KeyStore for Swallows {
 }
 
 #[tokio::test]
-async fn an_error_that_is_turned_into_an_answer_is_found() {
+async fn an_error_that_is_turned_into_an_answer_is_told() {
     for method in ["find", "try_find_now", "insert", "replace", "remove", "list"] {
         let text = verdict(conformance::check_outage(async || Swallows(method))).await.unwrap_err();
         assert!(text.contains("breaks rule 3 (A fault is an error)"), "{text}");

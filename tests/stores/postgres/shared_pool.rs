@@ -37,7 +37,7 @@ async fn comes_back(pool: &PgPool) {
 }
 
 #[tokio::test]
-async fn a_connection_is_kept_for_the_next_lookup_and_returned() {
+async fn a_connection_is_kept_for_the_next_look_up_and_then_goes_back() {
     let server = shared();
     let (pool, store) = lent(&server.url(), 4).await;
     for _ in 0..3 {
@@ -55,7 +55,7 @@ async fn a_connection_is_kept_for_the_next_lookup_and_returned() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn others_get_the_last_connection_during_constant_lookups() {
+async fn others_get_the_last_connection_of_a_pool_while_look_ups_never_cease() {
     let server = shared();
     let (pool, store) = lent(&server.url(), 2).await;
     let look_ups = tokio::spawn(async move {
@@ -101,7 +101,7 @@ async fn the_only_connection_of_a_pool_is_not_kept() {
 }
 
 #[tokio::test]
-async fn kept_connections_that_died_are_replaced_together() {
+async fn connections_that_were_kept_and_have_died_are_replaced_all_at_once() {
     let server = Server::start();
     let (_pool, store) = lent(&server.url(), 10).await;
     let mut admin = server.connect().await;
@@ -128,7 +128,7 @@ async fn a_pool_that_is_closed_gets_what_was_kept() {
 }
 
 #[test]
-fn a_connection_of_an_ended_runtime_is_not_used_again() {
+fn a_connection_that_was_kept_in_a_runtime_that_has_ended_is_not_used_again() {
     let server = shared();
     let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let first = runtime();

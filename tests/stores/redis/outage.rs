@@ -131,7 +131,7 @@ async fn what_was_acknowledged_is_there_after_the_server_was_killed() {
 }
 
 #[tokio::test]
-async fn a_server_that_loses_a_change_is_noticed_by_its_author() {
+async fn a_server_that_goes_back_in_time_is_noticed_by_whoever_made_the_change() {
     let (mut server, store) = fresh().await;
     done(store.insert(record("k")).await);
     done(store.insert(record("gone")).await);
