@@ -1,35 +1,32 @@
-//! Tower middleware for API keys and webhooks: what stands between an HTTP request from a machine and
-//! the code that acts on it.
+//! Tower middleware for API keys and webhooks on axum and hyper.
 //!
 //! # The path of a request
 //!
-//! A request gains meaning step by step. Each module is one step, in this order:
+//! Each module is one step, in the order of a request's path:
 //!
-//! | module | takes | gives |
-//! |---|---|---|
-//! | [`credential`] | the head of a request (and its buffered body, if a placement is in it) | a [`PresentedCredential`](credential::PresentedCredential): a secret, and where it stood |
-//! | [`body`] | a body | the same bytes, read once under limits and replayed exactly |
-//! | [`content`] | those bytes and their media type | fields and JSON, strictly read |
-//! | [`key`] | a candidate, a record and the time | a [`VerifiedKey`](key::VerifiedKey) |
-//! | [`auth`] | all of the above | the tower layer and service |
-//! | [`identity`] | the proof | [`Identity`](identity::Identity), in the request's extensions |
-//! | [`envelope`] | the request | an [`Envelope`](envelope::Envelope): the request as one JSON text |
-//! | [`executor`] | the envelope | an [`Outcome`](executor::Outcome), and the response |
-//! | [`manage`] | a request about keys | keys that are made, changed and ended by their owner |
-//! | [`rejection`] | what went wrong in any of them | one response |
+//! | module | what |
+//! |---|---|
+//! | [`auth`] | the layer and service: public, key or user, as a policy says |
+//! | [`credential`] | where a credential is, how it is read and removed |
+//! | [`body`] | reads a body once, under limits, and replays it |
+//! | [`content`] | media types, JSON, forms and multipart, read strictly |
+//! | [`key`] | keys: records, formats, digests, verification, life cycle |
+//! | [`store`] | where records are kept |
+//! | [`identity`] | the proven caller, in the request's extensions |
+//! | [`envelope`] | a request as one JSON text |
+//! | [`hook`] | runs an executor for each request, and answers |
+//! | `management` | an HTTP API for keys (feature `management`) |
+//! | [`rejection`] | every refusal, as one response |
+//! | [`trace`] | events and spans |
 //!
-//! Use as much of it as you need: [`auth::AuthLayer`] in front of existing handlers, [`executor::Hooks`]
-//! for hooks, or [`key::KeyVerifier`] and [`envelope::EnvelopeBuilder`] without a server.
+//! Use as much of it as you need: [`AuthLayer`] in front of existing handlers, [`hook::Hooks`] for hooks, or
+//! [`key::KeyVerifier`] and [`envelope::EnvelopeBuilder`] without a server.
 //!
 //! # Quick start
 //!
 //! ```
 //! use axum::{Extension, Router, routing::post};
-//! use tower_webhook::auth::AuthLayer;
-//! use tower_webhook::credential::Placement;
-//! use tower_webhook::identity::Identity;
-//! use tower_webhook::key::{KeyManager, NewKey, Owner};
-//! use tower_webhook::store::MemoryKeyStore;
+//! use tower_webhook::{AuthLayer, Identity, KeyManager, MemoryKeyStore, NewKey, Owner, Placement};
 //!
 //! async fn deploy(Extension(identity): Extension<Identity>) -> String {
 //!     format!("hello {}", identity.owner())
@@ -57,6 +54,8 @@
 //! |---|---|
 //! | `axum` | [`Identity`](identity::Identity) and `Option<Identity>` as extractors, and removal of credentials from axum's `OriginalUri` |
 //! | `cache` | `CachedKeyStore`, a bounded cache in front of a slow store |
+//! | `conformance` | [`store`]`::conformance`, the rules of `KeyStore` as tests for a store of your own |
+//! | `management` | `management`, an HTTP API through which callers manage their own keys |
 //! | `multipart` | `multipart/form-data` in body placements and in the envelope |
 //! | `postgres` | `PostgresKeyStore` (needs Rust 1.94) |
 //! | `recoverable` | `SealingKeys`: keys whose text can be shown again, sealed in the store |
@@ -66,10 +65,32 @@
 //! | `util` | `ServiceBuilderExt`, methods for tower's `ServiceBuilder` |
 //! | `full` | all of them |
 //!
+//! # Runtime
+//!
+//! Deadlines are those of tokio: a call that has to wait needs a tokio runtime with its time driver.
+//!
+//! # In a stack of layers
+//!
+//! From the outside in: tracing, CORS, compression, then [`AuthLayer`], then limits of concurrency. Browsers send
+//! preflight requests without credentials, so a CORS layer inside the auth layer gets a 401 for them. A layer that
+//! counts permits belongs inside, so that callers without a key hold none of them.
+//!
+//! # Minimum supported Rust version
+//!
+//! 1.88, and 1.94 with the features `postgres` and `sqlite`. The default features compile no C; `sqlite` compiles
+//! SQLite.
+//!
+//! # Public dependencies
+//!
+//! Types of these crates are in the public interface: `async-trait`, `bytes`, `http`, `http-body`, `http-body-util`,
+//! `serde`, `time`, `tower-layer`, `tower-service`, and behind their features `axum-core`, `redis` 1, `sqlx` 0.9,
+//! `tower` and `tracing`. A new major version of one of them is a new major version of this crate.
+//!
 //! # Scope
 //!
-//! This crate does not log users in, keep sessions, issue or check JWTs, limit rates, terminate TLS, decode
-//! compressed bodies, retry or queue executions, or send webhooks.
+//! This crate does not log users in, keep sessions, issue or check JWTs, check signatures of webhooks (an
+//! [`Authenticator`](auth::Authenticator) can), limit rates, terminate TLS, decode compressed bodies, retry or queue
+//! executions, or send webhooks.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

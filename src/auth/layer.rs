@@ -299,6 +299,9 @@ impl AuthLayer {
 
     /// Reads the body of a request under limits, and lets the inner service read it again: after the
     /// credential has been found good, or before it if a placement is in the body.
+    ///
+    /// An [`Authenticator`] that checks a signature over the body needs the body before it decides: for that, put a
+    /// [`BodyBufferLayer`] outside of this layer instead.
     pub fn with_buffer(self, buffer: BodyBufferLayer) -> BufferedAuthLayer {
         BufferedAuthLayer::new(self, buffer)
     }

@@ -67,6 +67,16 @@
 //! | `Router::layer` on a router that is nested later | the same, of that router | the fallback, if it has none of its own |
 //! | around the router (`layer.layer(router)`) | everything; path placements are hidden from routing | |
 //!
+//! Two methods of one path with different scopes are two calls of `route`:
+//! `.route("/jobs", get(list).route_layer(read)).route("/jobs", post(create).route_layer(write))`. In
+//! `get(list).route_layer(read).post(create).route_layer(write)` both layers are around `list`.
+//!
+//! # Policies that change while the server runs
+//!
+//! A [`PolicyResolver`] is asked for every request. Keep the policies in an `ArcSwap` or behind a lock in it, and a
+//! new set holds from the next request on. Below `route_layer` it can look at axum's `MatchedPath` in
+//! [`RequestHead::extensions`](crate::RequestHead::extensions), and need not compare raw paths.
+//!
 //! # Examples
 //!
 //! ```
