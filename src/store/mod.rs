@@ -19,7 +19,6 @@ mod cache;
 pub mod conformance;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
 mod detach;
-mod id_hasher;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod inbox;
 mod invalidation;

@@ -23,7 +23,7 @@ use crate::store::{Invalidation, Invalidations};
 /// # async fn main() {
 /// # let (database, same_database) = (MemoryKeyStore::new(), MemoryKeyStore::new());
 /// let channel = InvalidationChannel::new();
-/// let admin = CachedKeyStore::new(database).with_published(&channel);
+/// let admin = CachedKeyStore::new(database).with_invalidation_channel(&channel);
 /// let public = CachedKeyStore::new(same_database);
 /// tokio::spawn(public.follow(channel.subscribe()));
 /// # let _ = admin;

@@ -1,11 +1,10 @@
 //! What the cache keeps, and until when.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use quick_cache::Weighter;
 use tokio::time::Instant;
 
-use super::bounded::Item;
 use super::generations::{Generations, Stamp};
 use crate::Clock;
 use crate::clock::Timestamp;
@@ -15,51 +14,52 @@ use crate::key::{KeyId, KeyRecord};
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) record: KeyRecord,
-    pub(super) lease: Lease,
+    pub(super) validity: Validity,
 }
 
 /// The time before the store was asked.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Start {
+pub(super) struct FetchStart {
     pub(super) stamp: Stamp,
     instant: Instant,
     time: Timestamp,
 }
 
-/// How long an answer may be used. Two clocks have to agree: the monotonic one does not jump, and the
-/// other one goes on while a machine sleeps.
+/// Time to live. Two clocks have to agree: the monotonic one does not jump, and the other one goes on while a
+/// machine sleeps.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lease {
-    pub(super) stamp: Stamp,
+pub(super) struct Validity {
+    stamp: Stamp,
     ends: Instant,
-    /// Until when the version of the record is remembered.
-    forgotten: Instant,
+    /// Until when the version of the record is compared with later answers.
+    compared_until: Instant,
     since: Timestamp,
     until: Timestamp,
 }
 
-impl Start {
+impl FetchStart {
     pub(super) fn now(stamp: Stamp, clock: &Clock) -> Self {
         Self { stamp, instant: Instant::now(), time: clock.timestamp() }
     }
 
-    /// A lease over an answer, shortened to the next deadline of the record.
-    pub(super) fn lease(&self, ttl: Duration, record: Option<&KeyRecord>) -> Lease {
+    /// How long an answer is valid: until the time to live ends or the next deadline of the record comes.
+    pub(super) fn validity(&self, ttl: Duration, record: Option<&KeyRecord>) -> Validity {
         let since = self.time;
         let until = Timestamp::new(since.time().saturating_add(time_duration(ttl)));
         let deadline = record.and_then(|record| next_deadline(record, since));
-        Lease {
+        Validity {
             stamp: self.stamp,
             ends: self.instant + ttl,
-            forgotten: self.instant + 2 * ttl,
+            compared_until: self.instant + 2 * ttl,
             since,
             until: deadline.map_or(until, |deadline| until.min(deadline)),
         }
     }
 }
 
-impl Lease {
-    pub(super) fn is_good(&self, generations: &Generations, clock: &Clock) -> bool {
+impl Validity {
+    /// Whether the answer may be used now.
+    pub(super) fn holds(&self, generations: &Generations, clock: &Clock) -> bool {
         if !generations.is_current(self.stamp) || Instant::now() >= self.ends {
             return false;
         }
@@ -67,49 +67,28 @@ impl Lease {
         self.since <= now && now < self.until
     }
 
-    /// Whether the store cannot have an older version any more. It goes on for one more lease, for the
-    /// record that comes after this one. Not longer: a key may be deleted and imported again elsewhere.
-    pub(super) fn is_remembered(&self, generations: &Generations) -> bool {
-        generations.is_current(self.stamp) && Instant::now() < self.forgotten
+    /// Whether a later answer with an older version is an error. This ends after twice the time to live: a key
+    /// may be deleted and imported again elsewhere.
+    pub(super) fn is_compared(&self, generations: &Generations) -> bool {
+        generations.is_current(self.stamp) && Instant::now() < self.compared_until
     }
 }
 
-/// A record in the map of records.
-pub(super) struct Present {
-    pub(super) entry: Arc<Entry>,
-    /// The least that it counts for.
+/// Weighs records by their bytes. Each counts for at least its share, so one bound limits bytes and number.
+#[derive(Clone, Debug)]
+pub(super) struct ByBytes {
     pub(super) share: u64,
 }
 
-/// An id without a record.
-pub(super) struct Absent {
-    pub(super) id: KeyId,
-    pub(super) lease: Lease,
-}
-
-impl Item for Present {
-    fn id(&self) -> &KeyId {
-        self.entry.record.id()
-    }
-
-    fn weight(&self) -> u64 {
-        self.share.max(bytes(&self.entry.record) as u64)
-    }
-}
-
-impl Item for Absent {
-    fn id(&self) -> &KeyId {
-        &self.id
-    }
-
-    fn weight(&self) -> u64 {
-        1
+impl<T: AsRef<Entry>> Weighter<KeyId, T> for ByBytes {
+    fn weight(&self, _id: &KeyId, entry: &T) -> u64 {
+        self.share.max(bytes(&entry.as_ref().record) as u64)
     }
 }
 
 /// About how many bytes an entry takes, with what the map needs to keep it.
 fn bytes(record: &KeyRecord) -> usize {
-    /// The record, its times, and its places in the map and in the ring.
+    /// The record, its times, and its place in the map.
     const FIXED: usize = 512;
     let scopes = record.scopes().iter().map(|scope| scope.as_str().len() + 32).sum::<usize>();
     let texts =

@@ -1,4 +1,4 @@
-//! The task that listens to a subscription.
+//! The task that reads a subscription: retry with backoff.
 
 use std::sync::Weak;
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub(super) async fn follow<S>(cache: Weak<Inner<S>>, mut invalidations: impl Inv
         // The task alone does not keep the cache.
         let Some(cache) = end.0.upgrade() else { return };
         if next.is_ok() && !is_connected {
-            // What was looked up while nobody listened may be outdated.
+            // Changes during the gap were not reported.
             cache.forget_all();
             is_connected = true;
             pause = FIRST_PAUSE;
@@ -28,7 +28,7 @@ pub(super) async fn follow<S>(cache: Weak<Inner<S>>, mut invalidations: impl Inv
             Ok(Some(Invalidation::All)) => cache.forget_all(),
             Ok(None) => return,
             Err(_) => {
-                cache.counters.gaps.add_one();
+                cache.counters.subscription_errors.add_one();
                 cache.forget_all();
                 is_connected = false;
                 drop(cache);
@@ -39,7 +39,7 @@ pub(super) async fn follow<S>(cache: Weak<Inner<S>>, mut invalidations: impl Inv
     }
 }
 
-/// The end of listening, also by a panic or because the task was stopped.
+/// Invalidates everything when the task ends, also by a panic or an abort.
 struct End<S>(Weak<Inner<S>>);
 
 impl<S> Drop for End<S> {

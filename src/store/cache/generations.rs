@@ -1,4 +1,4 @@
-//! Which answers of a store are still good: the rule against the race of a look-up with a change.
+//! Generation counters against the race of a look-up with a change.
 //!
 //! This file knows no cache and no store, so that `tests/loom` can run it with the atomics of loom.
 
@@ -6,15 +6,15 @@ use super::sync::{AtomicU64, Ordering};
 
 /// Counts invalidations, in stripes over the hashes of ids.
 ///
-/// An answer is stamped before the store is asked, and is good as long as its stamp is current. A
-/// change is made first and invalidates then. So an answer that is good was asked for after the last
-/// change, however long it took to arrive and to be written down.
+/// A load takes a stamp before it asks the store, and its answer is valid while the stamp is current. A change
+/// writes to the store first and invalidates then. So a valid answer was asked for after the last change,
+/// however late it arrives.
 ///
-/// Two ids in one stripe share their invalidations, which costs a look-up and nothing else.
+/// Two ids in one stripe share their invalidations, which costs a load and nothing else.
 #[derive(Debug)]
 pub(super) struct Generations(Box<[AtomicU64]>);
 
-/// When a look-up began.
+/// The generation of a stripe when a load began.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Stamp {
     stripe: usize,
@@ -26,7 +26,7 @@ impl Generations {
         Self((0..stripes.max(1)).map(|_| AtomicU64::new(0)).collect())
     }
 
-    /// To be called before the store is asked.
+    /// Call it before the store is asked.
     pub(super) fn stamp(&self, hash: u64) -> Stamp {
         let stripe = self.stripe(hash);
         Stamp { stripe, generation: self.load(stripe) }
@@ -37,7 +37,7 @@ impl Generations {
         self.load(stamp.stripe) == stamp.generation
     }
 
-    /// To be called after the change was made.
+    /// Call it after the change was made.
     pub(super) fn invalidate(&self, hash: u64) {
         if let Some(generation) = self.0.get(self.stripe(hash)) {
             generation.fetch_add(1, Ordering::AcqRel);
@@ -58,12 +58,5 @@ impl Generations {
     /// Acquires what came before the invalidation that it sees: the change itself.
     fn load(&self, stripe: usize) -> u64 {
         self.0.get(stripe).map_or(0, |generation| generation.load(Ordering::Acquire))
-    }
-}
-
-impl Stamp {
-    /// A number that spreads ids over counters.
-    pub(super) fn stripe(self) -> usize {
-        self.stripe
     }
 }

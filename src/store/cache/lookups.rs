@@ -1,4 +1,4 @@
-//! One question to the store for all who ask it at the same time.
+//! Single flight: one load for all callers who ask for an id at the same time.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -14,22 +14,22 @@ use super::entry::Entry;
 use super::generations::{Generations, Stamp};
 use crate::key::{KeyId, KeyRecord, StoreError};
 
-/// What the store said. An error is shared by all who wait for it.
+/// What the store answered. All waiters share an error.
 pub(super) type Answer = Result<Option<Arc<Entry>>, Arc<StoreError>>;
 
-/// The questions that are under way, and those that wait for their turn.
+/// The loads that are under way, and those that wait for a permit, in order.
 pub(super) struct Lookups {
     by_id: Mutex<HashMap<KeyId, UnderWay>>,
-    turns: Semaphore,
+    permits: Semaphore,
 }
 
 struct UnderWay {
     stamp: Stamp,
-    /// Those who wait subscribe to it. Tells two questions about one id apart, too.
+    /// Waiters subscribe to it. It also identifies the load.
     answer: watch::Sender<Option<Answer>>,
 }
 
-/// A question, in the hands of the task that asks it. Dropping it without an answer fails all who wait.
+/// A load, owned by its task. Dropping it without an answer fails all waiters.
 pub(super) struct Lookup {
     lookups: Arc<Lookups>,
     id: KeyId,
@@ -37,23 +37,23 @@ pub(super) struct Lookup {
     answer: watch::Sender<Option<Answer>>,
 }
 
-/// A place among those who wait.
+/// A caller that waits for the answer.
 pub(super) struct Waiter(watch::Receiver<Option<Answer>>);
 
 pub(super) enum Joined {
-    /// Somebody else has asked.
+    /// A load is under way.
     Other(Waiter),
-    /// Nobody has asked: the caller does.
+    /// There is none: the caller starts it.
     First(Lookup, Waiter),
 }
 
 impl Lookups {
     pub(super) fn new(limit: usize) -> Self {
         let limit = limit.min(Semaphore::MAX_PERMITS);
-        Self { by_id: Mutex::default(), turns: Semaphore::new(limit) }
+        Self { by_id: Mutex::default(), permits: Semaphore::new(limit) }
     }
 
-    /// Joins a question that is as fresh as one that would be asked now.
+    /// Joins a load whose stamp is current, or starts one.
     pub(super) fn join(
         self: &Arc<Self>,
         id: &KeyId,
@@ -77,7 +77,7 @@ impl Lookups {
         self.by_id().is_empty()
     }
 
-    /// Nothing that can panic runs under the lock, so a poisoned one holds what it should.
+    /// No code under the lock panics, so a poisoned lock is usable.
     fn by_id(&self) -> MutexGuard<'_, HashMap<KeyId, UnderWay>> {
         self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -92,13 +92,13 @@ impl Lookup {
         self.stamp
     }
 
-    /// A turn to ask the store, first come, first served.
-    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+    /// A permit to ask the store, first come, first served.
+    pub(super) async fn permit(&self) -> Option<SemaphorePermit<'_>> {
         // The semaphore is never closed.
-        self.lookups.turns.acquire().await.ok()
+        self.lookups.permits.acquire().await.ok()
     }
 
-    /// What comes of a future, or `None` if it is dropped because no caller waits for the answer any more.
+    /// The output of a future, or `None` when the last caller has left: the future is dropped then.
     pub(super) async fn while_wanted<T>(&self, future: impl Future<Output = T>) -> Option<T> {
         let mut future = pin!(future);
         let mut abandoned = pin!(self.abandoned());
@@ -109,7 +109,7 @@ impl Lookup {
         .await
     }
 
-    /// Waits until all callers have left, and takes the question out of the map, so that no other one joins.
+    /// Waits until all callers have left, and takes the load out of the map, so that none joins any more.
     async fn abandoned(&self) {
         loop {
             self.answer.closed().await;
@@ -122,7 +122,7 @@ impl Lookup {
         }
     }
 
-    /// Tells all who wait. Who comes later asks again.
+    /// Answers all waiters. Later callers start a load of their own.
     pub(super) fn answer(&self, answer: Answer) {
         self.leave();
         self.answer.send_replace(Some(answer));
@@ -137,7 +137,7 @@ impl Lookup {
     }
 
     fn take_from(&self, by_id: &mut HashMap<KeyId, UnderWay>) {
-        // A later question about the same id may have taken the place.
+        // A later load of the same id may have taken the place.
         if by_id.get(&self.id).is_some_and(|it| it.answer.same_channel(&self.answer)) {
             by_id.remove(&self.id);
         }
@@ -164,7 +164,7 @@ impl Waiter {
     }
 }
 
-/// The cause of a [`StoreError`] that several callers get.
+/// The cause of a [`StoreError`] that several waiters share.
 #[derive(Debug)]
 struct Shared(Arc<StoreError>);
 

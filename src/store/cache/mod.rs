@@ -10,7 +10,6 @@ use super::Invalidations;
 use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
 use crate::{Clock, ConfigError};
 
-mod bounded;
 mod channel;
 mod entry;
 mod follow;
@@ -36,41 +35,43 @@ mod sync {
 
 /// A bounded cache of records in front of a slow store.
 ///
-/// It keeps records and never verdicts: each request is judged by its own record and time.
+/// It keeps records and never decisions: the verifier checks each request against a record and the time.
 ///
-/// 1. A change through this store is seen by every look-up that starts after it has returned. That
-///    holds for changes that failed, whose outcome is unknown, as well. A change is a task of its own:
-///    when its caller leaves, it goes on, and is seen when it has ended.
-/// 2. A record is answered from the cache only for a limited time after the store was asked for it:
-///    5 seconds, [at most 60](Self::with_ttl). It holds for changes that are made elsewhere, whatever
-///    becomes of the messages about them. Both the monotonic clock and the injected one have to agree
-///    that the time is not over.
-/// 3. A record is not answered from the cache beyond its next deadline: its expiry, its start, the end
-///    of its overlap.
-/// 4. Nothing else is answered from the cache, however long the store is away.
-/// 5. "There is none" is kept apart from the records and [for one second](Self::with_negative_ttl):
-///    unknown ids, however many, do not push a record out.
+/// 1. A change through this store is seen by every look-up that starts after the change has returned, also by a
+///    change that failed or whose outcome is unknown. A change runs in a task of its own: it goes on when its
+///    caller leaves, and is seen when it has ended.
+/// 2. A record is answered from the cache for a limited time after the store was asked for it: 5 seconds,
+///    [at most 60](Self::with_ttl). The limit holds for changes that are made elsewhere, with or without
+///    messages about them. Both the monotonic clock and the injected one have to agree that the time is not
+///    over.
+/// 3. A record is not answered from the cache beyond its next deadline: its expiry, its start, the end of its
+///    overlap.
+/// 4. An outage of the store extends none of these times.
+/// 5. "There is none" is kept apart from the records, [for one second](Self::with_negative_ttl): unknown ids
+///    evict no record.
 /// 6. Errors are not kept.
-/// 7. Callers who ask for one id at the same time cause one question to the store, and all of them get
-///    its answer. The question is a task of its own and goes on until its last caller has left; then the
-///    future of the store is dropped. A panic of the store, a missed
-///    [deadline](Self::with_lookup_deadline) and a runtime that ends are errors for those who wait.
+/// 7. Single flight: callers who ask for one id at the same time cause one load, and all get its answer. The
+///    load is a task of its own and goes on until its last caller has left; then the future of the store is
+///    dropped. A panic of the store, a missed [deadline](Self::with_lookup_deadline) and a runtime that ends
+///    are errors for those who wait.
 /// 8. Memory is bounded: by [the number of records](Self::with_max_entries),
-///    [their bytes](Self::with_max_bytes), [the number of unknown ids](Self::with_max_negative_entries)
-///    and [the number of questions under way](Self::with_max_lookups), beyond which there is one question
-///    in line for each id that a caller waits for; 1024 changes are under way at most. What is kept may exceed a bound by some hundred entries for a moment.
-/// 9. An answer to a question that was asked before a change of the same id is not kept, and is not
-///    given to anybody who asks after the change.
-/// 10. A record of an older version than one that came within twice that time is an error: the store has
-///     gone back in time. Versions are compared only if both records were made at the same time; otherwise
-///     the one that was made later is another key under the same id, and the newer one. A change through
-///     this store resets it.
-/// 11. Whoever [follows](Self::follow) a subscription forgets what changes elsewhere as soon as it is
-///     told, and everything when messages may be missing.
-/// 12. [`find`](KeyStore::find) asks the store, and only [`try_find_now`](KeyStore::try_find_now) reads the
-///     cache. So verification is fast, and no change of a key is decided on a record from the cache.
-/// 13. An answer from the cache copies no record, allocates nothing, takes no lock and waits for nothing,
-///     however many questions are under way.
+///    [their bytes](Self::with_max_bytes), [the number of unknown ids](Self::with_max_negative_entries) and
+///    [the number of loads under way](Self::with_max_lookups), beyond which there is one load in the queue for
+///    each id that a caller waits for; 1024 changes are under way at most.
+/// 9. An answer to a load that began before a change of the same id is not kept, and is not given to a caller
+///    who asks after the change.
+/// 10. A record of an older version than one that came within twice the time to live is an error: the store has
+///     gone back in time. Versions are compared only if both records were made at the same time; otherwise the
+///     one that was made later is another key under the same id, and the newer one. A change through this store
+///     resets the comparison, and so does an eviction.
+/// 11. A cache that [follows](Self::follow) a subscription forgets what changes elsewhere as soon as the message
+///     comes, and everything when messages may be missing.
+/// 12. [`find`](KeyStore::find) asks the store, and only [`find_ready`](KeyStore::find_ready) reads the cache.
+///     So verification is fast, and no change of a key is decided on a record from the cache.
+/// 13. An answer from the cache copies no record, allocates nothing and waits for no load.
+///
+/// When the cache is full, records that were not read lately are evicted first. The bounds are divided over up
+/// to 16 parts of the map: a record that is larger than such a part is not kept.
 ///
 /// Clones share everything. A setting gives a cache of its own, which is empty.
 ///
@@ -95,7 +96,7 @@ mod sync {
 /// for _ in 0..10 {
 ///     verifier.verify(issued.secret().expose_secret().as_bytes()).await?;
 /// }
-/// assert_eq!((store.stats().hits, store.stats().lookups), (9, 1));
+/// assert_eq!((store.stats().hits, store.stats().loads), (9, 1));
 ///
 /// keys.revoke(&ann, issued.record().id()).await?;
 /// assert!(verifier.verify(issued.secret().expose_secret().as_bytes()).await.is_err());
@@ -160,8 +161,7 @@ impl<S: KeyStore> CachedKeyStore<S> {
     /// Sets how long "there is none" is answered from the cache. The default is one second. With zero
     /// it is not kept.
     ///
-    /// A key that is made by another process is unknown here for as long as this, if somebody has
-    /// presented it before.
+    /// A key that another process makes is unknown here for as long as this, if it was presented before.
     ///
     /// # Errors
     ///
@@ -193,17 +193,17 @@ impl<S: KeyStore> CachedKeyStore<S> {
         self.with(|settings| settings.max_negative_entries = entries)
     }
 
-    /// Sets how many questions to the store are under way at most. The default is 1024. A look-up beyond
-    /// that waits in line, first come, first served, for as long as the
-    /// [deadline](Self::with_lookup_deadline). After that it is an error.
+    /// Sets how many loads are under way at most. The default is 1024. A look-up beyond that waits in a queue,
+    /// first come, first served, for as long as the [deadline](Self::with_lookup_deadline). After that it is an
+    /// error.
     ///
-    /// A question ends when its last caller has left, so guesses whose senders are gone hold up no key.
+    /// A load ends when its last caller has left, so guesses whose senders are gone delay no key.
     #[must_use]
     pub fn with_max_lookups(self, lookups: usize) -> Self {
         self.with(|settings| settings.max_lookups = lookups)
     }
 
-    /// Sets how long the store may take for a question. The default is 2 seconds.
+    /// Sets how long the store may take for a load. The default is 2 seconds.
     ///
     /// The store's future is dropped at the deadline, and before it when the last caller has left. Callers
     /// of a verifier leave at [its own deadline](crate::key::KeyVerifier::with_store_deadline).
@@ -218,9 +218,9 @@ impl<S: KeyStore> CachedKeyStore<S> {
         self.with(|settings| settings.clock = clock)
     }
 
-    /// Tells a channel about every change through this store.
+    /// Sends every change through this store to a channel.
     #[must_use]
-    pub fn with_published(self, channel: &InvalidationChannel) -> Self {
+    pub fn with_invalidation_channel(self, channel: &InvalidationChannel) -> Self {
         self.with(|settings| settings.channel = Some(channel.clone()))
     }
 
@@ -244,19 +244,19 @@ impl<S: KeyStore> CachedKeyStore<S> {
     #[must_use]
     pub fn stats(&self) -> CacheStats {
         CacheStats {
-            entries: self.0.present.len() as u64,
-            negative_entries: self.0.absent.len() as u64,
-            bytes: self.0.present.weight(),
+            entries: self.0.records.len() as u64,
+            negative_entries: self.0.unknown.len() as u64,
+            bytes: self.0.records.weight(),
             ..self.0.counters.snapshot()
         }
     }
 
-    /// Forgets what a subscription tells, until it ends or all clones of this store are gone. To be
-    /// spawned as a task.
+    /// Forgets what a subscription reports, until it ends or all clones of this store are gone. Spawn it as a
+    /// task.
     ///
     /// After an error everything is forgotten, the subscription is asked again after a pause of 0.1 to
     /// 10 seconds, and everything is forgotten once more when it answers. Everything is forgotten as
-    /// well when the task ends, in whatever way. Several subscriptions can be followed.
+    /// well when the task ends. Several subscriptions can be followed.
     pub fn follow<I: Invalidations>(
         &self,
         invalidations: I,
@@ -315,19 +315,12 @@ impl<S: KeyStore> KeyStore for CachedKeyStore<S> {
 
     fn try_find_now(&self, id: &KeyId, visit: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {
         let inner = &*self.0;
-        let is_present = inner.present.look(id, |present| {
-            let entry = &present.entry;
-            let is_good = inner.is_good(&entry.lease);
-            if is_good {
-                inner.counters.add_hit(entry.lease.stamp);
-                visit(Some(&entry.record));
-            }
-            is_good
-        });
-        if is_present == Some(true) {
+        if let Some(entry) = inner.records.get(id).filter(|entry| inner.holds(&entry.validity)) {
+            inner.counters.hits.add_one();
+            visit(Some(&entry.record));
             return true;
         }
-        if inner.absent.look(id, |absent| inner.is_good(&absent.lease)) == Some(true) {
+        if inner.unknown.get(id).is_some_and(|validity| inner.holds(&validity)) {
             inner.counters.negative_hits.add_one();
             visit(None);
             return true;

@@ -1,7 +1,5 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::generations::Stamp;
-
 /// What a [`CachedKeyStore`](super::CachedKeyStore) has done since it was made.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
@@ -12,26 +10,26 @@ pub struct CacheStats {
     pub negative_hits: u64,
     /// Look-ups that the cache could not answer.
     pub misses: u64,
-    /// Questions to the store.
-    pub lookups: u64,
-    /// Callers who got the answer to the question of another one.
-    pub joined: u64,
-    /// Questions to which the store gave no good answer: errors, panics, missed deadlines, records of
-    /// another id and records of an older version than one that is kept.
+    /// Look-ups in the store.
+    pub loads: u64,
+    /// Callers who joined a load that was under way.
+    pub coalesced: u64,
+    /// Loads without a good answer: errors, panics, missed deadlines, records of another id and records of an
+    /// older version than one that is kept.
     pub failed: u64,
-    /// Look-ups that had no turn within the deadline, because too many were under way.
+    /// Look-ups that got no permit within the deadline, because too many were under way.
     pub refused: u64,
     /// Look-ups whose callers have all left before there was an answer.
     pub abandoned: u64,
-    /// Answers that were not kept because something was invalidated after the question.
+    /// Answers that were not kept because something was invalidated during the load.
     pub discarded: u64,
-    /// Ids that were forgotten one by one.
+    /// Ids that were invalidated one by one.
     pub invalidations: u64,
-    /// How often everything was forgotten at once.
-    pub clears: u64,
+    /// How often everything was invalidated at once.
+    pub invalidate_all: u64,
     /// Errors of subscriptions.
-    pub gaps: u64,
-    /// About how many records are kept.
+    pub subscription_errors: u64,
+    /// About how many records are kept, those whose time is over included.
     pub entries: u64,
     /// About how many ids without a record are kept.
     pub negative_entries: u64,
@@ -41,18 +39,18 @@ pub struct CacheStats {
 
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    hits: Hits,
+    pub(super) hits: Counter,
     pub(super) negative_hits: Counter,
     pub(super) misses: Counter,
-    pub(super) lookups: Counter,
-    pub(super) joined: Counter,
+    pub(super) loads: Counter,
+    pub(super) coalesced: Counter,
     pub(super) failed: Counter,
     pub(super) refused: Counter,
     pub(super) abandoned: Counter,
     pub(super) discarded: Counter,
     pub(super) invalidations: Counter,
-    pub(super) clears: Counter,
-    pub(super) gaps: Counter,
+    pub(super) invalidate_all: Counter,
+    pub(super) subscription_errors: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -68,35 +66,21 @@ impl Counter {
     }
 }
 
-/// Hits of different keys are counted on different cache lines.
-#[derive(Debug, Default)]
-struct Hits([Line; 16]);
-
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Line(Counter);
-
 impl Counters {
-    pub(super) fn add_hit(&self, stamp: Stamp) {
-        if let Some(line) = self.hits.0.get(stamp.stripe() % self.hits.0.len()) {
-            line.0.add_one();
-        }
-    }
-
     pub(super) fn snapshot(&self) -> CacheStats {
         CacheStats {
-            hits: self.hits.0.iter().map(|line| line.0.count()).sum(),
+            hits: self.hits.count(),
             negative_hits: self.negative_hits.count(),
             misses: self.misses.count(),
-            lookups: self.lookups.count(),
-            joined: self.joined.count(),
+            loads: self.loads.count(),
+            coalesced: self.coalesced.count(),
             failed: self.failed.count(),
             refused: self.refused.count(),
             abandoned: self.abandoned.count(),
             discarded: self.discarded.count(),
             invalidations: self.invalidations.count(),
-            clears: self.clears.count(),
-            gaps: self.gaps.count(),
+            invalidate_all: self.invalidate_all.count(),
+            subscription_errors: self.subscription_errors.count(),
             ..CacheStats::default()
         }
     }

@@ -449,7 +449,7 @@ async fn guarantee_7_a_thousand_callers_ask_once() {
     }
 
     assert_eq!(world.store.finds(), 1);
-    assert_eq!((world.cache.stats().lookups, world.cache.stats().joined), (1, 999));
+    assert_eq!((world.cache.stats().loads, world.cache.stats().coalesced), (1, 999));
     assert!(world.cache.0.lookups.is_empty());
 }
 
@@ -614,7 +614,7 @@ async fn guarantee_8_a_lookup_waits_for_its_turn_until_the_deadline() {
     }
     assert!(started.elapsed() <= 4 * SECOND + MILLISECOND, "{:?}", started.elapsed());
     let stats = world.cache.stats();
-    assert_eq!((stats.lookups + stats.refused, stats.lookups), (4, world.store.finds() as u64));
+    assert_eq!((stats.loads + stats.refused, stats.loads), (4, world.store.finds() as u64));
     assert!(stats.refused >= 2, "{stats:?}");
     assert!(world.cache.0.lookups.is_empty());
 }
@@ -722,7 +722,7 @@ async fn guarantee_9_it_holds_for_none_and_for_everything() {
     assert_eq!(world.cached("a"), Some(Some(1)));
     world.cache.invalidate_all();
     assert_eq!(world.cached("a"), None);
-    assert_eq!(world.cache.stats().clears, 2);
+    assert_eq!(world.cache.stats().invalidate_all, 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -793,7 +793,7 @@ async fn guarantee_11_a_lagging_subscription_clears_the_cache() {
     settle().await;
 
     assert_eq!(world.cached("a"), None);
-    assert_eq!(world.cache.stats().clears, 1);
+    assert_eq!(world.cache.stats().invalidate_all, 1);
 }
 
 /// A subscription that does what a list says, and then waits.
@@ -844,7 +844,10 @@ async fn guarantee_11_a_lost_and_a_new_connection_clear_the_cache() {
     settle().await;
     assert_eq!(world.cached("a"), None);
     assert_eq!(started.elapsed(), 300 * MILLISECOND);
-    assert_eq!((world.cache.stats().gaps, world.cache.stats().clears), (2, 3));
+    assert_eq!(
+        (world.cache.stats().subscription_errors, world.cache.stats().invalidate_all),
+        (2, 3)
+    );
     following.abort();
 }
 
@@ -884,7 +887,7 @@ async fn guarantee_11_the_task_does_not_keep_a_dropped_cache() {
 async fn guarantee_11_changes_through_one_cache_are_told_to_another() {
     let world = World::new();
     let channel = InvalidationChannel::new();
-    let admin = CachedKeyStore::new(world.store.clone()).with_published(&channel);
+    let admin = CachedKeyStore::new(world.store.clone()).with_invalidation_channel(&channel);
     tokio::spawn(world.cache.follow(channel.subscribe()));
     world.put(record("a", 1));
     world.find("a").await;
@@ -939,7 +942,7 @@ async fn guarantee_13_hits_visit_one_record_and_ask_nobody() {
 
     assert_eq!(world.store.finds(), 1);
     let stats = world.cache.stats();
-    assert_eq!((stats.hits, stats.misses, stats.lookups), (1001, 0, 1));
+    assert_eq!((stats.hits, stats.misses, stats.loads), (1001, 0, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,6 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 pub use self::sink::{UsageSink, UsageSource};
-use super::id_hasher::IdHasher;
 use crate::key::{KeyId, LastUsedObserver, StoreError};
 use crate::timer::within;
 use crate::{ConfigError, SystemTimer, Timer};
@@ -76,7 +75,7 @@ pub struct UsageTracker(Arc<Inner>);
 
 struct Inner {
     settings: Settings,
-    slots: papaya::HashMap<KeyId, Slot, IdHasher>,
+    slots: papaya::HashMap<KeyId, Slot>,
     /// How many slots are not retired.
     len: AtomicUsize,
     dropped: AtomicU64,
@@ -257,7 +256,7 @@ impl UsageTracker {
     fn build(settings: Settings) -> Self {
         Self(Arc::new(Inner {
             settings,
-            slots: papaya::HashMap::with_hasher(IdHasher::default()),
+            slots: papaya::HashMap::new(),
             len: AtomicUsize::new(0),
             dropped: AtomicU64::new(0),
             written: AtomicU64::new(0),
