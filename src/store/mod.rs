@@ -17,8 +17,6 @@ mod cache;
 #[cfg(any(test, feature = "conformance"))]
 #[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
 pub mod conformance;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
-mod detach;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod inbox;
 mod invalidation;
@@ -32,6 +30,8 @@ mod redis;
 mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
+mod task;
 
 #[cfg(test)]
 pub(crate) mod fault_store;

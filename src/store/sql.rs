@@ -1,8 +1,38 @@
 //! What the stores in SQL databases have in common.
 
+use sqlx::pool::PoolConnection;
+use sqlx::{Database, Pool};
 use time::OffsetDateTime;
 
 use crate::clock::Timestamp;
+
+/// A connection of a pool that goes back to the pool when its call has finished, and is closed otherwise: a
+/// call that was dropped or has failed can leave a connection in the middle of a transaction.
+pub(super) struct Checkout<DB: Database>(Option<PoolConnection<DB>>);
+
+impl<DB: Database> Checkout<DB> {
+    pub(super) async fn acquire(pool: &Pool<DB>) -> Result<Self, sqlx::Error> {
+        Ok(Self(Some(pool.acquire().await?)))
+    }
+
+    pub(super) fn connection(&mut self) -> Result<&mut DB::Connection, sqlx::Error> {
+        self.0.as_deref_mut().ok_or(sqlx::Error::PoolClosed)
+    }
+
+    /// Returns the connection to the pool.
+    pub(super) fn finish(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl<DB: Database> Drop for Checkout<DB> {
+    fn drop(&mut self) {
+        // Not `close_on_drop`, which needs a runtime.
+        if let Some(connection) = self.0.take() {
+            drop(connection.detach());
+        }
+    }
+}
 
 /// RFC 3339 in UTC with nine digits of a second: texts whose order is that of the times.
 ///

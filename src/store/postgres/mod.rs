@@ -6,23 +6,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
-use tokio::sync::Semaphore;
 
 pub use self::invalidations::PostgresInvalidations;
-use self::lease::Connections;
+use self::retry::{Attempt, Failure, retry};
 use self::statements::Statements;
 use self::tables::Tables;
-use self::trial::{Failure, Trials};
-use super::detach::DetachedCalls;
+use super::task::StoreTasks;
 use crate::ConfigError;
 use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
 
 mod invalidations;
-mod lease;
+mod retry;
 mod schema;
 mod statements;
 mod tables;
-mod trial;
 mod usage;
 
 /// A store in a PostgreSQL database, version 12 or later.
@@ -40,28 +37,25 @@ mod usage;
 ///
 /// # Faults
 ///
-/// * Whatever keeps the server from answering is an error and not an unknown key: a connection that
+/// * Everything that keeps the server from answering is an error and not an unknown key: a connection that
 ///   breaks, a pause, a missing table, a missing permission, a timeout of the server's. A change on a
 ///   standby is an error. The store works again when the server does, without a restart.
 /// * A call that takes longer than the [deadline](Self::with_deadline), and a call beyond the
-///   [limit](Self::with_max_calls), is an error. A call that has begun goes on to its end if its
-///   caller goes away, because its connection could otherwise give the answer to somebody else. A
-///   connection whose call did not come to its end is closed.
-/// * A deadlock, a serialization failure and a broken connection are tried again, up to three
-///   times. If a connection breaks before the answer to a change is there, the next trial tells
-///   whether the change was made. Where it cannot tell, the call is an error.
+///   [limit](Self::with_max_calls), is an error. A change runs in a task of its own and goes on when its
+///   caller leaves. A look-up ends with its caller. A connection whose call did not finish is closed.
+/// * A deadlock, a serialization failure and a broken connection are retried up to three times, with backoff.
+///   If a connection breaks before the answer to a change is there, the retry finds out whether the change was
+///   made. Where it cannot, the call is an error.
 ///
 /// # Pools
 ///
-/// The store works behind a pooler that gives every transaction another connection, such as
-/// PgBouncer. It keeps no state in a connection and no prepared statements: a look-up is one
-/// statement in one message, everything else is a transaction of its own. PgBouncer wants
-/// `ignore_startup_parameters = extra_float_digits` for every client that uses sqlx.
+/// A look-up is one round trip with a prepared statement, which each connection keeps. Every other call is a
+/// transaction. Behind a pooler that gives every transaction another connection, such as PgBouncer, the store
+/// needs [`with_transaction_pooling`](Self::with_transaction_pooling), and PgBouncer needs
+/// `ignore_startup_parameters = extra_float_digits`, as for every client that uses sqlx.
 ///
-/// A pool asks the server for a sign of life before and after each use of a connection, which takes longer than
-/// a look-up. So a connection that has answered a look-up is kept for the next one, for a twentieth of a
-/// second, and then goes back to the pool, which does with it what it is configured to do. Nothing is kept
-/// that the pool has no other connection beside: the rest of an application can share the pool.
+/// The pool pings a connection when a call has finished, in the background and without a deadline: one that
+/// falls silent at that moment is missing in the pool until the operating system gives it up.
 ///
 /// The log of statements of sqlx, and that of the server, can contain the ids of keys, which are no
 /// secrets. They do not contain digests.
@@ -98,29 +92,23 @@ mod usage;
 /// ```
 #[derive(Clone)]
 pub struct PostgresKeyStore {
-    calls: DetachedCalls,
-    connections: Arc<Connections>,
-    /// As many as the pool can have connections.
-    turns: Arc<Semaphore>,
+    tasks: StoreTasks,
+    pool: PgPool,
     tables: Tables,
+    transaction_pooling: bool,
     statements: Arc<Statements>,
 }
 
 impl PostgresKeyStore {
     /// A store that takes its connections from this pool.
     ///
-    /// The pool's limit on connections and its `acquire_timeout` hold, and it gets a connection back within a
-    /// tenth of a second (see [Pools](Self#pools)). Whether a connection is tested
-    /// before it is used (`test_before_acquire`) costs a round trip, and saves an error or another
-    /// trial after the server was restarted.
+    /// Turn the pool's `test_before_acquire` off, as [`connect`](Self::connect) does: the store retries on a
+    /// broken connection, and the test costs every call a round trip.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
         let tables = Tables::default();
-        let statements = Arc::new(Statements::new(&tables));
-        let turns = usize::try_from(pool.options().get_max_connections()).unwrap_or(usize::MAX);
-        let turns = Arc::new(Semaphore::new(turns.clamp(1, Semaphore::MAX_PERMITS)));
-        let connections = Arc::new(Connections::new(pool));
-        Self { calls: DetachedCalls::new(), connections, turns, tables, statements }
+        let statements = Arc::new(Statements::new(pool.clone(), &tables, false));
+        Self { tasks: StoreTasks::new(), pool, tables, transaction_pooling: false, statements }
     }
 
     /// A store with a pool of its own, of ten connections.
@@ -131,10 +119,13 @@ impl PostgresKeyStore {
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         let options = url.parse().map_err(StoreError::new)?;
         let connect = async move {
-            let pool = PgPoolOptions::new().max_connections(10).acquire_timeout(ACQUIRE_TIMEOUT);
+            let pool = PgPoolOptions::new()
+                .max_connections(10)
+                .acquire_timeout(ACQUIRE_TIMEOUT)
+                .test_before_acquire(false);
             pool.connect_with(options).await.map(Self::new).map_err(StoreError::new)
         };
-        DetachedCalls::new().run(connect).await
+        StoreTasks::new().spawn(connect).await
     }
 
     /// Sets the schema that the tables are in. The default is `public`.
@@ -145,8 +136,7 @@ impl PostgresKeyStore {
     /// digit.
     pub fn with_schema(mut self, schema: &str) -> Result<Self, ConfigError> {
         self.tables = self.tables.with_schema(schema)?;
-        self.statements = Arc::new(Statements::new(&self.tables));
-        Ok(self)
+        Ok(self.rebuilt())
     }
 
     /// Sets what the names of the tables start with. The default is `webhook_`.
@@ -156,14 +146,28 @@ impl PostgresKeyStore {
     /// Refuses what [`with_schema`](Self::with_schema) refuses.
     pub fn with_table_prefix(mut self, prefix: &str) -> Result<Self, ConfigError> {
         self.tables = self.tables.with_prefix(prefix)?;
-        self.statements = Arc::new(Statements::new(&self.tables));
-        Ok(self)
+        Ok(self.rebuilt())
+    }
+
+    /// Makes the store work behind a pooler that gives every transaction another connection, such as PgBouncer
+    /// with `pool_mode = transaction`: a look-up is a transaction of four round trips then, instead of one
+    /// round trip with a prepared statement.
+    #[must_use]
+    pub fn with_transaction_pooling(mut self) -> Self {
+        self.transaction_pooling = true;
+        self.rebuilt()
+    }
+
+    fn rebuilt(mut self) -> Self {
+        let (pool, pooling) = (self.pool.clone(), self.transaction_pooling);
+        self.statements = Arc::new(Statements::new(pool, &self.tables, pooling));
+        self
     }
 
     /// Sets how long a call may take, the wait for a connection included. The default is five seconds.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.calls = self.calls.with_deadline(deadline);
+        self.tasks = self.tasks.with_deadline(deadline);
         self
     }
 
@@ -171,7 +175,7 @@ impl PostgresKeyStore {
     /// more fails. The default is 1,024; zero counts as one.
     #[must_use]
     pub fn with_max_calls(mut self, limit: usize) -> Self {
-        self.calls = self.calls.with_limit(limit);
+        self.tasks = self.tasks.with_limit(limit);
         self
     }
 
@@ -179,7 +183,7 @@ impl PostgresKeyStore {
     /// connection of their own, which is none of the pool and is made as those of the pool are.
     #[must_use]
     pub fn invalidations(&self) -> PostgresInvalidations {
-        let options = (*self.connections.pool().connect_options()).clone();
+        let options = (*self.pool.connect_options()).clone();
         PostgresInvalidations::of_tables(options, self.tables.clone())
     }
 
@@ -191,19 +195,9 @@ impl PostgresKeyStore {
     /// The server cannot be reached, the role is not permitted to make tables, or the tables were made
     /// by a later version of this crate.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        let (connections, tables) = (self.connections.clone(), self.tables.clone());
-        let calls = DetachedCalls::new().with_deadline(MIGRATION_DEADLINE);
-        calls
-            .run(async move {
-                let mut trials = Trials::new();
-                loop {
-                    match tables.migrate(&connections).await {
-                        Ok(()) => return Ok(()),
-                        Err(failure) => trials.next(failure).await?,
-                    }
-                }
-            })
-            .await
+        let (pool, tables) = (self.pool.clone(), self.tables.clone());
+        let migrate = async move { retry(|attempt| tables.migrate(&pool, attempt)).await };
+        StoreTasks::new().with_deadline(MIGRATION_DEADLINE).spawn(migrate).await
     }
 
     /// Whether the store can look up keys: for the start of a process and for its readiness.
@@ -212,9 +206,8 @@ impl PostgresKeyStore {
     ///
     /// The server cannot be reached, or the tables are missing, not readable or of another version.
     pub async fn check(&self) -> Result<(), StoreError> {
-        let (connections, tables) = (self.connections.clone(), self.tables.clone());
-        let check = async move { tables.check(&connections).await.map_err(Failure::into_error) };
-        self.calls.run_in_turn(&self.turns, check).await
+        let check = self.tables.check(&self.pool, Attempt::default());
+        self.tasks.run(async { check.await.map_err(Failure::into_error) }).await
     }
 }
 
@@ -225,79 +218,35 @@ const MIGRATION_DEADLINE: Duration = Duration::from_secs(60);
 #[async_trait]
 impl KeyStore for PostgresKeyStore {
     async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
-        let (connections, statements, id) =
-            (self.connections.clone(), self.statements.clone(), id.clone());
-        let call = async move {
-            let mut trials = Trials::new();
-            loop {
-                match statements.find(&connections, &id).await {
-                    Ok(found) => return Ok(found),
-                    Err(failure) => trials.next(failure).await?,
-                }
-            }
-        };
-        self.calls.carry_in_turn(&self.turns, call).await
+        self.tasks.run(retry(|attempt| self.statements.find(attempt, id))).await
     }
 
-    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
-        let (connections, statements) = (self.connections.clone(), self.statements.clone());
+    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+        let statements = self.statements.clone();
         let call = async move {
             let text = record.encode();
-            let mut trials = Trials::new();
-            loop {
-                match statements.insert(&connections, record.id(), &text).await {
-                    Ok(WriteOutcome::Conflict) if trials.is_unsure() => {
-                        return settle(&statements, &connections, record.id(), &text).await;
-                    }
-                    Ok(write) => return Ok(write),
-                    Err(failure) => trials.next(failure).await?,
-                }
-            }
+            retry(|attempt| statements.insert(attempt, record.id(), &text)).await
         };
-        self.calls.run_in_turn(&self.turns, call).await
+        self.tasks.spawn(call).await
     }
 
-    async fn replace(
-        &self,
-        record: KeyRecord,
-        expected_version: u64,
-    ) -> Result<WriteOutcome, StoreError> {
-        let (connections, statements) = (self.connections.clone(), self.statements.clone());
+    async fn replace(&self, record: KeyRecord, expected_version: u64) -> Result<Write, StoreError> {
+        let statements = self.statements.clone();
         let call = async move {
             let text = record.encode();
-            let mut trials = Trials::new();
-            loop {
-                match statements.replace(&connections, record.id(), &text, expected_version).await {
-                    Ok(WriteOutcome::Conflict) if trials.is_unsure() => {
-                        return settle(&statements, &connections, record.id(), &text).await;
-                    }
-                    Ok(write) => return Ok(write),
-                    Err(failure) => trials.next(failure).await?,
-                }
-            }
+            retry(|attempt| statements.replace(attempt, record.id(), &text, expected_version)).await
         };
-        self.calls.run_in_turn(&self.turns, call).await
+        self.tasks.spawn(call).await
     }
 
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
-        let (connections, statements, owner) =
-            (self.connections.clone(), self.statements.clone(), owner.clone());
-        let ids = BTreeSet::from_iter(ids.iter().map(KeyId::to_string)).into_iter().collect();
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+        let (statements, owner) = (self.statements.clone(), owner.clone());
+        let ids = BTreeSet::from_iter(ids.iter().map(KeyId::to_string));
         let call = async move {
-            let ids: Vec<String> = ids;
-            let mut trials = Trials::new();
-            loop {
-                match statements.remove(&connections, &owner, &ids).await {
-                    // The records may be gone because of an earlier trial.
-                    Ok(WriteOutcome::Conflict) if trials.is_unsure() => {
-                        return Err(unknown_outcome());
-                    }
-                    Ok(write) => return Ok(write),
-                    Err(failure) => trials.next(failure).await?,
-                }
-            }
+            let ids = Vec::from_iter(ids);
+            retry(|attempt| statements.remove(attempt, &owner, &ids)).await
         };
-        self.calls.run_in_turn(&self.turns, call).await
+        self.tasks.spawn(call).await
     }
 
     async fn list(
@@ -306,46 +255,16 @@ impl KeyStore for PostgresKeyStore {
         after: Option<&PageCursor>,
         limit: usize,
     ) -> Result<Vec<KeyRecord>, StoreError> {
-        let (connections, statements, owner) =
-            (self.connections.clone(), self.statements.clone(), owner.clone());
-        let after = after.cloned();
-        let call = async move {
-            let mut trials = Trials::new();
-            loop {
-                match statements.list(&connections, &owner, after.as_ref(), limit).await {
-                    Ok(records) => return Ok(records),
-                    Err(failure) => trials.next(failure).await?,
-                }
-            }
-        };
-        self.calls.run_in_turn(&self.turns, call).await
+        let list = retry(|attempt| self.statements.list(attempt, owner, after, limit));
+        self.tasks.run(list).await
     }
 }
 
 impl fmt::Debug for PostgresKeyStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresKeyStore")
-            .field("calls", &self.calls)
+            .field("tasks", &self.tasks)
             .field("tables", &self.tables)
             .finish_non_exhaustive()
     }
-}
-
-/// What became of a change whose first trial has no answer and whose next one found something else
-/// than it expected: that may be the change itself.
-async fn settle(
-    statements: &Statements,
-    connections: &Arc<Connections>,
-    id: &KeyId,
-    text: &str,
-) -> Result<WriteOutcome, StoreError> {
-    let stored = statements.find(connections, id).await.map_err(Failure::into_error)?;
-    if stored.is_some_and(|stored| stored.encode() == text) {
-        return Ok(WriteOutcome::Applied);
-    }
-    Err(unknown_outcome())
-}
-
-fn unknown_outcome() -> StoreError {
-    StoreError::new("a connection broke, and it is not known whether the change was made")
 }

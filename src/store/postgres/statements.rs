@@ -1,23 +1,22 @@
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Postgres, Row, query, raw_sql};
+use sqlx::{AssertSqlSafe, Connection, PgPool, Postgres, Row, query, raw_sql};
 
-use super::super::sql::sortable;
-use super::Failure;
-use super::lease::{Connections, Lease};
+use super::retry::{Attempt, Failure};
 use super::tables::Tables;
-use crate::key::{KeyId, KeyRecord, Owner, PageCursor, StoreError, WriteOutcome};
+use crate::key::{KeyId, KeyRecord, Owner, PageCursor, StoreError, Write};
+use crate::store::sql::{Checkout, sortable};
 
-/// The statements of a store, one trial each.
+/// The statements of a store, one attempt each. Every value is bound.
 ///
-/// A look-up is a single message, with the id in its text: a [`KeyId`] has no character that means
-/// anything in a literal. In everything else the values are bound. sqlx sends such a statement in two
-/// parts, and a pooler may give either part another connection: the transaction around it keeps them
-/// together. The statements have no name and leave nothing behind in the connection.
+/// A look-up is one prepared statement, which each connection keeps. Everything else is a transaction with a
+/// statement without a name, which leaves nothing behind in the connection. sqlx sends such a statement in two
+/// parts, and the transaction keeps both on one connection of a pooler.
 pub(super) struct Statements {
+    pool: PgPool,
+    transaction_pooling: bool,
     find: String,
     insert: String,
     replace: String,
@@ -28,10 +27,12 @@ pub(super) struct Statements {
 }
 
 impl Statements {
-    pub(super) fn new(tables: &Tables) -> Self {
+    pub(super) fn new(pool: PgPool, tables: &Tables, transaction_pooling: bool) -> Self {
         let (keys, usage) = (tables.keys(), tables.usage());
         Self {
-            find: format!("SELECT record FROM {keys} WHERE id = "),
+            pool,
+            transaction_pooling,
+            find: format!("SELECT record FROM {keys} WHERE id = $1"),
             insert: format!(
                 "INSERT INTO {keys} (id, record) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING"
             ),
@@ -64,63 +65,91 @@ ON CONFLICT (id) DO UPDATE SET last_used = excluded.last_used
 
     pub(super) async fn find(
         &self,
-        connections: &Arc<Connections>,
+        attempt: Attempt,
         id: &KeyId,
     ) -> Result<Option<KeyRecord>, Failure> {
-        let mut lease = connections.take_for_look_up().await?;
-        let find = raw_sql(AssertSqlSafe(format!("{}'{id}'", self.find)));
-        let row = find.fetch_optional(lease.connection()?).await?;
+        let row = if self.transaction_pooling {
+            let mut checkout = self.begin(attempt, "BEGIN READ ONLY").await?;
+            let find = bind(&self.find).bind(id.as_str());
+            let row = find.fetch_optional(checkout.connection()?).await?;
+            commit(checkout).await?;
+            row
+        } else {
+            let mut checkout = acquire(&self.pool, attempt).await?;
+            let find = query(AssertSqlSafe(self.find.as_str())).bind(id.as_str());
+            let row = find.fetch_optional(checkout.connection()?).await?;
+            checkout.finish();
+            row
+        };
         let record = row.as_ref().map(read).transpose()?;
         if record.as_ref().is_some_and(|record| record.id() != id) {
             return Err(other_record());
         }
-        lease.give_on();
         Ok(record)
     }
 
     pub(super) async fn insert(
         &self,
-        connections: &Arc<Connections>,
+        attempt: Attempt,
         id: &KeyId,
         text: &str,
     ) -> Result<WriteOutcome, Failure> {
         let insert = bind(&self.insert).bind(id.as_str()).bind(text);
-        self.change_one(connections, insert).await
+        match self.change_one(attempt, insert).await? {
+            Write::Conflict if attempt.outcome_unknown => {
+                self.resolve_unknown_outcome(id, text).await
+            }
+            write => Ok(write),
+        }
     }
 
     pub(super) async fn replace(
         &self,
-        connections: &Arc<Connections>,
+        attempt: Attempt,
         id: &KeyId,
         text: &str,
         expected_version: u64,
     ) -> Result<WriteOutcome, Failure> {
         let replace = bind(&self.replace).bind(id.as_str()).bind(text);
-        self.change_one(connections, replace.bind(expected_version.to_string())).await
+        match self.change_one(attempt, replace.bind(expected_version.to_string())).await? {
+            Write::Conflict if attempt.outcome_unknown => {
+                self.resolve_unknown_outcome(id, text).await
+            }
+            write => Ok(write),
+        }
+    }
+
+    /// Whether the conflict of a retry is with the change of an earlier attempt.
+    async fn resolve_unknown_outcome(&self, id: &KeyId, text: &str) -> Result<Write, Failure> {
+        let stored = self.find(Attempt::default(), id).await?;
+        if stored.is_some_and(|stored| stored.encode() == text) {
+            return Ok(Write::Done);
+        }
+        Err(unknown_outcome())
     }
 
     pub(super) async fn remove(
         &self,
-        connections: &Arc<Connections>,
+        attempt: Attempt,
         owner: &Owner,
         ids: &[String],
-    ) -> Result<WriteOutcome, Failure> {
-        let mut lease = begin(connections, "BEGIN").await?;
+    ) -> Result<Write, Failure> {
+        let mut checkout = self.begin(attempt, "BEGIN").await?;
         let remove = bind(&self.remove).bind(owner.as_str()).bind(ids);
-        let removed = remove.execute(lease.connection()?).await?.rows_affected();
-        let (end, write) = if usize::try_from(removed) == Ok(ids.len()) {
-            ("COMMIT", WriteOutcome::Applied)
-        } else {
-            ("ROLLBACK", WriteOutcome::Conflict)
-        };
-        raw_sql(end).execute(lease.connection()?).await?;
-        lease.give_back();
-        Ok(write)
+        let removed = remove.execute(checkout.connection()?).await?.rows_affected();
+        if usize::try_from(removed) == Ok(ids.len()) {
+            commit(checkout).await?;
+            return Ok(Write::Done);
+        }
+        raw_sql("ROLLBACK").execute(checkout.connection()?).await?;
+        checkout.finish();
+        // The records may be gone because of an earlier attempt.
+        if attempt.outcome_unknown { Err(unknown_outcome()) } else { Ok(Write::Conflict) }
     }
 
     pub(super) async fn list(
         &self,
-        connections: &Arc<Connections>,
+        attempt: Attempt,
         owner: &Owner,
         after: Option<&PageCursor>,
         limit: usize,
@@ -129,60 +158,79 @@ ON CONFLICT (id) DO UPDATE SET last_used = excluded.last_used
         let created_at = after.map(|after| sortable(after.created_at())).unwrap_or_default();
         let id = after.map(|after| after.id().as_str()).unwrap_or_default();
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut lease = begin(connections, "BEGIN READ ONLY").await?;
+        let mut checkout = self.begin(attempt, "BEGIN READ ONLY").await?;
         let list = bind(&self.list).bind(owner.as_str()).bind(created_at).bind(id).bind(limit);
-        let rows = list.fetch_all(lease.connection()?).await?;
-        raw_sql("COMMIT").execute(lease.connection()?).await?;
+        let rows = list.fetch_all(checkout.connection()?).await?;
+        commit(checkout).await?;
         let records = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         if records.iter().any(|record| record.owner() != owner) {
             return Err(other_record());
         }
-        lease.give_back();
         Ok(records)
     }
 
     pub(super) async fn write_usage(
         &self,
-        connections: &Arc<Connections>,
+        attempt: Attempt,
         ids: &[String],
         seconds: &[i64],
     ) -> Result<(), Failure> {
         let write = bind(&self.write_usage).bind(ids).bind(seconds);
-        self.change_one(connections, write).await.map(drop)
+        self.change_one(attempt, write).await.map(drop)
     }
 
     /// The seconds since 1970 of the last use, by id.
     pub(super) async fn read_usage(
         &self,
-        connections: &Arc<Connections>,
+        attempt: Attempt,
         ids: &[String],
     ) -> Result<HashMap<String, i64>, Failure> {
-        let mut lease = begin(connections, "BEGIN READ ONLY").await?;
-        let rows = bind(&self.read_usage).bind(ids).fetch_all(lease.connection()?).await?;
-        raw_sql("COMMIT").execute(lease.connection()?).await?;
+        let mut checkout = self.begin(attempt, "BEGIN READ ONLY").await?;
+        let rows = bind(&self.read_usage).bind(ids).fetch_all(checkout.connection()?).await?;
+        commit(checkout).await?;
         let pair = |row: &PgRow| Ok((row.try_get("id")?, row.try_get("second")?));
-        let seconds = rows.iter().map(pair).collect::<Result<_, sqlx::Error>>()?;
-        lease.give_back();
-        Ok(seconds)
+        Ok(rows.iter().map(pair).collect::<Result<_, sqlx::Error>>()?)
     }
 
     async fn change_one(
         &self,
-        connections: &Arc<Connections>,
+        attempt: Attempt,
         change: Query<'_, Postgres, PgArguments>,
-    ) -> Result<WriteOutcome, Failure> {
-        let mut lease = begin(connections, "BEGIN").await?;
-        let changed = change.execute(lease.connection()?).await?.rows_affected();
-        raw_sql("COMMIT").execute(lease.connection()?).await?;
-        lease.give_back();
-        Ok(if changed == 0 { WriteOutcome::Conflict } else { WriteOutcome::Applied })
+    ) -> Result<Write, Failure> {
+        let mut checkout = self.begin(attempt, "BEGIN").await?;
+        let changed = change.execute(checkout.connection()?).await?.rows_affected();
+        commit(checkout).await?;
+        Ok(if changed == 0 { Write::Conflict } else { Write::Done })
+    }
+
+    async fn begin(
+        &self,
+        attempt: Attempt,
+        statement: &'static str,
+    ) -> Result<Checkout<Postgres>, Failure> {
+        let mut checkout = acquire(&self.pool, attempt).await?;
+        raw_sql(statement).execute(checkout.connection()?).await?;
+        Ok(checkout)
     }
 }
 
-async fn begin(connections: &Arc<Connections>, statement: &'static str) -> Result<Lease, Failure> {
-    let mut lease = connections.take().await?;
-    raw_sql(statement).execute(lease.connection()?).await?;
-    Ok(lease)
+/// A connection of the pool. A retry pings it first: when one connection is broken, others may be.
+pub(super) async fn acquire(
+    pool: &PgPool,
+    attempt: Attempt,
+) -> Result<Checkout<Postgres>, Failure> {
+    loop {
+        let mut checkout = Checkout::acquire(pool).await.map_err(Failure::Acquire)?;
+        if attempt.failed == 0 || checkout.connection()?.ping().await.is_ok() {
+            return Ok(checkout);
+        }
+    }
+}
+
+async fn commit(mut checkout: Checkout<Postgres>) -> Result<(), Failure> {
+    raw_sql("COMMIT").execute(checkout.connection()?).await?;
+    checkout.finish();
+    Ok(())
 }
 
 /// A statement without a name.
@@ -196,4 +244,10 @@ fn read(row: &PgRow) -> Result<KeyRecord, Failure> {
 
 fn other_record() -> Failure {
     Failure::Answer(StoreError::new("the database answered with another record"))
+}
+
+fn unknown_outcome() -> Failure {
+    Failure::Answer(StoreError::new(
+        "a connection broke, and it is not known whether the change was made",
+    ))
 }

@@ -1,22 +1,21 @@
-use std::sync::Arc;
-
 use sha2::{Digest, Sha256};
-use sqlx::{AssertSqlSafe, Row, raw_sql};
+use sqlx::{AssertSqlSafe, PgPool, Postgres, Row, query, raw_sql};
 
-use super::lease::{Connections, Lease};
-use super::{Failure, schema};
+use super::retry::{Attempt, Failure};
+use super::schema;
+use super::statements::acquire;
 use crate::ConfigError;
 use crate::key::StoreError;
+use crate::store::sql::Checkout;
 
-/// Where the tables are. Every name is a checked identifier, which needs no quotes and gets them all
-/// the same, because it may be a word of SQL.
+/// Where the tables are. Every name is a checked identifier, and quoted because it may be a word of SQL.
 #[derive(Clone, Debug)]
 pub(super) struct Tables {
     schema: String,
     prefix: String,
 }
 
-/// Any number that nobody else is likely to take. All migrations of a database wait for each other.
+/// The key of an advisory lock: the migrations of a database wait for each other.
 const MIGRATION_LOCK: i64 = 0x7477_6877_6b65_7973;
 
 impl Default for Tables {
@@ -61,8 +60,8 @@ impl Tables {
         &self.prefix
     }
 
-    /// The channel in which the server tells of changes of the table of the keys. It knows the name of
-    /// that table, which can be longer than the 63 bytes of a channel's.
+    /// The channel of notifications about the table of the keys: a hash of its name, which can be longer than
+    /// the 63 bytes of a channel's.
     pub(super) fn channel(&self) -> String {
         let table = format!("{}.{}keys", self.schema, self.prefix);
         let hash = Sha256::digest(table.as_bytes());
@@ -71,46 +70,46 @@ impl Tables {
         format!("{}{hash}", schema::CHANNEL_PREFIX)
     }
 
-    pub(super) async fn migrate(&self, connections: &Arc<Connections>) -> Result<(), Failure> {
-        let mut lease = connections.take().await?;
+    pub(super) async fn migrate(&self, pool: &PgPool, attempt: Attempt) -> Result<(), Failure> {
+        let mut checkout = acquire(pool, attempt).await?;
         // Not in a transaction that is read-only because the session is.
         let begin = format!("BEGIN READ WRITE; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
-        raw_sql(AssertSqlSafe(begin)).fetch_all(lease.connection()?).await?;
+        raw_sql(AssertSqlSafe(begin)).fetch_all(checkout.connection()?).await?;
 
         // `CREATE SCHEMA IF NOT EXISTS` asks for the permission before it looks.
-        let schema = format!("SELECT 1 FROM pg_namespace WHERE nspname = '{}'", self.schema);
-        let schema = raw_sql(AssertSqlSafe(schema)).fetch_optional(lease.connection()?).await?;
+        let schema = query("SELECT 1 FROM pg_namespace WHERE nspname = $1").bind(&self.schema);
+        let schema = schema.persistent(false).fetch_optional(checkout.connection()?).await?;
         if schema.is_none() {
             let create = format!("CREATE SCHEMA \"{}\"", self.schema);
-            raw_sql(AssertSqlSafe(create)).execute(lease.connection()?).await?;
+            raw_sql(AssertSqlSafe(create)).execute(checkout.connection()?).await?;
         }
-        let exists = format!("SELECT to_regclass('{}') IS NOT NULL AS found", self.version());
-        let exists = raw_sql(AssertSqlSafe(exists)).fetch_one(lease.connection()?).await?;
+        let exists = query("SELECT to_regclass($1) IS NOT NULL AS found").bind(self.version());
+        let exists = exists.persistent(false).fetch_one(checkout.connection()?).await?;
         let found = exists.try_get("found")?;
-        let version = if found { self.read_version(&mut lease).await? } else { 0 };
+        let version = if found { self.read_version(&mut checkout).await? } else { 0 };
         let steps = schema::steps_from(version, self).ok_or_else(other_version)?;
         for step in steps {
-            raw_sql(AssertSqlSafe(step)).execute(lease.connection()?).await?;
+            raw_sql(AssertSqlSafe(step)).execute(checkout.connection()?).await?;
         }
-        raw_sql("COMMIT").execute(lease.connection()?).await?;
-        lease.give_back();
+        raw_sql("COMMIT").execute(checkout.connection()?).await?;
+        checkout.finish();
         Ok(())
     }
 
-    pub(super) async fn check(&self, connections: &Arc<Connections>) -> Result<(), Failure> {
-        let mut lease = connections.take().await?;
-        if self.read_version(&mut lease).await? != schema::VERSION {
+    pub(super) async fn check(&self, pool: &PgPool, attempt: Attempt) -> Result<(), Failure> {
+        let mut checkout = acquire(pool, attempt).await?;
+        if self.read_version(&mut checkout).await? != schema::VERSION {
             return Err(other_version());
         }
         let columns = format!("SELECT record FROM {} WHERE id = ''", self.keys());
-        raw_sql(AssertSqlSafe(columns)).fetch_optional(lease.connection()?).await?;
-        lease.give_back();
+        raw_sql(AssertSqlSafe(columns)).fetch_optional(checkout.connection()?).await?;
+        checkout.finish();
         Ok(())
     }
 
-    async fn read_version(&self, lease: &mut Lease) -> Result<i32, Failure> {
+    async fn read_version(&self, checkout: &mut Checkout<Postgres>) -> Result<i32, Failure> {
         let version = format!("SELECT version FROM {}", self.version());
-        let rows = raw_sql(AssertSqlSafe(version)).fetch_all(lease.connection()?).await?;
+        let rows = raw_sql(AssertSqlSafe(version)).fetch_all(checkout.connection()?).await?;
         let [row] = &*rows else {
             return Err(Failure::Answer(StoreError::new("the key tables have no version")));
         };

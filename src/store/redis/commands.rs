@@ -1,44 +1,41 @@
 //! What is sent to the server, and how its answers are read.
 
-use std::mem;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use redis::{Cmd, Pipeline, Script, ServerErrorKind, ToRedisArgs, Value};
 
-use super::link::{Answers, Link};
+use super::link::Link;
 use super::names::LAYOUT;
 use super::{RedisStoreError, RedisStoreErrorKind};
 
-/// What the scripts have in common: `KEYS[1]` is the sentinel, `ARGV[1]` names the call, `ARGV[2]` is
-/// what the sentinel says, `ARGV[3]` is the channel of changes. Whatever can fail comes before the
-/// first write, since what a script has written stays.
+/// What the scripts have in common: `KEYS[1]` is the sentinel, `ARGV[1]` its expected value, `ARGV[2]` the
+/// channel of changes. Commands that can fail come before the first write: a script is not rolled back.
 const HEAD: &str = "
-if redis.call('GET', KEYS[1]) ~= ARGV[2] then return {ARGV[1], 'sentinel'} end
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 'sentinel' end
 ";
 
 /// `KEYS`: sentinel, record, index. `ARGV`: .., id, record, member.
 const INSERT: &str = "
 redis.call('ZCARD', KEYS[3])
-if redis.call('GET', KEYS[2]) then return {ARGV[1], 'other'} end
-redis.call('PUBLISH', ARGV[3], ARGV[4])
-redis.call('SET', KEYS[2], ARGV[5])
-redis.call('ZADD', KEYS[3], 0, ARGV[6])
-return {ARGV[1], 'done'}
+if redis.call('GET', KEYS[2]) then return 'mismatch' end
+redis.call('PUBLISH', ARGV[2], ARGV[3])
+redis.call('SET', KEYS[2], ARGV[4])
+redis.call('ZADD', KEYS[3], 0, ARGV[5])
+return 'done'
 ";
 
-/// `KEYS`: sentinel, record, old index, new index. `ARGV`: .., id, old record, new record, old member,
-/// new member.
+/// Compare-and-set. `KEYS`: sentinel, record, old index, new index. `ARGV`: .., id, old record, new record, old
+/// member, new member.
 const REPLACE: &str = "
 redis.call('ZCARD', KEYS[3])
 redis.call('ZCARD', KEYS[4])
-if redis.call('GET', KEYS[2]) ~= ARGV[5] then return {ARGV[1], 'other'} end
-redis.call('PUBLISH', ARGV[3], ARGV[4])
-redis.call('SET', KEYS[2], ARGV[6])
-redis.call('ZREM', KEYS[3], ARGV[7])
-redis.call('ZADD', KEYS[4], 0, ARGV[8])
-return {ARGV[1], 'done'}
+if redis.call('GET', KEYS[2]) ~= ARGV[4] then return 'mismatch' end
+redis.call('PUBLISH', ARGV[2], ARGV[3])
+redis.call('SET', KEYS[2], ARGV[5])
+redis.call('ZREM', KEYS[3], ARGV[6])
+redis.call('ZADD', KEYS[4], 0, ARGV[7])
+return 'done'
 ";
 
 /// `KEYS`: sentinel, index, usage, and every record. `ARGV`: .., and id, record and member of each of
@@ -47,15 +44,15 @@ const REMOVE: &str = "
 redis.call('ZCARD', KEYS[2])
 redis.call('ZCARD', KEYS[3])
 for i = 4, #KEYS do
-  if redis.call('GET', KEYS[i]) ~= ARGV[i * 3 - 7] then return {ARGV[1], 'other'} end
+  if redis.call('GET', KEYS[i]) ~= ARGV[i * 3 - 8] then return 'mismatch' end
 end
-for i = 4, #KEYS do redis.call('PUBLISH', ARGV[3], ARGV[i * 3 - 8]) end
+for i = 4, #KEYS do redis.call('PUBLISH', ARGV[2], ARGV[i * 3 - 9]) end
 for i = 4, #KEYS do
   redis.call('DEL', KEYS[i])
-  redis.call('ZREM', KEYS[2], ARGV[i * 3 - 6])
-  redis.call('ZREM', KEYS[3], ARGV[i * 3 - 8])
+  redis.call('ZREM', KEYS[2], ARGV[i * 3 - 7])
+  redis.call('ZREM', KEYS[3], ARGV[i * 3 - 9])
 end
-return {ARGV[1], 'done'}
+return 'done'
 ";
 
 /// `KEYS`: sentinel, usage, and every record. `ARGV`: .., and the second and id of each of them.
@@ -63,10 +60,10 @@ const USAGE: &str = "
 redis.call('ZCARD', KEYS[2])
 for i = 3, #KEYS do
   if redis.call('EXISTS', KEYS[i]) == 1 then
-    redis.call('ZADD', KEYS[2], 'GT', ARGV[i * 2 - 2], ARGV[i * 2 - 1])
+    redis.call('ZADD', KEYS[2], 'GT', ARGV[i * 2 - 3], ARGV[i * 2 - 2])
   end
 end
-return {ARGV[1], 'done'}
+return 'done'
 ";
 
 static INSERT_SCRIPT: LazyLock<WriteScript> = LazyLock::new(|| WriteScript::new(INSERT));
@@ -107,8 +104,8 @@ impl WriteScript {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Written {
     Done,
-    /// A record is not the one that the script was told of. Nothing was changed.
-    Other,
+    /// A stored record is not the expected one. Nothing was changed.
+    Mismatch,
 }
 
 /// How many replicas must have a change, and how long the server waits for them.
@@ -118,23 +115,18 @@ pub(super) struct Wait {
     pub(super) timeout: Duration,
 }
 
-/// Commands that change nothing, followed by a look at the sentinel.
+/// Commands that only read, followed by a `GET` of the sentinel.
 ///
-/// The sentinel comes last: if it is there, so was everything that a command before it did not find.
-pub(super) struct Question {
+/// The sentinel comes last: if it is there, no record that a command before it did not find was lost.
+pub(super) struct ReadPipeline {
     commands: Pipeline,
-    token: String,
     sentinel: String,
 }
 
-impl Question {
+impl ReadPipeline {
     pub(super) fn new(sentinel: String) -> Self {
-        let token = token();
-        // A look-up is three commands.
-        let mut question = Self { commands: Pipeline::with_capacity(3), token, sentinel };
-        let token = question.token.clone();
-        question.arg("ECHO", token);
-        question
+        // A look-up is two commands.
+        Self { commands: Pipeline::with_capacity(2), sentinel }
     }
 
     pub(super) fn arg(&mut self, name: &str, arguments: impl ToRedisArgs) {
@@ -144,8 +136,8 @@ impl Question {
     }
 
     /// The answers to the commands, if the sentinel is in order.
-    pub(super) async fn ask(self, link: &Link) -> Result<Vec<Value>, RedisStoreError> {
-        let (answers, sentinel) = self.look(link).await?;
+    pub(super) async fn query(self, link: &Link) -> Result<Vec<Value>, RedisStoreError> {
+        let (answers, sentinel) = self.query_with_sentinel(link).await?;
         match sentinel.as_deref() {
             Some(layout) if layout == LAYOUT.as_bytes() => Ok(answers),
             Some(_) => Err(RedisStoreErrorKind::UnsupportedLayout.into()),
@@ -154,34 +146,32 @@ impl Question {
     }
 
     /// The answers to the commands, and the sentinel.
-    pub(super) async fn look(
+    pub(super) async fn query_with_sentinel(
         mut self,
         link: &Link,
     ) -> Result<(Vec<Value>, Option<Vec<u8>>), RedisStoreError> {
-        let sentinel = mem::take(&mut self.sentinel);
+        let sentinel = std::mem::take(&mut self.sentinel);
         self.arg("GET", sentinel);
         let expected = self.commands.len();
-        let answers = link.ask(&self.commands).await?;
-        let mut answers = bound(link, answers, &self.token, expected)?;
-        let sentinel = answers.pop().unwrap_or_default();
-        let sentinel = text(sentinel)?;
+        let mut answers = link.query(&self.commands).await?;
+        if answers.len() != expected {
+            return Err(RedisStoreErrorKind::UnexpectedReply.into());
+        }
+        let sentinel = text(answers.pop().unwrap_or_default())?;
         Ok((answers, sentinel))
     }
 }
 
 /// A call of a script.
-pub(super) struct Change {
+pub(super) struct ScriptCall {
     script: &'static WriteScript,
-    token: String,
     keys: Vec<String>,
     arguments: Vec<String>,
 }
 
-impl Change {
+impl ScriptCall {
     pub(super) fn new(script: &'static WriteScript, sentinel: String, channel: String) -> Self {
-        let token = token();
-        let arguments = vec![token.clone(), LAYOUT.to_owned(), channel];
-        Self { script, token, keys: vec![sentinel], arguments }
+        Self { script, keys: vec![sentinel], arguments: vec![LAYOUT.to_owned(), channel] }
     }
 
     pub(super) fn keys(mut self, keys: impl IntoIterator<Item = String>) -> Self {
@@ -195,24 +185,29 @@ impl Change {
     }
 
     /// Runs the script once.
-    pub(super) async fn make(
+    pub(super) async fn execute(
         self,
         link: &Link,
         wait: Option<Wait>,
     ) -> Result<Written, RedisStoreError> {
         let by_hash = self.commands("EVALSHA", self.script.script.get_hash(), wait);
-        let mut answers = link.tell(&by_hash).await?;
-        if matches!(answers.values.first(), Some(answer) if is_unknown_script(answer)) {
+        let mut values = link.execute(&by_hash).await?;
+        if matches!(values.first(), Some(answer) if is_unknown_script(answer)) {
             let by_code = self.commands("EVAL", &self.script.code, wait);
-            answers = link.tell(&by_code).await?;
+            values = link.execute(&by_code).await?;
         }
-        let Answers { values, generation } = answers;
         let mut values = values.into_iter();
-        let written = self.written(values.next().unwrap_or_default())?;
-        let written = written.ok_or_else(|| link.unexpected(generation))?;
+        let unexpected = || RedisStoreErrorKind::UnexpectedReply;
+        let written = text(values.next().unwrap_or_default())?;
+        let written = match written.as_deref() {
+            Some(b"done") => Written::Done,
+            Some(b"mismatch") => Written::Mismatch,
+            Some(b"sentinel") => return Err(RedisStoreErrorKind::NotInitialized.into()),
+            _ => return Err(unexpected().into()),
+        };
         if let (Written::Done, Some(wait)) = (written, wait) {
             let Value::Int(replicas) = values.next().unwrap_or_default().extract_error()? else {
-                return Err(link.unexpected(generation));
+                return Err(unexpected().into());
             };
             if usize::try_from(replicas).is_ok_and(|replicas| replicas < wait.replicas) {
                 return Err(RedisStoreErrorKind::NotDurable.into());
@@ -229,46 +224,6 @@ impl Change {
             commands.cmd("WAIT").arg(wait.replicas).arg(milliseconds.max(1));
         }
         commands
-    }
-
-    /// What the script did, if it is the answer to this very call.
-    fn written(&self, answer: Value) -> Result<Option<Written>, RedisStoreError> {
-        let Value::Array(parts) = answer.extract_error()? else {
-            return Ok(None);
-        };
-        Ok(match parts.as_slice() {
-            [Value::BulkString(token), Value::BulkString(outcome)]
-                if token == self.token.as_bytes() =>
-            {
-                match outcome.as_slice() {
-                    b"done" => Some(Written::Done),
-                    b"other" => Some(Written::Other),
-                    b"sentinel" => return Err(RedisStoreErrorKind::NotInitialized.into()),
-                    _ => None,
-                }
-            }
-            _ => None,
-        })
-    }
-}
-
-/// The answers behind the one to `ECHO`, if that is the answer to this very call.
-///
-/// A client or a proxy that has lost count hands out the answers of another call. An answer of "not
-/// there" has nothing in it that would tell.
-fn bound(
-    link: &Link,
-    answers: Answers,
-    token: &str,
-    expected: usize,
-) -> Result<Vec<Value>, RedisStoreError> {
-    let Answers { mut values, generation } = answers;
-    if values.len() != expected || values.is_empty() {
-        return Err(link.unexpected(generation));
-    }
-    match values.remove(0).extract_error()? {
-        Value::BulkString(bytes) if bytes == token.as_bytes() => Ok(values),
-        _ => Err(link.unexpected(generation)),
     }
 }
 
@@ -291,10 +246,4 @@ pub(super) fn list(answer: Value) -> Result<Vec<Value>, RedisStoreError> {
 
 fn is_unknown_script(answer: &Value) -> bool {
     matches!(answer, Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoScript))
-}
-
-/// A name for one call that no other call of this process has.
-fn token() -> String {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed).to_string()
 }

@@ -38,7 +38,7 @@ pub enum RedisStoreErrorKind {
     TooSlow,
     /// The server answered with an error: see [`code`](RedisStoreError::code).
     Server,
-    /// The answer is not that of the command, or belongs to another one.
+    /// The answer is not one that the command can have.
     UnexpectedReply,
     /// The namespace has no sentinel: it was never initialized, or the server has lost its data.
     NotInitialized,
@@ -52,8 +52,6 @@ pub enum RedisStoreErrorKind {
     Eviction,
     /// A record cannot be read, or its owner's index says something else.
     InvalidRecord,
-    /// A record is older than the last change of it that this process has made.
-    Outdated,
     /// The change is made on the server, and too few replicas have said in time that they have it.
     NotDurable,
     /// Other changes kept coming in between.
@@ -84,7 +82,7 @@ impl RedisStoreError {
             RedisStoreErrorKind::TooSlow => "the Redis server did not answer in time",
             RedisStoreErrorKind::Server => "the Redis server answered with an error",
             RedisStoreErrorKind::UnexpectedReply => {
-                "the Redis server's answer does not belong to the command"
+                "the Redis server's answer is not one of the command"
             }
             RedisStoreErrorKind::NotInitialized => {
                 "the namespace has no sentinel: it was never initialized, or its data is lost"
@@ -101,7 +99,6 @@ impl RedisStoreError {
                 "the Redis server's maxmemory-policy lets it evict records: set it to noeviction"
             }
             RedisStoreErrorKind::InvalidRecord => "a stored record is not what it should be",
-            RedisStoreErrorKind::Outdated => "a stored record is older than the last one written",
             RedisStoreErrorKind::NotDurable => "the change is made, but not yet on enough replicas",
             RedisStoreErrorKind::Contention => "other changes kept coming in between",
         }

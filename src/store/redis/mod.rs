@@ -5,7 +5,6 @@ mod error;
 mod invalidations;
 mod link;
 mod names;
-mod seen;
 mod setup;
 mod usage;
 
@@ -18,20 +17,19 @@ use async_trait::async_trait;
 use redis::Value;
 use redis::aio::ConnectionManager;
 
-use self::commands::{Change, Question, Wait, WriteScript, Written, list, text};
+use self::commands::{ReadPipeline, ScriptCall, Wait, WriteScript, Written, list, text};
 pub use self::error::{RedisStoreError, RedisStoreErrorKind};
 pub use self::invalidations::RedisInvalidations;
 use self::link::Link;
 use self::names::{Names, member, member_at, member_id};
-use self::seen::Seen;
-use super::detach::DetachedCalls;
+use super::task::StoreTasks;
 use crate::ConfigError;
 use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
 
 /// A store in Redis (6.2 or later) or Valkey.
 ///
-/// A namespace is set up once, by [`initialize`](Self::initialize). From then on a server that has lost
-/// its data is told from one that has no such key: it is an outage, and nobody is refused for it.
+/// A namespace is set up once, by [`initialize`](Self::initialize), which writes a sentinel. Every call reads the
+/// sentinel: a server that has lost its data is an outage, and not one without the key.
 ///
 /// # Layout
 ///
@@ -50,15 +48,12 @@ use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Writ
 ///
 /// # Consistency
 ///
-/// A look-up is one round trip, and sees every change whose call has returned. A change reads first,
-/// and is then made by one script, which compares what it has read: records, index and notice in the
-/// channel change together or not at all.
+/// A look-up is one round trip with two commands: `GET` of the record, and `GET` of the sentinel. It sees every
+/// change whose call has returned. A change reads first, and then runs one script that compares what was read:
+/// records, index and message in the channel change together or not at all.
 ///
-/// That holds for one server. One that takes over after a fail-over may lack the last changes: see
-/// [`with_wait`](Self::with_wait). A record with a lower version than this process has written itself,
-/// or which it has removed, is an error (for its last 4096 changes): a key that was revoked here does
-/// not come back to life here. Other processes cannot know. They must not lower versions, which
-/// [`KeyManager`](crate::key::KeyManager) never does.
+/// That holds for one server. One that takes over after a fail-over may lack the last changes, a revocation
+/// too: see [`with_wait`](Self::with_wait).
 ///
 /// # Durability
 ///
@@ -74,15 +69,15 @@ use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Writ
 ///
 /// # Outages
 ///
-/// A call is never cut short because its caller went away, and ends at the
-/// [deadline](Self::with_deadline) of the store. A look-up is asked again when the connection breaks; a
-/// change is not, since nobody knows whether it was made. The connection is made again with growing
-/// random delays of up to one second. One that has gone silent is given up. Nothing needs a restart.
+/// A change runs in a task of its own and goes on when its caller leaves; a look-up ends with its caller. Both
+/// end at the [deadline](Self::with_deadline) of the store. A look-up is sent again when the connection breaks; a
+/// change is not, since its outcome is unknown. The connection is made again with backoff and jitter, with delays
+/// of up to one second. A connection that does not answer in time is replaced. Nothing needs a restart.
 ///
 /// # Security
 ///
-/// Whoever can write to the server can give anybody any key, unless digests are made with a
-/// [`Pepper`](crate::key::Pepper). The commands needed are `ECHO`, `GET`, `SET`, `DEL`, `EXISTS`, `ZADD`,
+/// A client that can write to the server can make any key, unless digests are made with a
+/// [`Pepper`](crate::key::Pepper). The commands needed are `GET`, `SET`, `DEL`, `EXISTS`, `ZADD`,
 /// `ZREM`, `ZCARD`, `ZRANGE`, `ZMSCORE`, `PUBLISH`, `EVAL`, `EVALSHA`, and `WAIT` for
 /// [`with_wait`](Self::with_wait); on the keys and the channel above. `initialize` needs `SCAN`;
 /// `CONFIG GET` and `INFO` are used if they are allowed.
@@ -109,9 +104,8 @@ pub struct RedisKeyStore {
     changes: Option<Arc<Link>>,
     wait: Option<Wait>,
     names: Names,
-    calls: DetachedCalls,
+    tasks: StoreTasks,
     deadline: Duration,
-    seen: Arc<Seen>,
 }
 
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(1);
@@ -141,13 +135,13 @@ impl RedisKeyStore {
     ///
     /// `InvalidUrl`.
     pub fn connect_lazy(url: &str) -> Result<Self, RedisStoreError> {
-        Ok(Self::from_link(Link::own(link::client(url)?)))
+        Ok(Self::from_link(Link::own(link::client(url)?, DEFAULT_DEADLINE)))
     }
 
     /// A store on a client of your own. It connects when it is first needed.
     #[must_use]
     pub fn from_client(client: redis::Client) -> Self {
-        Self::from_link(Link::own(client))
+        Self::from_link(Link::own(client, DEFAULT_DEADLINE))
     }
 
     /// A store on a connection of your own.
@@ -165,19 +159,20 @@ impl RedisKeyStore {
     ///
     /// Refuses a name that is not 1 to 64 ASCII letters, digits, `-`, `_` and `.`.
     pub fn with_namespace(self, namespace: &str) -> Result<Self, ConfigError> {
-        Ok(Self { names: Names::new(namespace)?, seen: Arc::default(), ..self })
+        Ok(Self { names: Names::new(namespace)?, ..self })
     }
 
-    /// Sets how long a call may take. The default is one second.
+    /// Sets how long a call may take. The default is one second. A connection that does not answer within nine
+    /// tenths of it is replaced.
     #[must_use]
     pub fn with_deadline(self, deadline: Duration) -> Self {
-        Self { calls: self.calls.with_deadline(deadline), deadline, ..self }
+        Self { tasks: self.tasks.with_deadline(deadline), deadline, ..self }.relinked()
     }
 
     /// Sets how many calls may be under way. One more fails at once. The default is 1024.
     #[must_use]
     pub fn with_max_calls(self, max_calls: usize) -> Self {
-        Self { calls: self.calls.with_limit(max_calls), ..self }
+        Self { tasks: self.tasks.with_limit(max_calls), ..self }
     }
 
     /// Makes every change wait until this many replicas have it, for at most `timeout` on top of the
@@ -198,11 +193,12 @@ impl RedisKeyStore {
                 "changes wait for at least one replica and one millisecond",
             ));
         }
-        let client = self.link.client().ok_or_else(|| {
-            ConfigError::new("a store that waits for replicas makes its connections itself")
-        })?;
-        let changes = Some(Arc::new(Link::own(client.clone())));
-        Ok(Self { changes, wait: Some(Wait { replicas, timeout }), ..self })
+        if self.link.client().is_none() {
+            return Err(ConfigError::new(
+                "a store that waits for replicas makes its connections itself",
+            ));
+        }
+        Ok(Self { wait: Some(Wait { replicas, timeout }), ..self }.relinked())
     }
 
     /// The changes of keys in this namespace, for a cache in front of the store.
@@ -223,60 +219,63 @@ impl RedisKeyStore {
             changes: None,
             wait: None,
             names: Names::default(),
-            calls: DetachedCalls::new().with_deadline(DEFAULT_DEADLINE),
+            tasks: StoreTasks::new().with_deadline(DEFAULT_DEADLINE),
             deadline: DEFAULT_DEADLINE,
-            seen: Arc::default(),
         }
     }
 
-    fn question(&self) -> Question {
-        Question::new(self.names.sentinel())
+    /// New connections, with response timeouts that suit the deadline.
+    fn relinked(mut self) -> Self {
+        if let Some(client) = self.link.client().cloned() {
+            self.link = Arc::new(Link::own(client.clone(), self.deadline));
+            let change_link = |wait: Wait| {
+                Arc::new(Link::own(client, self.deadline.saturating_add(wait.timeout)))
+            };
+            self.changes = self.wait.map(change_link);
+        }
+        self
     }
 
-    fn change(&self, script: &'static WriteScript) -> Change {
-        Change::new(script, self.names.sentinel(), self.names.changes())
+    fn pipeline(&self) -> ReadPipeline {
+        ReadPipeline::new(self.names.sentinel())
+    }
+
+    fn script(&self, script: &'static WriteScript) -> ScriptCall {
+        ScriptCall::new(script, self.names.sentinel(), self.names.changes())
     }
 
     fn change_link(&self) -> &Link {
         self.changes.as_ref().unwrap_or(&self.link)
     }
 
-    /// Runs a call that asks for more than one record, or writes what need not be whole.
-    async fn read<T, F, C>(&self, read: F) -> Result<T, StoreError>
-    where
-        F: FnOnce(Self) -> C,
-        C: Future<Output = Result<T, RedisStoreError>> + Send + 'static,
-        T: Send + 'static,
-    {
-        let read = read(self.clone());
-        self.calls.run(async move { Ok(read.await?) }).await
+    /// Runs a call in the task of its caller. The connection is shared and drops the answer if the caller leaves.
+    async fn read<T>(
+        &self,
+        read: impl Future<Output = Result<T, RedisStoreError>>,
+    ) -> Result<T, StoreError> {
+        self.tasks.run(async { Ok(read.await?) }).await
     }
 
-    /// Runs a change.
-    async fn write<F, C>(&self, write: F) -> Result<WriteOutcome, StoreError>
+    /// Runs a change in a spawned task.
+    async fn write<F, C>(&self, write: F) -> Result<Write, StoreError>
     where
         F: FnOnce(Self) -> C,
         C: Future<Output = Result<WriteOutcome, RedisStoreError>> + Send + 'static,
     {
         let wait = self.wait.map_or(Duration::ZERO, |wait| wait.timeout);
-        let calls = self.calls.clone().with_deadline(self.deadline.saturating_add(wait));
+        let tasks = self.tasks.clone().with_deadline(self.deadline.saturating_add(wait));
         let write = write(self.clone());
-        calls.run(async move { Ok(write.await?) }).await
+        tasks.spawn(async move { Ok(write.await?) }).await
     }
 
     async fn find_record(&self, id: &KeyId) -> Result<Option<KeyRecord>, RedisStoreError> {
-        let floor = self.seen.floor(id);
-        let mut question = self.question();
-        question.arg("GET", self.names.record(id));
-        let mut answers = question.ask(&self.link).await?;
+        let mut pipeline = self.pipeline();
+        pipeline.arg("GET", self.names.record(id));
+        let mut answers = pipeline.query(&self.link).await?;
         let Some(text) = text(answers.pop().unwrap_or_default())? else {
             return Ok(None);
         };
-        let record = decode(&text, id)?;
-        if floor.is_above(&record) {
-            return Err(RedisStoreErrorKind::Outdated.into());
-        }
-        Ok(Some(record))
+        Ok(Some(decode(&text, id)?))
     }
 
     /// The records and their texts, or `None` if one of them is not there. Whether the connection is
@@ -285,11 +284,11 @@ impl RedisKeyStore {
         &self,
         ids: &[KeyId],
     ) -> Result<Option<Vec<(KeyRecord, String)>>, RedisStoreError> {
-        let mut question = self.question();
+        let mut pipeline = self.pipeline();
         for id in ids {
-            question.arg("GET", self.names.record(id));
+            pipeline.arg("GET", self.names.record(id));
         }
-        let answers = question.ask(self.change_link()).await?;
+        let answers = pipeline.query(self.change_link()).await?;
         let mut records = Vec::with_capacity(ids.len());
         for (id, answer) in ids.iter().zip(answers) {
             let Some(text) = text(answer)? else {
@@ -304,16 +303,13 @@ impl RedisKeyStore {
 
     async fn insert_record(&self, record: &KeyRecord) -> Result<WriteOutcome, RedisStoreError> {
         self.read_for_change(&[]).await?;
-        let change = self
-            .change(WriteScript::insert())
+        let call = self
+            .script(WriteScript::insert())
             .keys([self.names.record(record.id()), self.names.index(record.owner())])
             .arguments([record.id().to_string(), record.encode(), member(record)]);
-        match change.make(self.change_link(), self.wait).await? {
-            Written::Done => {
-                self.seen.kept(record);
-                Ok(WriteOutcome::Applied)
-            }
-            Written::Other => Ok(WriteOutcome::Conflict),
+        match call.execute(self.change_link(), self.wait).await? {
+            Written::Done => Ok(Write::Done),
+            Written::Mismatch => Ok(Write::Conflict),
         }
     }
 
@@ -330,8 +326,8 @@ impl RedisKeyStore {
             if old.version() != expected_version {
                 return Ok(WriteOutcome::Conflict);
             }
-            let change = self
-                .change(WriteScript::replace())
+            let call = self
+                .script(WriteScript::replace())
                 .keys([
                     self.names.record(record.id()),
                     self.names.index(old.owner()),
@@ -344,9 +340,8 @@ impl RedisKeyStore {
                     member(&old),
                     member(record),
                 ]);
-            if change.make(self.change_link(), self.wait).await? == Written::Done {
-                self.seen.kept(record);
-                return Ok(WriteOutcome::Applied);
+            if call.execute(self.change_link(), self.wait).await? == Written::Done {
+                return Ok(Write::Done);
             }
         }
         Err(RedisStoreErrorKind::Contention.into())
@@ -364,19 +359,18 @@ impl RedisKeyStore {
             if stored.iter().any(|(record, _)| record.owner() != owner) {
                 return Ok(WriteOutcome::Conflict);
             }
-            let mut change = self
-                .change(WriteScript::remove())
+            let mut call = self
+                .script(WriteScript::remove())
                 .keys([self.names.index(owner), self.names.usage()]);
             for (record, text) in &stored {
-                change = change.keys([self.names.record(record.id())]).arguments([
+                call = call.keys([self.names.record(record.id())]).arguments([
                     record.id().to_string(),
                     text.clone(),
                     member(record),
                 ]);
             }
-            if change.make(self.change_link(), self.wait).await? == Written::Done {
-                stored.iter().for_each(|(record, _)| self.seen.removed(record));
-                return Ok(WriteOutcome::Applied);
+            if call.execute(self.change_link(), self.wait).await? == Written::Done {
+                return Ok(Write::Done);
             }
         }
         Err(RedisStoreErrorKind::Contention.into())
@@ -412,11 +406,11 @@ impl RedisKeyStore {
         start: &str,
         limit: usize,
     ) -> Result<Vec<(String, KeyId)>, RedisStoreError> {
-        let mut question = self.question();
+        let mut pipeline = self.pipeline();
         let index = self.names.index(owner);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        question.arg("ZRANGE", (&index, start, "+", "BYLEX", "LIMIT", 0, limit));
-        let mut answers = question.ask(&self.link).await?;
+        pipeline.arg("ZRANGE", (&index, start, "+", "BYLEX", "LIMIT", 0, limit));
+        let mut answers = pipeline.query(&self.link).await?;
         let invalid = || RedisStoreError::new(RedisStoreErrorKind::InvalidRecord);
         let mut members = Vec::new();
         for answer in list(answers.pop().unwrap_or_default())? {
@@ -434,15 +428,15 @@ impl RedisKeyStore {
         members: &[(String, KeyId)],
         records: &mut Vec<KeyRecord>,
     ) -> Result<(), RedisStoreError> {
-        let mut question = self.question();
+        let mut pipeline = self.pipeline();
         for (_, id) in members {
-            question.arg("GET", self.names.record(id));
+            pipeline.arg("GET", self.names.record(id));
         }
         // Whether the index still has them, asked after the records: what is in the index and was not
         // found before is lost.
         let names: Vec<&str> = members.iter().map(|(member, _)| member.as_str()).collect();
-        question.arg("ZMSCORE", (self.names.index(owner), names));
-        let mut answers = question.ask(&self.link).await?;
+        pipeline.arg("ZMSCORE", (self.names.index(owner), names));
+        let mut answers = pipeline.query(&self.link).await?;
         let scores = list(answers.pop().unwrap_or_default())?;
         for (((name, id), answer), score) in members.iter().zip(answers).zip(scores) {
             let is_member = score != Value::Nil;
@@ -462,8 +456,7 @@ impl RedisKeyStore {
 #[async_trait]
 impl KeyStore for RedisKeyStore {
     async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
-        let (store, id) = (self.clone(), id.clone());
-        self.calls.carry(async move { Ok(store.find_record(&id).await?) }).await
+        self.read(self.find_record(id)).await
     }
 
     async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
@@ -491,9 +484,7 @@ impl KeyStore for RedisKeyStore {
         after: Option<&PageCursor>,
         limit: usize,
     ) -> Result<Vec<KeyRecord>, StoreError> {
-        let (owner, after) = (owner.clone(), after.cloned());
-        self.read(|store| async move { store.list_records(&owner, after.as_ref(), limit).await })
-            .await
+        self.read(self.list_records(owner, after, limit)).await
     }
 }
 

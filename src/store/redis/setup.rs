@@ -9,11 +9,11 @@ use super::names::LAYOUT;
 use super::{RedisKeyStore, RedisStoreError, RedisStoreErrorKind};
 
 impl RedisKeyStore {
-    /// Sets a new namespace up: writes its sentinel, by which an empty namespace is told from one that
-    /// has lost its data.
+    /// Sets a new namespace up: writes its sentinel, which distinguishes an empty namespace from one that has lost
+    /// its data.
     ///
-    /// This is done once in the life of a namespace, by whoever sets the server up. An application
-    /// that does it at every start defeats its purpose.
+    /// Do this once in the life of a namespace, when you set the server up. An application that does it at every
+    /// start defeats its purpose.
     ///
     /// The whole server is scanned for records of the namespace.
     ///
@@ -25,8 +25,7 @@ impl RedisKeyStore {
         self.check_server().await?;
         let mut cursor = b"0".to_vec();
         loop {
-            let (next, found) =
-                self.set_up(move |store| async move { store.scan_records(&cursor).await }).await?;
+            let (next, found) = self.set_up(self.scan_records(&cursor)).await?;
             if found {
                 return Err(RedisStoreErrorKind::RecordsWithoutSentinel.into());
             }
@@ -35,7 +34,7 @@ impl RedisKeyStore {
             }
             cursor = next;
         }
-        self.set_up(|store| async move { store.write_sentinel().await }).await
+        self.set_up(self.write_sentinel()).await
     }
 
     /// Checks that the server can be used: that it answers, that the namespace is initialized, and that
@@ -49,15 +48,15 @@ impl RedisKeyStore {
     ///
     /// `Unreachable`, `TooSlow`, `Server`, `NotInitialized`, `UnsupportedLayout`, `Eviction`.
     pub async fn check(&self) -> Result<(), RedisStoreError> {
-        self.set_up(|store| async move {
-            store.question().ask(&store.link).await?;
-            store.check_eviction().await
+        self.set_up(async {
+            self.pipeline().query(&self.link).await?;
+            self.check_eviction().await
         })
         .await
     }
 
     pub(super) async fn check_server(&self) -> Result<(), RedisStoreError> {
-        self.set_up(|store| async move { store.check_eviction().await }).await
+        self.set_up(self.check_eviction()).await
     }
 
     async fn check_eviction(&self) -> Result<(), RedisStoreError> {
@@ -73,7 +72,7 @@ impl RedisKeyStore {
         let mut commands = Pipeline::new();
         commands.cmd("CONFIG").arg("GET").arg("maxmemory-policy");
         commands.cmd("INFO").arg("memory");
-        let mut answers = self.link.ask(&commands).await?.values.into_iter();
+        let mut answers = self.link.query(&commands).await?.into_iter();
         let settings = shown(answers.next().unwrap_or_default())?;
         let memory = shown(answers.next().unwrap_or_default())?;
         let settings = settings.and_then(|value| HashMap::from_redis_value(value).ok());
@@ -90,10 +89,10 @@ impl RedisKeyStore {
 
     /// One step of a scan: where it goes on, and whether there is a record of the namespace.
     async fn scan_records(&self, cursor: &[u8]) -> Result<(Vec<u8>, bool), RedisStoreError> {
-        let mut question = self.question();
+        let mut pipeline = self.pipeline();
         let pattern = self.names.all_records();
-        question.arg("SCAN", (cursor, "MATCH", &pattern, "COUNT", 1000));
-        let (answers, sentinel) = question.look(&self.link).await?;
+        pipeline.arg("SCAN", (cursor, "MATCH", &pattern, "COUNT", 1000));
+        let (answers, sentinel) = pipeline.query_with_sentinel(&self.link).await?;
         if sentinel.is_some() {
             return Err(RedisStoreErrorKind::AlreadyInitialized.into());
         }
@@ -109,7 +108,7 @@ impl RedisKeyStore {
     async fn write_sentinel(&self) -> Result<(), RedisStoreError> {
         let mut commands = Pipeline::new();
         commands.cmd("SET").arg(self.names.sentinel()).arg(LAYOUT).arg("NX");
-        let mut answers = self.link.tell(&commands).await?.values;
+        let mut answers = self.link.execute(&commands).await?;
         match answers.pop().unwrap_or_default().extract_error()? {
             Value::Okay => Ok(()),
             Value::Nil => Err(RedisStoreErrorKind::AlreadyInitialized.into()),
@@ -118,14 +117,11 @@ impl RedisKeyStore {
     }
 
     /// Runs one step under the deadline.
-    async fn set_up<T, F, C>(&self, step: F) -> Result<T, RedisStoreError>
-    where
-        F: FnOnce(Self) -> C,
-        C: Future<Output = Result<T, RedisStoreError>> + Send + 'static,
-        T: Send + 'static,
-    {
-        let step = step(self.clone());
-        let done = self.calls.run(async move { Ok(step.await) }).await;
+    async fn set_up<T>(
+        &self,
+        step: impl Future<Output = Result<T, RedisStoreError>>,
+    ) -> Result<T, RedisStoreError> {
+        let done = self.tasks.run(async { Ok(step.await) }).await;
         done.unwrap_or_else(|_| Err(RedisStoreErrorKind::TooSlow.into()))
     }
 }

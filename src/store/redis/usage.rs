@@ -13,22 +13,22 @@ use crate::store::{UsageSink, UsageSource};
 impl RedisKeyStore {
     /// No replica is waited for: a time that a fail-over takes back is written with the next use.
     async fn write_usage(&self, batch: &[(KeyId, i64)]) -> Result<(), RedisStoreError> {
-        let mut change = self.change(WriteScript::usage()).keys([self.names.usage()]);
+        let mut call = self.script(WriteScript::usage()).keys([self.names.usage()]);
         for (id, second) in batch {
             let arguments = [second.to_string(), id.to_string()];
-            change = change.keys([self.names.record(id)]).arguments(arguments);
+            call = call.keys([self.names.record(id)]).arguments(arguments);
         }
-        change.make(&self.link, None).await.map(drop)
+        call.execute(&self.link, None).await.map(drop)
     }
 
     async fn read_usage(
         &self,
         ids: &[KeyId],
     ) -> Result<Vec<Option<OffsetDateTime>>, RedisStoreError> {
-        let mut question = self.question();
+        let mut pipeline = self.pipeline();
         let names: Vec<&str> = ids.iter().map(KeyId::as_str).collect();
-        question.arg("ZMSCORE", (self.names.usage(), names));
-        let mut answers = question.ask(&self.link).await?;
+        pipeline.arg("ZMSCORE", (self.names.usage(), names));
+        let mut answers = pipeline.query(&self.link).await?;
         let scores = list(answers.pop().unwrap_or_default())?;
         if scores.len() != ids.len() {
             return Err(RedisStoreErrorKind::UnexpectedReply.into());
@@ -52,7 +52,7 @@ impl UsageSink for RedisKeyStore {
     async fn write(&self, batch: Vec<(KeyId, OffsetDateTime)>) -> Result<(), StoreError> {
         let second = |time| Timestamp::new(time).seconds();
         let batch: Vec<_> = batch.into_iter().map(|(id, time)| (id, second(time))).collect();
-        self.read(|store| async move { store.write_usage(&batch).await }).await
+        self.read(self.write_usage(&batch)).await
     }
 }
 
@@ -63,7 +63,6 @@ impl UsageSource for RedisKeyStore {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let ids = ids.to_vec();
-        self.read(|store| async move { store.read_usage(&ids).await }).await
+        self.read(self.read_usage(ids)).await
     }
 }

@@ -27,6 +27,7 @@ use super::{SqliteOpenError, SqliteOpenErrorKind};
 pub struct SqliteFile {
     path: PathBuf,
     insecure_permissions: bool,
+    must_exist: bool,
 }
 
 impl SqliteFile {
@@ -34,7 +35,7 @@ impl SqliteFile {
     /// file that SQLite keeps next to it.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), insecure_permissions: false }
+        Self { path: path.into(), insecure_permissions: false, must_exist: false }
     }
 
     /// Accepts a file and a folder that their group or others can write to.
@@ -49,6 +50,15 @@ impl SqliteFile {
         self
     }
 
+    /// Refuses a file that is missing, instead of creating it.
+    pub(super) fn existing(self) -> Self {
+        Self { must_exist: true, ..self }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The file's absolute path without links, after it was checked or created.
     pub(super) fn prepare(&self) -> Result<PathBuf, SqliteOpenError> {
         // An absolute path, because SQLite takes one that starts with `file:` for a URI.
@@ -56,7 +66,14 @@ impl SqliteFile {
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(SqliteOpenError::new(SqliteOpenErrorKind::NotAFile));
         };
-        let folder = find_folder(folder)?;
+        let missing = || SqliteOpenError::new(SqliteOpenErrorKind::Missing);
+        let folder = match folder.canonicalize() {
+            Ok(folder) => folder,
+            Err(error) if error.kind() == ErrorKind::NotFound && self.must_exist => {
+                return Err(missing());
+            }
+            Err(_) => find_folder(folder)?,
+        };
         let path = folder.join(name);
         let found = match fs::symlink_metadata(&path) {
             Ok(file) if !file.is_file() => {
@@ -69,6 +86,7 @@ impl SqliteFile {
         self.check_mode(&folder, &fs::metadata(&folder)?)?;
         let file = match found {
             Some(file) => file,
+            None if self.must_exist => return Err(missing()),
             None => {
                 create(&path, &folder)?;
                 fs::symlink_metadata(&path)?

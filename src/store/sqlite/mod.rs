@@ -1,20 +1,19 @@
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Connection, Row, query};
+use sqlx::{Connection, Row, Sqlite, SqlitePool, query};
 
-use self::connections::Connections;
 pub use self::file::SqliteFile;
 pub use self::open_error::{SqliteOpenError, SqliteOpenErrorKind};
-use super::detach::DetachedCalls;
-use super::sql::sortable;
-use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
+use super::sql::{Checkout, sortable};
+use super::task::StoreTasks;
+use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Write};
 
-mod connections;
 mod file;
 mod open;
 mod open_error;
@@ -38,8 +37,8 @@ mod usage;
 /// # Faults
 ///
 /// * A call that takes longer than the [deadline](Self::with_deadline), and a call beyond the
-///   [limit](Self::with_max_calls), is an error. A call that has begun goes on to its end if its
-///   caller goes away.
+///   [limit](Self::with_max_calls), is an error. A call runs in a task of its own and goes on when its caller
+///   leaves.
 /// * A record has a checksum. One that cannot be read or was changed by anything but this store is
 ///   an error and not an unknown key.
 /// * [`open`](Self::open) reads the whole file and refuses one that is damaged, which takes some fifteen
@@ -47,7 +46,7 @@ mod usage;
 ///   [`open_unchecked`](Self::open_unchecked) does not see, can make a known key unknown if it is in
 ///   the search tree itself. It makes no unknown key known.
 /// * A file that was replaced with an older copy of itself, or whose write-ahead log was cut short
-///   by somebody else, looks like any other. Nothing in it tells.
+///   by another program, looks like any other. The store cannot detect that.
 ///
 /// # The file
 ///
@@ -86,9 +85,12 @@ mod usage;
 /// ```
 #[derive(Clone)]
 pub struct SqliteKeyStore {
-    calls: DetachedCalls,
-    readers: Arc<Connections>,
-    writer: Arc<Connections>,
+    tasks: StoreTasks,
+    path: Option<Arc<Path>>,
+    /// Up to eight connections.
+    readers: SqlitePool,
+    /// One connection: SQLite has one writer at a time.
+    writer: SqlitePool,
 }
 
 impl SqliteKeyStore {
@@ -111,6 +113,16 @@ impl SqliteKeyStore {
         Ok(store)
     }
 
+    /// Opens the file as [`open`](Self::open) does, and refuses one that is missing: for tools that work on the
+    /// keys of a server, where a wrong path would create an empty file.
+    ///
+    /// # Errors
+    ///
+    /// See [`SqliteOpenErrorKind`].
+    pub async fn open_existing(file: impl Into<SqliteFile>) -> Result<Self, SqliteOpenError> {
+        Self::open(file.into().existing()).await
+    }
+
     /// Opens the file as [`open`](Self::open) does, and does not read what is in it: for files that are
     /// so large that this takes too long. [`check`](Self::check) can follow later.
     ///
@@ -118,9 +130,10 @@ impl SqliteKeyStore {
     ///
     /// See [`SqliteOpenErrorKind`].
     pub async fn open_unchecked(file: impl Into<SqliteFile>) -> Result<Self, SqliteOpenError> {
-        let (writer, readers) = open::open(&file.into()).await?;
-        let (writer, readers) = (Arc::new(writer), Arc::new(readers));
-        Ok(Self { calls: DetachedCalls::new(), readers, writer })
+        let file = file.into();
+        let path = Arc::from(file.path());
+        let (writer, readers) = open::open(&file).await.map_err(|error| error.at(&path))?;
+        Ok(Self { tasks: StoreTasks::new(), path: Some(path), readers, writer })
     }
 
     /// A store in memory, for tests.
@@ -129,8 +142,8 @@ impl SqliteKeyStore {
     ///
     /// The memory does not suffice, or there is no tokio runtime.
     pub async fn in_memory() -> Result<Self, SqliteOpenError> {
-        let writer = Arc::new(open::open_in_memory().await?);
-        Ok(Self { calls: DetachedCalls::new(), readers: Arc::clone(&writer), writer })
+        let writer = open::open_in_memory().await?;
+        Ok(Self { tasks: StoreTasks::new(), path: None, readers: writer.clone(), writer })
     }
 
     /// Reads everything that is in the file, while the store can be used. No deadline ends this.
@@ -139,16 +152,17 @@ impl SqliteKeyStore {
     ///
     /// [`Damaged`](SqliteOpenErrorKind::Damaged), or the file cannot be read.
     pub async fn check(&self) -> Result<(), SqliteOpenError> {
-        let mut connection = self.readers.take().await?;
-        open::check(&mut connection).await?;
-        connection.give_back();
-        Ok(())
+        let check = async { open::check(&mut *self.readers.acquire().await?).await };
+        check.await.map_err(|error| match &self.path {
+            Some(path) => error.at(path),
+            None => error,
+        })
     }
 
     /// Sets how long a call may take. The default is five seconds.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.calls = self.calls.with_deadline(deadline);
+        self.tasks = self.tasks.with_deadline(deadline);
         self
     }
 
@@ -156,7 +170,7 @@ impl SqliteKeyStore {
     /// more fails. The default is 1,024; zero counts as one.
     #[must_use]
     pub fn with_max_calls(mut self, limit: usize) -> Self {
-        self.calls = self.calls.with_limit(limit);
+        self.tasks = self.tasks.with_limit(limit);
         self
     }
 }
@@ -164,50 +178,40 @@ impl SqliteKeyStore {
 #[async_trait]
 impl KeyStore for SqliteKeyStore {
     async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
-        let (readers, id) = (Arc::clone(&self.readers), id.clone());
-        let call = async move {
-            let mut connection = readers.take().await.map_err(StoreError::new)?;
+        let id = id.clone();
+        let call = |mut checkout: Checkout<Sqlite>| async move {
+            let connection = checkout.connection().map_err(StoreError::new)?;
             let row = query("SELECT record, checksum FROM keys WHERE id = ?1").bind(id.to_string());
-            let row = row.fetch_optional(&mut *connection).await.map_err(StoreError::new)?;
+            let row = row.fetch_optional(connection).await.map_err(StoreError::new)?;
             let record = row.map(|row| read(&row)).transpose()?;
             if record.as_ref().is_some_and(|record| *record.id() != id) {
                 return Err(StoreError::new("the row of a key has the record of another one"));
             }
-            connection.give_back();
+            checkout.finish();
             Ok(record)
         };
-        self.calls.carry_in_turn(self.readers.turns(), call).await
+        self.tasks.spawn_with(acquire(&self.readers), call).await
     }
 
-    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
-        let writer = Arc::clone(&self.writer);
-        let call = async move {
-            let mut connection = writer.take().await.map_err(StoreError::new)?;
+    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+        let call = |mut checkout: Checkout<Sqlite>| async move {
+            let connection = checkout.connection().map_err(StoreError::new)?;
             let (text, checksum) = written(&record);
             let insert = query(
                 "INSERT INTO keys (id, record, checksum) VALUES (?1, ?2, ?3) \
                  ON CONFLICT (id) DO NOTHING",
             );
             let insert = insert.bind(record.id().to_string()).bind(text).bind(checksum);
-            let done = insert.execute(&mut *connection).await.map_err(StoreError::new)?;
-            connection.give_back();
-            Ok(if done.rows_affected() == 0 {
-                WriteOutcome::Conflict
-            } else {
-                WriteOutcome::Applied
-            })
+            let done = insert.execute(connection).await.map_err(StoreError::new)?;
+            checkout.finish();
+            Ok(if done.rows_affected() == 0 { Write::Conflict } else { Write::Done })
         };
-        self.calls.run_in_turn(self.writer.turns(), call).await
+        self.tasks.spawn_with(acquire(&self.writer), call).await
     }
 
-    async fn replace(
-        &self,
-        record: KeyRecord,
-        expected_version: u64,
-    ) -> Result<WriteOutcome, StoreError> {
-        let writer = Arc::clone(&self.writer);
-        let call = async move {
-            let mut connection = writer.take().await.map_err(StoreError::new)?;
+    async fn replace(&self, record: KeyRecord, expected_version: u64) -> Result<Write, StoreError> {
+        let call = |mut checkout: Checkout<Sqlite>| async move {
+            let connection = checkout.connection().map_err(StoreError::new)?;
             let begin = connection.begin_with("BEGIN IMMEDIATE");
             let mut transaction = begin.await.map_err(StoreError::new)?;
             // The version is compared here and not in SQL, whose integers have 63 bits. A damaged
@@ -226,17 +230,17 @@ impl KeyStore for SqliteKeyStore {
                 WriteOutcome::Conflict
             };
             transaction.commit().await.map_err(StoreError::new)?;
-            connection.give_back();
+            checkout.finish();
             Ok(write)
         };
-        self.calls.run_in_turn(self.writer.turns(), call).await
+        self.tasks.spawn_with(acquire(&self.writer), call).await
     }
 
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
-        let (writer, owner) = (Arc::clone(&self.writer), owner.clone());
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+        let owner = owner.clone();
         let ids: BTreeSet<KeyId> = ids.iter().cloned().collect();
-        let call = async move {
-            let mut connection = writer.take().await.map_err(StoreError::new)?;
+        let call = |mut checkout: Checkout<Sqlite>| async move {
+            let connection = checkout.connection().map_err(StoreError::new)?;
             let begin = connection.begin_with("BEGIN IMMEDIATE");
             let mut transaction = begin.await.map_err(StoreError::new)?;
             let mut write = WriteOutcome::Applied;
@@ -253,10 +257,10 @@ impl KeyStore for SqliteKeyStore {
                 WriteOutcome::Applied => transaction.commit().await.map_err(StoreError::new)?,
                 WriteOutcome::Conflict => transaction.rollback().await.map_err(StoreError::new)?,
             }
-            connection.give_back();
+            checkout.finish();
             Ok(write)
         };
-        self.calls.run_in_turn(self.writer.turns(), call).await
+        self.tasks.spawn_with(acquire(&self.writer), call).await
     }
 
     async fn list(
@@ -265,35 +269,39 @@ impl KeyStore for SqliteKeyStore {
         after: Option<&PageCursor>,
         limit: usize,
     ) -> Result<Vec<KeyRecord>, StoreError> {
-        let (readers, owner) = (Arc::clone(&self.readers), owner.clone());
+        let owner = owner.clone();
         let after = after.map(|after| (sortable(after.created_at()), after.id().to_string()));
         // Every text is greater than the empty one.
         let (created_at, id) = after.unwrap_or_default();
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let call = async move {
-            let mut connection = readers.take().await.map_err(StoreError::new)?;
+        let call = |mut checkout: Checkout<Sqlite>| async move {
+            let connection = checkout.connection().map_err(StoreError::new)?;
             let rows = query(
                 "SELECT record, checksum FROM keys \
                  WHERE owner = ?1 AND (created_at, id) > (?2, ?3) \
                  ORDER BY created_at, id LIMIT ?4",
             );
             let rows = rows.bind(owner.to_string()).bind(created_at).bind(id).bind(limit);
-            let rows = rows.fetch_all(&mut *connection).await.map_err(StoreError::new)?;
+            let rows = rows.fetch_all(connection).await.map_err(StoreError::new)?;
             let records = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
             if records.iter().any(|record| *record.owner() != owner) {
                 return Err(StoreError::new("the list of an owner has a record of another one"));
             }
-            connection.give_back();
+            checkout.finish();
             Ok(records)
         };
-        self.calls.run_in_turn(self.readers.turns(), call).await
+        self.tasks.spawn_with(acquire(&self.readers), call).await
     }
 }
 
 impl fmt::Debug for SqliteKeyStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqliteKeyStore").field("calls", &self.calls).finish_non_exhaustive()
+        f.debug_struct("SqliteKeyStore").field("tasks", &self.tasks).finish_non_exhaustive()
     }
+}
+
+async fn acquire(pool: &SqlitePool) -> Result<Checkout<Sqlite>, StoreError> {
+    Checkout::acquire(pool).await.map_err(StoreError::new)
 }
 
 /// The record in a row that has the columns `record` and `checksum`.

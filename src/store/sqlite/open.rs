@@ -3,12 +3,13 @@
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, Row, SqliteConnection, query, query_scalar, raw_sql};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{
+    ConnectOptions, Connection, Row, SqliteConnection, SqlitePool, query, query_scalar, raw_sql,
+};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
-use super::connections::Connections;
 use super::{SqliteFile, SqliteOpenError, SqliteOpenErrorKind, read};
 
 /// `twhk` in ASCII, in the header of the file.
@@ -67,26 +68,37 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
 /// needed. With the default of 2 MiB the upper pages of the index of a million keys do not stay in memory.
 const READER_CACHE: &str = "-16384";
 
-/// The connection for changes, and those for look-ups.
-pub(super) async fn open(file: &SqliteFile) -> Result<(Connections, Connections), SqliteOpenError> {
+/// The pool of the connection for changes, and that of those for look-ups.
+pub(super) async fn open(file: &SqliteFile) -> Result<(SqlitePool, SqlitePool), SqliteOpenError> {
     check_runtime()?;
     let path = file.prepare()?;
     let options = options().filename(path);
-    let mut writer = options.connect().await?;
-    set_journal_mode(&mut writer).await?;
-    migrate(&mut writer).await?;
+    let writer = pool(1, options.clone());
+    let mut connection = writer.acquire().await?;
+    set_journal_mode(&mut connection).await?;
+    migrate(&mut connection).await?;
+    drop(connection);
 
-    let readers = options.clone().pragma("query_only", "ON").pragma("cache_size", READER_CACHE);
+    let readers = options.pragma("query_only", "ON").pragma("cache_size", READER_CACHE);
     let count = available_parallelism().map_or(2, usize::from).clamp(2, 8);
-    Ok((Connections::new(options, 1, Some(writer)), Connections::new(readers, count, None)))
+    Ok((writer, pool(u32::try_from(count).unwrap_or(2), readers)))
 }
 
-pub(super) async fn open_in_memory() -> Result<Connections, SqliteOpenError> {
+pub(super) async fn open_in_memory() -> Result<SqlitePool, SqliteOpenError> {
     check_runtime()?;
-    let options = options();
-    let mut connection = options.connect().await?;
-    migrate(&mut connection).await?;
-    Ok(Connections::new(options, 1, Some(connection)))
+    let pool = pool(1, options());
+    migrate(&mut *pool.acquire().await?).await?;
+    Ok(pool)
+}
+
+/// Connections are made when they are needed and stay open: a file in memory ends with its connection.
+fn pool(max: u32, options: SqliteConnectOptions) -> SqlitePool {
+    SqlitePoolOptions::new()
+        .max_connections(max)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .connect_lazy_with(options)
 }
 
 fn check_runtime() -> Result<(), SqliteOpenError> {
@@ -232,15 +244,15 @@ mod tests {
         let folder = std::env::temp_dir().join(name);
         let file = SqliteFile::new(folder.join("keys.db"));
         let (writer, readers) = open(&file).await.unwrap();
-        for connections in [&writer, &readers, &writer] {
+        for pool in [&writer, &readers, &writer] {
             // The first one was made by `open`. The next one is made here, as after a failed call.
-            let mut lease = connections.take().await.unwrap();
+            let mut connection = pool.acquire().await.unwrap().detach();
             for (pragma, expected) in
                 [("synchronous", 2), ("fullfsync", 1), ("checkpoint_fullfsync", 1)]
             {
                 let set = format!("PRAGMA {pragma}");
                 let set = query_scalar::<_, i64>(sqlx::AssertSqlSafe(set));
-                assert_eq!(set.fetch_one(&mut *lease).await.unwrap(), expected, "{pragma}");
+                assert_eq!(set.fetch_one(&mut connection).await.unwrap(), expected, "{pragma}");
             }
         }
         std::fs::remove_dir_all(&folder).unwrap();

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 
 use crate::BoxError;
 
-/// A file that cannot be opened as an [`SqliteKeyStore`](super::SqliteKeyStore). The cause is the
-/// [`source`](Error::source).
+/// A file that cannot be opened as an [`SqliteKeyStore`](super::SqliteKeyStore). `Display` names its path, and
+/// the cause is the [`source`](Error::source).
 #[derive(Debug)]
 pub struct SqliteOpenError {
     kind: SqliteOpenErrorKind,
+    /// The key file.
+    path: Option<PathBuf>,
     cause: Option<BoxError>,
     refused: Option<Refused>,
 }
@@ -27,6 +29,9 @@ enum Refused {
 pub enum SqliteOpenErrorKind {
     /// The folder is missing and cannot be made, or the file or folder cannot be read and written.
     Inaccessible,
+    /// There is no file, and it is not to be created: see
+    /// [`open_existing`](super::SqliteKeyStore::open_existing).
+    Missing,
     /// The path leads to a symbolic link or to something that is no file.
     NotAFile,
     /// The group or others can write to the file, to its folder or to a file that SQLite keeps next to it,
@@ -46,7 +51,7 @@ pub enum SqliteOpenErrorKind {
 
 impl SqliteOpenError {
     pub(super) fn new(kind: SqliteOpenErrorKind) -> Self {
-        Self { kind, cause: None, refused: None }
+        Self { kind, path: None, cause: None, refused: None }
     }
 
     pub(super) fn permissions(path: &Path) -> Self {
@@ -63,6 +68,10 @@ impl SqliteOpenError {
         Self { cause: Some(cause.into()), ..Self::new(kind) }
     }
 
+    pub(super) fn at(self, path: &Path) -> Self {
+        Self { path: Some(path.to_owned()), ..self }
+    }
+
     /// Why the file cannot be opened.
     #[must_use]
     pub fn kind(&self) -> SqliteOpenErrorKind {
@@ -74,6 +83,9 @@ impl fmt::Display for SqliteOpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use SqliteOpenErrorKind as Kind;
 
+        if let Some(path) = &self.path {
+            write!(f, "{path:?}: ")?;
+        }
         match &self.refused {
             Some(Refused::Writable(path)) => {
                 return write!(
@@ -92,6 +104,7 @@ impl fmt::Display for SqliteOpenError {
         }
         f.write_str(match self.kind {
             Kind::Inaccessible => "the key file or its folder is missing or not accessible",
+            Kind::Missing => "the key file does not exist",
             Kind::NotAFile => "the key file is a symbolic link or no regular file",
             Kind::Permissions => "others can write to the key file",
             Kind::Foreign => "the file is no key file",

@@ -1,15 +1,15 @@
 //! When keys were last used.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use async_trait::async_trait;
-use sqlx::{Row, query};
+use sqlx::{Row, Sqlite, query};
 use time::OffsetDateTime;
 
-use super::SqliteKeyStore;
+use super::{SqliteKeyStore, acquire};
 use crate::clock::Timestamp;
 use crate::key::{KeyId, StoreError};
+use crate::store::sql::Checkout;
 use crate::store::{UsageSink, UsageSource};
 
 /// Times are texts of whole seconds, whose order is that of the times. Ids that have no key are left
@@ -28,15 +28,14 @@ impl UsageSink for SqliteKeyStore {
         let second = |time| Timestamp::from_unix(Timestamp::new(time).seconds(), 0).encode();
         let batch: Vec<_> = batch.into_iter().map(|(id, time)| (id, second(time))).collect();
         let batch = serde_json::to_string(&batch).map_err(StoreError::new)?;
-        let writer = Arc::clone(&self.writer);
-        let call = async move {
-            let mut connection = writer.take().await.map_err(StoreError::new)?;
+        let call = |mut checkout: Checkout<Sqlite>| async move {
+            let connection = checkout.connection().map_err(StoreError::new)?;
             let write = query(WRITE).bind(batch);
-            write.execute(&mut *connection).await.map_err(StoreError::new)?;
-            connection.give_back();
+            write.execute(connection).await.map_err(StoreError::new)?;
+            checkout.finish();
             Ok(())
         };
-        self.calls.run_in_turn(self.writer.turns(), call).await
+        self.tasks.spawn_with(acquire(&self.writer), call).await
     }
 }
 
@@ -44,10 +43,9 @@ impl UsageSink for SqliteKeyStore {
 impl UsageSource for SqliteKeyStore {
     async fn last_used(&self, ids: &[KeyId]) -> Result<Vec<Option<OffsetDateTime>>, StoreError> {
         let asked = serde_json::to_string(ids).map_err(StoreError::new)?;
-        let readers = Arc::clone(&self.readers);
-        let call = async move {
-            let mut connection = readers.take().await.map_err(StoreError::new)?;
-            let rows = query(READ).bind(asked).fetch_all(&mut *connection).await;
+        let call = |mut checkout: Checkout<Sqlite>| async move {
+            let connection = checkout.connection().map_err(StoreError::new)?;
+            let rows = query(READ).bind(asked).fetch_all(connection).await;
             let mut times = HashMap::new();
             for row in rows.map_err(StoreError::new)? {
                 let id: String = row.try_get("id").map_err(StoreError::new)?;
@@ -56,10 +54,10 @@ impl UsageSource for SqliteKeyStore {
                     .ok_or_else(|| StoreError::new("the time of last use of a key is no time"))?;
                 times.insert(id, time.time());
             }
-            connection.give_back();
+            checkout.finish();
             Ok(times)
         };
-        let times = self.calls.run_in_turn(self.readers.turns(), call).await?;
+        let times = self.tasks.spawn_with(acquire(&self.readers), call).await?;
         Ok(ids.iter().map(|id| times.get(id.as_str()).copied()).collect())
     }
 }

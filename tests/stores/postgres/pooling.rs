@@ -13,7 +13,7 @@ use super::support::{found, id, insert, owner, record, store};
 async fn the_store_works_on_other_connections_for_every_transaction() {
     let server = Server::start();
     let pooler = Pooler::start(server.port()).await;
-    let store = store(&pooler.url()).await;
+    let store = store(&pooler.url()).await.with_transaction_pooling();
     store.check().await.unwrap();
     let tasks = (0..8).map(|task| {
         let store = store.clone();
@@ -42,7 +42,7 @@ async fn the_store_works_on_other_connections_for_every_transaction() {
 async fn keys_live_their_lives_behind_a_pooler() {
     let server = Server::start();
     let pooler = Pooler::start(server.port()).await;
-    let keys = KeyManager::new(store(&pooler.url()).await);
+    let keys = KeyManager::new(store(&pooler.url()).await.with_transaction_pooling());
     let ann = owner("ann");
     for _ in 0..10 {
         let issued = keys.generate(&ann, NewKey::new("laptop")).await.unwrap();
@@ -61,6 +61,7 @@ async fn nothing_is_left_in_a_session() {
     let pool = options.connect(&server.url()).await.unwrap();
     let schema = super::support::new_schema();
     let store = PostgresKeyStore::new(pool.clone()).with_schema(&schema).unwrap();
+    let store = store.with_transaction_pooling();
     store.migrate().await.unwrap();
     for number in 0..5 {
         insert(&store, &record(&format!("k{number}"), "ann", 0)).await;
@@ -77,4 +78,29 @@ async fn nothing_is_left_in_a_session() {
         sqlx::raw_sql("DISCARD ALL").execute(&mut *connection).await.unwrap();
     }
     tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+#[tokio::test]
+async fn a_look_up_is_prepared_once_on_each_connection() {
+    let server = shared();
+    let options = sqlx::postgres::PgPoolOptions::new().max_connections(1);
+    let pool = options.connect(&server.url()).await.unwrap();
+    let schema = crate::support::new_schema();
+    let store = PostgresKeyStore::new(pool.clone()).with_schema(&schema).unwrap();
+    store.migrate().await.unwrap();
+    insert(&store, &record("k1", "ann", 0)).await;
+    for _ in 0..3 {
+        found(&store, "k1").await.unwrap();
+        store.list(&owner("ann"), None, 10).await.unwrap();
+    }
+    let mut connection = pool.acquire().await.unwrap();
+    let left = "SELECT statement FROM pg_prepared_statements WHERE NOT from_sql";
+    let left = sqlx::raw_sql(left).fetch_all(&mut *connection).await.unwrap();
+    let statements: Vec<&str> = left.iter().map(|row| sqlx::Row::get(row, 0)).collect();
+    let find = format!("SELECT record FROM \"{schema}\".\"webhook_keys\" WHERE id = $1");
+    assert_eq!(statements, [find]);
+    // The server forgets it. The store notices and prepares it again.
+    sqlx::raw_sql("DEALLOCATE ALL").execute(&mut *connection).await.unwrap();
+    drop(connection);
+    found(&store, "k1").await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! Connections that look-ups keep for each other, and that others want.
+//! A pool that the application shares with the store.
 
 use std::time::{Duration, Instant};
 
@@ -9,8 +9,8 @@ use tokio::time::{sleep, timeout};
 use tower_webhook::key::KeyStore;
 use tower_webhook::store::PostgresKeyStore;
 
-use super::server::{Server, shared};
-use super::support::{find, found, id, insert, new_schema, record};
+use crate::server::{Server, shared};
+use crate::support::{find, found, id, insert, new_schema, record};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -36,26 +36,8 @@ async fn comes_back(pool: &PgPool) {
     }
 }
 
-#[tokio::test]
-async fn a_connection_is_kept_for_the_next_look_up_and_then_goes_back() {
-    let server = shared();
-    let (pool, store) = lent(&server.url(), 4).await;
-    for _ in 0..3 {
-        comes_back(&pool).await;
-        let started = Instant::now();
-        for _ in 0..20 {
-            found(&store, "k1").await.unwrap();
-        }
-        // All of them have used one connection, unless that took too long.
-        assert!(away(&pool) == 1 || started.elapsed() > Duration::from_millis(40));
-    }
-    comes_back(&pool).await;
-    drop(store);
-    timeout(SOON, pool.close()).await.unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn others_get_the_last_connection_of_a_pool_while_look_ups_never_cease() {
+async fn look_ups_leave_connections_to_others() {
     let server = shared();
     let (pool, store) = lent(&server.url(), 2).await;
     let look_ups = tokio::spawn(async move {
@@ -72,36 +54,7 @@ async fn others_get_the_last_connection_of_a_pool_while_look_ups_never_cease() {
 }
 
 #[tokio::test]
-async fn a_change_does_not_wait_for_a_connection_that_is_kept() {
-    let server = shared();
-    let (pool, store) = lent(&server.url(), 2).await;
-    let mut shortest = Duration::MAX;
-    for round in 0..10 {
-        comes_back(&pool).await;
-        found(&store, "k1").await.unwrap();
-        // The other one.
-        let others = pool.acquire().await.unwrap();
-        let started = Instant::now();
-        insert(&store, &record(&format!("new{round}"), "ann", 0)).await;
-        shortest = shortest.min(started.elapsed());
-        drop(others);
-    }
-    assert!(shortest < Duration::from_millis(30), "{shortest:?}");
-}
-
-#[tokio::test]
-async fn the_only_connection_of_a_pool_is_not_kept() {
-    let server = shared();
-    let (pool, store) = lent(&server.url(), 1).await;
-    for _ in 0..20 {
-        found(&store, "k1").await.unwrap();
-        // The sign of life that the pool asks for is a matter of microseconds.
-        drop(timeout(SOON, pool.acquire()).await.unwrap().unwrap());
-    }
-}
-
-#[tokio::test]
-async fn connections_that_were_kept_and_have_died_are_replaced_all_at_once() {
+async fn idle_connections_that_died_are_replaced_all_at_once() {
     let server = Server::start();
     let (_pool, store) = lent(&server.url(), 10).await;
     let mut admin = server.connect().await;
@@ -118,7 +71,7 @@ async fn connections_that_were_kept_and_have_died_are_replaced_all_at_once() {
 }
 
 #[tokio::test]
-async fn a_pool_that_is_closed_gets_what_was_kept() {
+async fn a_closed_pool_is_an_error() {
     let server = shared();
     let (pool, store) = lent(&server.url(), 4).await;
     found(&store, "k1").await.unwrap();
@@ -128,7 +81,7 @@ async fn a_pool_that_is_closed_gets_what_was_kept() {
 }
 
 #[test]
-fn a_connection_that_was_kept_in_a_runtime_that_has_ended_is_not_used_again() {
+fn a_connection_of_a_runtime_that_has_ended_is_replaced() {
     let server = shared();
     let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let first = runtime();
@@ -140,7 +93,7 @@ fn a_connection_that_was_kept_in_a_runtime_that_has_ended_is_not_used_again() {
     let second = runtime();
     for _ in 0..3 {
         second.block_on(async {
-            assert!(super::support::recovers(|| find(&store, "k1")).await.is_some());
+            assert!(crate::support::recovers(|| find(&store, "k1")).await.is_some());
         });
     }
     drop((second, store));

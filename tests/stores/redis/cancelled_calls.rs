@@ -124,10 +124,8 @@ async fn connections_that_break_under_load_mix_up_nothing() {
     for _ in 0..150 {
         tokio::time::sleep(Duration::from_millis(numbers.below(20))).await;
         let bytes = numbers.below(3000) as usize;
-        proxy.set(match numbers.below(5) {
+        proxy.set(match numbers.below(3) {
             0 | 1 => Mode::Cut { pieces: numbers.below(3) as usize, bytes },
-            2 => Mode::Insert(b"$-1\r\n".repeat(1 + numbers.below(6) as usize)),
-            3 => Mode::Replace { pieces: 0, with: b"$-1\r\n".repeat(bytes % 9) },
             _ => Mode::Throttle(1 + bytes),
         });
     }

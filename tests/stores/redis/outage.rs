@@ -1,6 +1,5 @@
-//! Servers that are killed, paused, emptied, and that go back in time.
+//! Servers that are killed, paused and emptied.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
 use tower_webhook::key::{KeyManager, KeyStore, NewKey, VerifyErrorKind, WriteOutcome};
@@ -128,45 +127,6 @@ async fn what_was_acknowledged_is_there_after_the_server_was_killed() {
         assert_eq!(listed.len(), names.len());
     }
     assert!(acknowledged.len() > 10);
-}
-
-#[tokio::test]
-async fn a_server_that_goes_back_in_time_is_noticed_by_whoever_made_the_change() {
-    let (mut server, store) = fresh().await;
-    done(store.insert(record("k")).await);
-    done(store.insert(record("gone")).await);
-    let older = server.folder().with_extension("older");
-    server.kill();
-    let copy = |from: &std::path::Path, to: &std::path::Path| {
-        let status = std::process::Command::new("cp").arg("-r").args([from, to]).status().unwrap();
-        assert!(status.success());
-    };
-    copy(server.folder(), &older);
-    server.restart();
-    recovers(&store, "k").await;
-
-    let keys = KeyManager::new(store.clone());
-    keys.revoke(&owner("ann"), &id("k")).await.unwrap();
-    keys.delete(&owner("ann"), &[id("gone")]).await.unwrap();
-    assert!(store.find(&id("k")).await.unwrap().unwrap().revoked_at().is_some());
-    assert!(store.find(&id("gone")).await.unwrap().is_none());
-
-    server.kill();
-    fs::remove_dir_all(server.folder()).unwrap();
-    copy(&older, server.folder());
-    fs::remove_dir_all(&older).unwrap();
-    server.restart();
-    store.check().await.unwrap();
-    assert_eq!(kind(store.find(&id("k")).await), RedisStoreErrorKind::Outdated);
-    assert_eq!(kind(store.find(&id("gone")).await), RedisStoreErrorKind::Outdated);
-    // Somebody else cannot know.
-    let other = RedisKeyStore::connect(&server.url()).await.unwrap();
-    assert!(other.find(&id("k")).await.unwrap().unwrap().revoked_at().is_none());
-    // It can be deleted here.
-    done(store.remove(&owner("ann"), &[id("k"), id("gone")]).await);
-    assert!(store.find(&id("k")).await.unwrap().is_none());
-    done(store.insert(record("k")).await);
-    assert!(store.find(&id("k")).await.unwrap().is_some());
 }
 
 #[tokio::test]

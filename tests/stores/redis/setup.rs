@@ -108,7 +108,7 @@ async fn the_commands_that_are_documented_are_enough() {
     let (server, store) = fresh().await;
     done(store.insert(record("old")).await);
     let rules = "on >pa55word resetkeys ~{tower-webhook}:* resetchannels &{tower-webhook}:changes \
-                 -@all +echo +get +set +del +exists +zadd +zrem +zcard +zrange +zmscore +publish +eval \
+                 -@all +get +set +del +exists +zadd +zrem +zcard +zrange +zmscore +publish +eval \
                  +evalsha";
     let words: Vec<&str> = ["ACL", "SETUSER", "app"].into_iter().chain(rules.split(' ')).collect();
     server.command(&words);

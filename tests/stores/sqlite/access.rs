@@ -173,7 +173,7 @@ async fn a_folder_in_a_missing_one_is_not_made() {
     let error = SqliteKeyStore::open(missing.join("folder/keys.db")).await.unwrap_err();
     assert_eq!(error.kind(), SqliteOpenErrorKind::Inaccessible);
     assert!(error.source().is_some());
-    assert!(!error.to_string().contains("missing/"));
+    assert!(error.to_string().contains("missing/folder/keys.db"), "{error}");
     assert!(!missing.exists());
 
     symlink("nowhere", &missing).unwrap();
@@ -261,4 +261,27 @@ async fn a_schema_that_was_changed_is_refused() {
         raw_sql(change).execute(&mut connection).await.unwrap();
         assert_eq!(refusal(folder.file()).await, SqliteOpenErrorKind::Damaged, "{change}");
     }
+}
+
+#[tokio::test]
+async fn a_missing_file_is_refused_and_not_created() {
+    let folder = Folder::new();
+    let missing = [folder.file(), folder.path().join("none/keys.db")];
+    for file in &missing {
+        let error = SqliteKeyStore::open_existing(file).await.unwrap_err();
+        assert_eq!(error.kind(), SqliteOpenErrorKind::Missing);
+        assert!(error.to_string().contains(&format!("{file:?}")), "{error}");
+        assert!(!file.exists() && !folder.path().join("none").exists());
+    }
+    drop(SqliteKeyStore::open(folder.file()).await.unwrap());
+    drop(SqliteKeyStore::open_existing(folder.file()).await.unwrap());
+}
+
+#[tokio::test]
+async fn an_error_of_opening_names_the_file() {
+    let folder = Folder::new();
+    fs::write(folder.file(), "no database, but some text that is long enough for a header")
+        .unwrap();
+    let error = SqliteKeyStore::open(folder.file()).await.unwrap_err();
+    assert!(error.to_string().starts_with(&format!("{:?}: ", folder.file())), "{error}");
 }
