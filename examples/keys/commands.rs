@@ -6,7 +6,8 @@ use serde_json::json;
 use time::{Duration, OffsetDateTime};
 use tower_webhook::key::KeyView;
 use tower_webhook::key::{IssuedKey, KeyId, KeyManager, KeyRecord, NewKey, Owner};
-use tower_webhook::store::UsageSource;
+use tower_webhook::management::KeyView;
+use tower_webhook::store::LastUsedSource;
 
 use crate::Streams;
 use crate::failure::Failure;
@@ -31,7 +32,7 @@ impl Command {
     pub(crate) async fn execute(
         self,
         keys: &KeyManager,
-        usage: Option<&dyn UsageSource>,
+        usage: Option<&dyn LastUsedSource>,
         json: bool,
         streams: &mut Streams<'_>,
     ) -> Result<(), Failure> {
@@ -95,7 +96,7 @@ fn show_once(
 
 async fn list(
     keys: &KeyManager,
-    usage: Option<&dyn UsageSource>,
+    usage: Option<&dyn LastUsedSource>,
     owner: &Owner,
     json: bool,
     streams: &mut Streams<'_>,
@@ -129,7 +130,7 @@ async fn all_keys(keys: &KeyManager, owner: &Owner) -> Result<Vec<KeyRecord>, Fa
 
 /// When each key was last used. Without a store that knows, none was.
 async fn last_used(
-    usage: Option<&dyn UsageSource>,
+    usage: Option<&dyn LastUsedSource>,
     records: &[KeyRecord],
 ) -> Result<Vec<Option<OffsetDateTime>>, Failure> {
     let Some(usage) = usage else {
@@ -181,7 +182,7 @@ mod tests {
     struct Noon;
 
     #[async_trait::async_trait]
-    impl UsageSource for Noon {
+    impl LastUsedSource for Noon {
         async fn last_used(
             &self,
             ids: &[KeyId],

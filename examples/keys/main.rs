@@ -15,9 +15,7 @@
 //! 2tYcgbPGLcpYIiz5  laptop  deploy read  active  2027-01-23T12:00:00Z  2026-11-24T11:58:00Z
 //! ```
 //!
-//! Only `init` and `generate --create` make a file that does not exist, so that a mistyped name is an error.
-//!
-//! When a key was last used is known if the app writes it into the same store, with a `UsageTracker`.
+//! When a key was last used is known if the app writes it into the same store, with a `LastUsedTracker`.
 //!
 //! `verify` reads a key from standard input, because every process can see the arguments of another one:
 //!
@@ -46,7 +44,7 @@ use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
 use tower_webhook::key::KeyManager;
-use tower_webhook::store::UsageSource;
+use tower_webhook::store::LastUsedSource;
 
 use crate::arguments::{Arguments, HELP, required};
 use crate::failure::Failure;
@@ -59,7 +57,7 @@ async fn main() -> ExitCode {
 }
 
 /// The keys of a store, and when they were last used, if it knows.
-type Managed = (KeyManager, Option<Box<dyn UsageSource>>);
+type Managed = (KeyManager, Option<Box<dyn LastUsedSource>>);
 
 /// Opens the store that is named by the arguments or else by the environment.
 async fn open(store: Option<&str>, create: bool) -> Result<Managed, Failure> {

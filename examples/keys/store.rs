@@ -1,12 +1,12 @@
 //! The store that `--store` names.
 
 use tower_webhook::key::KeyStore;
-use tower_webhook::store::{MemoryKeyStore, UsageSource};
+use tower_webhook::store::{LastUsedSource, MemoryKeyStore};
 
 use crate::failure::Failure;
 
 /// A store, and when its keys were last used, if it knows.
-pub(crate) type Opened = (Box<dyn KeyStore>, Option<Box<dyn UsageSource>>);
+pub(crate) type Opened = (Box<dyn KeyStore>, Option<Box<dyn LastUsedSource>>);
 
 /// Opens the store that a text names, and sets it up before if `create`.
 pub(crate) async fn open(text: &str, create: bool) -> Result<Opened, Failure> {

@@ -8,7 +8,7 @@
 //! | `RedisKeyStore` | `redis` | in Redis or Valkey |
 //! | `CachedKeyStore` | `cache` | in another store, and for a short while in the process |
 //!
-//! [`LastUsedTracker`](UsageTracker) writes when keys were last used, aside of the request path. A store of your
+//! [`LastUsedTracker`] writes when keys were last used, aside of the request path. A store of your
 //! own implements five methods, and one line in a test checks it against the rules: see `conformance`, with the
 //! feature of that name.
 
@@ -17,8 +17,6 @@ mod cache;
 #[cfg(any(test, feature = "conformance"))]
 #[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
 pub mod conformance;
-#[cfg(any(feature = "postgres", feature = "redis"))]
-mod inbox;
 mod invalidation;
 mod last_used;
 mod memory;
@@ -39,8 +37,8 @@ pub(crate) mod fault_store;
 #[cfg(feature = "cache")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
 pub use self::cache::{CacheStats, CachedKeyStore, InvalidationChannel, InvalidationReceiver};
-pub use self::invalidation::{Invalidation, Invalidations};
-pub use self::last_used::{UsageSink, UsageSource, UsageStats, UsageTracker};
+pub use self::invalidation::{Invalidation, InvalidationStream};
+pub use self::last_used::{LastUsedSink, LastUsedSource, LastUsedStats, LastUsedTracker};
 pub use self::memory::MemoryKeyStore;
 #[cfg(feature = "postgres")]
 #[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]

@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -16,6 +15,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::key::StoreError;
+use crate::util::{Panicked, catch_panic};
 
 /// Runs the calls of a store.
 ///
@@ -114,8 +114,8 @@ impl StoreTasks {
         let (_runtime, _permit) = self.enter()?;
         let mut call = pin!(call);
         let caught = poll_fn(|context| {
-            let polled = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context)));
-            polled.unwrap_or_else(|_| Poll::Ready(Err(CallError::Panicked.into())))
+            let polled = catch_panic(|| call.as_mut().poll(context));
+            polled.unwrap_or_else(|Panicked| Poll::Ready(Err(CallError::Panicked.into())))
         });
         timeout(self.deadline, caught).await.unwrap_or_else(|_| Err(CallError::TooSlow.into()))
     }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tower_webhook::key::{KeyId, KeyManager, KeyRecord, KeyStore, NewKey, Owner, Verification};
-use tower_webhook::store::{CachedKeyStore, MemoryKeyStore, UsageTracker};
+use tower_webhook::key::{Attempt, KeyId, KeyManager, KeyRecord, KeyStore, NewKey, Owner};
+use tower_webhook::store::{CachedKeyStore, LastUsedTracker, MemoryKeyStore};
 
 use crate::support::{Nowhere, allocating};
 
@@ -37,7 +37,7 @@ fn guarantee_13_a_hit_allocates_nothing() {
 #[test]
 fn guarantee_13_a_cached_verification_allocates_nothing() {
     let (runtime, store, id, secret) = cached();
-    let usage = UsageTracker::new(Nowhere);
+    let usage = LastUsedTracker::new(Nowhere);
     let verifier = KeyManager::new(store.clone()).verifier().with_last_used(usage.clone());
 
     let allocating = runtime.block_on(async {

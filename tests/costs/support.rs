@@ -18,7 +18,7 @@ use tower_webhook::key::{
     KeyId, KeyManager, KeyRecord, KeyStore, KeyVerifier, NewKey, Owner, PageCursor, StoreError,
     WriteOutcome,
 };
-use tower_webhook::store::{MemoryKeyStore, UsageSink};
+use tower_webhook::store::{LastUsedSink, MemoryKeyStore};
 
 pub(crate) type Body = Full<Bytes>;
 
@@ -167,7 +167,7 @@ impl KeyStore for Pending {
 pub(crate) struct Nowhere;
 
 #[async_trait]
-impl UsageSink for Nowhere {
+impl LastUsedSink for Nowhere {
     async fn write(&self, _: Vec<(KeyId, OffsetDateTime)>) -> Result<(), StoreError> {
         Ok(())
     }

@@ -2,13 +2,13 @@
 
 use time::OffsetDateTime;
 use tower_webhook::key::KeyId;
-use tower_webhook::store::UsageTracker;
+use tower_webhook::store::LastUsedTracker;
 
 use crate::support::{Nowhere, allocating};
 
 #[test]
 fn to_record_a_use_of_a_known_key_allocates_nothing() {
-    let usage = UsageTracker::new(Nowhere);
+    let usage = LastUsedTracker::new(Nowhere);
     let id = KeyId::new("an-id-that-is-longer-than-what-is-kept-in-place").unwrap();
     let mut now = OffsetDateTime::UNIX_EPOCH;
 

@@ -127,8 +127,14 @@ impl KeyVerifier {
         self.with(|parts| parts.store_deadline = deadline)
     }
 
-    /// Reports every accepted key to an observer, such as [`UsageTracker`](crate::store::UsageTracker),
-    /// before its scopes are compared with what the request needs.
+    /// Sets what measures the store's deadline. The default is [`SystemTimer`].
+    #[must_use]
+    pub fn with_timer(self, timer: impl Timer) -> Self {
+        self.with(|parts| parts.timer = Arc::new(timer))
+    }
+
+    /// Informs an observer, such as [`LastUsedTracker`](crate::store::LastUsedTracker), of every key that is found
+    /// good, whether or not its scopes are enough for what it was presented for.
     #[must_use]
     pub fn with_last_used(self, observer: impl LastUsedObserver) -> Self {
         self.with(|parts| parts.last_used = Some(Arc::new(observer)))

@@ -5,9 +5,9 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::key::StoreError;
-use crate::store::{Invalidation, Invalidations};
+use crate::store::{Invalidation, InvalidationStream};
 
-/// Invalidations within one process, from whoever changes keys to every cache.
+/// InvalidationStream within one process, from whoever changes keys to every cache.
 ///
 /// A subscription that falls behind by more than 1024 messages gets [`Invalidation::All`] in their
 /// place. Clones share everything.
@@ -62,7 +62,7 @@ impl Default for InvalidationChannel {
 }
 
 #[async_trait]
-impl Invalidations for InvalidationReceiver {
+impl InvalidationStream for InvalidationReceiver {
     async fn next(&mut self) -> Result<Option<Invalidation>, StoreError> {
         match self.0.recv().await {
             Ok(invalidation) => Ok(Some(invalidation)),

@@ -4,12 +4,12 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use super::inner::Inner;
-use crate::store::{Invalidation, Invalidations};
+use crate::store::{Invalidation, InvalidationStream};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-pub(super) async fn follow<S>(cache: Weak<Inner<S>>, mut invalidations: impl Invalidations) {
+pub(super) async fn follow<S>(cache: Weak<Inner<S>>, mut invalidations: impl InvalidationStream) {
     let end = End(cache);
     let mut pause = FIRST_PAUSE;
     let mut is_connected = true;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use self::inner::Inner;
-use super::Invalidations;
-use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
+use super::InvalidationStream;
+use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Write};
 use crate::{Clock, ConfigError};
 
 mod channel;
@@ -257,7 +257,7 @@ impl<S: KeyStore> CachedKeyStore<S> {
     /// After an error everything is forgotten, the subscription is asked again after a pause of 0.1 to
     /// 10 seconds, and everything is forgotten once more when it answers. Everything is forgotten as
     /// well when the task ends. Several subscriptions can be followed.
-    pub fn follow<I: Invalidations>(
+    pub fn follow<I: InvalidationStream>(
         &self,
         invalidations: I,
     ) -> impl Future<Output = ()> + Send + 'static + use<S, I> {

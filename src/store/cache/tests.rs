@@ -800,7 +800,7 @@ async fn guarantee_11_a_lagging_subscription_clears_the_cache() {
 struct Scripted(Vec<Result<Option<Invalidation>, StoreError>>, Vec<Duration>);
 
 #[async_trait]
-impl Invalidations for Scripted {
+impl InvalidationStream for Scripted {
     async fn next(&mut self) -> Result<Option<Invalidation>, StoreError> {
         if self.0.is_empty() {
             return std::future::pending().await;

@@ -1,52 +1,56 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
 
-pub use self::sink::{UsageSink, UsageSource};
+pub use self::sink::{LastUsedSink, LastUsedSource};
+use crate::ConfigError;
 use crate::key::{KeyId, LastUsedObserver, StoreError};
-use crate::timer::within;
-use crate::{ConfigError, SystemTimer, Timer};
+use crate::util::{CatchPanic, Panicked};
 
 mod sink;
 
-/// Remembers when keys were last used, and writes it down now and then.
+/// Write-behind buffer of the times at which keys were last used.
 ///
 /// 1. To record a use does not wait, takes no lock and, for a key that is remembered, allocates nothing.
 ///    Times are kept to the second.
-/// 2. A key is written at most once in an interval of [60 seconds](Self::with_interval), with its latest
-///    time, by a task of its own: [`run`](Self::run).
-/// 3. A time that could not be written stays, and is part of the next batch. An error, a panic and an
-///    answer after the [deadline](Self::with_write_deadline) are the same.
+/// 2. [`run`](Self::run), in a task of its own, writes a key at most once in an interval of
+///    [60 seconds](Self::with_interval), with its latest time.
+/// 3. A time that could not be written stays, and is part of the next batch: after an error, a panic or an
+///    answer after the [deadline](Self::with_write_deadline).
 /// 4. At most [100,000 keys](Self::with_max_keys) are remembered. A use of a further one is dropped and
 ///    counted. A key that was not used for an interval and is written is forgotten.
 /// 5. [`shutdown`](Self::shutdown) writes what is left. A process that ends without it loses an interval.
+/// 6. A tracker that records uses and writes none for two intervals was not run: it logs a warning once, with
+///    the feature `tracing`.
 ///
 /// Clones share everything. A setting gives a tracker of its own, which is empty.
 ///
-/// The stores in databases are sinks themselves, `UsageTracker::new(store.clone())`, and tell the times
-/// by [`UsageSource`].
+/// The stores in databases are sinks, `LastUsedTracker::new(store.clone())`, and a [`LastUsedSource`] of the
+/// times.
 ///
 /// # Examples
 ///
-/// A sink of one's own:
+/// A sink of your own:
 ///
 /// ```
 /// use async_trait::async_trait;
 /// use time::OffsetDateTime;
 /// use tower_webhook::key::{KeyId, KeyManager, NewKey, Owner, StoreError};
 /// use tower_webhook::store::MemoryKeyStore;
-/// use tower_webhook::store::{UsageSink, UsageTracker};
+/// use tower_webhook::store::{LastUsedSink, LastUsedTracker};
 ///
 /// struct Lines;
 ///
 /// #[async_trait]
-/// impl UsageSink for Lines {
+/// impl LastUsedSink for Lines {
 ///     async fn write(&self, batch: Vec<(KeyId, OffsetDateTime)>) -> Result<(), StoreError> {
 ///         for (id, time) in batch {
 ///             println!("{id} was last used at {time}");
@@ -57,7 +61,7 @@ mod sink;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let usage = UsageTracker::new(Lines);
+/// let usage = LastUsedTracker::new(Lines);
 /// tokio::spawn(usage.run());
 ///
 /// let keys = KeyManager::new(MemoryKeyStore::new());
@@ -71,7 +75,7 @@ mod sink;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct UsageTracker(Arc<Inner>);
+pub struct LastUsedTracker(Arc<Inner>);
 
 struct Inner {
     settings: Settings,
@@ -81,22 +85,25 @@ struct Inner {
     dropped: AtomicU64,
     written: AtomicU64,
     failed: AtomicU64,
-    end: End,
+    has_ended: AtomicBool,
+    end: Notify,
+    created: Instant,
+    /// Whether the times were ever written, or it was logged that they are not.
+    is_run: AtomicBool,
 }
 
 #[derive(Clone)]
 struct Settings {
-    sink: Arc<dyn UsageSink>,
+    sink: Arc<dyn LastUsedSink>,
     interval: Duration,
     write_deadline: Duration,
     max_keys: usize,
-    timer: Arc<dyn Timer>,
 }
 
-/// What a [`UsageTracker`] has done since it was made.
+/// What a [`LastUsedTracker`] has done since it was made.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
-pub struct UsageStats {
+pub struct LastUsedStats {
     /// How many keys are remembered.
     pub keys: u64,
     /// Uses that were not recorded because too many keys are remembered.
@@ -110,22 +117,21 @@ pub struct UsageStats {
 /// The most keys in one batch.
 const MAX_BATCH: usize = 1000;
 
-impl LastUsedObserver for UsageTracker {
+impl LastUsedObserver for LastUsedTracker {
     fn record(&self, id: &KeyId, unix_second: i64) {
         self.record_second(id, unix_second);
     }
 }
 
-impl UsageTracker {
-    /// A tracker without a use, on the [built-in timer](SystemTimer).
+impl LastUsedTracker {
+    /// A tracker without a use.
     #[must_use]
-    pub fn new(sink: impl UsageSink) -> Self {
+    pub fn new(sink: impl LastUsedSink) -> Self {
         Self::build(Settings {
             sink: Arc::new(sink),
             interval: Duration::from_secs(60),
             write_deadline: Duration::from_secs(10),
             max_keys: 100_000,
-            timer: Arc::new(SystemTimer::new()),
         })
     }
 
@@ -155,12 +161,6 @@ impl UsageTracker {
         self.with(|settings| settings.max_keys = keys)
     }
 
-    /// Sets what measures the interval and the deadline. The default is [`SystemTimer`].
-    #[must_use]
-    pub fn with_timer(self, timer: impl Timer) -> Self {
-        self.with(|settings| settings.timer = Arc::new(timer))
-    }
-
     /// Records that a key was used. An earlier time than the one that is known changes nothing.
     ///
     /// A [`KeyVerifier`](crate::key::KeyVerifier) calls this through [`LastUsedObserver`].
@@ -169,6 +169,7 @@ impl UsageTracker {
     }
 
     fn record_second(&self, id: &KeyId, second: i64) {
+        self.0.warn_if_not_run();
         let slots = self.0.slots.pin();
         if slots.get(id).is_some_and(|slot| slot.touch(second)) {
             return;
@@ -195,14 +196,23 @@ impl UsageTracker {
         (last != RETIRED).then(|| time_of(last))
     }
 
-    /// Writes every interval what has changed, until [`shutdown`](Self::shutdown) or until all other
-    /// clones are gone. To be spawned as a task.
+    /// Writes every interval what has changed, until [`shutdown`](Self::shutdown) or until all other clones are
+    /// gone. Spawn it as a task.
     pub fn run(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let tracker = self.clone();
         async move {
-            while !tracker.0.end.within(tracker.0.settings.sleep()).await {
+            tracker.0.is_run.store(true, Ordering::Relaxed);
+            loop {
+                let mut end = pin!(tracker.0.end.notified());
+                // From here on a notification is not missed.
+                end.as_mut().enable();
+                if tracker.0.has_ended.load(Ordering::SeqCst)
+                    || timeout(tracker.0.settings.interval, end).await.is_ok()
+                {
+                    return;
+                }
                 let is_last = Arc::strong_count(&tracker.0) == 1;
-                // It is counted, and tried again.
+                // An error is counted, and the next flush tries again.
                 let _ = tracker.flush().await;
                 if is_last {
                     return;
@@ -217,6 +227,7 @@ impl UsageTracker {
     ///
     /// The sink has failed for a batch. It and those after it are tried again the next time.
     pub async fn flush(&self) -> Result<(), StoreError> {
+        self.0.is_run.store(true, Ordering::Relaxed);
         let mut changed = self.0.changed();
         while !changed.is_empty() {
             let rest = changed.split_off(changed.len().min(MAX_BATCH));
@@ -238,14 +249,15 @@ impl UsageTracker {
     ///
     /// The sink has failed. It can be called again.
     pub async fn shutdown(&self) -> Result<(), StoreError> {
-        self.0.end.come();
+        self.0.has_ended.store(true, Ordering::SeqCst);
+        self.0.end.notify_waiters();
         self.flush().await
     }
 
     /// What the tracker has done so far.
     #[must_use]
-    pub fn stats(&self) -> UsageStats {
-        UsageStats {
+    pub fn stats(&self) -> LastUsedStats {
+        LastUsedStats {
             keys: self.0.len.load(Ordering::Relaxed) as u64,
             dropped: self.0.dropped.load(Ordering::Relaxed),
             written: self.0.written.load(Ordering::Relaxed),
@@ -261,7 +273,10 @@ impl UsageTracker {
             dropped: AtomicU64::new(0),
             written: AtomicU64::new(0),
             failed: AtomicU64::new(0),
-            end: End::default(),
+            has_ended: AtomicBool::new(false),
+            end: Notify::new(),
+            created: Instant::now(),
+            is_run: AtomicBool::new(false),
         }))
     }
 
@@ -272,9 +287,9 @@ impl UsageTracker {
     }
 }
 
-impl fmt::Debug for UsageTracker {
+impl fmt::Debug for LastUsedTracker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UsageTracker")
+        f.debug_struct("LastUsedTracker")
             .field("interval", &self.0.settings.interval)
             .field("max_keys", &self.0.settings.max_keys)
             .finish_non_exhaustive()
@@ -282,6 +297,18 @@ impl fmt::Debug for UsageTracker {
 }
 
 impl Inner {
+    fn warn_if_not_run(&self) {
+        if !self.is_run.load(Ordering::Relaxed)
+            && self.created.elapsed() >= 2 * self.settings.interval
+            && !self.is_run.swap(true, Ordering::Relaxed)
+        {
+            #[cfg(feature = "tracing")]
+            tracing::warn!(
+                "times of last use are recorded and not written: LastUsedTracker::run was not spawned"
+            );
+        }
+    }
+
     /// What has to be written. What has not changed since it was written is retired.
     fn changed(&self) -> Vec<(KeyId, i64)> {
         let slots = self.slots.pin();
@@ -309,21 +336,18 @@ impl Inner {
 }
 
 impl Settings {
-    fn sleep(&self) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
-        self.timer.sleep(self.interval)
-    }
-
     /// One write. A panic of the sink ends neither the task nor the process.
     async fn write(&self, batch: Vec<(KeyId, OffsetDateTime)>) -> Result<(), StoreError> {
-        let panicked = |_| StoreError::new("the sink panicked");
-        let made = catch_unwind(AssertUnwindSafe(|| self.sink.write(batch)));
-        let mut write = made.map_err(panicked)?;
-        let contained = poll_fn(|context| {
-            let polled = catch_unwind(AssertUnwindSafe(|| write.as_mut().poll(context)));
-            polled.unwrap_or_else(|payload| Poll::Ready(Err(panicked(payload))))
-        });
-        let written = within(&*self.timer, self.write_deadline, contained).await;
-        written.unwrap_or_else(|| Err(StoreError::new("the sink took too long")))
+        let panicked = |Panicked| StoreError::new("the sink panicked");
+        let mut write = pin!(CatchPanic::new(|| self.sink.write(batch)).map_err(panicked)?);
+        // A sink that is ready at once needs no timer.
+        let written = match poll_fn(|context| Poll::Ready(write.as_mut().poll(context))).await {
+            Poll::Ready(written) => written,
+            Poll::Pending => timeout(self.write_deadline, write)
+                .await
+                .map_err(|_| StoreError::new("the sink took too long"))?,
+        };
+        written.map_err(panicked)?
     }
 }
 
@@ -334,8 +358,8 @@ struct Slot {
     written: AtomicI64,
 }
 
-/// Stands in the place of a time in a slot that is, or will be, out of the map. It does not change any
-/// more, so no use can be recorded where nobody looks.
+/// Tombstone in the place of a time: the slot is, or will be, out of the map. It does not change any more, so no
+/// use is recorded in a slot that is not read again.
 const RETIRED: i64 = i64::MIN;
 
 impl Slot {
@@ -372,42 +396,8 @@ impl Slot {
     }
 }
 
-/// The end of the task.
-#[derive(Default)]
-struct End {
-    has_come: AtomicBool,
-    waker: Mutex<Option<Waker>>,
-}
-
-impl End {
-    fn come(&self) {
-        self.has_come.store(true, Ordering::SeqCst);
-        let waker = self.waker().take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    /// Whether the end has come while a future was waited for.
-    async fn within(&self, sleep: impl Future<Output = ()>) -> bool {
-        let mut sleep = std::pin::pin!(sleep);
-        poll_fn(|context| {
-            *self.waker() = Some(context.waker().clone());
-            if self.has_come.load(Ordering::SeqCst) {
-                return Poll::Ready(true);
-            }
-            sleep.as_mut().poll(context).map(|()| false)
-        })
-        .await
-    }
-
-    fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
-        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 fn time_of(second: i64) -> OffsetDateTime {
-    // Only times that were such a number once are asked for.
+    // In range: every second came from a time.
     OffsetDateTime::from_unix_timestamp(second).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 

@@ -5,14 +5,13 @@ use crate::key::{KeyId, StoreError};
 
 /// Where the times of last use are kept.
 ///
-/// The stores in databases are such places themselves, beside the keys. To keep a time there does not
-/// touch the record of the key or its version.
+/// The stores in databases are sinks. They keep the times beside the keys: a record and its version do not change.
 #[async_trait]
-pub trait UsageSink: Send + Sync + 'static {
+pub trait LastUsedSink: Send + Sync + 'static {
     /// Keeps for each key when it was last used. Every key occurs once.
     ///
-    /// Of two times for a key the later one counts, whichever comes first: a time may come twice, and
-    /// an earlier one after a later one. A key may have been deleted in the meantime.
+    /// The later of two times for a key counts: a time may come twice, and an earlier one after a later one. A key
+    /// may have been deleted in the meantime.
     ///
     /// # Errors
     ///
@@ -22,10 +21,10 @@ pub trait UsageSink: Send + Sync + 'static {
 
 /// Where the times of last use are read again, when they were written.
 #[async_trait]
-pub trait UsageSource: Send + Sync + 'static {
+pub trait LastUsedSource: Send + Sync + 'static {
     /// When each of these keys was last used, in their order. Nothing where no use was written.
     ///
-    /// A [`UsageTracker`](super::UsageTracker) writes whole seconds, now and then: a use of the last
+    /// A [`LastUsedTracker`](super::LastUsedTracker) writes whole seconds, now and then: a use of the last
     /// minute may be missing.
     ///
     /// # Errors

@@ -1,13 +1,13 @@
 #![allow(clippy::panic, clippy::unwrap_used)]
 
 use std::collections::HashMap;
+use std::sync::Mutex;
 
 use async_trait::async_trait;
 use proptest::prelude::*;
 use tokio::time::advance;
 
 use super::*;
-use crate::TokioTimer;
 use crate::key::{KeyManager, NewKey, Owner};
 use crate::store::MemoryKeyStore;
 
@@ -59,7 +59,7 @@ impl Sink {
 }
 
 #[async_trait]
-impl UsageSink for Sink {
+impl LastUsedSink for Sink {
     async fn write(&self, batch: Vec<(KeyId, OffsetDateTime)>) -> Result<(), StoreError> {
         let mode = self.0.lock().unwrap().0;
         match mode {
@@ -74,9 +74,8 @@ impl UsageSink for Sink {
     }
 }
 
-fn tracker(sink: &Sink) -> UsageTracker {
-    let tracker = UsageTracker::new(sink.clone());
-    let tracker = tracker.with_timer(TokioTimer::new());
+fn tracker(sink: &Sink) -> LastUsedTracker {
+    let tracker = LastUsedTracker::new(sink.clone());
     tracker
 }
 
@@ -244,8 +243,8 @@ async fn a_verifier_records_good_keys_only() {
 
 #[test]
 fn an_interval_of_less_than_a_second_is_refused() {
-    assert!(UsageTracker::new(Sink::new()).with_interval(Duration::from_millis(999)).is_err());
-    assert!(UsageTracker::new(Sink::new()).with_interval(SECOND).is_ok());
+    assert!(LastUsedTracker::new(Sink::new()).with_interval(Duration::from_millis(999)).is_err());
+    assert!(LastUsedTracker::new(Sink::new()).with_interval(SECOND).is_ok());
 }
 
 #[test]
@@ -318,4 +317,46 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+#[cfg(feature = "tracing")]
+#[tokio::test(start_paused = true)]
+async fn a_tracker_that_is_not_run_logs_one_warning() {
+    /// A log in memory.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let warnings = || {
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        text.matches("LastUsedTracker::run was not spawned").count()
+    };
+    let (run, idle) = (LastUsedTracker::new(Sink::new()), LastUsedTracker::new(Sink::new()));
+    tokio::spawn(run.run());
+    for second in 0..3 {
+        run.record(&id(1), at(second));
+        idle.record(&id(1), at(second));
+        assert_eq!(warnings(), 0);
+        tokio::time::sleep(39 * SECOND).await;
+    }
+    advance(10 * SECOND).await;
+    for second in 0..3 {
+        run.record(&id(2), at(second));
+        idle.record(&id(2), at(second));
+    }
+    assert_eq!(warnings(), 1);
 }

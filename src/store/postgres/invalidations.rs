@@ -11,35 +11,33 @@ use super::schema;
 use super::tables::Tables;
 use crate::ConfigError;
 use crate::key::StoreError;
-use crate::store::inbox::{Inbox, InboxSender, inbox, message};
-use crate::store::{Invalidation, Invalidations};
+use crate::store::invalidation::{Queue, QueueSender, message, queue};
+use crate::store::{Invalidation, InvalidationStream};
 
-/// The changes of keys in the tables of a [`PostgresKeyStore`](super::PostgresKeyStore), whoever makes
-/// them: a store in any process, or somebody with `psql`.
+/// The changes of keys in the tables of a [`PostgresKeyStore`](super::PostgresKeyStore): those that stores make, in
+/// any process, and those that are made with `psql`.
 ///
 /// Triggers, which [`migrate`](super::PostgresKeyStore::migrate) makes, `NOTIFY` the id of every key
 /// that a statement inserts, updates or deletes. The message is part of the transaction: it comes when
 /// the change is committed, and not without it. A statement that changes more than a hundred keys, and
-/// a `TRUNCATE`, is told as [`Invalidation::All`].
+/// a `TRUNCATE`, is reported as [`Invalidation::All`].
 ///
 /// 1. A connection that is lost, or silent for twice the [heartbeat](Self::with_heartbeat), is an
 ///    error: messages may be missing. The next call connects again, and then says
 ///    [`Invalidation::All`].
-/// 2. More than 1024 messages that nobody has asked for become one [`Invalidation::All`].
-/// 3. Tables without their triggers are an error: with every heartbeat the server is asked whether
-///    they are there and turned on. Changes are not told that are made while triggers are off, such as
-///    those of `session_replication_role = replica` and of logical replication, and those that are made
-///    when a backup is restored.
-/// 4. The channel belongs to the schema and the table. Tables elsewhere in the database are not
-///    heard of.
+/// 2. A reader that falls behind by more than 1024 messages gets one [`Invalidation::All`].
+/// 3. Tables without their triggers are an error: each heartbeat checks that they are there and turned on.
+///    Changes that are made while triggers are off are not reported, such as those of
+///    `session_replication_role = replica`, of logical replication, and of the restore of a backup.
+/// 4. The channel belongs to the schema and the table. Changes of other tables are not reported.
 ///
 /// # Connections
 ///
-/// It keeps one connection, in which it `LISTEN`s, to the primary server: a standby refuses that. It has
+/// It keeps one connection, which `LISTEN`s, to the primary server: a standby refuses that. It has
 /// to be a session of its own. Behind a pooler that gives every transaction another connection, such as
-/// PgBouncer's transaction mode, the messages go to a connection that nobody reads. In most cases that
-/// is noticed and an error, by the first heartbeat at the latest. The store can use the pooler
-/// all the same, while [`new`](Self::new) takes the way past it.
+/// PgBouncer's transaction mode, the messages go to another connection. In most cases that is detected and an
+/// error, by the first heartbeat at the latest. The store can use the pooler, and [`new`](Self::new) takes the
+/// address of the server.
 ///
 /// PostgreSQL makes transactions that notify commit one after the other, in the whole database. For
 /// changes of keys, which are rare, that does not matter.
@@ -47,7 +45,7 @@ use crate::store::{Invalidation, Invalidations};
 /// # Examples
 ///
 /// ```no_run
-/// use tower_webhook::store::{Invalidation, Invalidations, PostgresKeyStore};
+/// use tower_webhook::store::{Invalidation, InvalidationStream, PostgresKeyStore};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let store = PostgresKeyStore::connect("postgres://app@db.example.org/app").await?;
@@ -70,7 +68,7 @@ pub struct PostgresInvalidations {
 }
 
 struct Subscription {
-    inbox: Inbox,
+    queue: Queue,
     /// The task that reads the connection. It ends with this value.
     _reader: JoinSet<()>,
 }
@@ -103,8 +101,7 @@ impl PostgresInvalidations {
         Ok(Self { tables: self.tables.with_prefix(prefix)?, subscription: None, ..self })
     }
 
-    /// Sets how often the server is asked whether it is there and will tell of changes, and how long it
-    /// may take to answer and to be connected to. The default is two seconds, the least a millisecond.
+    /// Sets how often the connection is checked, and the timeout of connecting and of each check. The default is two seconds, the least a millisecond.
     #[must_use]
     pub fn with_heartbeat(self, heartbeat: Duration) -> Self {
         let heartbeat = heartbeat.max(Duration::from_millis(1));
@@ -123,40 +120,35 @@ impl PostgresInvalidations {
         // A connection that was lost says so, instead of being replaced.
         listener.eager_reconnect(false);
         listener.listen(&self.tables.channel()).await.map_err(StoreError::new)?;
-        let question = schema::is_told(&self.tables);
-        if !is_told(&mut listener, &question).await.map_err(StoreError::new)? {
-            return Err(StoreError::new(NOT_TOLD));
+        let query = schema::is_listening(&self.tables);
+        if !is_listening(&mut listener, &query).await.map_err(StoreError::new)? {
+            return Err(StoreError::new(NOT_LISTENING));
         }
-        let (sender, inbox) = inbox();
+        let (sender, queue) = queue();
         let mut reader = JoinSet::new();
-        reader.spawn(read(listener, sender, question, self.heartbeat));
-        Ok(Subscription { inbox, _reader: reader })
+        reader.spawn(read(listener, sender, query, self.heartbeat));
+        Ok(Subscription { queue, _reader: reader })
     }
 }
 
-const NOT_TOLD: &str = "nobody tells this connection of changes of keys: the tables are missing or of \
-                        another version, their triggers are off, or a pooler is in between";
+const NOT_LISTENING: &str = "this connection is not notified of changes of keys: the tables are missing or of \
+                             another version, their triggers are off, or a pooler is in between";
 
 /// Passes messages on until the connection is lost, or is not told of changes any more.
 ///
 /// To drop the listener takes leave of the server, on a task of sqlx. If the connection has gone
 /// silent, that task ends when the operating system gives the connection up.
-async fn read(
-    mut listener: PgListener,
-    sender: InboxSender,
-    question: String,
-    heartbeat: Duration,
-) {
+async fn read(mut listener: PgListener, sender: QueueSender, query: String, heartbeat: Duration) {
     let mut next_beat = Instant::now() + heartbeat;
     loop {
         match timeout_at(next_beat, listener.try_recv()).await {
             Ok(Ok(Some(notification))) => {
-                sender.put(message(notification.payload()));
+                sender.push(message(notification.payload()));
             }
             Ok(_) => return,
             Err(_) => {
-                let told = timeout(heartbeat, is_told(&mut listener, &question)).await;
-                if !matches!(told, Ok(Ok(true))) {
+                let listening = timeout(heartbeat, is_listening(&mut listener, &query)).await;
+                if !matches!(listening, Ok(Ok(true))) {
                     return;
                 }
                 next_beat = Instant::now() + heartbeat;
@@ -165,12 +157,12 @@ async fn read(
     }
 }
 
-async fn is_told(listener: &mut PgListener, question: &str) -> Result<bool, sqlx::Error> {
-    listener.fetch_one(raw_sql(AssertSqlSafe(question.to_owned()))).await?.try_get("told")
+async fn is_listening(listener: &mut PgListener, query: &str) -> Result<bool, sqlx::Error> {
+    listener.fetch_one(raw_sql(AssertSqlSafe(query.to_owned()))).await?.try_get("is_listening")
 }
 
 #[async_trait]
-impl Invalidations for PostgresInvalidations {
+impl InvalidationStream for PostgresInvalidations {
     async fn next(&mut self) -> Result<Option<Invalidation>, StoreError> {
         let Some(subscription) = &mut self.subscription else {
             let subscription = timeout(self.heartbeat, self.subscribe()).await;
@@ -178,7 +170,7 @@ impl Invalidations for PostgresInvalidations {
             self.subscription = Some(subscription.unwrap_or_else(too_slow)?);
             return Ok(Some(Invalidation::All));
         };
-        let message = subscription.inbox.next().await;
+        let message = subscription.queue.next().await;
         if message.is_none() {
             self.subscription = None;
             return Err(StoreError::new("the subscription to changes of keys is lost"));

@@ -64,7 +64,7 @@ mod usage;
 ///
 /// [`migrate`](Self::migrate) makes three tables: `webhook_keys` with the text of
 /// [`KeyRecord::encode`] in the column `record`, `webhook_key_usage` with the times that a
-/// [`UsageTracker`](super::UsageTracker) writes, which go with their key, and `webhook_keys_schema` with
+/// [`LastUsedTracker`](super::LastUsedTracker) writes, which go with their key, and `webhook_keys_schema` with
 /// the version of the schema. The other columns, such as `owner` and `expires_at`, are computed by the
 /// server from the record, for queries of people; they cannot differ from it and cannot be written. No
 /// key is in the database. Tables of an earlier version of this crate are brought up to date by the

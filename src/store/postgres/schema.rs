@@ -1,4 +1,4 @@
-//! What is in the database, and how it came there.
+//! Migrations: the schema of each version.
 
 use super::tables::Tables;
 
@@ -8,23 +8,23 @@ pub(super) const VERSION: i32 = 2;
 /// What names of channels begin with.
 pub(super) const CHANNEL_PREFIX: &str = "webhook_keys_";
 
-/// The triggers that tell of changes, what sets each off, and which rows it looks at. An update is told
-/// for the ids before and after it.
+/// The triggers that notify of changes, the event of each, and the rows it reads. An update notifies of the ids
+/// before and after it.
 const TRIGGERS: [(&str, &str, &str); 5] = [
-    ("tell_insert", "INSERT", "REFERENCING NEW TABLE AS changed"),
-    ("tell_update", "UPDATE", "REFERENCING NEW TABLE AS changed"),
-    ("tell_update_of", "UPDATE", "REFERENCING OLD TABLE AS changed"),
-    ("tell_delete", "DELETE", "REFERENCING OLD TABLE AS changed"),
-    ("tell_truncate", "TRUNCATE", ""),
+    ("notify_insert", "INSERT", "REFERENCING NEW TABLE AS changed"),
+    ("notify_update", "UPDATE", "REFERENCING NEW TABLE AS changed"),
+    ("notify_update_of", "UPDATE", "REFERENCING OLD TABLE AS changed"),
+    ("notify_delete", "DELETE", "REFERENCING OLD TABLE AS changed"),
+    ("notify_truncate", "TRUNCATE", ""),
 ];
 
-/// A statement that changes more keys than this is told as one change of everything.
-const MAX_TOLD: usize = 100;
+/// A statement that changes more keys than this sends one notification about everything.
+const MAX_NOTIFY: usize = 100;
 
 /// What brings tables of a version, 0 for none, up to date: one step for each version in between.
 /// Nothing if the version is unknown.
 pub(super) fn steps_from(version: i32, tables: &Tables) -> Option<Vec<String>> {
-    let steps = [create(tables), tell_and_use(tables)];
+    let steps = [create(tables), notify_and_last_used(tables)];
     let done = usize::try_from(version).ok()?;
     steps.get(done..).map(<[String]>::to_vec)
 }
@@ -61,9 +61,10 @@ INSERT INTO {version} VALUES (1)",
     )
 }
 
-/// Version 2 tells of changes, and knows when keys were last used. An id has at most 64 bytes, and a message at most 8000.
-fn tell_and_use(tables: &Tables) -> String {
-    let (keys, function) = (tables.keys(), tables.named("keys_tell"));
+/// Version 2 notifies of changes, and keeps when keys were last used. An id has at most 64 bytes, and a message at
+/// most 8000.
+fn notify_and_last_used(tables: &Tables) -> String {
+    let (keys, function) = (tables.keys(), tables.named("keys_notify"));
     let triggers = TRIGGERS.map(|(name, event, rows)| {
         format!(
             "CREATE TRIGGER {name} AFTER {event} ON {keys} {rows}
@@ -79,7 +80,7 @@ DECLARE
 BEGIN
     IF TG_OP = 'TRUNCATE' THEN
         PERFORM pg_notify(channel, '');
-    ELSIF (SELECT count(*) FROM (SELECT FROM changed LIMIT {MAX_TOLD} + 1) AS few) > {MAX_TOLD} THEN
+    ELSIF (SELECT count(*) FROM (SELECT FROM changed LIMIT {MAX_NOTIFY} + 1) AS few) > {MAX_NOTIFY} THEN
         PERFORM pg_notify(channel, '');
     ELSE
         PERFORM pg_notify(channel, id) FROM changed;
@@ -98,13 +99,13 @@ UPDATE {version} SET version = 2",
     )
 }
 
-/// A question to a connection: whether it will be told of every change, in the column `told`.
-pub(super) fn is_told(tables: &Tables) -> String {
+/// A query whether this connection is notified of every change: it listens, and the triggers are on.
+pub(super) fn is_listening(tables: &Tables) -> String {
     let names = TRIGGERS.map(|(name, ..)| format!("'{name}'")).join(", ");
     format!(
         "SELECT '{channel}' IN (SELECT pg_listening_channels()) AND {count} = (
     SELECT count(*) FROM pg_trigger WHERE tgrelid = to_regclass('{keys}')
-        AND tgenabled IN ('O', 'A') AND tgname IN ({names})) AS told",
+        AND tgenabled IN ('O', 'A') AND tgname IN ({names})) AS is_listening",
         channel = tables.channel(),
         count = TRIGGERS.len(),
         keys = tables.keys(),

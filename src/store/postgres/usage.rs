@@ -7,10 +7,10 @@ use super::PostgresKeyStore;
 use super::retry::retry;
 use crate::clock::Timestamp;
 use crate::key::{KeyId, StoreError};
-use crate::store::{UsageSink, UsageSource};
+use crate::store::{LastUsedSink, LastUsedSource};
 
 #[async_trait]
-impl UsageSink for PostgresKeyStore {
+impl LastUsedSink for PostgresKeyStore {
     async fn write(&self, batch: Vec<(KeyId, OffsetDateTime)>) -> Result<(), StoreError> {
         let statements = self.statements.clone();
         let second = |time| Timestamp::new(time).seconds();
@@ -24,7 +24,7 @@ impl UsageSink for PostgresKeyStore {
 }
 
 #[async_trait]
-impl UsageSource for PostgresKeyStore {
+impl LastUsedSource for PostgresKeyStore {
     async fn last_used(&self, ids: &[KeyId]) -> Result<Vec<Option<OffsetDateTime>>, StoreError> {
         let asked: Vec<String> = ids.iter().map(KeyId::to_string).collect();
         let call = retry(|attempt| self.statements.read_usage(attempt, &asked));

@@ -10,11 +10,10 @@ use super::names::Names;
 use super::{RedisStoreError, RedisStoreErrorKind};
 use crate::ConfigError;
 use crate::key::StoreError;
-use crate::store::inbox::{Inbox, inbox, message};
-use crate::store::{Invalidation, Invalidations};
+use crate::store::invalidation::{Queue, message, queue};
+use crate::store::{Invalidation, InvalidationStream};
 
-/// The changes of keys in a namespace of a [`RedisKeyStore`](super::RedisKeyStore), whichever process
-/// makes them.
+/// The changes of keys in a namespace of a [`RedisKeyStore`](super::RedisKeyStore), by every process.
 ///
 /// Every change publishes the id of its record in the channel `{namespace}:changes`, in the script
 /// that makes it.
@@ -22,7 +21,7 @@ use crate::store::{Invalidation, Invalidations};
 /// 1. A connection that is lost, or silent for twice the [heartbeat](Self::with_heartbeat), is an
 ///    error: messages may be missing. The next call connects again, and then says
 ///    [`Invalidation::All`].
-/// 2. More than 1024 messages that nobody has asked for become one [`Invalidation::All`].
+/// 2. A reader that falls behind by more than 1024 messages gets one [`Invalidation::All`].
 /// 3. A change of the server's data that no script has made, such as the restoration of a backup, is
 ///    not seen.
 ///
@@ -32,7 +31,7 @@ use crate::store::{Invalidation, Invalidations};
 /// # Examples
 ///
 /// ```no_run
-/// use tower_webhook::store::{Invalidation, Invalidations, RedisKeyStore};
+/// use tower_webhook::store::{Invalidation, InvalidationStream, RedisKeyStore};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let store = RedisKeyStore::connect("redis://127.0.0.1/").await?;
@@ -55,7 +54,7 @@ pub struct RedisInvalidations {
 
 struct Subscription {
     connection: MultiplexedConnection,
-    inbox: Inbox,
+    queue: Queue,
     next_beat: Instant,
 }
 
@@ -93,9 +92,9 @@ impl RedisInvalidations {
         let info = self.client.get_connection_info();
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let client = Client::open(info.clone().set_redis_settings(settings))?;
-        let (sender, inbox) = inbox();
+        let (sender, queue) = queue();
         let push = move |push: PushInfo| {
-            let fits = read(&push).is_none_or(|message| sender.put(message));
+            let fits = read(&push).is_none_or(|message| sender.push(message));
             if fits { Ok(()) } else { Err(SendError) }
         };
         let config = AsyncConnectionConfig::new()
@@ -105,7 +104,7 @@ impl RedisInvalidations {
         let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
         connection.subscribe(self.names.changes()).await?;
         let next_beat = Instant::now() + self.heartbeat;
-        Ok(Subscription { connection, inbox, next_beat })
+        Ok(Subscription { connection, queue, next_beat })
     }
 }
 
@@ -113,7 +112,7 @@ impl Subscription {
     /// The next message, or `None` if the connection is lost.
     async fn next(&mut self, heartbeat: Duration) -> Option<Invalidation> {
         loop {
-            if let Ok(message) = timeout_at(self.next_beat, self.inbox.next()).await {
+            if let Ok(message) = timeout_at(self.next_beat, self.queue.next()).await {
                 return message;
             }
             let ping = redis::cmd("PING");
@@ -125,7 +124,7 @@ impl Subscription {
 }
 
 #[async_trait]
-impl Invalidations for RedisInvalidations {
+impl InvalidationStream for RedisInvalidations {
     async fn next(&mut self) -> Result<Option<Invalidation>, StoreError> {
         let Some(subscription) = &mut self.subscription else {
             let subscription = timeout(self.heartbeat, self.subscribe()).await;

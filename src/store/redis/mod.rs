@@ -40,7 +40,7 @@ use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Writ
 /// | `{namespace}:sentinel` | string | the version of this layout |
 /// | `{namespace}:record:<id>` | string | the text of [`KeyRecord::encode`] |
 /// | `{namespace}:owner:<owner>` | sorted set | the owner's ids, by time of creation and id |
-/// | `{namespace}:usage` | sorted set | the ids by the second of their last use, if a [`UsageTracker`](super::UsageTracker) writes it |
+/// | `{namespace}:usage` | sorted set | the ids by the second of their last use, if a [`LastUsedTracker`](super::LastUsedTracker) writes it |
 /// | `{namespace}:changes` | channel | the id of every record that changes |
 ///
 /// No name has a secret or a digest in it: names are seen in `MONITOR`, `SLOWLOG` and `SCAN`. No key

@@ -8,7 +8,7 @@ use super::commands::{WriteScript, list};
 use super::{RedisKeyStore, RedisStoreError, RedisStoreErrorKind};
 use crate::clock::Timestamp;
 use crate::key::{KeyId, StoreError};
-use crate::store::{UsageSink, UsageSource};
+use crate::store::{LastUsedSink, LastUsedSource};
 
 impl RedisKeyStore {
     /// No replica is waited for: a time that a fail-over takes back is written with the next use.
@@ -48,7 +48,7 @@ fn time_of(score: &Value) -> Result<Option<OffsetDateTime>, RedisStoreError> {
 }
 
 #[async_trait]
-impl UsageSink for RedisKeyStore {
+impl LastUsedSink for RedisKeyStore {
     async fn write(&self, batch: Vec<(KeyId, OffsetDateTime)>) -> Result<(), StoreError> {
         let second = |time| Timestamp::new(time).seconds();
         let batch: Vec<_> = batch.into_iter().map(|(id, time)| (id, second(time))).collect();
@@ -57,7 +57,7 @@ impl UsageSink for RedisKeyStore {
 }
 
 #[async_trait]
-impl UsageSource for RedisKeyStore {
+impl LastUsedSource for RedisKeyStore {
     async fn last_used(&self, ids: &[KeyId]) -> Result<Vec<Option<OffsetDateTime>>, StoreError> {
         // `ZMSCORE` wants at least one.
         if ids.is_empty() {

@@ -54,7 +54,7 @@ mod usage;
 /// `owner`, `name`, `created_at`, `expires_at`, `disabled`, `revoked_at` and `version` are computed
 /// from it, for people with the `sqlite3` tool; they cannot differ from the record and cannot be
 /// written. No key is in the file. Another one, `key_usage`, has the times that a
-/// [`UsageTracker`](super::UsageTracker) writes; they go with their key. A file of an earlier version of
+/// [`LastUsedTracker`](super::LastUsedTracker) writes; they go with their key. A file of an earlier version of
 /// this crate is brought up to date when it is opened.
 ///
 /// A file is created for its owner alone, and so is its folder if that is missing. A file or folder that its

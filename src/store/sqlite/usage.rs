@@ -10,7 +10,7 @@ use super::{SqliteKeyStore, acquire};
 use crate::clock::Timestamp;
 use crate::key::{KeyId, StoreError};
 use crate::store::sql::Checkout;
-use crate::store::{UsageSink, UsageSource};
+use crate::store::{LastUsedSink, LastUsedSource};
 
 /// Times are texts of whole seconds, whose order is that of the times. Ids that have no key are left
 /// out.
@@ -23,7 +23,7 @@ const READ: &str =
     "SELECT id, last_used FROM key_usage WHERE id IN (SELECT value FROM json_each(?1))";
 
 #[async_trait]
-impl UsageSink for SqliteKeyStore {
+impl LastUsedSink for SqliteKeyStore {
     async fn write(&self, batch: Vec<(KeyId, OffsetDateTime)>) -> Result<(), StoreError> {
         let second = |time| Timestamp::from_unix(Timestamp::new(time).seconds(), 0).encode();
         let batch: Vec<_> = batch.into_iter().map(|(id, time)| (id, second(time))).collect();
@@ -40,7 +40,7 @@ impl UsageSink for SqliteKeyStore {
 }
 
 #[async_trait]
-impl UsageSource for SqliteKeyStore {
+impl LastUsedSource for SqliteKeyStore {
     async fn last_used(&self, ids: &[KeyId]) -> Result<Vec<Option<OffsetDateTime>>, StoreError> {
         let asked = serde_json::to_string(ids).map_err(StoreError::new)?;
         let call = |mut checkout: Checkout<Sqlite>| async move {

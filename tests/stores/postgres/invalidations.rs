@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, PgConnection, raw_sql};
-use tower_webhook::key::{KeyStore, WriteOutcome};
-use tower_webhook::store::{Invalidation, Invalidations, PostgresInvalidations, PostgresKeyStore};
+use tower_webhook::key::{KeyStore, Write};
+use tower_webhook::store::{
+    Invalidation, InvalidationStream, PostgresInvalidations, PostgresKeyStore,
+};
 
 use super::pooler::Pooler;
 use super::proxy::{Fault, Proxy};

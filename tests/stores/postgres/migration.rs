@@ -1,8 +1,8 @@
 //! Tables that an earlier version of this crate has made, and those of a later one.
 
 use sqlx::{AssertSqlSafe, Row, raw_sql};
-use tower_webhook::key::{KeyStore, WriteOutcome};
-use tower_webhook::store::{Invalidation, Invalidations, PostgresKeyStore};
+use tower_webhook::key::{KeyStore, Write};
+use tower_webhook::store::{Invalidation, InvalidationStream, PostgresKeyStore};
 
 use super::server::{Server, shared};
 use super::support::{found, id, insert, new_schema, owner, record};

@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, raw_sql};
 use tower_webhook::key::KeyStore;
-use tower_webhook::store::{PostgresKeyStore, UsageSink, UsageSource};
+use tower_webhook::store::{LastUsedSink, LastUsedSource, PostgresKeyStore};
 
 use super::server::{Server, shared};
 use super::support::{at, id, insert, new_schema, record, store, store_in};
@@ -37,7 +37,7 @@ async fn no_time_is_lost_while_the_server_is_gone() {
 
 #[tokio::test]
 async fn the_time_of_a_key_that_somebody_else_deletes_goes_with_it_and_nobody_is_told_of_a_time() {
-    use tower_webhook::store::{Invalidation, Invalidations};
+    use tower_webhook::store::{Invalidation, InvalidationStream};
 
     let server = shared();
     let schema = new_schema();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tower_webhook::key::KeyStore;
-use tower_webhook::store::{RedisKeyStore, RedisStoreErrorKind, UsageSink, UsageSource};
+use tower_webhook::store::{LastUsedSink, LastUsedSource, RedisKeyStore, RedisStoreErrorKind};
 
 use super::proxy::{Mode, Proxy};
 use super::server::Server;
@@ -191,7 +191,7 @@ async fn a_cluster_finds_all_keys_of_a_namespace_in_one_slot() {
     assert_eq!(store.list(&owner("{c}"), None, 9).await.unwrap().len(), 1);
     let ids = [id("a"), id("b")];
     let times = ids.clone().map(|id| (id, time::OffsetDateTime::UNIX_EPOCH));
-    UsageSink::write(&store, times.to_vec()).await.unwrap();
+    LastUsedSink::write(&store, times.to_vec()).await.unwrap();
     assert!(store.last_used(&ids).await.unwrap().iter().all(Option::is_some));
     done(store.remove(&owner("ann"), &[id("a")]).await);
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tower_webhook::key::KeyStore;
-use tower_webhook::store::{Invalidation, Invalidations, RedisInvalidations, RedisKeyStore};
+use tower_webhook::store::{Invalidation, InvalidationStream, RedisInvalidations, RedisKeyStore};
 
 use super::proxy::{Mode, Proxy};
 use super::support::{done, fresh, id, owner, record};

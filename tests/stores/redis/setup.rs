@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tower_webhook::key::KeyStore;
-use tower_webhook::store::{RedisKeyStore, RedisStoreErrorKind, UsageSink, UsageSource};
+use tower_webhook::store::{LastUsedSink, LastUsedSource, RedisKeyStore, RedisStoreErrorKind};
 
 use super::server::{Server, free_port};
 use super::support::{done, fresh, id, kind, owner, record};

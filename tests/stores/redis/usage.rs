@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use tower_webhook::store::{RedisKeyStore, RedisStoreErrorKind, UsageSink, UsageSource};
+use tower_webhook::store::{LastUsedSink, LastUsedSource, RedisKeyStore, RedisStoreErrorKind};
 
 use super::support::{DEADLINE, done, fresh, id, kind, owner, record};
 use crate::shared::usage::{

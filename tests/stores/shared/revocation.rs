@@ -8,7 +8,7 @@ use std::thread::sleep;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tower_webhook::key::{KeyManager, KeyStore, NewKey, Owner, VerifyErrorKind};
-use tower_webhook::store::{CachedKeyStore, Invalidations};
+use tower_webhook::store::{CachedKeyStore, InvalidationStream};
 
 /// What a scheduler that has other things to do may add.
 const SLACK: Duration = Duration::from_millis(700);
@@ -22,7 +22,7 @@ pub(crate) fn given_place() -> Option<String> {
 
 /// What the child does: it takes keys from its input, verifies each in a loop, and says when it is
 /// refused as revoked. The place ends with the time to live in milliseconds, after a blank.
-pub(crate) async fn verify_what_is_given<S: KeyStore, I: Invalidations>(
+pub(crate) async fn verify_what_is_given<S: KeyStore, I: InvalidationStream>(
     place: &str,
     store: S,
     changes: Option<I>,

@@ -1,8 +1,8 @@
 //! What every store does with times of last use.
 
 use time::{Duration, OffsetDateTime};
-use tower_webhook::key::{KeyHasher, KeyId, KeyRecord, KeyStore, Owner, ParsedKey, WriteOutcome};
-use tower_webhook::store::{UsageSink, UsageSource, UsageTracker};
+use tower_webhook::key::{KeyHasher, KeyId, KeyRecord, KeyStore, Owner, ParsedKey, Write};
+use tower_webhook::store::{LastUsedSink, LastUsedSource, LastUsedTracker};
 
 fn id(text: &str) -> KeyId {
     KeyId::new(text).unwrap()
@@ -27,12 +27,12 @@ async fn insert(store: &impl KeyStore, key: &str) -> KeyRecord {
     record
 }
 
-async fn write(store: &impl UsageSink, batch: &[(&str, OffsetDateTime)]) {
+async fn write(store: &impl LastUsedSink, batch: &[(&str, OffsetDateTime)]) {
     let batch = batch.iter().map(|&(key, time)| (id(key), time)).collect();
     store.write(batch).await.unwrap();
 }
 
-pub(crate) async fn keeps_the_later_time<S: KeyStore + UsageSink + UsageSource>(store: &S) {
+pub(crate) async fn keeps_the_later_time<S: KeyStore + LastUsedSink + LastUsedSource>(store: &S) {
     let (a, _) = (insert(store, "a").await, insert(store, "b:-._").await);
     let asked = ids(&["b:-._", "unknown", "a", "a"]);
     assert_eq!(store.last_used(&asked).await.unwrap(), [None; 4]);
@@ -66,7 +66,7 @@ pub(crate) async fn keeps_the_later_time<S: KeyStore + UsageSink + UsageSource>(
 /// Several write, in other orders, while keys come and go.
 pub(crate) async fn keeps_the_later_time_of_many<S>(store: &S)
 where
-    S: KeyStore + UsageSink + UsageSource + Clone,
+    S: KeyStore + LastUsedSink + LastUsedSource + Clone,
 {
     let names: Vec<String> = (0..50).map(|number| format!("k{number}")).collect();
     for name in &names {
@@ -110,12 +110,12 @@ pub(crate) async fn loses_no_time_in_an_outage<S>(
     down: impl AsyncFnOnce(),
     up: impl AsyncFnOnce(),
 ) where
-    S: KeyStore + UsageSink + UsageSource + Clone,
+    S: KeyStore + LastUsedSink + LastUsedSource + Clone,
 {
     for key in ["a", "b", "c"] {
         insert(store, key).await;
     }
-    let trackers = [UsageTracker::new(store.clone()), UsageTracker::new(store.clone())];
+    let trackers = [LastUsedTracker::new(store.clone()), LastUsedTracker::new(store.clone())];
     trackers[0].record(&id("a"), at(10));
     trackers[0].flush().await.unwrap();
     down().await;
@@ -138,7 +138,7 @@ pub(crate) async fn loses_no_time_in_an_outage<S>(
     is_kept(store).await;
 }
 
-pub(crate) async fn is_kept(store: &impl UsageSource) {
+pub(crate) async fn is_kept(store: &impl LastUsedSource) {
     let used = store.last_used(&ids(&["a", "b", "c"])).await.unwrap();
     assert_eq!(used, [Some(at(20)), Some(at(30)), Some(at(40))]);
 }

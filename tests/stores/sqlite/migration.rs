@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use sqlx::{ConnectOptions, query, raw_sql};
 use tower_webhook::key::KeyStore;
-use tower_webhook::store::{SqliteKeyStore, SqliteOpenErrorKind, UsageSink, UsageSource};
+use tower_webhook::store::{LastUsedSink, LastUsedSource, SqliteKeyStore, SqliteOpenErrorKind};
 
 use super::support::{Folder, at, connect, crc32, found, id, insert, owner, record};
 

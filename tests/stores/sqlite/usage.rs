@@ -2,7 +2,7 @@
 
 use sqlx::raw_sql;
 use tower_webhook::key::KeyStore;
-use tower_webhook::store::{SqliteKeyStore, UsageSink, UsageSource};
+use tower_webhook::store::{LastUsedSink, LastUsedSource, SqliteKeyStore};
 
 use super::support::{Folder, at, connect, id, insert, record};
 use crate::shared::usage::{
