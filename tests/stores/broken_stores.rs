@@ -13,7 +13,7 @@ use tower_webhook::key::{
     KeyId, KeyRecord, KeyStore, Owner, PageCursor, Scopes, StoreError, WriteOutcome,
 };
 use tower_webhook::store::MemoryKeyStore;
-use tower_webhook::store::conformance::{self, Rule};
+use tower_webhook::store::conformance;
 
 /// What a store does wrong.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -91,7 +91,7 @@ struct Broken {
     /// The last versions of records that are gone.
     removed: Mutex<HashMap<KeyId, u64>>,
     locked: AtomicBool,
-    /// Whoever held the lock is gone, and nobody will give it back.
+    /// The holder of the lock is gone, and it is never released.
     lost: AtomicBool,
     connections: Arc<tokio::sync::Semaphore>,
     unread: Mutex<Vec<Option<KeyRecord>>>,
@@ -495,94 +495,90 @@ async fn check(fault: Fault) -> Result<(), String> {
 }
 
 macro_rules! faults {
-    ($($name:ident: $fault:ident breaks $rule:ident;)*) => {
+    ($($name:ident: $fault:ident breaks $rule:literal;)*) => {
         /// What keeps the contract passes, and so the fault alone is what fails below.
-        const FAULTS: &[(Fault, Rule)] = &[$(($fault, Rule::$rule)),*];
+        const FAULTS: &[(Fault, usize)] = &[$(($fault, $rule)),*];
 
         $(#[tokio::test]
         async fn $name() {
             let text = check($fault).await.expect_err("the fault was not seen");
             println!("{text}");
-            let expected = format!("breaks {}", Rule::$rule);
-            assert!(text.contains(&expected), "expected {expected:?}, came {text}");
+            let expected = format!("breaks rule {} (", $rule);
+            assert!(text.contains(&expected), "expected {expected:?} in {text}");
         })*
     };
 }
 
 faults! {
-    insert_overwrites: InsertOverwrites breaks InsertNeverOverwrites;
-    insert_overwrites_and_says_conflict: InsertOverwritesAndSaysConflict breaks ConflictChangesNothing;
-    insert_knows_an_id_per_owner: InsertFindsAnIdTakenByItsOwnerOnly breaks InsertNeverOverwrites;
-    replace_ignores_the_version: ReplaceIgnoresTheVersion breaks ReplaceComparesVersions;
-    replace_inserts_a_missing_record: ReplaceInserts breaks ReplaceComparesVersions;
-    replace_counts_by_itself: ReplaceCounts breaks ReplaceComparesVersions;
-    replace_keeps_metadata_that_goes: ReplaceKeepsMetadataThatGoes breaks RecordsComeBackAsGiven;
-    replace_keeps_the_owner: ReplaceKeepsTheOwner breaks ReplaceComparesVersions;
-    remove_is_partial: RemoveIsPartial breaks RemoveIsAllOrNothing;
-    remove_counts_repeats: RemoveCountsRepeats breaks RemoveIsAllOrNothing;
-    remove_is_done_without_a_record: RemoveSaysDoneForWhatIsMissing breaks RemoveIsAllOrNothing;
-    remove_ignores_the_owner: RemoveIgnoresTheOwner breaks RemoveAsksForTheOwner;
-    list_leaks_everybody: ListLeaksEverybody breaks ListShowsOneOwner;
-    list_leaks_owners_in_another_case: ListLeaksOwnersInAnotherCase breaks ListShowsOneOwner;
-    list_matches_owners_as_patterns: ListMatchesOwnersAsPatterns breaks ListShowsOneOwner;
-    list_is_in_the_order_of_ids: ListIsInTheOrderOfIds breaks ListIsInOrder;
-    list_orders_by_seconds: ListOrdersBySeconds breaks ListIsInOrder;
-    list_orders_times_as_texts: ListOrdersTimesAsTexts breaks ListIsInOrder;
-    list_ignores_case_in_ids: ListIgnoresCaseInIds breaks ListIsInOrder;
-    list_skips_the_record_after_the_cursor: ListSkipsTheNext breaks ListGoesOnAfterTheCursor;
-    list_shows_the_cursors_record_again: ListShowsTheCursorAgain breaks ListGoesOnAfterTheCursor;
+    insert_overwrites: InsertOverwrites breaks 6;
+    insert_overwrites_and_says_conflict: InsertOverwritesAndSaysConflict breaks 2;
+    insert_knows_an_id_per_owner: InsertFindsAnIdTakenByItsOwnerOnly breaks 6;
+    replace_ignores_the_version: ReplaceIgnoresTheVersion breaks 7;
+    replace_inserts_a_missing_record: ReplaceInserts breaks 7;
+    replace_counts_by_itself: ReplaceCounts breaks 7;
+    replace_keeps_metadata_that_goes: ReplaceKeepsMetadataThatGoes breaks 5;
+    replace_keeps_the_owner: ReplaceKeepsTheOwner breaks 7;
+    remove_is_partial: RemoveIsPartial breaks 8;
+    remove_counts_repeats: RemoveCountsRepeats breaks 8;
+    remove_is_done_without_a_record: RemoveSaysDoneForWhatIsMissing breaks 8;
+    remove_ignores_the_owner: RemoveIgnoresTheOwner breaks 9;
+    list_leaks_everybody: ListLeaksEverybody breaks 10;
+    list_leaks_owners_in_another_case: ListLeaksOwnersInAnotherCase breaks 10;
+    list_matches_owners_as_patterns: ListMatchesOwnersAsPatterns breaks 10;
+    list_is_in_the_order_of_ids: ListIsInTheOrderOfIds breaks 11;
+    list_orders_by_seconds: ListOrdersBySeconds breaks 11;
+    list_orders_times_as_texts: ListOrdersTimesAsTexts breaks 11;
+    list_ignores_case_in_ids: ListIgnoresCaseInIds breaks 11;
+    list_skips_the_record_after_the_cursor: ListSkipsTheNext breaks 12;
+    list_shows_the_cursors_record_again: ListShowsTheCursorAgain breaks 12;
     list_starts_again_without_the_cursors_record:
-        ListStartsAgainWithoutTheCursor breaks ListGoesOnAfterTheCursor;
-    list_ignores_the_limit: ListIgnoresTheLimit breaks ListKeepsToTheLimit;
+        ListStartsAgainWithoutTheCursor breaks 12;
+    list_ignores_the_limit: ListIgnoresTheLimit breaks 13;
     list_takes_a_high_limit_for_a_negative_one:
-        ListTakesTheLimitForSigned breaks ListKeepsToTheLimit;
-    list_has_a_limit_of_its_own: ListHasALimitOfItsOwn breaks ListKeepsToTheLimit;
-    nanoseconds_are_cut: TruncatesNanoseconds breaks RecordsComeBackAsGiven;
-    times_have_microseconds_only: MicrosecondsOnly breaks RecordsComeBackAsGiven;
-    ids_are_lowered: LowersIds breaks FindAnswersById;
-    names_are_trimmed: TrimsNames breaks RecordsComeBackAsGiven;
-    names_are_composed: ComposesNames breaks RecordsComeBackAsGiven;
-    metadata_is_lost: LosesMetadata breaks RecordsComeBackAsGiven;
-    metadata_null_is_none: ReadsNullAsNoMetadata breaks RecordsComeBackAsGiven;
-    metadata_is_rewritten: RewritesMetadata breaks RecordsComeBackAsGiven;
-    the_previous_digest_is_lost: LosesThePreviousDigest breaks RecordsComeBackAsGiven;
-    the_start_is_lost: LosesNotBefore breaks RecordsComeBackAsGiven;
-    the_name_of_the_pepper_is_lost: LosesThePepper breaks RecordsComeBackAsGiven;
-    an_empty_set_of_scopes_becomes_all: EmptyScopesBecomeAll breaks RecordsComeBackAsGiven;
-    scopes_are_joined_by_commas: JoinsScopesByCommas breaks RecordsComeBackAsGiven;
-    versions_are_floats: VersionsAsFloats breaks RecordsComeBackAsGiven;
-    versions_are_signed: VersionsAsSigned breaks RecordsComeBackAsGiven;
-    find_answers_with_another_record: FindAnswersWithAnother breaks FindAnswersById;
-    try_find_now_is_stale: TryFindNowIsStale breaks TryFindNowAgreesWithFind;
-    try_find_now_visits_twice: TryFindNowVisitsTwice breaks TryFindNowAgreesWithFind;
-    try_find_now_visits_and_says_no: TryFindNowVisitsAndSaysNo breaks TryFindNowAgreesWithFind;
+        ListTakesTheLimitForSigned breaks 13;
+    list_has_a_limit_of_its_own: ListHasALimitOfItsOwn breaks 13;
+    nanoseconds_are_cut: TruncatesNanoseconds breaks 5;
+    times_have_microseconds_only: MicrosecondsOnly breaks 5;
+    ids_are_lowered: LowersIds breaks 4;
+    names_are_trimmed: TrimsNames breaks 5;
+    names_are_composed: ComposesNames breaks 5;
+    metadata_is_lost: LosesMetadata breaks 5;
+    metadata_null_is_none: ReadsNullAsNoMetadata breaks 5;
+    metadata_is_rewritten: RewritesMetadata breaks 5;
+    the_previous_digest_is_lost: LosesThePreviousDigest breaks 5;
+    the_start_is_lost: LosesNotBefore breaks 5;
+    the_name_of_the_pepper_is_lost: LosesThePepper breaks 5;
+    an_empty_set_of_scopes_becomes_all: EmptyScopesBecomeAll breaks 5;
+    scopes_are_joined_by_commas: JoinsScopesByCommas breaks 5;
+    versions_are_floats: VersionsAsFloats breaks 5;
+    versions_are_signed: VersionsAsSigned breaks 5;
+    find_answers_with_another_record: FindAnswersWithAnother breaks 4;
+    find_ready_is_stale: FindReadyIsStale breaks 16;
+    find_ready_visits_twice: FindReadyVisitsTwice breaks 16;
+    find_ready_visits_and_says_no: FindReadyVisitsAndSaysNo breaks 16;
     a_cache_keeps_what_a_change_overtook:
-        CachesWhatAChangeOvertook breaks TryFindNowAgreesWithFind;
-    a_call_panics: Panics breaks FaultIsAnError;
-    two_inserts_are_done: TwoInsertsAreDone breaks ChangeIsOneStep;
-    two_replaces_of_one_version_are_done: TwoReplacesAreDone breaks ChangeIsOneStep;
-    replace_brings_back_what_is_removed: ReplaceBringsBack breaks ChangeIsOneStep;
-    replace_removes_before_it_writes: ReplaceGoesThroughNothing breaks ChangeIsOneStep;
+        CachesWhatAChangeOvertook breaks 16;
+    a_call_panics: Panics breaks 3;
+    two_inserts_are_done: TwoInsertsAreDone breaks 15;
+    two_replaces_of_one_version_are_done: TwoReplacesAreDone breaks 15;
+    replace_brings_back_what_is_removed: ReplaceBringsBack breaks 15;
+    replace_removes_before_it_writes: ReplaceGoesThroughNothing breaks 15;
     replace_remembers_earlier_records:
-        ReplaceRemembersEarlierRecords breaks ReplaceKnowsNoEarlierRecord;
-    replace_hits_the_next_record: ReplaceHitsTheNextRecord breaks ReplaceKnowsNoEarlierRecord;
-    remove_hits_the_next_owner: RemoveHitsTheNextOwner breaks ChangeIsOneStep;
-    a_dropped_insert_is_half_done: WritesInTwoSteps breaks DroppedCallIsWholeOrNothing;
-    a_dropped_call_keeps_its_lock: KeepsTheLockOfADroppedCall breaks DroppedCallIsWholeOrNothing;
+        ReplaceRemembersEarlierRecords breaks 19;
+    replace_hits_the_next_record: ReplaceHitsTheNextRecord breaks 19;
+    remove_hits_the_next_owner: RemoveHitsTheNextOwner breaks 15;
+    a_dropped_insert_is_half_done: WritesInTwoSteps breaks 17;
+    a_dropped_call_keeps_its_lock: KeepsTheLockOfADroppedCall breaks 17;
     a_dropped_call_loses_its_connection:
-        LosesAConnectionPerDroppedCall breaks DroppedCallIsWholeOrNothing;
+        LosesAConnectionPerDroppedCall breaks 17;
     a_reply_reaches_another_call:
-        AnswersWithTheReplyOfADroppedCall breaks DroppedCallIsWholeOrNothing;
+        AnswersWithTheReplyOfADroppedCall breaks 17;
 }
 
-/// As [`faults`], where the rule that is seen first is a matter of taste.
 #[tokio::test]
-async fn a_removal_in_two_steps_is_no_step() {
-    let report = conformance::cancellation(async || Broken::new(RemovesInTwoSteps)).await;
-
-    let rules: Vec<_> = report.violations().iter().map(|violation| violation.rule()).collect();
-    assert_eq!(rules, [Rule::DroppedCallIsWholeOrNothing], "{report}");
-    assert!(check(RemovesInTwoSteps).await.is_err());
+async fn a_removal_in_two_steps_breaks_a_rule() {
+    let text = check(RemovesInTwoSteps).await.unwrap_err();
+    assert!(text.contains("breaks rule 15 (") || text.contains("breaks rule 17 ("), "{text}");
 }
 
 #[tokio::test]
@@ -592,8 +588,7 @@ async fn a_store_without_a_fault_passes() {
 
 #[test]
 fn every_rule_is_broken_by_some_fault() {
-    let seen: std::collections::BTreeSet<_> =
-        FAULTS.iter().map(|(_, rule)| rule.number()).collect();
+    let seen: std::collections::BTreeSet<_> = FAULTS.iter().map(|(_, rule)| *rule).collect();
 
     // These have tests of their own below.
     let missing: Vec<_> = (1..=19).filter(|number| !seen.contains(number)).collect();
@@ -640,7 +635,7 @@ where
 }
 
 #[tokio::test]
-async fn a_list_that_does_not_see_changes_is_found() {
+async fn a_list_without_the_last_changes_is_a_violation() {
     let text = verdict(conformance::check(async || Shared {
         memory: Arc::default(),
         list: |page: &mut Vec<KeyRecord>| page.clear(),
@@ -649,51 +644,6 @@ async fn a_list_that_does_not_see_changes_is_found() {
     .unwrap_err();
 
     assert!(text.contains("breaks rule 1 "), "{text}");
-}
-
-/// Replaces by removal and insertion.
-struct Away(MemoryKeyStore);
-
-#[async_trait]
-impl KeyStore for Away {
-    async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
-        self.0.find(id).await
-    }
-
-    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
-        self.0.insert(record).await
-    }
-
-    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<WriteOutcome, StoreError> {
-        let Some(old) = self.0.find(record.id()).await? else { return Ok(WriteOutcome::Conflict) };
-        if old.version() != expected {
-            return Ok(WriteOutcome::Conflict);
-        }
-        let _ = self.0.remove(old.owner(), &[old.id().clone()]).await?;
-        yield_now().await;
-        self.0.insert(record).await
-    }
-
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
-        self.0.remove(owner, ids).await
-    }
-
-    async fn list(
-        &self,
-        owner: &Owner,
-        after: Option<&PageCursor>,
-        limit: usize,
-    ) -> Result<Vec<KeyRecord>, StoreError> {
-        self.0.list(owner, after, limit).await
-    }
-}
-
-#[tokio::test]
-async fn a_record_that_is_away_for_a_moment_is_missing_on_a_page() {
-    let report = conformance::paging(async || Away(MemoryKeyStore::new())).await;
-
-    let rules: Vec<_> = report.violations().iter().map(|violation| violation.rule()).collect();
-    assert_eq!(rules, [Rule::PagesAreStable], "{report}");
 }
 
 /// One lock for everything, held across every wait of a call, and changes that are rolled back when a
@@ -857,8 +807,8 @@ impl KeyStore for Swallows {
 }
 
 #[tokio::test]
-async fn an_error_that_is_turned_into_an_answer_is_told() {
-    for method in ["find", "try_find_now", "insert", "replace", "remove", "list"] {
+async fn an_error_turned_into_an_answer_is_a_violation() {
+    for method in ["find", "find_ready", "insert", "replace", "remove", "list"] {
         let text = verdict(conformance::check_outage(async || Swallows(method))).await.unwrap_err();
         assert!(text.contains("breaks rule 3 (A fault is an error)"), "{text}");
         assert!(text.contains(method), "{method}: {text}");
@@ -867,7 +817,7 @@ async fn an_error_that_is_turned_into_an_answer_is_told() {
 }
 
 #[tokio::test]
-async fn a_place_that_forgets_is_found() {
+async fn a_place_that_forgets_is_a_violation() {
     let text =
         verdict(conformance::check_durable(async || MemoryKeyStore::new())).await.unwrap_err();
 
@@ -876,7 +826,7 @@ async fn a_place_that_forgets_is_found() {
 }
 
 #[tokio::test]
-async fn a_place_that_forgets_the_last_change_is_found() {
+async fn a_place_that_forgets_the_last_change_is_a_violation() {
     // Every second opening finds what was there one opening ago.
     let places = Mutex::new(vec![Arc::new(MemoryKeyStore::new())]);
     let open = async || {
@@ -887,10 +837,8 @@ async fn a_place_that_forgets_the_last_change_is_found() {
         }
         place
     };
-    let report = conformance::report_durable(open).await;
-
-    assert!(!report.is_kept());
-    assert!(report.violations().iter().all(|violation| violation.rule().number() >= 17));
+    let text = verdict(conformance::check_durable(open)).await.unwrap_err();
+    assert!(text.contains("breaks rule 17 (") || text.contains("breaks rule 18 ("), "{text}");
 }
 
 #[tokio::test]
@@ -898,24 +846,17 @@ async fn a_durable_place_passes() {
     let place = Arc::new(Broken::new(Nothing));
 
     conformance::check_durable(async || Arc::clone(&place)).await;
-    assert!(
-        conformance::report_durable(async || Arc::new(Broken::new(Nothing))).await.checks() > 3
-    );
 }
 
 #[tokio::test]
-async fn a_report_has_every_violation_and_its_explanation() {
-    let report = conformance::report(async || Broken::new(LosesNotBefore)).await;
-
-    assert!(report.checks() > 60);
-    assert!(report.violations().len() > 2);
-    let text = report.violations()[0].to_string();
+async fn a_violation_is_explained() {
+    let text = check(LosesNotBefore).await.unwrap_err();
     for part in [
         "The key store breaks rule 5 (Records come back as they were given).",
         "check:    records: every part comes back",
         "done:     insert(\"key-0000\" of \"ann\", version 1) -> Applied",
         "expected: find: \"key-0000\" of \"ann\", version 1 with not_before Some(2026-01-01",
-        "came:     \"key-0000\" of \"ann\", version 1 with not_before None",
+        "actual:   \"key-0000\" of \"ann\", version 1 with not_before None",
         "number 5 under \"Rules\" in the docs of `tower_webhook::key::KeyStore`",
     ] {
         assert!(text.contains(part), "{part}\n{text}");

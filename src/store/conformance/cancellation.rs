@@ -3,7 +3,7 @@ use super::drive::{Call, dropped_after, together};
 use super::group::{Check, checks};
 use super::ready::MOST_POLLS;
 use super::sample::{id, owner, record, stamped};
-use super::trial::{Checked, Trial, Under};
+use super::trial::{Checked, RuleScope, Trial};
 use crate::key::KeyRecord;
 use crate::key::WriteOutcome::{Applied, Conflict};
 
@@ -32,7 +32,7 @@ impl Bystanders {
     }
 
     /// Every call answers its own question, and changes are made.
-    async fn are_served(&self, under: Under<'_>, name: &str) -> Checked {
+    async fn are_served(&self, under: RuleScope<'_>, name: &str) -> Checked {
         let [one, two] = &self.records;
         under.find_is(one.id(), Some(one)).await?;
         under.find_is(&id("nothing"), None).await?;
@@ -218,7 +218,7 @@ async fn many_dropped_calls_use_nothing_up(trial: &Trial) -> Checked {
 
 /// Whether the record with the id of `like` is one of `allowed`, or, if there are none of them, `like`
 /// or nothing; and whether `find` and `list` agree about it.
-async fn is_whole(under: Under<'_>, like: &KeyRecord, allowed: &[KeyRecord]) -> Checked {
+async fn is_whole(under: RuleScope<'_>, like: &KeyRecord, allowed: &[KeyRecord]) -> Checked {
     let found = under.find(like.id()).await?;
     let expected = match (&found, allowed) {
         (None, []) => None,

@@ -1,4 +1,4 @@
-//! Futures side by side, half done and dropped, on whatever executor polls them.
+//! Futures that are interleaved, half done and dropped, on any executor.
 
 use std::any::Any;
 use std::future::{Future, poll_fn};
@@ -6,8 +6,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
-
-use crate::timer::{SystemTimer, Timer, within};
 
 pub(super) type Call<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -51,7 +49,7 @@ pub(super) async fn interleaved<A, B>(
     let was_over = matches!(first, Slot::Over(_));
     let run_second =
         poll_fn(|context| if second.poll(context) { Poll::Ready(()) } else { Poll::Pending });
-    let _ = within(&SystemTimer::new(), GRACE, run_second).await;
+    let _ = within(GRACE, run_second).await;
     poll_fn(|context| {
         let over = first.poll(context);
         if second.poll(context) && over { Poll::Ready(()) } else { Poll::Pending }
@@ -87,8 +85,17 @@ pub(super) async fn contained<T>(future: impl Future<Output = T>) -> Result<T, S
     .await
 }
 
+/// The output of a future, or `None` after so long. A future that is ready at once needs no timer.
+pub(super) async fn within<T>(duration: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    match poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => tokio::time::timeout(duration, future).await.ok(),
+    }
+}
+
 pub(super) async fn pause(duration: Duration) {
-    SystemTimer::new().sleep(duration).await;
+    tokio::time::sleep(duration).await;
 }
 
 fn text_of(payload: &(dyn Any + Send)) -> String {
@@ -165,7 +172,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_second_call_that_needs_the_first_does_not_wait_for_ever() {
+    async fn a_second_call_that_needs_the_first_is_given_up() {
         let lock = tokio::sync::Mutex::new(());
         let first = Box::pin(async {
             let _guard = lock.lock().await;

@@ -3,13 +3,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::drive::contained;
-use super::group::{Manner, sentence};
+use super::group::sentence;
 use super::sample::{
-    at, changed, id, metadata, owner, record, record_at, scopes, sound, stamped, times,
+    at, changed, id, metadata, owner, record, record_at, scopes, stamped, times, valid,
 };
 use super::trial::{Checked, Trial};
-use super::{Report, Rule};
-use crate::key::WriteOutcome::{self, Applied, Conflict};
+use super::{Rule, Violation};
+use crate::key::Write::{self, Conflict, Done};
 use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError};
 
 /// A place that is opened again and again.
@@ -19,9 +19,9 @@ struct Place<F> {
 }
 
 impl<S: KeyStore, F: AsyncFn() -> S> Place<F> {
-    async fn open(open: F, patience: Duration) -> Self {
+    async fn open(open: F, call_timeout: Duration) -> Self {
         let store = Box::new(open().await);
-        Self { open, trial: Trial::new(store, patience) }
+        Self { open, trial: Trial::new(store, call_timeout) }
     }
 
     /// Closes the store first: only one has the place at a time.
@@ -32,9 +32,11 @@ impl<S: KeyStore, F: AsyncFn() -> S> Place<F> {
     }
 }
 
-pub(super) async fn run<S: KeyStore>(open: impl AsyncFn() -> S, manner: Manner) -> Report {
-    let mut report = Report::default();
-    let mut place = Place::open(open, manner.patience).await;
+pub(super) async fn run<S: KeyStore>(
+    open: impl AsyncFn() -> S,
+    call_timeout: Duration,
+) -> Result<(), Violation> {
+    let mut place = Place::open(open, call_timeout).await;
     macro_rules! run {
         ($($check:ident),*) => {$({
             let outcome = match contained($check(&mut place)).await {
@@ -42,11 +44,7 @@ pub(super) async fn run<S: KeyStore>(open: impl AsyncFn() -> S, manner: Manner) 
                 Err(text) => Err(Trial::panicked(&text)),
             };
             let name = || sentence("durable", stringify!($check));
-            let violation = outcome.err().map(|breach| place.trial.violation(name(), breach));
-            report.add(violation);
-            if manner.stop_at_first && !report.is_kept() {
-                return report;
-            }
+            outcome.map_err(|mismatch| place.trial.violation(name(), mismatch))?;
             place.reopen().await;
         })*};
     }
@@ -57,7 +55,7 @@ pub(super) async fn run<S: KeyStore>(open: impl AsyncFn() -> S, manner: Manner) 
         the_order_outlives_the_store,
         a_dropped_call_is_whole_after_reopening
     );
-    report
+    Ok(())
 }
 
 /// Records with everything that is easily lost on the way to a disk and back.
@@ -71,7 +69,7 @@ fn records() -> Vec<KeyRecord> {
     let scopes = scopes.map(|(index, scopes)| plain(index).with_scopes(scopes));
     let metadata = metadata().into_iter().enumerate();
     let metadata =
-        metadata.map(|(index, text)| sound(plain(100 + index).with_metadata(text.as_deref())));
+        metadata.map(|(index, text)| valid(plain(100 + index).with_metadata(text.as_deref())));
     stamped.chain(times).chain(scopes).chain(metadata).collect()
 }
 
@@ -218,7 +216,7 @@ where
     Ok(())
 }
 
-/// Stands where a store was, after it was closed.
+/// Placeholder of a store that was closed.
 pub(super) struct Closed;
 
 impl Closed {

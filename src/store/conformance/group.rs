@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use super::drive::{Call, contained};
-use super::trial::{Checked, PATIENCE, Trial};
+use super::trial::{Checked, Trial};
 use super::{
-    Report, Violation, batches, cancellation, crud, histories, owners, paging, races, ready,
-    records,
+    Violation, batches, cancellation, crud, histories, owners, paging, races, ready, records,
 };
 use crate::key::KeyStore;
 
@@ -47,36 +46,19 @@ pub(super) const HISTORIES: Group = Group { name: "histories", checks: histories
 pub(super) const ALL: [Group; 9] =
     [CRUD, RECORDS, BATCHES, OWNERS, READY, RACES, PAGING, CANCELLATION, HISTORIES];
 
-/// How a run goes about it.
-#[derive(Clone, Copy)]
-pub(super) struct Manner {
-    pub(super) stop_at_first: bool,
-    pub(super) patience: Duration,
-}
-
-impl Manner {
-    pub(super) const STOP: Self = Self { stop_at_first: true, patience: PATIENCE };
-    pub(super) const GO_ON: Self = Self { stop_at_first: false, patience: PATIENCE };
-}
-
-/// Runs the checks of these groups, each on a store of its own.
+/// Runs the checks of these groups, each on a store of its own, until one fails.
 pub(super) async fn run<S: KeyStore>(
     groups: &[Group],
     fresh: impl AsyncFn() -> S,
-    manner: Manner,
-) -> Report {
-    let mut report = Report::default();
+    call_timeout: Duration,
+) -> Result<(), Violation> {
     for Group { name: group, checks } in groups {
         for Check { name, run } in *checks {
-            let trial = Trial::new(Box::new(fresh().await), manner.patience);
-            let violation = outcome(&trial, run(&trial), || sentence(group, name)).await;
-            report.add(violation);
-            if manner.stop_at_first && !report.is_kept() {
-                return report;
-            }
+            let trial = Trial::new(Box::new(fresh().await), call_timeout);
+            outcome(&trial, run(&trial), || sentence(group, name)).await?;
         }
     }
-    report
+    Ok(())
 }
 
 /// What a check has found, a panic of the store included.
@@ -84,13 +66,13 @@ pub(super) async fn outcome(
     trial: &Trial,
     check: impl Future<Output = Checked>,
     name: impl FnOnce() -> String,
-) -> Option<Violation> {
-    let breach = match contained(check).await {
-        Ok(Ok(())) => return None,
-        Ok(Err(breach)) => breach,
+) -> Result<(), Violation> {
+    let mismatch = match contained(check).await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(mismatch)) => mismatch,
         Err(text) => Trial::panicked(&text),
     };
-    Some(trial.violation(name(), breach))
+    Err(trial.violation(name(), mismatch))
 }
 
 pub(super) fn sentence(group: &str, name: &str) -> String {

@@ -1,24 +1,20 @@
 //! The contract of [`KeyStore`] as checks that the author of a store calls from their tests.
 //!
 //! [`check`] is all it takes. It panics at the first rule that the store breaks, and explains which
-//! one that is, what was done, what was expected and what came instead. The rules and their numbers
+//! one that is, what was done, what was expected and what actual instead. The rules and their numbers
 //! are in the docs of [`KeyStore`].
 //!
 //! 1. Every check gets a store of its own from the closure, about 70 of them in a run, one at a time:
 //!    the store before has been dropped. The closure returns an empty store, or empties the one place
 //!    that there is.
-//! 2. The future runs on any executor and starts no task and no thread, except for the one thread
-//!    of [`SystemTimer`](crate::SystemTimer), which measures how long a store takes. A store that
-//!    needs a runtime needs it here, too: call the suite from within.
+//! 2. The future starts no task and no thread. It needs a tokio runtime if an answer of the store is not ready at
+//!    once: the runtime measures how long the store takes.
 //! 3. Calls at the same time are futures that are polled in turn. What can happen between two polls of
 //!    a call is tried systematically; what happens within one poll, between threads, is not. A
 //!    store without a runtime that shares memory between threads has tests of its own for that.
 //! 4. Up to 40 calls are under way at once, and a store has ten seconds for an answer. One that
-//!    blocks the thread for ever blocks the test.
+//!    blocks the thread blocks the test.
 //! 5. A run makes several thousand calls: a second in memory, up to a minute over a network.
-//!
-//! [`report`] does the same, goes on after a violation and returns all of them. A function per group
-//! of rules, such as [`paging`], is there for work on one part of a store.
 //!
 //! [`check_durable`] is for stores whose records outlive the process, and [`check_outage`] for those
 //! that can fail.
@@ -35,15 +31,15 @@
 //! # }
 //! ```
 //!
-//! A store that breaks a rule, seen by a group of checks:
+//! A store that breaks a rule:
 //!
-//! ```
+//! ```should_panic
 //! # use async_trait::async_trait;
-//! use tower_webhook::store::conformance::{self, Rule};
-//! # use tower_webhook::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
+//! use tower_webhook::store::conformance;
+//! # use tower_webhook::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Write};
 //! # use tower_webhook::store::MemoryKeyStore;
 //!
-//! /// Removes whatever it is told to, whoever asks.
+//! /// Removes records of every owner.
 //! struct Careless(MemoryKeyStore);
 //!
 //! #[async_trait]
@@ -78,14 +74,11 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() {
-//! let report = conformance::owners(async || Careless(MemoryKeyStore::new())).await;
-//! let violation = &report.violations()[0];
-//! assert_eq!(violation.rule(), Rule::RemoveAsksForTheOwner);
-//! println!("{violation}");
+//! conformance::check(async || Careless(MemoryKeyStore::new())).await;
 //! # }
 //! ```
 //!
-//! prints
+//! panics with
 //!
 //! ```text
 //! The key store breaks rule 9 (`remove` asks for the owner).
@@ -94,7 +87,7 @@
 //!             insert("b" of "bob", version 1) -> Applied
 //!             remove("bob", ["a"]) -> Applied
 //!   expected: remove: Conflict
-//!   came:     Applied
+//!   actual:   Done
 //!   see:      number 9 under "Rules" in the docs of `tower_webhook::key::KeyStore`
 //! ```
 
@@ -112,14 +105,15 @@ mod paging;
 mod races;
 mod ready;
 mod records;
-mod report;
 mod rule;
 mod sample;
 mod trial;
+mod violation;
 
-use self::group::{Group, Manner, run};
-pub use self::report::{Report, Violation};
-pub use self::rule::Rule;
+use self::group::{Group, run};
+use self::rule::Rule;
+use self::trial::CALL_TIMEOUT;
+use self::violation::{Violation, fail};
 use crate::key::KeyStore;
 
 /// Checks a store against all rules of [`KeyStore`] but rule 18, which [`check_durable`] checks.
@@ -134,12 +128,7 @@ use crate::key::KeyStore;
 ///
 /// See the [module docs](self).
 pub async fn check<S: KeyStore>(fresh: impl AsyncFn() -> S) {
-    run(&group::ALL, fresh, Manner::STOP).await.assert_kept();
-}
-
-/// Checks what [`check`] checks, all of it, and returns what was found.
-pub async fn report<S: KeyStore>(fresh: impl AsyncFn() -> S) -> Report {
-    run(&group::ALL, fresh, Manner::GO_ON).await
+    assert_kept(run(&group::ALL, fresh, CALL_TIMEOUT).await);
 }
 
 /// Checks that everything a store has acknowledged is there after it was opened again, in an order
@@ -154,7 +143,7 @@ pub async fn report<S: KeyStore>(fresh: impl AsyncFn() -> S) -> Report {
 ///
 /// # Examples
 ///
-/// A place that is a variable stands for a file here:
+/// The place is a variable here, in the place of a file:
 ///
 /// ```
 /// use std::sync::Arc;
@@ -169,12 +158,7 @@ pub async fn report<S: KeyStore>(fresh: impl AsyncFn() -> S) -> Report {
 /// # }
 /// ```
 pub async fn check_durable<S: KeyStore>(open: impl AsyncFn() -> S) {
-    durable::run(open, Manner::STOP).await.assert_kept();
-}
-
-/// Checks what [`check_durable`] checks, all of it, and returns what was found.
-pub async fn report_durable<S: KeyStore>(open: impl AsyncFn() -> S) -> Report {
-    durable::run(open, Manner::GO_ON).await
+    assert_kept(durable::run(open, CALL_TIMEOUT).await);
 }
 
 /// Checks that a store which cannot answer says so (rule 3): every call is an error, and not `None`,
@@ -187,49 +171,16 @@ pub async fn report_durable<S: KeyStore>(open: impl AsyncFn() -> S) -> Report {
 ///
 /// With an explanation, at the first call that is no error.
 pub async fn check_outage<S: KeyStore>(broken: impl AsyncFn() -> S) {
-    run(&[OUTAGE], broken, Manner::STOP).await.assert_kept();
-}
-
-/// Checks what [`check_outage`] checks, all of it, and returns what was found.
-pub async fn report_outage<S: KeyStore>(broken: impl AsyncFn() -> S) -> Report {
-    run(&[OUTAGE], broken, Manner::GO_ON).await
+    assert_kept(run(&[OUTAGE], broken, CALL_TIMEOUT).await);
 }
 
 const OUTAGE: Group = Group { name: "outage", checks: outage::CHECKS };
 
-macro_rules! groups {
-    ($($(#[$docs:meta])* $name:ident = $group:ident;)*) => {$(
-        $(#[$docs])*
-        ///
-        /// A part of [`report`].
-        pub async fn $name<S: KeyStore>(fresh: impl AsyncFn() -> S) -> Report {
-            run(&[group::$group], fresh, Manner::GO_ON).await
-        }
-    )*};
-}
-
-groups! {
-    /// One call after the other: what is done is seen, what conflicts changes nothing (rules 1, 2, 4,
-    /// 6, 7, 8 and 19).
-    crud = CRUD;
-    /// Every part of a record at its limits: ids, names, scopes, metadata, digests, times, versions
-    /// (rules 4, 5 and 7).
-    records = RECORDS;
-    /// Who may see and remove what, with owners that are easily taken for one another (rules 7, 9
-    /// and 10).
-    owners = OWNERS;
-    /// Removal of many records at once (rule 8).
-    batches = BATCHES;
-    /// Order, cursors, limits, and pages while records come and go (rules 11 to 14).
-    paging = PAGING;
-    /// The answers of `try_find_now` beside those of `find` (rule 16).
-    ready = READY;
-    /// Calls at the same time (rules 15 and 19).
-    races = RACES;
-    /// Calls that are dropped half done (rule 17).
-    cancellation = CANCELLATION;
-    /// Several hundred calls beside a sorted map.
-    histories = HISTORIES;
+#[track_caller]
+fn assert_kept(outcome: Result<(), Violation>) {
+    if let Err(violation) = outcome {
+        fail(&format!("\n{violation}"));
+    }
 }
 
 #[cfg(test)]

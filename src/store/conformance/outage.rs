@@ -2,7 +2,7 @@ use super::Rule;
 use super::describe::{described, listed, told};
 use super::group::{Check, checks};
 use super::sample::{changed, id, owner, record};
-use super::trial::{Checked, Trial, Under};
+use super::trial::{Checked, RuleScope, Trial};
 use crate::key::StoreError;
 
 pub(super) const CHECKS: &[Check] = checks![
@@ -15,12 +15,12 @@ pub(super) const CHECKS: &[Check] = checks![
 ];
 
 fn is_error<T>(
-    under: Under<'_>,
+    under: RuleScope<'_>,
     answer: Result<T, StoreError>,
     tell: impl FnOnce(&T) -> String,
 ) -> Checked {
     match answer {
-        Ok(answer) => Err(under.breach("an error: the store cannot answer", tell(&answer))),
+        Ok(answer) => Err(under.mismatch("an error: the store cannot answer", tell(&answer))),
         Err(_) => Ok(()),
     }
 }

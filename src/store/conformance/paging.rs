@@ -4,8 +4,8 @@ use super::Rule;
 use super::drive::{Call, together};
 use super::group::{Check, checks};
 use super::sample::{at, changed, ids, owner, record_at, times};
-use super::trial::{Checked, Trial, Under};
-use crate::key::WriteOutcome::Applied;
+use super::trial::{Checked, RuleScope, Trial};
+use crate::key::Write::Done;
 use crate::key::{KeyRecord, Owner, PageCursor};
 
 pub(super) const CHECKS: &[Check] = checks![
@@ -45,7 +45,7 @@ async fn is_listed_in_order(trial: &Trial, records: Vec<KeyRecord>) -> Checked {
 }
 
 /// All pages of this size, from the start to the first one that is not full.
-async fn walk(under: Under<'_>, owner: &Owner, size: usize) -> Checked<Vec<KeyRecord>> {
+async fn walk(under: RuleScope<'_>, owner: &Owner, size: usize) -> Checked<Vec<KeyRecord>> {
     let mut walked: Vec<KeyRecord> = Vec::new();
     for _ in 0..1_000 {
         let after = walked.last().map(PageCursor::of);
@@ -56,7 +56,7 @@ async fn walk(under: Under<'_>, owner: &Owner, size: usize) -> Checked<Vec<KeyRe
             return Ok(walked);
         }
     }
-    Err(under.rule(Rule::ListGoesOnAfterTheCursor).breach("a last page", "1000 full pages"))
+    Err(under.rule(Rule::ListGoesOnAfterTheCursor).mismatch("a last page", "1000 full pages"))
 }
 
 async fn the_order_is_by_time_of_creation(trial: &Trial) -> Checked {
@@ -313,7 +313,7 @@ async fn pages_are_stable_under_concurrent_changes(trial: &Trial) -> Checked {
 }
 
 /// Whether all of `old` are there exactly once, and in order.
-fn shows_each_once(under: Under<'_>, walked: &[KeyRecord], old: &[KeyRecord]) -> Checked {
+fn shows_each_once(under: RuleScope<'_>, walked: &[KeyRecord], old: &[KeyRecord]) -> Checked {
     let seen = walked.iter().filter(|record| old.iter().any(|old| old.id() == record.id()));
     let seen: Vec<_> = seen.map(|record| record.id().as_str()).collect();
     let expected: Vec<_> = old.iter().map(|record| record.id().as_str()).collect();

@@ -3,8 +3,8 @@ use super::drive::{Call, interleaved, together};
 use super::group::{Check, checks};
 use super::ready::{MOST_POLLS, either};
 use super::sample::{changed, id, owner, record, stamped};
-use super::trial::{Checked, Trial, Under};
-use crate::key::WriteOutcome::{self, Applied, Conflict};
+use super::trial::{Checked, RuleScope, Trial};
+use crate::key::Write::{self, Conflict, Done};
 use crate::key::{KeyId, KeyRecord};
 
 pub(super) const CHECKS: &[Check] = checks![
@@ -26,15 +26,15 @@ pub(super) const CHECKS: &[Check] = checks![
 const MANY: u8 = 24;
 
 /// Which of two calls was done.
-fn one_is_done(under: Under<'_>, first: WriteOutcome, second: WriteOutcome) -> Checked<bool> {
-    let kept = (first == Applied) != (second == Applied);
-    let came = || format!("{first:?} and {second:?}");
-    under.ensure(kept, "one of the two calls is Applied, the other one Conflict", came)?;
-    Ok(first == Applied)
+fn one_is_done(under: RuleScope<'_>, first: Write, second: Write) -> Checked<bool> {
+    let kept = (first == Done) != (second == Done);
+    let actual = || format!("{first:?} and {second:?}");
+    under.ensure(kept, "one of the two calls is Done, the other one Conflict", actual)?;
+    Ok(first == Done)
 }
 
 /// Which of many calls was done.
-fn index_of_done(under: Under<'_>, writes: Vec<Checked<WriteOutcome>>) -> Checked<usize> {
+fn index_of_done(under: RuleScope<'_>, writes: Vec<Checked<Write>>) -> Checked<usize> {
     let mut done = Vec::new();
     for (index, write) in writes.into_iter().enumerate() {
         if write? == Applied {
@@ -43,9 +43,9 @@ fn index_of_done(under: Under<'_>, writes: Vec<Checked<WriteOutcome>>) -> Checke
     }
     match done.as_slice() {
         [index] => Ok(*index),
-        _ => Err(under.breach(
-            "exactly one of the calls is Applied, the others Conflict",
-            format!("{} of them are Applied", done.len()),
+        _ => Err(under.mismatch(
+            "exactly one of the calls is Done, the others Conflict",
+            format!("{} of them are Done", done.len()),
         )),
     }
 }
@@ -283,7 +283,7 @@ async fn no_increment_is_lost(trial: &Trial) -> Checked {
         let mut written = 0;
         while written < TIMES {
             let Some(stored) = under.find(first.id()).await? else {
-                return Err(under.breach("find beside replace: the record", "None"));
+                return Err(under.mismatch("find beside replace: the record", "None"));
             };
             let new = changed(&stored, stored.version() + 1);
             if under.replace(&new, stored.version()).await? == Applied {

@@ -2,7 +2,7 @@ use super::Rule;
 use super::drive::interleaved;
 use super::group::{Check, checks};
 use super::sample::{id, record, stamped};
-use super::trial::{Checked, Trial, Under};
+use super::trial::{Checked, RuleScope, Trial};
 use crate::key::KeyRecord;
 use crate::key::WriteOutcome::{Applied, Conflict};
 
@@ -16,10 +16,10 @@ pub(super) const CHECKS: &[Check] = checks![
 /// The most polls after which the suite lets another call come between.
 pub(super) const MOST_POLLS: usize = 64;
 
-/// `try_find_now` alone. `find_is` asks it too, and fills what it answers from.
-fn ready_is(under: Under<'_>, record: &KeyRecord, expected: Option<&KeyRecord>) -> Checked {
-    match under.try_find_now(record.id())? {
-        Some(ready) => under.record_is("try_find_now", ready.as_ref(), expected),
+/// `find_ready` alone. `find_is` asks it too, and fills what it answers from.
+fn ready_is(under: RuleScope<'_>, record: &KeyRecord, expected: Option<&KeyRecord>) -> Checked {
+    match under.find_ready(record.id())? {
+        Some(ready) => under.record_is("find_ready", ready.as_ref(), expected),
         None => Ok(()),
     }
 }
@@ -123,7 +123,7 @@ async fn a_find_that_a_change_overtakes_leaves_nothing_stale(trial: &Trial) -> C
 
 /// Whether a look-up beside a change has seen what was there before or after it, and no mixture.
 pub(super) fn either(
-    under: Under<'_>,
+    under: RuleScope<'_>,
     found: Option<&KeyRecord>,
     allowed: &[Option<&KeyRecord>],
 ) -> Checked {

@@ -5,7 +5,7 @@ use super::describe::told;
 use super::group::{Check, checks};
 use super::sample::{
     at, changed, digest, digests, id, ids, metadata, names, owner, peppered, record, record_at,
-    scopes, sound, stamped, times, versions,
+    scopes, stamped, times, valid, versions,
 };
 use super::trial::{Checked, Trial};
 use crate::key::WriteOutcome::{Applied, Conflict};
@@ -79,7 +79,7 @@ async fn a_part_can_be_set_and_unset(trial: &Trial) -> Checked {
             3 => record.with_expires_at(Some(at(3))),
             4 => record.with_revoked_at(Some(at(4))),
             5 => record.with_disabled(true),
-            6 => sound(record.with_metadata(Some("{}"))),
+            6 => valid(record.with_metadata(Some("{}"))),
             7 => record.with_digest(peppered("p1", 1)),
             _ => record,
         }
@@ -88,7 +88,7 @@ async fn a_part_can_be_set_and_unset(trial: &Trial) -> Checked {
 }
 
 async fn names_come_back_byte_for_byte(trial: &Trial) -> Checked {
-    come_back(trial, &names(), |id, name| sound(record(id, "ann").with_name(name))).await
+    come_back(trial, &names(), |id, name| valid(record(id, "ann").with_name(name))).await
 }
 
 async fn scopes_come_back_and_none_is_not_all(trial: &Trial) -> Checked {
@@ -97,7 +97,7 @@ async fn scopes_come_back_and_none_is_not_all(trial: &Trial) -> Checked {
 
 async fn metadata_comes_back_byte_for_byte(trial: &Trial) -> Checked {
     come_back(trial, &metadata(), |id, text| {
-        sound(record(id, "ann").with_metadata(text.as_deref()))
+        valid(record(id, "ann").with_metadata(text.as_deref()))
     })
     .await
 }
@@ -167,8 +167,8 @@ async fn a_version_beyond_the_limit_is_kept_or_refused(trial: &Trial) -> Checked
         let text = format!("insert({}, version {version})", large.id());
         let answer = under.raw(&text, trial.store().insert(large.clone()), told).await?;
         match answer {
-            Ok(Applied) => under.find_is(large.id(), Some(&large)).await?,
-            Ok(Conflict) => return Err(under.breach("Applied or an error", "Conflict")),
+            Ok(Done) => under.find_is(large.id(), Some(&large)).await?,
+            Ok(Conflict) => return Err(under.mismatch("Done or an error", "Conflict")),
             Err(_) => under.find_is(large.id(), None).await?,
         }
         let new = changed(&small, 2);

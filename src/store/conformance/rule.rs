@@ -1,9 +1,8 @@
 use std::fmt;
 
 /// A rule of [`KeyStore`](crate::key::KeyStore), as its docs number it.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-#[non_exhaustive]
-pub enum Rule {
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Rule {
     /// Rule 1.
     AppliedIsSeen,
     /// Rule 2.
@@ -46,14 +45,12 @@ pub enum Rule {
 
 impl Rule {
     /// The number under which the docs of [`KeyStore`](crate::key::KeyStore) have the rule.
-    #[must_use]
-    pub fn number(self) -> usize {
+    pub(super) fn number(self) -> usize {
         self.entry().0
     }
 
     /// The sentence with which the docs of [`KeyStore`](crate::key::KeyStore) begin the rule.
-    #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         self.entry().1
     }
 

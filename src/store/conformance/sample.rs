@@ -4,13 +4,13 @@ use std::fmt::Debug;
 
 use time::OffsetDateTime;
 
-use super::report::fail;
+use super::fail;
 use crate::key::checked_name;
 use crate::key::{KeyDigest, KeyId, KeyRecord, Owner, Scopes, SealedSecret};
 
 /// What the suite makes itself is within the limits of its type.
 #[track_caller]
-pub(super) fn sound<T, E: Debug>(made: Result<T, E>) -> T {
+pub(super) fn valid<T, E: Debug>(made: Result<T, E>) -> T {
     match made {
         Ok(made) => made,
         Err(error) => fail(&format!("a fault of the suite, not of the store: {error:?}")),
@@ -18,24 +18,24 @@ pub(super) fn sound<T, E: Debug>(made: Result<T, E>) -> T {
 }
 
 pub(super) fn id(text: &str) -> KeyId {
-    sound(KeyId::new(text))
+    valid(KeyId::new(text))
 }
 
 pub(super) fn owner(text: &str) -> Owner {
-    sound(Owner::new(text))
+    valid(Owner::new(text))
 }
 
 /// So many seconds after the start of 2026.
 pub(super) fn at(second: i64) -> OffsetDateTime {
-    sound(OffsetDateTime::from_unix_timestamp(1_767_225_600 + second))
+    valid(OffsetDateTime::from_unix_timestamp(1_767_225_600 + second))
 }
 
 pub(super) fn digest(byte: u8) -> KeyDigest {
-    sound(KeyDigest::from_parts("sha256", None, &[byte; 32]))
+    valid(KeyDigest::from_parts("sha256", None, &[byte; 32]))
 }
 
 pub(super) fn peppered(name: &str, byte: u8) -> KeyDigest {
-    sound(KeyDigest::from_parts("hmac-sha256", Some(name), &[byte; 32]))
+    valid(KeyDigest::from_parts("hmac-sha256", Some(name), &[byte; 32]))
 }
 
 /// A record without peculiarities.
@@ -46,26 +46,26 @@ pub(super) fn record(id_text: &str, owner_text: &str) -> KeyRecord {
 pub(super) fn record_at(id_text: &str, owner_text: &str, created_at: OffsetDateTime) -> KeyRecord {
     let byte = id_text.bytes().fold(7_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
     let made = KeyRecord::new(id(id_text), owner(owner_text), "key", digest(byte), created_at);
-    sound(made).with_scopes(sound(Scopes::parse(["deploy"])))
+    valid(made).with_scopes(valid(Scopes::parse(["deploy"])))
 }
 
 /// A sealed text.
 pub(super) fn sealed(byte: u8) -> SealedSecret {
-    sound(SealedSecret::parse(&format!("v1.{byte:08x}.AZaz09-_")))
+    valid(SealedSecret::parse(&format!("v1.{byte:08x}.AZaz09-_")))
 }
 
 /// The record after a change: another name, another digest, and this version.
 pub(super) fn changed(record: &KeyRecord, version: u64) -> KeyRecord {
     let name = format!("version {version}");
     let digest = digest(version.to_le_bytes().iter().fold(1, |sum, byte| sum ^ byte));
-    sound(record.clone().with_name(name)).with_digest(digest).with_version(version)
+    valid(record.clone().with_name(name)).with_digest(digest).with_version(version)
 }
 
 /// A record whose every part says `number`, so that a mixture of two of them is seen.
 pub(super) fn stamped(id_text: &str, owner_text: &str, number: u8) -> KeyRecord {
     let time = at(number.into());
     let record = record(id_text, owner_text)
-        .with_scopes(sound(Scopes::parse([format!("scope-{number}")])))
+        .with_scopes(valid(Scopes::parse([format!("scope-{number}")])))
         .with_digest(digest(number))
         .with_previous_digest(Some((peppered(&format!("p{number}"), number), time)))
         .with_not_before(Some(time))
@@ -74,7 +74,7 @@ pub(super) fn stamped(id_text: &str, owner_text: &str, number: u8) -> KeyRecord 
         .with_disabled(number % 2 == 1)
         .with_version(number.into())
         .with_sealed(Some(sealed(number)));
-    sound(sound(record.with_name(format!("name {number}"))).with_metadata(Some(number.to_string())))
+    valid(valid(record.with_name(format!("name {number}"))).with_metadata(Some(number.to_string())))
 }
 
 /// Every character of ids; the shortest and the longest; and those that a store may take for
@@ -260,7 +260,7 @@ pub(super) fn names() -> Vec<String> {
 }
 
 pub(super) fn scopes() -> Vec<Scopes> {
-    let set = |texts: &[&str]| sound(Scopes::parse(texts));
+    let set = |texts: &[&str]| valid(Scopes::parse(texts));
     let characters: Vec<_> = (0x21..=0x7e_u8)
         .map(|byte| char::from(byte).to_string())
         .filter(|text| Scopes::parse([text]).is_ok())
@@ -277,10 +277,10 @@ pub(super) fn scopes() -> Vec<Scopes> {
         set(&["a,b", "a", "b"]),
         set(&["{}", "[]", "{a,b}", "null", "NULL", "none"]),
         set(&["a", "A", "a:b", "a/b", "'", "''", "$1", "%"]),
-        sound(Scopes::parse([characters.concat()])),
-        sound(Scopes::parse(characters)),
-        sound(Scopes::parse(longest)),
-        sound(Scopes::parse(many)),
+        valid(Scopes::parse([characters.concat()])),
+        valid(Scopes::parse(characters)),
+        valid(Scopes::parse(longest)),
+        valid(Scopes::parse(many)),
     ]
 }
 
@@ -329,7 +329,7 @@ pub(super) fn digests() -> Vec<KeyDigest> {
     let named = names.iter().map(|name| KeyDigest::from_parts(peppered, Some(name), &[0xff; 32]));
     let odd = [[0; 32], [0xff; 32], *b"' or 1=1; -- \r\n\t\0\x1a\\\"%_$?{}[]:;,,"];
     let odd = odd.iter().map(|bytes| KeyDigest::from_parts(plain, None, bytes));
-    made.chain(named).chain(odd).map(sound).collect()
+    made.chain(named).chain(odd).map(valid).collect()
 }
 
 /// The first and the last time, those around the limits of usual encodings, and fractions of a second
@@ -353,7 +353,7 @@ pub(super) fn times() -> Vec<OffsetDateTime> {
     let nanoseconds =
         seconds.iter().flat_map(|second| fractions.map(|part| second * SECOND + part));
     let around = [-limit - 2, -limit - 1, limit, limit + 1];
-    nanoseconds.chain(around).map(OffsetDateTime::from_unix_timestamp_nanos).map(sound).collect()
+    nanoseconds.chain(around).map(OffsetDateTime::from_unix_timestamp_nanos).map(valid).collect()
 }
 
 pub(super) fn versions() -> Vec<u64> {

@@ -3,41 +3,40 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::describe::{cut, described, difference, ids, listed, told};
-use super::drive::{Call, dropped_after, pause};
+use super::drive::{Call, dropped_after, pause, within};
 use super::{Rule, Violation};
-use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
-use crate::timer::{SystemTimer, within};
+use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Write};
 
 /// A rule that was seen broken.
-pub(super) struct Breach {
+pub(super) struct Mismatch {
     rule: Rule,
     expected: String,
-    came: String,
+    actual: String,
 }
 
-pub(super) type Checked<T = ()> = Result<T, Breach>;
+pub(super) type Checked<T = ()> = Result<T, Mismatch>;
 
 /// A store on trial, and what was done to it.
 pub(super) struct Trial {
     store: Box<dyn KeyStore>,
-    patience: Duration,
+    call_timeout: Duration,
     history: Mutex<Vec<String>>,
 }
 
 /// How long a call of the suite waits for a store.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many of the latest calls an explanation shows.
 const SHOWN: usize = 8;
 
 impl Trial {
-    pub(super) fn new(store: Box<dyn KeyStore>, patience: Duration) -> Self {
-        Self { store, patience, history: Mutex::default() }
+    pub(super) fn new(store: Box<dyn KeyStore>, call_timeout: Duration) -> Self {
+        Self { store, call_timeout, history: Mutex::default() }
     }
 
     /// The calls that a check makes for the sake of this rule.
-    pub(super) fn under(&self, rule: Rule) -> Under<'_> {
-        Under { trial: self, rule }
+    pub(super) fn under(&self, rule: Rule) -> RuleScope<'_> {
+        RuleScope { trial: self, rule }
     }
 
     /// Keeps records that a check starts from.
@@ -58,22 +57,22 @@ impl Trial {
         self.history().push(text);
     }
 
-    pub(super) fn violation(&self, check: String, breach: Breach) -> Violation {
+    pub(super) fn violation(&self, check: String, mismatch: Mismatch) -> Violation {
         let history = self.history();
         let start = history.len().saturating_sub(SHOWN);
         let mut done: Vec<_> = history.iter().skip(start).cloned().collect();
         if start > 0 {
             done.insert(0, format!("({start} calls before)"));
         }
-        let Breach { rule, expected, came } = breach;
-        Violation { rule, check, done, expected, came }
+        let Mismatch { rule, expected, actual } = mismatch;
+        Violation { rule, check, done, expected, actual }
     }
 
-    pub(super) fn panicked(text: &str) -> Breach {
-        Breach {
+    pub(super) fn panicked(text: &str) -> Mismatch {
+        Mismatch {
             rule: Rule::FaultIsAnError,
             expected: "an answer or an error".to_owned(),
-            came: format!("a panic: {}", cut(text, 400)),
+            actual: format!("a panic: {}", cut(text, 400)),
         }
     }
 
@@ -94,19 +93,23 @@ impl Trial {
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct Under<'a> {
+pub(super) struct RuleScope<'a> {
     trial: &'a Trial,
     rule: Rule,
 }
 
 /// Calls, and what they answer.
-impl<'a> Under<'a> {
+impl<'a> RuleScope<'a> {
     pub(super) fn rule(self, rule: Rule) -> Self {
         Self { rule, ..self }
     }
 
-    pub(super) fn breach(self, expected: impl Into<String>, came: impl Into<String>) -> Breach {
-        Breach { rule: self.rule, expected: expected.into(), came: came.into() }
+    pub(super) fn mismatch(
+        self,
+        expected: impl Into<String>,
+        actual: impl Into<String>,
+    ) -> Mismatch {
+        Mismatch { rule: self.rule, expected: expected.into(), actual: actual.into() }
     }
 
     /// Passes if `kept`.
@@ -114,9 +117,9 @@ impl<'a> Under<'a> {
         self,
         kept: bool,
         expected: impl Into<String>,
-        came: impl FnOnce() -> String,
+        actual: impl FnOnce() -> String,
     ) -> Checked {
-        if kept { Ok(()) } else { Err(self.breach(expected, came())) }
+        if kept { Ok(()) } else { Err(self.mismatch(expected, actual())) }
     }
 
     pub(super) async fn find(self, id: &KeyId) -> Checked<Option<KeyRecord>> {
@@ -233,19 +236,19 @@ impl<'a> Under<'a> {
                 Ok(value)
             }
             Err(error) => {
-                let came = format!("an error: {}", causes(&error));
-                self.trial.note(format!("{text} -> {came}"));
-                Err(self.breach("an answer: the store is there and the call is sound", came))
+                let actual = format!("an error: {}", causes(&error));
+                self.trial.note(format!("{text} -> {actual}"));
+                Err(self.mismatch("an answer: the store is there and the call is valid", actual))
             }
         }
     }
 
     async fn wait<T>(self, text: &str, call: impl Future<Output = T>) -> Checked<T> {
-        let patience = self.trial.patience;
-        let answer = within(&SystemTimer::new(), patience, call).await;
+        let call_timeout = self.trial.call_timeout;
+        let answer = within(call_timeout, call).await;
         answer.ok_or_else(|| {
             self.trial.note(format!("{text} -> no answer"));
-            self.breach("an answer or an error", format!("nothing within {patience:?}"))
+            self.mismatch("an answer or an error", format!("nothing within {call_timeout:?}"))
         })
     }
 
@@ -264,16 +267,18 @@ impl<'a> Under<'a> {
         self.trial.note(format!("{text} -> {told}"));
         match answer.transpose() {
             Ok(answer) => Ok(answer),
-            Err(_) => Err(self.breach("an answer: the store is there and the call is sound", told)),
+            Err(_) => {
+                Err(self.mismatch("an answer: the store is there and the call is valid", told))
+            }
         }
     }
 }
 
 /// Calls whose answer the rule decides.
-impl Under<'_> {
-    pub(super) async fn insert_is(self, record: &KeyRecord, expected: WriteOutcome) -> Checked {
-        let came = self.insert(record).await?;
-        self.write_is("insert", came, expected)
+impl RuleScope<'_> {
+    pub(super) async fn insert_is(self, record: &KeyRecord, expected: Write) -> Checked {
+        let actual = self.insert(record).await?;
+        self.write_is("insert", actual, expected)
     }
 
     pub(super) async fn replace_is(
@@ -282,18 +287,13 @@ impl Under<'_> {
         version: u64,
         expected: WriteOutcome,
     ) -> Checked {
-        let came = self.replace(record, version).await?;
-        self.write_is("replace", came, expected)
+        let actual = self.replace(record, version).await?;
+        self.write_is("replace", actual, expected)
     }
 
-    pub(super) async fn remove_is(
-        self,
-        owner: &Owner,
-        ids: &[KeyId],
-        expected: WriteOutcome,
-    ) -> Checked {
-        let came = self.remove(owner, ids).await?;
-        self.write_is("remove", came, expected)
+    pub(super) async fn remove_is(self, owner: &Owner, ids: &[KeyId], expected: Write) -> Checked {
+        let actual = self.remove(owner, ids).await?;
+        self.write_is("remove", actual, expected)
     }
 
     /// `find` and, if it answers, `try_find_now` before and after it.
@@ -326,9 +326,9 @@ impl Under<'_> {
         let mut page = self.list(owner, None, limit).await?;
         let mut expected = expected.to_vec();
         if (10..expected.len()).contains(&page.len()) {
-            let came = format!("{} records", page.len());
+            let actual = format!("{} records", page.len());
             let expected = format!("{} records under a limit of {limit}", expected.len());
-            return Err(self.rule(Rule::ListKeepsToTheLimit).breach(expected, came));
+            return Err(self.rule(Rule::ListKeepsToTheLimit).mismatch(expected, actual));
         }
         page.sort_by_key(PageCursor::of);
         expected.sort_by_key(|record| PageCursor::of(record));
@@ -339,7 +339,7 @@ impl Under<'_> {
         let same = page.iter().map(KeyRecord::id).eq(expected.iter().map(|record| record.id()));
         if !same {
             let expected = ids(expected.iter().copied());
-            return Err(self.breach(format!("list shows {expected}"), ids(page)));
+            return Err(self.mismatch(format!("list shows {expected}"), ids(page)));
         }
         for (record, expected) in page.iter().zip(expected) {
             self.record_is("list", Some(record), Some(expected))?;
@@ -355,15 +355,15 @@ impl Under<'_> {
     ) -> Checked {
         match (found, expected) {
             (None, None) => Ok(()),
-            (Some(found), None) => Err(self.breach(format!("{method}: None"), described(found))),
+            (Some(found), None) => Err(self.mismatch(format!("{method}: None"), described(found))),
             (None, Some(expected)) => {
-                Err(self.breach(format!("{method}: {}", described(expected)), "None"))
+                Err(self.mismatch(format!("{method}: {}", described(expected)), "None"))
             }
             (Some(found), Some(expected)) => match difference(expected, found) {
                 None => Ok(()),
-                Some((wanted, came)) => Err(self.breach(
+                Some((wanted, actual)) => Err(self.mismatch(
                     format!("{method}: {} with {wanted}", described(expected)),
-                    format!("{} with {came}", described(found)),
+                    format!("{} with {actual}", described(found)),
                 )),
             },
         }
@@ -382,8 +382,8 @@ impl Under<'_> {
         check().await
     }
 
-    fn write_is(self, method: &str, came: WriteOutcome, expected: WriteOutcome) -> Checked {
-        self.ensure(came == expected, format!("{method}: {expected:?}"), || format!("{came:?}"))
+    fn write_is(self, method: &str, actual: Write, expected: Write) -> Checked {
+        self.ensure(actual == expected, format!("{method}: {expected:?}"), || format!("{actual:?}"))
     }
 }
 

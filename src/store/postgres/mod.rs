@@ -55,7 +55,8 @@ mod usage;
 /// `ignore_startup_parameters = extra_float_digits`, as for every client that uses sqlx.
 ///
 /// The pool pings a connection when a call has finished, in the background and without a deadline: one that
-/// falls silent at that moment is missing in the pool until the operating system gives it up.
+/// falls silent at that moment is missing in the pool until the operating system gives it up. One that falls
+/// silent while it is idle costs a look-up its deadline, and is closed then.
 ///
 /// The log of statements of sqlx, and that of the server, can contain the ids of keys, which are no
 /// secrets. They do not contain digests.

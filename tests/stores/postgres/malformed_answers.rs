@@ -29,7 +29,13 @@ fn end() -> Vec<u8> {
     [message(b'C', b"SELECT 1\0"), message(b'Z', b"I")].concat()
 }
 
-/// A server that lets everybody in and answers every question with this.
+/// The statement is parsed, and has one parameter and one column, of type `text`.
+fn parsed() -> Vec<u8> {
+    let parameters = message(b't', b"\0\x01\0\0\0\x19");
+    [message(b'1', b""), parameters, columns(1), message(b'Z', b"I")].concat()
+}
+
+/// A server that accepts every client and answers every query with this.
 async fn server(answer: Vec<u8>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -46,13 +52,20 @@ async fn serve(mut client: TcpStream, answer: Vec<u8>) -> std::io::Result<()> {
     client.read_exact(&mut vec![0; len - 4]).await?;
     let greeting = [message(b'R', &[0; 4]), message(b'Z', b"I")].concat();
     client.write_all(&greeting).await?;
+    let mut parses = false;
     loop {
         let mut head = [0; 5];
         client.read_exact(&mut head).await?;
         let len = u32::from_be_bytes(head[1..].try_into().unwrap()) as usize;
         client.read_exact(&mut vec![0; len - 4]).await?;
         match head[0] {
-            b'Q' | b'S' => client.write_all(&answer).await?,
+            b'P' => parses = true,
+            b'S' if parses => {
+                parses = false;
+                client.write_all(&parsed()).await?;
+            }
+            b'S' => client.write_all(&[message(b'2', b""), answer.clone()].concat()).await?,
+            b'Q' => client.write_all(&answer).await?,
             b'X' => return Ok(()),
             _ => {}
         }

@@ -108,15 +108,15 @@ async fn connections_that_fall_silent_under_load_are_replaced() {
     let server = Server::start();
     let proxy = Proxy::start(server.port()).await;
     // The pool pings a connection after a call, without a deadline: each round costs it one or two.
-    let options = sqlx::postgres::PgPoolOptions::new().max_connections(40);
+    let options = sqlx::postgres::PgPoolOptions::new().max_connections(24);
     let options = options.acquire_timeout(Duration::from_secs(2)).test_before_acquire(false);
     let pool = options.connect(&proxy.url()).await.unwrap();
     let store = PostgresKeyStore::new(pool).with_schema(&new_schema()).unwrap();
-    let store = store.with_deadline(Duration::from_millis(500));
+    let store = store.with_deadline(Duration::from_millis(200));
     store.migrate().await.unwrap();
     insert(&store, &record("k1", "ann", 0)).await;
-    for round in 0..8 {
-        let load = (0..16).map(|_| {
+    for round in 0..4 {
+        let load = (0..8).map(|_| {
             let store = store.clone();
             tokio::spawn(async move {
                 let ends = Instant::now() + Duration::from_millis(400);

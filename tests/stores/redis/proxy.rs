@@ -27,8 +27,6 @@ pub(crate) enum Mode {
         pieces: usize,
         with: Vec<u8>,
     },
-    /// This is passed on before the next piece.
-    Insert(Vec<u8>),
     /// So many bytes at a time, with a millisecond in between.
     Throttle(usize),
 }
@@ -143,10 +141,6 @@ async fn answers(
             Mode::Replace { pieces, with } => {
                 modes.send_replace(Mode::Replace { pieces: pieces - 1, with });
                 client.write_all(piece).await?;
-            }
-            Mode::Insert(bytes) => {
-                modes.send_replace(Mode::Pass);
-                client.write_all(&[bytes.as_slice(), piece].concat()).await?;
             }
             Mode::Throttle(bytes) => {
                 for piece in piece.chunks(bytes) {
