@@ -13,7 +13,7 @@ pub(crate) enum Fault {
     Error,
     Hang,
     Panic,
-    /// Answers with the record of the last inserted key, whatever was asked.
+    /// Answers every look-up with the record of the last inserted key.
     OtherRecord,
     /// Says yes to `try_find_now` and does not visit.
     NoVisit,

@@ -77,7 +77,7 @@ impl MemoryKeyStore {
         self.records.is_empty()
     }
 
-    /// Puts a record there, whatever is there already.
+    /// Inserts or replaces a record.
     #[cfg(test)]
     pub(crate) fn put_now(&self, record: KeyRecord) {
         let mut order = self.order();

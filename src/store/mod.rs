@@ -8,7 +8,7 @@
 //! | `RedisKeyStore` | `redis` | in Redis or Valkey |
 //! | `CachedKeyStore` | `cache` | in another store, and for a short while in the process |
 //!
-//! [`LastUsedTracker`] writes when keys were last used, aside of the request path. A store of your
+//! [`LastUsedTracker`] writes when keys were last used, outside of the request path. A store of your
 //! own implements five methods, and one line in a test checks it against the rules: see `conformance`, with the
 //! feature of that name.
 

@@ -7,7 +7,7 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::key::StoreError;
 use crate::store::{Invalidation, InvalidationStream};
 
-/// InvalidationStream within one process, from whoever changes keys to every cache.
+/// Broadcast of invalidations within one process, from the store that changes keys to every cache.
 ///
 /// A subscription that falls behind by more than 1024 messages gets [`Invalidation::All`] in their
 /// place. Clones share everything.
@@ -42,9 +42,9 @@ impl InvalidationChannel {
         Self(broadcast::channel(1024).0)
     }
 
-    /// Tells every subscription. Does not wait.
+    /// Sends to every subscription. Does not wait.
     pub fn send(&self, invalidation: Invalidation) {
-        // An error means that nobody listens.
+        // An error means that there is no subscription.
         let _ = self.0.send(invalidation);
     }
 

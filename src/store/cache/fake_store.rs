@@ -17,7 +17,7 @@ pub(super) enum Fault {
     Error,
     Hang,
     Panic,
-    /// Looks the record of another id up; a change is made, and fails all the same.
+    /// Looks the record of another id up; a change is made, and still fails.
     Lie,
 }
 

@@ -307,7 +307,7 @@ async fn run(steps: Vec<Step>) {
         world.check_cache();
     }
 
-    // Whatever happened: once the store is well, so is the cache.
+    // Once the store works again, so does the cache.
     world.store.set_reads(Script::default());
     world.store.set_writes(Script::default());
     for (task, is_find) in tasks {

@@ -33,7 +33,7 @@ fn record(text: &str, version: u64) -> KeyRecord {
     KeyRecord::new(id(text), ann(), "laptop", digest, at(0)).unwrap().with_version(version)
 }
 
-/// A cache over a store that tells time by tokio's clock: 1970 plus the time since the start, plus `skew`.
+/// A cache over a store, on tokio's clock: 1970 plus the time since the start, plus `skew`.
 struct World {
     store: FakeStore,
     cache: CachedKeyStore<FakeStore>,
@@ -164,7 +164,7 @@ async fn guarantee_1_a_change_of_unknown_outcome_is_seen() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn guarantee_1_a_dropped_change_is_seen_when_it_has_ended() {
+async fn guarantee_1_an_abandoned_change_is_seen_when_it_ends() {
     let world = World::new();
     world.put(record("a", 1));
     world.store.set_writes(delayed(SECOND, SECOND));
@@ -194,7 +194,7 @@ async fn guarantee_1_a_change_whose_store_panics_is_seen() {
 }
 
 #[test]
-fn guarantee_1_a_change_cut_by_the_end_of_a_runtime_is_seen() {
+fn guarantee_1_a_change_cut_short_by_a_runtime_is_seen() {
     let store = FakeStore::default();
     store.put(&id("a"), Some(record("a", 1)));
     store.set_writes(failing(Fault::Hang));
@@ -231,7 +231,7 @@ async fn guarantee_2_a_record_is_kept_for_the_ttl() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn guarantee_2_the_time_runs_from_the_start_of_the_lookup() {
+async fn guarantee_2_the_time_runs_from_the_start_of_the_load() {
     let world = World::new();
     world.put(record("a", 1));
     world.store.set_reads(delayed(Duration::ZERO, SECOND));
@@ -338,7 +338,7 @@ async fn guarantee_3_the_earliest_of_several_deadlines_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn guarantee_4_nothing_outlives_its_time_during_an_outage() {
+async fn guarantee_4_an_outage_extends_no_time_to_live() {
     let world = World::new();
     world.put(record("a", 1));
     world.find("a").await;
@@ -454,7 +454,7 @@ async fn guarantee_7_a_thousand_callers_ask_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn guarantee_7_a_question_survives_the_caller_who_asked() {
+async fn guarantee_7_a_load_survives_its_first_caller() {
     let world = World::new();
     world.put(record("a", 1));
     world.store.set_reads(delayed(10 * MILLISECOND, Duration::ZERO));
@@ -509,7 +509,7 @@ async fn guarantee_7_the_store_has_until_its_deadline() {
 }
 
 #[test]
-fn guarantee_7_the_end_of_a_runtime_is_an_error_on_another() {
+fn guarantee_7_a_runtime_that_ends_is_an_error_on_another() {
     let store = FakeStore::default();
     store.set_reads(failing(Fault::Hang));
     let cache = CachedKeyStore::new(store.clone());
@@ -573,7 +573,7 @@ async fn guarantee_8_records_are_bounded_in_number_and_in_bytes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn guarantee_8_questions_under_way_are_bounded() {
+async fn guarantee_8_loads_under_way_are_bounded() {
     let mut world = World::new();
     world.cache = world.cache.with_max_lookups(3);
     world.store.set_reads(failing(Fault::Hang));
@@ -598,7 +598,7 @@ async fn guarantee_8_questions_under_way_are_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn guarantee_8_a_lookup_waits_for_its_turn_until_the_deadline() {
+async fn guarantee_8_a_load_waits_for_a_permit_until_the_deadline() {
     let mut world = World::new();
     world.cache = world.cache.with_max_lookups(1);
     world.store.set_reads(failing(Fault::Hang));
@@ -620,7 +620,7 @@ async fn guarantee_8_a_lookup_waits_for_its_turn_until_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn guarantee_8_lookups_without_callers_count_too() {
+async fn guarantee_8_loads_that_are_not_joined_any_more_count() {
     let mut world = World::new();
     world.cache = world.cache.with_max_lookups(3);
     world.put(record("a", 1));
@@ -643,7 +643,7 @@ async fn guarantee_8_lookups_without_callers_count_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn guarantee_7_a_question_ends_when_its_last_caller_has_left() {
+async fn guarantee_7_a_load_ends_when_its_last_caller_has_left() {
     let world = World::new();
     world.put(record("a", 1));
     world.store.set_reads(delayed(80 * MILLISECOND, Duration::ZERO));
@@ -681,7 +681,7 @@ async fn guarantee_8_changes_under_way_are_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn guarantee_9_a_fill_across_a_revocation_is_discarded() {
+async fn guarantee_9_a_load_overtaken_by_a_revocation_is_discarded() {
     let world = World::new();
     world.put(record("a", 1));
     world.store.set_reads(delayed(Duration::ZERO, 100 * MILLISECOND));
@@ -741,7 +741,7 @@ async fn guarantee_10_an_older_version_is_an_error() {
     assert_eq!(world.fail("a").await, expected);
     assert_eq!(world.cached("a"), None);
 
-    // Whoever knows better says so.
+    // An invalidation resets the comparison.
     world.cache.invalidate(&id("a"));
     assert_eq!(world.find("a").await, Some(4));
     assert_eq!(world.cached("a"), Some(Some(4)));
@@ -817,7 +817,7 @@ async fn pause(duration: Option<Duration>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn guarantee_11_a_lost_and_a_new_connection_clear_the_cache() {
+async fn guarantee_11_a_lost_connection_and_its_return_forget_all() {
     let world = World::new();
     world.put(record("a", 1));
     world.find("a").await;
@@ -870,7 +870,7 @@ async fn guarantee_11_the_end_of_a_subscription_forgets_everything() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn guarantee_11_the_task_does_not_keep_a_dropped_cache() {
+async fn guarantee_11_the_task_alone_does_not_keep_the_cache() {
     let world = World::new();
     let channel = InvalidationChannel::new();
     let following = tokio::spawn(world.cache.follow(channel.subscribe()));
@@ -884,7 +884,7 @@ async fn guarantee_11_the_task_does_not_keep_a_dropped_cache() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn guarantee_11_changes_through_one_cache_are_told_to_another() {
+async fn guarantee_11_changes_through_one_cache_reach_another() {
     let world = World::new();
     let channel = InvalidationChannel::new();
     let admin = CachedKeyStore::new(world.store.clone()).with_invalidation_channel(&channel);
@@ -902,7 +902,7 @@ async fn guarantee_11_changes_through_one_cache_are_told_to_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn guarantee_12_management_does_not_use_a_cached_record() {
+async fn guarantee_12_management_does_not_read_the_cache() {
     let world = World::new();
     let keys = KeyManager::new(world.cache.clone()).with_clock(world.clock.clone());
     let elsewhere = KeyManager::new(world.store.clone()).with_clock(world.clock.clone());
@@ -922,7 +922,7 @@ async fn guarantee_12_management_does_not_use_a_cached_record() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn guarantee_13_hits_visit_one_record_and_ask_nobody() {
+async fn guarantee_13_hits_visit_one_record_without_a_load() {
     let world = World::new();
     world.put(record("a", 1));
     world.find("a").await;
@@ -946,7 +946,7 @@ async fn guarantee_13_hits_visit_one_record_and_ask_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cached_record_is_evaluated_at_the_time_of_the_request() {
+async fn a_cached_record_is_checked_at_the_time_of_the_request() {
     let world = World::new();
     let manager = KeyManager::new(world.cache.clone()).with_clock(world.clock.clone());
     let verifier = manager.verifier();
@@ -974,7 +974,7 @@ async fn a_cached_record_is_evaluated_at_the_time_of_the_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_verifier_that_gives_up_ends_its_question() {
+async fn a_verifier_that_gives_up_ends_its_load() {
     let world = World::new();
     let keys = KeyManager::new(world.cache.clone());
     let verifier = KeyVerifier::new(world.cache.clone()).with_store_deadline(50 * MILLISECOND);
@@ -993,7 +993,7 @@ async fn a_verifier_that_gives_up_ends_its_question() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn guarantee_1_no_thread_sees_a_record_older_than_a_change() {
+async fn guarantee_1_no_thread_sees_a_record_from_before_a_change() {
     let store = FakeStore::default();
     let cache = CachedKeyStore::new(store.clone());
     store.put(&id("a"), Some(record("a", 1)));

@@ -19,7 +19,7 @@ pub(super) const CHECKS: &[Check] = checks![
 /// How often every number of polls is tried. Where a server answers, chance decides what a poll meets.
 const ROUNDS: usize = 3;
 
-/// The records of somebody whom no dropped call concerns.
+/// Records that no dropped call is about.
 struct Bystanders {
     records: [KeyRecord; 2],
 }
@@ -75,8 +75,8 @@ async fn a_dropped_list_leaves_nothing_behind(trial: &Trial) -> Checked {
     for round in 0..ROUNDS {
         for polls in 0..MOST_POLLS {
             let over = under.dropped_list(polls, &owner("ann")).await?;
-            under.list_is(&owner("nobody"), None, 10, &[]).await?;
-            under.dropped_list(polls, &owner("nobody")).await?;
+            under.list_is(&owner("unknown"), None, 10, &[]).await?;
+            under.dropped_list(polls, &owner("unknown")).await?;
             under.owner_has(&owner("ann"), &Vec::from_iter(&records)).await?;
             bystanders.are_served(under, &format!("new-{round}-{polls}")).await?;
             if over {
@@ -103,7 +103,7 @@ async fn a_dropped_insert_happens_whole_or_not_at_all(trial: &Trial) -> Checked 
                 break;
             }
             under.settles(|| Box::pin(is_whole(under, &new, &[]))).await?;
-            // Whatever became of it, nothing of it is in the way of the next one. What is dropped may
+            // With either outcome, the next one is not blocked. What is dropped may
             // have been late.
             let _ = under.insert(&new).await?;
             under.settles(|| Box::pin(is_whole(under, &new, std::slice::from_ref(&new)))).await?;

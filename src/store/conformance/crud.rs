@@ -1,5 +1,5 @@
 use super::Rule;
-use super::describe::told;
+use super::describe::written;
 use super::group::{Check, checks};
 use super::sample::{at, changed, id, owner, record, record_at};
 use super::trial::{Checked, Trial};
@@ -137,7 +137,7 @@ async fn a_version_that_does_not_rise_is_kept_or_refused(trial: &Trial) -> Check
         let expected = stored.version();
         let text = format!("replace(\"a\", version {version}, expected version {expected})");
         let call = trial.store().replace(new.clone(), expected);
-        match under.raw(&text, call, told).await? {
+        match under.raw(&text, call, written).await? {
             Ok(Done) => stored = new,
             Ok(Conflict) => return Err(under.mismatch("replace: Done or an error", "Conflict")),
             Err(_) => {}

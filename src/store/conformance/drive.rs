@@ -88,10 +88,15 @@ pub(super) async fn contained<T>(future: impl Future<Output = T>) -> Result<T, S
 /// The output of a future, or `None` after so long. A future that is ready at once needs no timer.
 pub(super) async fn within<T>(duration: Duration, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
-    match poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await {
-        Poll::Ready(value) => Some(value),
-        Poll::Pending => tokio::time::timeout(duration, future).await.ok(),
-    }
+    let mut sleep = None;
+    poll_fn(|context| {
+        if let Poll::Ready(value) = future.as_mut().poll(context) {
+            return Poll::Ready(Some(value));
+        }
+        let sleep = sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(duration)));
+        sleep.as_mut().poll(context).map(|()| None)
+    })
+    .await
 }
 
 pub(super) async fn pause(duration: Duration) {

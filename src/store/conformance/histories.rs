@@ -72,7 +72,7 @@ async fn a_long_history_agrees_with_a_sorted_map(trial: &Trial) -> Checked {
             }
             _ => {
                 let cursor = numbers.of(&names, "a");
-                let after = PageCursor::of(&record_at(cursor, "nobody", at(second)));
+                let after = PageCursor::of(&record_at(cursor, "unknown", at(second)));
                 let after = Some(after).filter(|_| numbers.below(2) > 0);
                 let limit = numbers.below(4);
                 let mut expected: Vec<_> = model

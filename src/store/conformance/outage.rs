@@ -1,5 +1,5 @@
 use super::Rule;
-use super::describe::{described, listed, told};
+use super::describe::{described, listed, written};
 use super::group::{Check, checks};
 use super::sample::{changed, id, owner, record};
 use super::trial::{Checked, RuleScope, Trial};
@@ -47,23 +47,23 @@ async fn try_find_now_does_not_answer(trial: &Trial) -> Checked {
 async fn insert_is_an_error(trial: &Trial) -> Checked {
     let under = trial.under(Rule::FaultIsAnError);
     let call = trial.store().insert(record("a", "ann"));
-    let answer = under.raw("insert(\"a\" of \"ann\")", call, told).await?;
-    is_error(under, answer, told)
+    let answer = under.raw("insert(\"a\" of \"ann\")", call, written).await?;
+    is_error(under, answer, written)
 }
 
 async fn replace_is_an_error(trial: &Trial) -> Checked {
     let under = trial.under(Rule::FaultIsAnError);
     let call = trial.store().replace(changed(&record("a", "ann"), 2), 1);
-    let answer = under.raw("replace(\"a\" of \"ann\", expected version 1)", call, told).await?;
-    is_error(under, answer, told)
+    let answer = under.raw("replace(\"a\" of \"ann\", expected version 1)", call, written).await?;
+    is_error(under, answer, written)
 }
 
 async fn remove_is_an_error(trial: &Trial) -> Checked {
     let under = trial.under(Rule::FaultIsAnError);
     let (ann, ids) = (owner("ann"), [id("a")]);
     let call = trial.store().remove(&ann, &ids);
-    let answer = under.raw("remove(\"ann\", [\"a\"])", call, told).await?;
-    is_error(under, answer, told)
+    let answer = under.raw("remove(\"ann\", [\"a\"])", call, written).await?;
+    is_error(under, answer, written)
 }
 
 async fn list_is_an_error(trial: &Trial) -> Checked {

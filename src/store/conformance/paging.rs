@@ -165,7 +165,7 @@ async fn a_cursor_needs_no_record(trial: &Trial) -> Checked {
     let under = trial.under(Rule::ListGoesOnAfterTheCursor);
     let nanosecond = Duration::NANOSECOND;
     // Before all of them, between two times, a nanosecond beside one, between two ids, of a record
-    // of somebody else, of an id that stands elsewhere in the order.
+    // of another owner, of an id at another place in the order.
     let places = [
         ("zzz", at(-1)),
         ("aaa", at(0) - nanosecond),
@@ -179,7 +179,7 @@ async fn a_cursor_needs_no_record(trial: &Trial) -> Checked {
         ("KEY-4", at(2)),
     ];
     for (id, time) in places {
-        let after = PageCursor::of(&record_at(id, "nobody", time));
+        let after = PageCursor::of(&record_at(id, "unknown", time));
         let rest: Vec<_> = records.iter().filter(|record| PageCursor::of(record) > after).collect();
         under.list_is(&owner("ann"), Some(&after), 10, &rest).await?;
     }
@@ -202,7 +202,7 @@ async fn a_cursor_beyond_the_end_gives_nothing(trial: &Trial) -> Checked {
     for after in &ends {
         for limit in [1, 10, usize::MAX] {
             under.list_is(&owner("ann"), Some(after), limit, &[]).await?;
-            under.list_is(&owner("nobody"), Some(after), limit, &[]).await?;
+            under.list_is(&owner("unknown"), Some(after), limit, &[]).await?;
         }
     }
     Ok(())

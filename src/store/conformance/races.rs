@@ -289,7 +289,7 @@ async fn no_increment_is_lost(trial: &Trial) -> Checked {
             if under.replace(&new, stored.version()).await? == Applied {
                 written += 1;
             }
-            // Whoever fails has been overtaken by somebody who did not.
+            // A call that fails was overtaken by one that did not.
             attempts += 1;
             under.ensure(attempts <= TIMES * WRITERS, "a Conflict only after a change", || {
                 format!("{} conflicts", attempts - written)

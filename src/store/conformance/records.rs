@@ -1,7 +1,7 @@
 use time::OffsetDateTime;
 
 use super::Rule;
-use super::describe::told;
+use super::describe::written;
 use super::group::{Check, checks};
 use super::sample::{
     at, changed, digest, digests, id, ids, metadata, names, owner, peppered, record, record_at,
@@ -165,7 +165,7 @@ async fn a_version_beyond_the_limit_is_kept_or_refused(trial: &Trial) -> Checked
     for version in [LAST_VERSION + 1, u64::MAX - 1, u64::MAX] {
         let large = record(&format!("key-{version}"), "ann").with_version(version);
         let text = format!("insert({}, version {version})", large.id());
-        let answer = under.raw(&text, trial.store().insert(large.clone()), told).await?;
+        let answer = under.raw(&text, trial.store().insert(large.clone()), written).await?;
         match answer {
             Ok(Done) => under.find_is(large.id(), Some(&large)).await?,
             Ok(Conflict) => return Err(under.mismatch("Done or an error", "Conflict")),
@@ -173,10 +173,8 @@ async fn a_version_beyond_the_limit_is_kept_or_refused(trial: &Trial) -> Checked
         }
         let new = changed(&small, 2);
         let text = format!("replace({}, expected version {version})", new.id());
-        let answer = under.raw(&text, trial.store().replace(new, version), told).await?;
-        under.ensure(!matches!(answer, Ok(Applied)), "Conflict or an error", || {
-            "Applied".to_owned()
-        })?;
+        let answer = under.raw(&text, trial.store().replace(new, version), written).await?;
+        under.ensure(!matches!(answer, Ok(Done)), "Conflict or an error", || "Done".to_owned())?;
         under.find_is(small.id(), Some(&small)).await?;
     }
     Ok(())

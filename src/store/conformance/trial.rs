@@ -2,7 +2,7 @@ use std::error::Error;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::describe::{cut, described, difference, ids, listed, told};
+use super::describe::{cut, described, difference, ids, listed, written};
 use super::drive::{Call, dropped_after, pause, within};
 use super::{Rule, Violation};
 use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Write};
@@ -130,17 +130,17 @@ impl<'a> RuleScope<'a> {
 
     pub(super) async fn insert(self, record: &KeyRecord) -> Checked<WriteOutcome> {
         let text = format!("insert({})", described(record));
-        self.answer(text, self.trial.store.insert(record.clone()), told).await
+        self.answer(text, self.trial.store.insert(record.clone()), written).await
     }
 
     pub(super) async fn replace(self, record: &KeyRecord, expected: u64) -> Checked<WriteOutcome> {
         let text = replace_text(record, expected);
-        self.answer(text, self.trial.store.replace(record.clone(), expected), told).await
+        self.answer(text, self.trial.store.replace(record.clone(), expected), written).await
     }
 
     pub(super) async fn remove(self, owner: &Owner, ids: &[KeyId]) -> Checked<WriteOutcome> {
         let text = remove_text(owner, ids);
-        self.answer(text, self.trial.store.remove(owner, ids), told).await
+        self.answer(text, self.trial.store.remove(owner, ids), written).await
     }
 
     pub(super) async fn list(
@@ -201,11 +201,11 @@ impl<'a> RuleScope<'a> {
         tell: impl FnOnce(&T) -> String,
     ) -> Checked<Result<T, StoreError>> {
         let answer = self.wait(text, call).await?;
-        let told = match &answer {
+        let written = match &answer {
             Ok(value) => tell(value),
             Err(error) => format!("an error: {}", causes(error)),
         };
-        self.trial.note(format!("{text} -> {told}"));
+        self.trial.note(format!("{text} -> {written}"));
         Ok(answer)
     }
 
@@ -259,16 +259,16 @@ impl<'a> RuleScope<'a> {
         call: Call<'_, Result<T, StoreError>>,
     ) -> Checked<Option<T>> {
         let answer = self.wait(&text, dropped_after(polls, call)).await?;
-        let told = match &answer {
+        let written = match &answer {
             None => format!("dropped after {polls} polls"),
             Some(Ok(_)) => format!("over before poll {}", polls + 1),
             Some(Err(error)) => format!("an error: {}", causes(error)),
         };
-        self.trial.note(format!("{text} -> {told}"));
+        self.trial.note(format!("{text} -> {written}"));
         match answer.transpose() {
             Ok(answer) => Ok(answer),
             Err(_) => {
-                Err(self.mismatch("an answer: the store is there and the call is valid", told))
+                Err(self.mismatch("an answer: the store is there and the call is valid", written))
             }
         }
     }

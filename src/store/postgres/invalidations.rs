@@ -134,7 +134,7 @@ impl PostgresInvalidations {
 const NOT_LISTENING: &str = "this connection is not notified of changes of keys: the tables are missing or of \
                              another version, their triggers are off, or a pooler is in between";
 
-/// Passes messages on until the connection is lost, or is not told of changes any more.
+/// Passes messages on until the connection is lost, or is not notified any more.
 ///
 /// To drop the listener takes leave of the server, on a task of sqlx. If the connection has gone
 /// silent, that task ends when the operating system gives the connection up.

@@ -71,7 +71,7 @@ mod usage;
 /// key is in the database. Tables of an earlier version of this crate are brought up to date by the
 /// same call.
 ///
-/// Triggers on `webhook_keys` tell of every change, whoever makes it, when it is committed: see
+/// Triggers on `webhook_keys` notify of every change, by any client, when it is committed: see
 /// [`invalidations`](Self::invalidations). A `TRUNCATE` of it needs `CASCADE`, because the times refer
 /// to the keys.
 ///

@@ -1,4 +1,4 @@
-//! A cache that follows what is told of changes.
+//! A cache that follows notifications of changes.
 
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,7 @@ async fn refusal(verifier: &KeyVerifier, secret: &[u8]) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_revoked_elsewhere_is_refused_when_notified() {
+async fn a_key_revoked_elsewhere_is_refused_after_the_message() {
     let server = shared();
     let Two { there, cache, here } = two(&server.url(), &server.url()).await;
     let ann = owner("ann");
@@ -85,7 +85,7 @@ async fn a_key_revoked_while_the_subscription_was_lost_is_refused() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
 
-        // What was kept while nobody listened is forgotten when somebody does again.
+        // Records that were kept without a listener are forgotten when there is one again.
         let issued = there.generate(&ann, NewKey::new("next")).await.unwrap();
         let secret = issued.secret().expose_secret().as_bytes();
         here.verify(secret).await.unwrap();
@@ -105,7 +105,7 @@ async fn a_cache_follows_its_server_again_after_a_restart() {
     here.verify(secret).await.unwrap();
     server.kill();
     tokio::time::sleep(HEARTBEAT).await;
-    // Everything was forgotten: nobody says what has changed.
+    // Everything was forgotten: the changes are not known.
     let error = here.verify(secret).await.unwrap_err();
     assert_eq!(error.kind(), VerifyErrorKind::StoreUnavailable);
     server.restart();

@@ -56,7 +56,7 @@ async fn tables_that_are_missing_or_not_permitted_are_errors() {
 }
 
 #[tokio::test]
-async fn tables_with_another_schema_are_errors() {
+async fn tables_that_were_changed_are_errors() {
     let server = shared();
     let mut admin = server.connect().await;
     for change in ["DROP COLUMN version", "DROP COLUMN owner", "DROP COLUMN record CASCADE"] {

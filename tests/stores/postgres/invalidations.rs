@@ -1,4 +1,4 @@
-//! What is told of changes, and caches that follow it.
+//! Notifications of changes, and caches that follow them.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -49,7 +49,7 @@ async fn replace(store: &PostgresKeyStore, key: &str, version: u64) {
 }
 
 #[tokio::test]
-async fn every_change_is_sent_to_all_who_listen_to_its_table() {
+async fn every_change_reaches_each_listener_of_its_table() {
     let server = shared();
     let schema = new_schema();
     let store = store_in(&server.url(), &schema).await;
@@ -68,14 +68,14 @@ async fn every_change_is_sent_to_all_who_listen_to_its_table() {
     assert_eq!(next(&mut here).await, key("b"));
     replace(&store, "a", 1).await;
     assert_eq!(next(&mut here).await, key("a"));
-    // Whoever reads now reads the change.
+    // A look-up from now on finds the change.
     assert_eq!(store.find(&id("a")).await.unwrap().unwrap().version(), 2);
     let removed = store.remove(&owner("ann"), &[id("a"), id("b")]).await.unwrap();
     assert_eq!(removed, WriteOutcome::Applied);
     assert_eq!(next(&mut here).await, key("a"));
     assert_eq!(next(&mut here).await, key("b"));
 
-    // What changed nothing is not told, and neither are other tables.
+    // Calls that change nothing are not reported, and neither are other tables.
     insert(&other, &record("c", "ann", 0)).await;
     insert(&elsewhere, &record("d", "ann", 0)).await;
     assert_eq!(store.replace(record("a", "ann", 0), 2).await.unwrap(), WriteOutcome::Conflict);
@@ -86,7 +86,7 @@ async fn every_change_is_sent_to_all_who_listen_to_its_table() {
 }
 
 #[tokio::test]
-async fn a_change_is_published_when_it_commits_and_only_then() {
+async fn a_change_is_reported_when_it_is_committed() {
     let server = shared();
     let schema = new_schema();
     let store = store_in(&server.url(), &schema).await;
@@ -104,7 +104,7 @@ async fn a_change_is_published_when_it_commits_and_only_then() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_by_psql_is_published() {
+async fn a_change_by_psql_is_reported() {
     let server = shared();
     let schema = new_schema();
     let store = store_in(&server.url(), &schema).await;
@@ -257,7 +257,7 @@ async fn a_network_that_is_cut_or_falls_silent_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_table_without_notifications_is_an_error() {
+async fn a_listener_without_notifications_is_an_error() {
     let server = shared();
     let schema = new_schema();
     let store = store_in(&server.url(), &schema).await;
@@ -265,8 +265,8 @@ async fn a_table_without_notifications_is_an_error() {
     let table = format!("{schema}.webhook_keys");
     for (off, on) in [
         ("DISABLE TRIGGER ALL", "ENABLE TRIGGER ALL"),
-        ("DISABLE TRIGGER tell_delete", "ENABLE TRIGGER tell_delete"),
-        ("ENABLE REPLICA TRIGGER tell_insert", "ENABLE ALWAYS TRIGGER tell_insert"),
+        ("DISABLE TRIGGER notify_delete", "ENABLE TRIGGER notify_delete"),
+        ("ENABLE REPLICA TRIGGER notify_insert", "ENABLE ALWAYS TRIGGER notify_insert"),
     ] {
         let mut changes = listening(&store).await;
         execute(&mut admin, format!("ALTER TABLE {table} {off}")).await;
@@ -297,7 +297,7 @@ async fn a_pooler_of_transactions_in_between_is_an_error() {
 }
 
 #[test]
-fn a_runtime_that_ends_during_a_subscription_is_no_panic() {
+fn a_runtime_that_ends_while_listening_is_no_panic() {
     let server = shared();
     for threads in [1, 2] {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();

@@ -76,13 +76,13 @@ async fn a_step_that_fails_leaves_the_tables_as_they_were() {
     let store = version_1(&server, &schema).await;
     let mut admin = server.connect().await;
     let taken = format!(
-        "CREATE FUNCTION {schema}.webhook_keys_tell() RETURNS int LANGUAGE sql AS 'SELECT 1'"
+        "CREATE FUNCTION {schema}.webhook_keys_notify() RETURNS int LANGUAGE sql AS 'SELECT 1'"
     );
     raw_sql(AssertSqlSafe(taken)).execute(&mut admin).await.unwrap();
     assert!(store.migrate().await.is_err());
     assert_eq!(version_of(&server, &schema).await, 1);
     assert!(found(&store, "old").await.is_some());
-    let free = format!("DROP FUNCTION {schema}.webhook_keys_tell()");
+    let free = format!("DROP FUNCTION {schema}.webhook_keys_notify()");
     raw_sql(AssertSqlSafe(free)).execute(&mut admin).await.unwrap();
     store.migrate().await.unwrap();
     assert_eq!(version_of(&server, &schema).await, 2);

@@ -226,12 +226,12 @@ async fn a_change_with_a_lost_answer_is_made_once() {
         proxy.set(Fault::CutAnswerTo(lost));
         assert_eq!(store.remove(&ann, &[id(key)]).await.unwrap(), WriteOutcome::Applied, "{lost}");
     }
-    // Here the second trial finds nothing, and nothing tells whose doing that is.
+    // The retry finds nothing, and the cause is not known.
     proxy.set(Fault::CutAnswerTo("COMMIT"));
     assert!(store.remove(&ann, &[id("c")]).await.is_err());
     assert!(found(&store, "c").await.is_none());
 
-    // Somebody else's record is not taken for ours.
+    // The record of another call is not taken for ours.
     insert(&store, &record("k1", "bob", 0)).await;
     proxy.set(Fault::CutAnswerTo("INSERT"));
     assert!(store.insert(record("k1", "ann", 0)).await.is_err());

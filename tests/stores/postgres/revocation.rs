@@ -45,19 +45,19 @@ async fn a_key_revoked_elsewhere_is_accepted_for_the_ttl_at_most() {
     let ttl = Duration::from_secs(5);
     let proxy = Proxy::start(server.port()).await;
     let place = format!("{} {schema} {}", server.url(), proxy.url());
-    let mut told = Verifier::start(NAME, &place, ttl);
-    let with = measure("postgres with channel", &mut told, &keys, ttl, rounds).await;
+    let mut notified = Verifier::start(NAME, &place, ttl);
+    let with = measure("postgres with channel", &mut notified, &keys, ttl, rounds).await;
     assert!(with.most < Duration::from_secs(2) && with.median < without.median);
 
     for (fault, what) in [(Fault::StallAll, "silent"), (Fault::Reset, "broken")] {
         proxy.set(fault);
         let what = format!("postgres while the channel is {what}");
-        measure(&what, &mut told, &keys, ttl, 3).await;
+        measure(&what, &mut notified, &keys, ttl, 3).await;
         proxy.set(Fault::None);
         // The pauses between attempts have grown.
         tokio::time::sleep(Duration::from_secs(7)).await;
         let what = "postgres after the outage";
-        let after = measure(what, &mut told, &keys, ttl, rounds).await;
+        let after = measure(what, &mut notified, &keys, ttl, rounds).await;
         assert!(after.most < Duration::from_secs(2), "{:?}", after.most);
     }
 }

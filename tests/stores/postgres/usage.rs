@@ -36,7 +36,7 @@ async fn no_time_is_lost_while_the_server_is_gone() {
 }
 
 #[tokio::test]
-async fn the_time_of_a_key_that_somebody_else_deletes_goes_with_it_and_nobody_is_told_of_a_time() {
+async fn the_time_goes_with_its_key_and_is_not_reported() {
     use tower_webhook::store::{Invalidation, InvalidationStream};
 
     let server = shared();

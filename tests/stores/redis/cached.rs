@@ -52,7 +52,7 @@ async fn refusal(verifier: &KeyVerifier, secret: &[u8]) -> Duration {
 }
 
 #[tokio::test]
-async fn a_key_revoked_elsewhere_is_refused_when_notified() {
+async fn a_key_revoked_elsewhere_is_refused_after_the_message() {
     let Two { server: _server, proxy: _proxy, there, cache, here } = two().await;
     let ann = owner("ann");
     let mut slowest = Duration::ZERO;
@@ -88,7 +88,7 @@ async fn a_key_revoked_while_the_subscription_was_lost_is_refused() {
 }
 
 #[tokio::test]
-async fn an_emptied_server_behind_a_cache_refuses_no_key() {
+async fn an_emptied_server_behind_a_cache_is_an_outage() {
     let Two { mut server, proxy: _proxy, there, cache: _cache, here } = two().await;
     let issued = there.generate(&owner("ann"), NewKey::new("laptop")).await.unwrap();
     let secret = issued.secret().expose_secret().as_bytes();

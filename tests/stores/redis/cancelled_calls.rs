@@ -10,7 +10,7 @@ use tower_webhook::store::RedisKeyStore;
 use super::proxy::{Mode, Proxy};
 use super::support::{Numbers, done, fresh, id, record_of, recovers};
 
-/// The owner of a key has the key's name in it, so that a record tells whose answer it is.
+/// The owner of a key has the key's name in it, so that a record shows which look-up it answers.
 fn own(index: u64) -> (String, String) {
     (format!("k{index}"), format!("owner of k{index}"))
 }
@@ -57,7 +57,7 @@ async fn ten_thousand_cancelled_calls_mix_up_nothing() {
                             answered.fetch_add(1, Ordering::Relaxed);
                         }
                         Ok(None) => assert!(index >= 64, "{text} was there"),
-                        // More calls than allowed are under way, since nobody waits for them.
+                        // More calls than allowed are under way.
                         Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
                     }
                 }

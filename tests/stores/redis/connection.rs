@@ -226,7 +226,7 @@ async fn an_answer_without_end_is_cut_off_at_the_deadline() {
         while socket.write_all(&[b'x'; 4096]).await.is_ok() {
             sent += 4096;
             tokio::time::sleep(Duration::from_millis(1)).await;
-            assert!(started.elapsed() < Duration::from_secs(10), "nobody hangs up");
+            assert!(started.elapsed() < Duration::from_secs(10), "the store does not hang up");
         }
         sent
     });

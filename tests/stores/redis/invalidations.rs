@@ -26,7 +26,7 @@ fn key(text: &str) -> Option<Invalidation> {
 }
 
 #[tokio::test]
-async fn every_change_is_published_in_its_namespace() {
+async fn every_change_reaches_each_listener_of_its_namespace() {
     let (server, store) = fresh().await;
     let other = store.clone().with_namespace("other").unwrap();
     other.initialize().await.unwrap();
@@ -42,13 +42,13 @@ async fn every_change_is_published_in_its_namespace() {
     assert_eq!(next(&mut here).await, key("b"));
     done(store.replace(record("a").with_version(2), 1).await);
     assert_eq!(next(&mut here).await, key("a"));
-    // Whoever reads now reads the change.
+    // A look-up from now on finds the change.
     assert_eq!(store.find(&id("a")).await.unwrap().unwrap().version(), 2);
     done(store.remove(&owner("ann"), &[id("a"), id("b")]).await);
     assert_eq!(next(&mut here).await, key("a"));
     assert_eq!(next(&mut here).await, key("b"));
 
-    // What changed nothing is not told, and neither is another namespace.
+    // Calls that change nothing are not reported, and neither is another namespace.
     done(other.insert(record("c")).await);
     let _ = store.replace(record("a").with_version(3), 2).await.unwrap();
     let _ = store.remove(&owner("ann"), &[id("a")]).await.unwrap();

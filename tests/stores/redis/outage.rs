@@ -63,7 +63,7 @@ async fn a_paused_server_is_an_error_within_the_deadline() {
 }
 
 #[tokio::test]
-async fn an_emptied_server_is_an_outage_and_no_refusal() {
+async fn an_emptied_server_is_an_outage_and_no_unknown_key() {
     let (mut server, store) = fresh().await;
     let keys = KeyManager::new(store.clone());
     let issued = keys.generate(&owner("ann"), NewKey::new("laptop")).await.unwrap();

@@ -40,19 +40,19 @@ async fn a_key_revoked_elsewhere_is_accepted_for_the_ttl_at_most() {
     let ttl = Duration::from_secs(5);
     let proxy = Proxy::start(server.port()).await;
     let place = format!("{} {}", server.url(), proxy.url());
-    let mut told = Verifier::start(NAME, &place, ttl);
-    let with = measure("redis with channel", &mut told, &keys, ttl, rounds).await;
+    let mut notified = Verifier::start(NAME, &place, ttl);
+    let with = measure("redis with channel", &mut notified, &keys, ttl, rounds).await;
     assert!(with.most < Duration::from_secs(2) && with.median < without.median);
 
     for (mode, what) in [(Mode::Stall, "silent"), (Mode::Refuse, "broken")] {
         proxy.set(mode);
         let what = format!("redis while the channel is {what}");
-        measure(&what, &mut told, &keys, ttl, 3).await;
+        measure(&what, &mut notified, &keys, ttl, 3).await;
         proxy.set(Mode::Pass);
         // The pauses between attempts have grown.
         tokio::time::sleep(Duration::from_secs(7)).await;
         let what = "redis after the outage";
-        let after = measure(what, &mut told, &keys, ttl, rounds).await;
+        let after = measure(what, &mut notified, &keys, ttl, rounds).await;
         assert!(after.most < Duration::from_secs(2), "{:?}", after.most);
     }
 }

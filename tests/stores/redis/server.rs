@@ -35,7 +35,7 @@ impl Server {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let mut server = Self { child: None, folder, port: free_port(), arguments };
         while !server.run() {
-            // Somebody else was faster.
+            // Another process took the port.
             server.port = free_port();
         }
         server
@@ -143,7 +143,7 @@ impl Drop for Server {
     }
 }
 
-/// A port that nobody listens on.
+/// A port without a listener.
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }

@@ -57,7 +57,7 @@ async fn a_file_that_others_can_write_to_is_refused_unchanged() {
 }
 
 #[tokio::test]
-async fn a_companion_that_another_user_could_write_is_refused() {
+async fn a_companion_that_another_user_may_have_made_is_refused() {
     for suffix in ["-wal", "-shm", "-journal"] {
         let folder = Folder::new();
         let companion = folder.path().join(format!("keys.db{suffix}"));
@@ -183,7 +183,7 @@ async fn a_folder_in_a_missing_one_is_not_made() {
 
 #[tokio::test]
 async fn a_folder_that_takes_no_file_is_refused() {
-    // Nobody can make a file here, not even root.
+    // No user can make a file here, not even root.
     assert_eq!(refusal("/proc/keys.db").await, SqliteOpenErrorKind::Inaccessible);
     assert_eq!(refusal("/proc/self/keys.db").await, SqliteOpenErrorKind::Inaccessible);
 }

@@ -137,7 +137,7 @@ async fn damage_under_an_open_store_is_an_error_or_not_seen_yet() {
 }
 
 /// SQLite takes the log's first frame that does not add up for its end. What came before it counts,
-/// and what came after it is lost: whoever can do that to the file can put an older copy in its place
+/// and what came after it is lost: a user who can do that to the file can put an older copy in its place
 /// as well.
 #[tokio::test]
 async fn a_damaged_log_leads_back_to_an_earlier_state() {

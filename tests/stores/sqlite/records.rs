@@ -374,7 +374,7 @@ async fn generated_columns_show_the_record_and_are_read_only() {
 }
 
 #[tokio::test]
-async fn a_row_that_was_changed_outside_is_an_error() {
+async fn a_row_changed_by_another_program_is_an_error() {
     let changes = [
         "UPDATE keys SET record = replace(record, 'ann', 'eve')",
         "UPDATE keys SET record = replace(record, '\"disabled\":false', '\"disabled\":true')",

@@ -69,7 +69,7 @@ pub(crate) async fn insert(store: &SqliteKeyStore, record: &KeyRecord) {
     assert_eq!(store.insert(record.clone()).await.unwrap(), WriteOutcome::Applied);
 }
 
-/// A connection of somebody else.
+/// A connection of another program.
 pub(crate) async fn connect(file: &Path) -> SqliteConnection {
     SqliteConnectOptions::new().filename(file).connect().await.unwrap()
 }

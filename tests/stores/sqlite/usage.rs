@@ -41,7 +41,7 @@ async fn no_time_is_lost_while_the_file_is_locked_or_reopened() {
 }
 
 #[tokio::test]
-async fn the_time_of_a_key_goes_when_the_key_is_deleted() {
+async fn the_time_of_a_key_goes_with_it() {
     let folder = Folder::new();
     let store = SqliteKeyStore::open(folder.file()).await.unwrap();
     insert(&store, &record("k1", "ann", 0)).await;
