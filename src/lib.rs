@@ -121,7 +121,6 @@ mod builder;
 mod clock;
 mod error;
 mod request_head;
-mod timer;
 mod util;
 
 pub use self::auth::AuthLayer;
@@ -135,8 +134,6 @@ pub use self::identity::Identity;
 pub use self::key::{KeyManager, NewKey, Owner, Scope};
 pub use self::request_head::RequestHead;
 pub use self::store::MemoryKeyStore;
-pub use self::timer::TokioTimer;
-pub use self::timer::{SystemTimer, Timer};
 
 /// The code in the README compiles.
 #[cfg(doctest)]

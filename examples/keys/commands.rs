@@ -6,7 +6,6 @@ use serde_json::json;
 use time::{Duration, OffsetDateTime};
 use tower_webhook::key::KeyView;
 use tower_webhook::key::{IssuedKey, KeyId, KeyManager, KeyRecord, NewKey, Owner};
-use tower_webhook::management::KeyView;
 use tower_webhook::store::LastUsedSource;
 
 use crate::Streams;

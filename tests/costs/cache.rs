@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tower_webhook::key::{Attempt, KeyId, KeyManager, KeyRecord, KeyStore, NewKey, Owner};
+use tower_webhook::key::{KeyId, KeyManager, KeyRecord, KeyStore, NewKey, Owner, Verification};
 use tower_webhook::store::{CachedKeyStore, LastUsedTracker, MemoryKeyStore};
 
 use crate::support::{Nowhere, allocating};

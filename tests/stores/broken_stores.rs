@@ -553,9 +553,9 @@ faults! {
     versions_are_floats: VersionsAsFloats breaks 5;
     versions_are_signed: VersionsAsSigned breaks 5;
     find_answers_with_another_record: FindAnswersWithAnother breaks 4;
-    find_ready_is_stale: FindReadyIsStale breaks 16;
-    find_ready_visits_twice: FindReadyVisitsTwice breaks 16;
-    find_ready_visits_and_says_no: FindReadyVisitsAndSaysNo breaks 16;
+    try_find_now_is_stale: TryFindNowIsStale breaks 16;
+    try_find_now_visits_twice: TryFindNowVisitsTwice breaks 16;
+    try_find_now_visits_and_says_no: TryFindNowVisitsAndSaysNo breaks 16;
     a_cache_keeps_what_a_change_overtook:
         CachesWhatAChangeOvertook breaks 16;
     a_call_panics: Panics breaks 3;
@@ -808,7 +808,7 @@ impl KeyStore for Swallows {
 
 #[tokio::test]
 async fn an_error_turned_into_an_answer_is_a_violation() {
-    for method in ["find", "find_ready", "insert", "replace", "remove", "list"] {
+    for method in ["find", "try_find_now", "insert", "replace", "remove", "list"] {
         let text = verdict(conformance::check_outage(async || Swallows(method))).await.unwrap_err();
         assert!(text.contains("breaks rule 3 (A fault is an error)"), "{text}");
         assert!(text.contains(method), "{method}: {text}");

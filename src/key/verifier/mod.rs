@@ -127,14 +127,8 @@ impl KeyVerifier {
         self.with(|parts| parts.store_deadline = deadline)
     }
 
-    /// Sets what measures the store's deadline. The default is [`SystemTimer`].
-    #[must_use]
-    pub fn with_timer(self, timer: impl Timer) -> Self {
-        self.with(|parts| parts.timer = Arc::new(timer))
-    }
-
-    /// Informs an observer, such as [`LastUsedTracker`](crate::store::LastUsedTracker), of every key that is found
-    /// good, whether or not its scopes are enough for what it was presented for.
+    /// Reports every accepted key to an observer, such as [`LastUsedTracker`](crate::store::LastUsedTracker),
+    /// before its scopes are compared with what the request needs.
     #[must_use]
     pub fn with_last_used(self, observer: impl LastUsedObserver) -> Self {
         self.with(|parts| parts.last_used = Some(Arc::new(observer)))
@@ -268,10 +262,9 @@ impl Parts {
         match target {
             LookupTarget::Named => self.format.parse(text),
             LookupTarget::Only(id) => self.format.parse_for(id, text),
-            LookupTarget::Concealed(id) => self
-                .format
-                .parse(text)
-                .or_else(|| self.format.parse_for(id, text)),
+            LookupTarget::Concealed(id) => {
+                self.format.parse(text).or_else(|| self.format.parse_for(id, text))
+            }
         }
     }
 

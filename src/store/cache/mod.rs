@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use self::inner::Inner;
 use super::InvalidationStream;
-use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Write};
+use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
 use crate::{Clock, ConfigError};
 
 mod channel;
@@ -66,7 +66,7 @@ mod sync {
 ///     resets the comparison, and so does an eviction.
 /// 11. A cache that [follows](Self::follow) a subscription forgets what changes elsewhere as soon as the message
 ///     comes, and everything when messages may be missing.
-/// 12. [`find`](KeyStore::find) asks the store, and only [`find_ready`](KeyStore::find_ready) reads the cache.
+/// 12. [`find`](KeyStore::find) asks the store, and only [`try_find_now`](KeyStore::try_find_now) reads the cache.
 ///     So verification is fast, and no change of a key is decided on a record from the cache.
 /// 13. An answer from the cache copies no record, allocates nothing and waits for no load.
 ///

@@ -138,8 +138,8 @@ async fn a_version_that_does_not_rise_is_kept_or_refused(trial: &Trial) -> Check
         let text = format!("replace(\"a\", version {version}, expected version {expected})");
         let call = trial.store().replace(new.clone(), expected);
         match under.raw(&text, call, written).await? {
-            Ok(Done) => stored = new,
-            Ok(Conflict) => return Err(under.mismatch("replace: Done or an error", "Conflict")),
+            Ok(Applied) => stored = new,
+            Ok(Conflict) => return Err(under.mismatch("replace: Applied or an error", "Conflict")),
             Err(_) => {}
         }
         under.find_is(stored.id(), Some(&stored)).await?;

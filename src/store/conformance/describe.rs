@@ -19,7 +19,7 @@ pub(super) fn described(record: &KeyRecord) -> String {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "a function of `&T` for any answer `T`")]
-pub(super) fn written(write: &Write) -> String {
+pub(super) fn written(write: &WriteOutcome) -> String {
     format!("{write:?}")
 }
 

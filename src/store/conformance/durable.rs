@@ -9,7 +9,7 @@ use super::sample::{
 };
 use super::trial::{Checked, Trial};
 use super::{Rule, Violation};
-use crate::key::Write::{self, Conflict, Done};
+use crate::key::WriteOutcome::{self, Applied, Conflict};
 use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError};
 
 /// A place that is opened again and again.

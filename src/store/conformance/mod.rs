@@ -36,7 +36,7 @@
 //! ```should_panic
 //! # use async_trait::async_trait;
 //! use tower_webhook::store::conformance;
-//! # use tower_webhook::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Write};
+//! # use tower_webhook::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
 //! # use tower_webhook::store::MemoryKeyStore;
 //!
 //! /// Removes records of every owner.
@@ -87,7 +87,7 @@
 //!             insert("b" of "bob", version 1) -> Applied
 //!             remove("bob", ["a"]) -> Applied
 //!   expected: remove: Conflict
-//!   actual:   Done
+//!   actual:   Applied
 //!   see:      number 9 under "Rules" in the docs of `tower_webhook::key::KeyStore`
 //! ```
 

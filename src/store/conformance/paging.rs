@@ -5,7 +5,7 @@ use super::drive::{Call, together};
 use super::group::{Check, checks};
 use super::sample::{at, changed, ids, owner, record_at, times};
 use super::trial::{Checked, RuleScope, Trial};
-use crate::key::Write::Done;
+use crate::key::WriteOutcome::Applied;
 use crate::key::{KeyRecord, Owner, PageCursor};
 
 pub(super) const CHECKS: &[Check] = checks![

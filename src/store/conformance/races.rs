@@ -4,7 +4,7 @@ use super::group::{Check, checks};
 use super::ready::{MOST_POLLS, either};
 use super::sample::{changed, id, owner, record, stamped};
 use super::trial::{Checked, RuleScope, Trial};
-use crate::key::Write::{self, Conflict, Done};
+use crate::key::WriteOutcome::{self, Applied, Conflict};
 use crate::key::{KeyId, KeyRecord};
 
 pub(super) const CHECKS: &[Check] = checks![
@@ -26,15 +26,15 @@ pub(super) const CHECKS: &[Check] = checks![
 const MANY: u8 = 24;
 
 /// Which of two calls was done.
-fn one_is_done(under: RuleScope<'_>, first: Write, second: Write) -> Checked<bool> {
-    let kept = (first == Done) != (second == Done);
+fn one_is_done(under: RuleScope<'_>, first: WriteOutcome, second: WriteOutcome) -> Checked<bool> {
+    let kept = (first == Applied) != (second == Applied);
     let actual = || format!("{first:?} and {second:?}");
-    under.ensure(kept, "one of the two calls is Done, the other one Conflict", actual)?;
-    Ok(first == Done)
+    under.ensure(kept, "one of the two calls is Applied, the other one Conflict", actual)?;
+    Ok(first == Applied)
 }
 
 /// Which of many calls was done.
-fn index_of_done(under: RuleScope<'_>, writes: Vec<Checked<Write>>) -> Checked<usize> {
+fn index_of_done(under: RuleScope<'_>, writes: Vec<Checked<WriteOutcome>>) -> Checked<usize> {
     let mut done = Vec::new();
     for (index, write) in writes.into_iter().enumerate() {
         if write? == Applied {
@@ -44,8 +44,8 @@ fn index_of_done(under: RuleScope<'_>, writes: Vec<Checked<Write>>) -> Checked<u
     match done.as_slice() {
         [index] => Ok(*index),
         _ => Err(under.mismatch(
-            "exactly one of the calls is Done, the others Conflict",
-            format!("{} of them are Done", done.len()),
+            "exactly one of the calls is Applied, the others Conflict",
+            format!("{} of them are Applied", done.len()),
         )),
     }
 }

@@ -16,10 +16,10 @@ pub(super) const CHECKS: &[Check] = checks![
 /// The most polls after which the suite lets another call come between.
 pub(super) const MOST_POLLS: usize = 64;
 
-/// `find_ready` alone. `find_is` asks it too, and fills what it answers from.
+/// `try_find_now` alone. `find_is` asks it too, and fills what it answers from.
 fn ready_is(under: RuleScope<'_>, record: &KeyRecord, expected: Option<&KeyRecord>) -> Checked {
-    match under.find_ready(record.id())? {
-        Some(ready) => under.record_is("find_ready", ready.as_ref(), expected),
+    match under.try_find_now(record.id())? {
+        Some(ready) => under.record_is("try_find_now", ready.as_ref(), expected),
         None => Ok(()),
     }
 }

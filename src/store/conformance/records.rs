@@ -167,14 +167,16 @@ async fn a_version_beyond_the_limit_is_kept_or_refused(trial: &Trial) -> Checked
         let text = format!("insert({}, version {version})", large.id());
         let answer = under.raw(&text, trial.store().insert(large.clone()), written).await?;
         match answer {
-            Ok(Done) => under.find_is(large.id(), Some(&large)).await?,
-            Ok(Conflict) => return Err(under.mismatch("Done or an error", "Conflict")),
+            Ok(Applied) => under.find_is(large.id(), Some(&large)).await?,
+            Ok(Conflict) => return Err(under.mismatch("Applied or an error", "Conflict")),
             Err(_) => under.find_is(large.id(), None).await?,
         }
         let new = changed(&small, 2);
         let text = format!("replace({}, expected version {version})", new.id());
         let answer = under.raw(&text, trial.store().replace(new, version), written).await?;
-        under.ensure(!matches!(answer, Ok(Done)), "Conflict or an error", || "Done".to_owned())?;
+        under.ensure(!matches!(answer, Ok(Applied)), "Conflict or an error", || {
+            "Applied".to_owned()
+        })?;
         under.find_is(small.id(), Some(&small)).await?;
     }
     Ok(())

@@ -62,21 +62,21 @@ impl KeyStore for Away {
         self.0.find(id).await
     }
 
-    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
         self.0.insert(record).await
     }
 
-    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<Write, StoreError> {
-        let Some(old) = self.0.find(record.id()).await? else { return Ok(Write::Conflict) };
+    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<WriteOutcome, StoreError> {
+        let Some(old) = self.0.find(record.id()).await? else { return Ok(WriteOutcome::Conflict) };
         if old.version() != expected {
-            return Ok(Write::Conflict);
+            return Ok(WriteOutcome::Conflict);
         }
         let _ = self.0.remove(old.owner(), &[old.id().clone()]).await?;
         tokio::task::yield_now().await;
         self.0.insert(record).await
     }
 
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
         self.0.remove(owner, ids).await
     }
 

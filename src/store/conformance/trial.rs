@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::describe::{cut, described, difference, ids, listed, written};
 use super::drive::{Call, dropped_after, pause, within};
 use super::{Rule, Violation};
-use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Write};
+use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
 
 /// A rule that was seen broken.
 pub(super) struct Mismatch {
@@ -276,7 +276,7 @@ impl<'a> RuleScope<'a> {
 
 /// Calls whose answer the rule decides.
 impl RuleScope<'_> {
-    pub(super) async fn insert_is(self, record: &KeyRecord, expected: Write) -> Checked {
+    pub(super) async fn insert_is(self, record: &KeyRecord, expected: WriteOutcome) -> Checked {
         let actual = self.insert(record).await?;
         self.write_is("insert", actual, expected)
     }
@@ -291,7 +291,12 @@ impl RuleScope<'_> {
         self.write_is("replace", actual, expected)
     }
 
-    pub(super) async fn remove_is(self, owner: &Owner, ids: &[KeyId], expected: Write) -> Checked {
+    pub(super) async fn remove_is(
+        self,
+        owner: &Owner,
+        ids: &[KeyId],
+        expected: WriteOutcome,
+    ) -> Checked {
         let actual = self.remove(owner, ids).await?;
         self.write_is("remove", actual, expected)
     }
@@ -382,7 +387,7 @@ impl RuleScope<'_> {
         check().await
     }
 
-    fn write_is(self, method: &str, actual: Write, expected: Write) -> Checked {
+    fn write_is(self, method: &str, actual: WriteOutcome, expected: WriteOutcome) -> Checked {
         self.ensure(actual == expected, format!("{method}: {expected:?}"), || format!("{actual:?}"))
     }
 }

@@ -17,7 +17,7 @@ use crate::util::{CatchPanic, Panicked};
 
 mod sink;
 
-/// Write-behind buffer of the times at which keys were last used.
+/// WriteOutcome-behind buffer of the times at which keys were last used.
 ///
 /// 1. To record a use does not wait, takes no lock and, for a key that is remembered, allocates nothing.
 ///    Times are kept to the second.

@@ -222,7 +222,7 @@ impl KeyStore for PostgresKeyStore {
         self.tasks.run(retry(|attempt| self.statements.find(attempt, id))).await
     }
 
-    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
         let statements = self.statements.clone();
         let call = async move {
             let text = record.encode();
@@ -231,7 +231,11 @@ impl KeyStore for PostgresKeyStore {
         self.tasks.spawn(call).await
     }
 
-    async fn replace(&self, record: KeyRecord, expected_version: u64) -> Result<Write, StoreError> {
+    async fn replace(
+        &self,
+        record: KeyRecord,
+        expected_version: u64,
+    ) -> Result<WriteOutcome, StoreError> {
         let statements = self.statements.clone();
         let call = async move {
             let text = record.encode();
@@ -240,7 +244,7 @@ impl KeyStore for PostgresKeyStore {
         self.tasks.spawn(call).await
     }
 
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
         let (statements, owner) = (self.statements.clone(), owner.clone());
         let ids = BTreeSet::from_iter(ids.iter().map(KeyId::to_string));
         let call = async move {

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Connection, PgPool, Postgres, Row, query, raw_sql};
 
 use super::retry::{Attempt, Failure};
 use super::tables::Tables;
-use crate::key::{KeyId, KeyRecord, Owner, PageCursor, StoreError, Write};
+use crate::key::{KeyId, KeyRecord, Owner, PageCursor, StoreError, WriteOutcome};
 use crate::store::sql::{Checkout, sortable};
 
 /// The statements of a store, one attempt each. Every value is bound.
@@ -96,7 +96,7 @@ ON CONFLICT (id) DO UPDATE SET last_used = excluded.last_used
     ) -> Result<WriteOutcome, Failure> {
         let insert = bind(&self.insert).bind(id.as_str()).bind(text);
         match self.change_one(attempt, insert).await? {
-            Write::Conflict if attempt.outcome_unknown => {
+            WriteOutcome::Conflict if attempt.outcome_unknown => {
                 self.resolve_unknown_outcome(id, text).await
             }
             write => Ok(write),
@@ -112,7 +112,7 @@ ON CONFLICT (id) DO UPDATE SET last_used = excluded.last_used
     ) -> Result<WriteOutcome, Failure> {
         let replace = bind(&self.replace).bind(id.as_str()).bind(text);
         match self.change_one(attempt, replace.bind(expected_version.to_string())).await? {
-            Write::Conflict if attempt.outcome_unknown => {
+            WriteOutcome::Conflict if attempt.outcome_unknown => {
                 self.resolve_unknown_outcome(id, text).await
             }
             write => Ok(write),
@@ -120,10 +120,14 @@ ON CONFLICT (id) DO UPDATE SET last_used = excluded.last_used
     }
 
     /// Whether the conflict of a retry is with the change of an earlier attempt.
-    async fn resolve_unknown_outcome(&self, id: &KeyId, text: &str) -> Result<Write, Failure> {
+    async fn resolve_unknown_outcome(
+        &self,
+        id: &KeyId,
+        text: &str,
+    ) -> Result<WriteOutcome, Failure> {
         let stored = self.find(Attempt::default(), id).await?;
         if stored.is_some_and(|stored| stored.encode() == text) {
-            return Ok(Write::Done);
+            return Ok(WriteOutcome::Applied);
         }
         Err(unknown_outcome())
     }
@@ -133,18 +137,18 @@ ON CONFLICT (id) DO UPDATE SET last_used = excluded.last_used
         attempt: Attempt,
         owner: &Owner,
         ids: &[String],
-    ) -> Result<Write, Failure> {
+    ) -> Result<WriteOutcome, Failure> {
         let mut checkout = self.begin(attempt, "BEGIN").await?;
         let remove = bind(&self.remove).bind(owner.as_str()).bind(ids);
         let removed = remove.execute(checkout.connection()?).await?.rows_affected();
         if usize::try_from(removed) == Ok(ids.len()) {
             commit(checkout).await?;
-            return Ok(Write::Done);
+            return Ok(WriteOutcome::Applied);
         }
         raw_sql("ROLLBACK").execute(checkout.connection()?).await?;
         checkout.finish();
         // The records may be gone because of an earlier attempt.
-        if attempt.outcome_unknown { Err(unknown_outcome()) } else { Ok(Write::Conflict) }
+        if attempt.outcome_unknown { Err(unknown_outcome()) } else { Ok(WriteOutcome::Conflict) }
     }
 
     pub(super) async fn list(
@@ -196,11 +200,11 @@ ON CONFLICT (id) DO UPDATE SET last_used = excluded.last_used
         &self,
         attempt: Attempt,
         change: Query<'_, Postgres, PgArguments>,
-    ) -> Result<Write, Failure> {
+    ) -> Result<WriteOutcome, Failure> {
         let mut checkout = self.begin(attempt, "BEGIN").await?;
         let changed = change.execute(checkout.connection()?).await?.rows_affected();
         commit(checkout).await?;
-        Ok(if changed == 0 { Write::Conflict } else { Write::Done })
+        Ok(if changed == 0 { WriteOutcome::Conflict } else { WriteOutcome::Applied })
     }
 
     async fn begin(

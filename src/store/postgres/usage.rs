@@ -29,7 +29,8 @@ impl LastUsedSource for PostgresKeyStore {
         let asked: Vec<String> = ids.iter().map(KeyId::to_string).collect();
         let call = retry(|attempt| self.statements.read_usage(attempt, &asked));
         let seconds = self.tasks.run(call).await?;
-        let time = |id: &KeyId| seconds.get(id.as_str()).map(|&s| Timestamp::pack(s, 0).time());
+        let time =
+            |id: &KeyId| seconds.get(id.as_str()).map(|&s| Timestamp::from_unix(s, 0).time());
         Ok(ids.iter().map(time).collect())
     }
 }

@@ -257,7 +257,7 @@ impl RedisKeyStore {
     }
 
     /// Runs a change in a spawned task.
-    async fn write<F, C>(&self, write: F) -> Result<Write, StoreError>
+    async fn write<F, C>(&self, write: F) -> Result<WriteOutcome, StoreError>
     where
         F: FnOnce(Self) -> C,
         C: Future<Output = Result<WriteOutcome, RedisStoreError>> + Send + 'static,
@@ -308,8 +308,8 @@ impl RedisKeyStore {
             .keys([self.names.record(record.id()), self.names.index(record.owner())])
             .arguments([record.id().to_string(), record.encode(), member(record)]);
         match call.execute(self.change_link(), self.wait).await? {
-            Written::Done => Ok(Write::Done),
-            Written::Mismatch => Ok(Write::Conflict),
+            Written::Done => Ok(WriteOutcome::Applied),
+            Written::Mismatch => Ok(WriteOutcome::Conflict),
         }
     }
 
@@ -341,7 +341,7 @@ impl RedisKeyStore {
                     member(record),
                 ]);
             if call.execute(self.change_link(), self.wait).await? == Written::Done {
-                return Ok(Write::Done);
+                return Ok(WriteOutcome::Applied);
             }
         }
         Err(RedisStoreErrorKind::Contention.into())
@@ -370,7 +370,7 @@ impl RedisKeyStore {
                 ]);
             }
             if call.execute(self.change_link(), self.wait).await? == Written::Done {
-                return Ok(Write::Done);
+                return Ok(WriteOutcome::Applied);
             }
         }
         Err(RedisStoreErrorKind::Contention.into())

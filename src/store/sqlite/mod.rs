@@ -12,7 +12,7 @@ pub use self::file::SqliteFile;
 pub use self::open_error::{SqliteOpenError, SqliteOpenErrorKind};
 use super::sql::{Checkout, sortable};
 use super::task::StoreTasks;
-use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Write};
+use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
 
 mod file;
 mod open;
@@ -193,7 +193,7 @@ impl KeyStore for SqliteKeyStore {
         self.tasks.spawn_with(acquire(&self.readers), call).await
     }
 
-    async fn insert(&self, record: KeyRecord) -> Result<Write, StoreError> {
+    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
         let call = |mut checkout: Checkout<Sqlite>| async move {
             let connection = checkout.connection().map_err(StoreError::new)?;
             let (text, checksum) = written(&record);
@@ -204,12 +204,20 @@ impl KeyStore for SqliteKeyStore {
             let insert = insert.bind(record.id().to_string()).bind(text).bind(checksum);
             let done = insert.execute(connection).await.map_err(StoreError::new)?;
             checkout.finish();
-            Ok(if done.rows_affected() == 0 { Write::Conflict } else { Write::Done })
+            Ok(if done.rows_affected() == 0 {
+                WriteOutcome::Conflict
+            } else {
+                WriteOutcome::Applied
+            })
         };
         self.tasks.spawn_with(acquire(&self.writer), call).await
     }
 
-    async fn replace(&self, record: KeyRecord, expected_version: u64) -> Result<Write, StoreError> {
+    async fn replace(
+        &self,
+        record: KeyRecord,
+        expected_version: u64,
+    ) -> Result<WriteOutcome, StoreError> {
         let call = |mut checkout: Checkout<Sqlite>| async move {
             let connection = checkout.connection().map_err(StoreError::new)?;
             let begin = connection.begin_with("BEGIN IMMEDIATE");
@@ -236,7 +244,7 @@ impl KeyStore for SqliteKeyStore {
         self.tasks.spawn_with(acquire(&self.writer), call).await
     }
 
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<Write, StoreError> {
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
         let owner = owner.clone();
         let ids: BTreeSet<KeyId> = ids.iter().cloned().collect();
         let call = |mut checkout: Checkout<Sqlite>| async move {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, PgConnection, raw_sql};
-use tower_webhook::key::{KeyStore, Write};
+use tower_webhook::key::{KeyStore, WriteOutcome};
 use tower_webhook::store::{
     Invalidation, InvalidationStream, PostgresInvalidations, PostgresKeyStore,
 };

@@ -1,7 +1,7 @@
 //! Tables that an earlier version of this crate has made, and those of a later one.
 
 use sqlx::{AssertSqlSafe, Row, raw_sql};
-use tower_webhook::key::{KeyStore, Write};
+use tower_webhook::key::{KeyStore, WriteOutcome};
 use tower_webhook::store::{Invalidation, InvalidationStream, PostgresKeyStore};
 
 use super::server::{Server, shared};

@@ -85,7 +85,7 @@ async fn a_look_up_is_prepared_once_on_each_connection() {
     let server = shared();
     let options = sqlx::postgres::PgPoolOptions::new().max_connections(1);
     let pool = options.connect(&server.url()).await.unwrap();
-    let schema = crate::support::new_schema();
+    let schema = super::support::new_schema();
     let store = PostgresKeyStore::new(pool.clone()).with_schema(&schema).unwrap();
     store.migrate().await.unwrap();
     insert(&store, &record("k1", "ann", 0)).await;

@@ -9,8 +9,8 @@ use tokio::time::{sleep, timeout};
 use tower_webhook::key::KeyStore;
 use tower_webhook::store::PostgresKeyStore;
 
-use crate::server::{Server, shared};
-use crate::support::{find, found, id, insert, new_schema, record};
+use super::server::{Server, shared};
+use super::support::{find, found, id, insert, new_schema, record};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -93,7 +93,7 @@ fn a_connection_of_a_runtime_that_has_ended_is_replaced() {
     let second = runtime();
     for _ in 0..3 {
         second.block_on(async {
-            assert!(crate::support::recovers(|| find(&store, "k1")).await.is_some());
+            assert!(super::support::recovers(|| find(&store, "k1")).await.is_some());
         });
     }
     drop((second, store));

@@ -1,7 +1,7 @@
 //! What every store does with times of last use.
 
 use time::{Duration, OffsetDateTime};
-use tower_webhook::key::{KeyHasher, KeyId, KeyRecord, KeyStore, Owner, ParsedKey, Write};
+use tower_webhook::key::{KeyHasher, KeyId, KeyRecord, KeyStore, Owner, ParsedKey, WriteOutcome};
 use tower_webhook::store::{LastUsedSink, LastUsedSource, LastUsedTracker};
 
 fn id(text: &str) -> KeyId {
