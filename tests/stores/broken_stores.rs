@@ -821,7 +821,7 @@ async fn a_place_that_forgets_is_a_violation() {
     let text =
         verdict(conformance::check_durable(async || MemoryKeyStore::new())).await.unwrap_err();
 
-    assert!(text.contains("breaks rule 18 (`Applied` outlives the store)"), "{text}");
+    assert!(text.contains("breaks rule 18 (`Applied` is durable)"), "{text}");
     assert!(text.contains("(closed and opened again)"), "{text}");
 }
 
@@ -852,7 +852,7 @@ async fn a_durable_place_passes() {
 async fn a_violation_is_explained() {
     let text = check(LosesNotBefore).await.unwrap_err();
     for part in [
-        "The key store breaks rule 5 (Records come back as they were given).",
+        "The key store breaks rule 5 (Records round-trip).",
         "check:    records: every part comes back",
         "done:     insert(\"key-0000\" of \"ann\", version 1) -> Applied",
         "expected: find: \"key-0000\" of \"ann\", version 1 with not_before Some(2026-01-01",

@@ -81,7 +81,7 @@
 //! panics with
 //!
 //! ```text
-//! The key store breaks rule 9 (`remove` asks for the owner).
+//! The key store breaks rule 9 (`remove` checks the owner).
 //!   check:    owners: remove of another owners record is a conflict
 //!   done:     insert("a" of "ann", version 1) -> Applied
 //!             insert("b" of "bob", version 1) -> Applied
