@@ -1,7 +1,5 @@
 use std::convert::Infallible;
 use std::fmt;
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -11,7 +9,6 @@ use http::request::Parts;
 use http::{Method, Request, Response};
 use http_body::Body;
 use http_body_util::Full;
-use tokio::time::timeout;
 use tower_service::Service;
 
 use super::answer;
@@ -29,7 +26,7 @@ use crate::key::KeyManager;
 use crate::rejection::{
     ChallengeScheme, Challenges, Rejection, RejectionKind, Respond, ResponseBody, without_content,
 };
-use crate::util::{CatchPanic, Panicked};
+use crate::util::{CatchPanic, Panicked, timeout};
 
 /// Service through which callers manage their own keys.
 ///
@@ -295,15 +292,9 @@ impl Shared {
         let unavailable = |reason| Rejection::new(RejectionKind::Unavailable).with_source(reason);
         let panicked = |_: Panicked| unavailable("the key store panicked");
         let mut call = CatchPanic::new(|| Box::pin(call)).map_err(panicked)?;
-        // The first poll is outside of the timeout: an immediate answer needs no timer and no runtime.
-        if let Poll::Ready(done) =
-            poll_fn(|context| Poll::Ready(Pin::new(&mut call).poll(context))).await
-        {
-            return done.map_err(panicked)?;
-        }
-        match timeout(self.store_deadline, call).await {
-            Ok(done) => done.map_err(panicked)?,
-            Err(_elapsed) => Err(unavailable("the key store did not answer within its deadline")),
+        match timeout(self.store_deadline, &mut call).await {
+            Some(done) => done.map_err(panicked)?,
+            None => Err(unavailable("the key store did not answer within its deadline")),
         }
     }
 

@@ -1,13 +1,9 @@
 use std::cell::LazyCell;
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use smol_str::SmolStr;
-use tokio::time::timeout;
 
 use self::error::Fault;
 pub use self::error::{VerifyError, VerifyErrorKind};
@@ -16,10 +12,10 @@ pub use self::verification::{PendingLookup, Verification};
 use super::digest::PresentedDigests;
 use super::{
     KeyDigest, KeyFormat, KeyHasher, KeyId, KeyRecord, KeyState, KeyStore, LastUsedObserver, Owner,
-    ParsedKey, PrefixedFormat, Scopes, StoreError,
+    ParsedKey, PrefixedFormat, Scopes,
 };
 use crate::Clock;
-use crate::util::{CatchPanic, Panicked, UniqueId, catch_panic};
+use crate::util::{CatchPanic, Panicked, UniqueId, catch_panic, timeout};
 
 mod error;
 mod proof;
@@ -270,18 +266,13 @@ impl Parts {
 
     /// Looks a record up, with a timeout.
     async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, Fault> {
-        type Answer = Result<Result<Option<KeyRecord>, StoreError>, Panicked>;
-        let checked = |answer: Answer| answer.map_err(|_| Fault::Panicked)?.map_err(Fault::Store);
-
         let find = CatchPanic::new(|| self.store.find(id));
         let mut find = find.map_err(|_| Fault::Panicked)?;
-        // The first poll is outside of the timeout: an immediate answer needs no timer and no runtime.
-        if let Poll::Ready(answer) =
-            poll_fn(|context| Poll::Ready(Pin::new(&mut find).poll(context))).await
-        {
-            return checked(answer);
+        match timeout(self.store_deadline, &mut find).await {
+            None => Err(Fault::TimedOut),
+            Some(Err(Panicked)) => Err(Fault::Panicked),
+            Some(Ok(answer)) => answer.map_err(Fault::Store),
         }
-        checked(timeout(self.store_deadline, &mut find).await.map_err(|_| Fault::TimedOut)?)
     }
 
     /// Decides about a presented key. A wrong secret causes the same work with and without a record; the

@@ -1,4 +1,5 @@
 use std::error::Error as _;
+use std::pin::Pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 
