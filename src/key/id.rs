@@ -61,7 +61,7 @@ impl KeyId {
     }
 }
 
-/// A text that is no [`KeyId`] or no [`Owner`].
+/// A text that is not a [`KeyId`] or not an [`Owner`](super::Owner).
 #[derive(Clone, Debug)]
 pub struct InvalidId(pub(super) ());
 

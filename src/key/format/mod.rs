@@ -58,7 +58,7 @@ pub trait KeyFormat: Send + Sync + 'static {
     fn parse<'a>(&self, text: &'a str) -> Option<ParsedKey<'a>>;
 
     /// Parses the text of a key that must be the one with this id: that of a
-    /// [policy](crate::auth::Policy::with_key), or one with an [explicit id](super::NewKey::with_id). `None`
+    /// [policy](crate::auth::Policy::with_key), or one with an [explicit id](crate::key::NewKey::with_id). `None`
     /// refuses it.
     ///
     /// The default parses the text and compares the ids. A format whose texts have no id uses this one, and
@@ -180,7 +180,7 @@ impl<'a> KeyDraft<'a> {
         Self { owner, id: None, now }
     }
 
-    /// Asks for a key with this id: a rotation, or a key with an [explicit id](super::NewKey::with_id).
+    /// Asks for a key with this id: a rotation, or a key with an [explicit id](crate::key::NewKey::with_id).
     ///
     /// A format that cannot keep ids ignores it. A rotation then creates a second record.
     #[must_use]

@@ -8,13 +8,13 @@ use crate::key::secret::Secret;
 /// text is its secret. Two keys can have the same text, and each is valid for its own hook only.
 ///
 /// A text is 1 to 256 bytes, and is not trimmed or decoded. New ones have 43 of `0-9A-Za-z`: 256 random bits.
-/// A key is generated or imported with an [explicit id](super::NewKey::with_id), which a rotation keeps.
+/// A key is generated or imported with an [explicit id](crate::key::NewKey::with_id), which a rotation keeps.
 /// Where the policy names no key, every text is refused.
 ///
 /// # Security
 ///
 /// Where the texts of another system have fewer than 128 random bits, give the digests a
-/// [pepper](super::KeyHasher::peppered).
+/// [pepper](crate::key::KeyHasher::peppered).
 ///
 /// # Examples
 ///
