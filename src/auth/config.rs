@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderMap, Method};
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{Sleep, sleep};
 
 use super::authenticator::Authenticator;
 use super::policy::{Access, Policy};
@@ -22,7 +22,7 @@ use crate::error::ConfigError;
 use crate::key::{KeyVerifier, Owner, Scope};
 use crate::rejection::{Challenges, Rejection, RejectionKind, Respond};
 use crate::request_head::RequestHead;
-use crate::util::{CatchPanic, Panicked, UniqueId, catch_panic};
+use crate::util::{CatchPanic, Panicked, UniqueId, catch_panic, timeout};
 
 /// Everything about a layer that does not change from request to request.
 #[derive(Clone)]
@@ -205,11 +205,11 @@ impl AuthConfig {
         code: AppCode,
         ask: impl FnOnce() -> Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send + 'a>>,
     ) -> Result<T, Rejection> {
-        let answer = CatchPanic::new(ask).map_err(|Panicked| code.panicked())?;
-        match timeout(self.decision_deadline, answer).await {
-            Err(_elapsed) => Err(code.too_slow()),
-            Ok(Err(Panicked)) => Err(code.panicked()),
-            Ok(Ok(answer)) => answer
+        let mut answer = CatchPanic::new(ask).map_err(|Panicked| code.panicked())?;
+        match timeout(self.decision_deadline, &mut answer).await {
+            None => Err(code.too_slow()),
+            Some(Err(Panicked)) => Err(code.panicked()),
+            Some(Ok(answer)) => answer
                 .map_err(|error| Rejection::new(RejectionKind::Unavailable).with_source(error)),
         }
     }

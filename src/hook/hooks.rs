@@ -11,7 +11,6 @@ use http::request::Parts;
 use http::{HeaderName, Method, Request, Response};
 use http_body::Body;
 use http_body_util::Full;
-use tokio::time::timeout;
 use tower_service::Service;
 
 use super::concurrency::ConcurrencyLimits;
@@ -27,7 +26,7 @@ use crate::error::ConfigError;
 use crate::identity::Identity;
 use crate::rejection::{Rejection, RejectionKind, ResponseBody, without_content};
 use crate::trace;
-use crate::util::CatchPanic;
+use crate::util::{CatchPanic, timeout};
 
 /// Leaf service that runs hooks.
 ///
@@ -291,7 +290,7 @@ impl Shared {
         let run = || async move { executor.execute(invocation).await };
         let end = match CatchPanic::new(|| Box::pin(run())) {
             Err(panicked) => Some(Err(panicked)),
-            Ok(execution) => timeout(self.deadline, execution).await.ok(),
+            Ok(mut execution) => timeout(self.deadline, &mut execution).await,
         };
         let end: Result<Outcome, Failure> = match end {
             None => Err(Failure::new(FailureKind::Timeout)),
