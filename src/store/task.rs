@@ -244,7 +244,8 @@ mod tests {
         drop(dropped);
         assert_eq!(tasks.in_flight.available_permits(), 1);
         assert_eq!(cause(tasks.spawn_with(pending(), begin).await), CallError::TooSlow);
-        tasks.spawn_with(async { Ok(7) }, async |seven| Ok(assert_eq!(seven, 7))).await.unwrap();
+        let eight = tasks.spawn_with(async { Ok(7) }, async |seven| Ok(seven + 1)).await;
+        assert_eq!(eight.unwrap(), 8);
     }
 
     #[tokio::test(start_paused = true)]

@@ -75,8 +75,7 @@ impl LastUsedSink for Sink {
 }
 
 fn tracker(sink: &Sink) -> LastUsedTracker {
-    let tracker = LastUsedTracker::new(sink.clone());
-    tracker
+    LastUsedTracker::new(sink.clone())
 }
 
 async fn settle() {

@@ -19,7 +19,7 @@ pub(super) struct Link {
 enum Source {
     /// A connection of the application, which is never replaced.
     Given(ConnectionManager),
-    Own(Client, ConnectionManagerConfig),
+    Own(Client, Box<ConnectionManagerConfig>),
 }
 
 #[derive(Default)]
@@ -49,7 +49,7 @@ impl Link {
             .set_min_delay(MIN_DELAY)
             .set_max_delay(MAX_DELAY)
             .set_number_of_retries(ATTEMPTS);
-        Self { source: Source::Own(client, config), state: Mutex::default() }
+        Self { source: Source::Own(client, Box::new(config)), state: Mutex::default() }
     }
 
     /// What further connections to the same server are made with.
@@ -107,7 +107,7 @@ impl Link {
         if let Some(manager) = &state.manager {
             return Ok((manager.clone(), state.generation));
         }
-        let manager = ConnectionManager::new_lazy_with_config(client.clone(), config.clone())?;
+        let manager = ConnectionManager::new_lazy_with_config(client.clone(), (**config).clone())?;
         state.generation += 1;
         state.manager = Some(manager.clone());
         Ok((manager, state.generation))
