@@ -8,8 +8,7 @@
 //! Starts a Redis and a PostgreSQL server of its own, as the tests do. The rows of a table are the parts of a
 //! verification, one upon the other.
 //!
-//! To wake somebody on another core takes up to three times as long as a look-up, and where the scheduler puts
-//! a server, or the thread that is a connection to SQLite, differs from case to case. On one core there is no
+//! A wake-up on another core takes up to three times as long as a look-up, and where the scheduler puts a server, or the thread that is a connection to SQLite, differs from case to case. On one core there is no
 //! choice, and what is measured is the work.
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]

@@ -55,8 +55,10 @@ pub trait InvalidationStream: Send + 'static {
     async fn next(&mut self) -> Result<Option<Invalidation>, StoreError>;
 }
 
+#[cfg(feature = "postgres")]
+pub(super) use self::queue::QueueSender;
 #[cfg(any(feature = "postgres", feature = "redis"))]
-pub(super) use self::queue::{Queue, QueueSender, message, queue};
+pub(super) use self::queue::{Queue, message, queue};
 
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod queue {

@@ -132,7 +132,7 @@ async fn the_headers_of_an_outcome_are_sent_in_both_shapes() {
 }
 
 #[tokio::test]
-async fn a_shape_of_the_app_may_set_everything_but_loses_no_protection() {
+async fn a_custom_shape_sets_everything_and_keeps_the_protections() {
     let shape = ResponseFormat::custom(|end| {
         let (status, text) = match end {
             Ok(outcome) => (201, outcome.as_json().unwrap_or("-").to_owned()),

@@ -227,7 +227,7 @@ impl World {
 
     async fn find(self: Arc<Self>, id: KeyId) {
         let floor = self.floor(&id);
-        // A question that is joined may be as old as its deadline lets it be.
+        // A load that is joined may be as old as its deadline.
         let since = Instant::now().checked_sub(LOOKUP_DEADLINE);
         if let Ok(answer) = self.cache.find(&id).await {
             self.check_found(&id, answer.as_ref(), floor, since);

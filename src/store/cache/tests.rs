@@ -582,7 +582,7 @@ async fn guarantee_8_loads_under_way_are_bounded() {
     settle().await;
     advance(SECOND).await;
     let fourth = world.spawn_find("d");
-    // To join one is no further question.
+    // To join a load is no further load.
     let joined = world.spawn_find("a");
     settle().await;
     assert_eq!((world.store.finds(), fourth.is_finished()), (3, false));
@@ -690,11 +690,11 @@ async fn guarantee_9_a_load_overtaken_by_a_revocation_is_discarded() {
 
     let revoked = record("a", 2).with_revoked_at(Some(at(0)));
     assert_eq!(world.cache.replace(revoked, 1).await.unwrap(), WriteOutcome::Applied);
-    // A question of its own, although the other one is still under way.
+    // A load of its own, although the other one is still under way.
     assert_eq!(world.find("a").await, Some(2));
     assert_eq!(world.store.finds(), 2);
 
-    // Who had asked before may get what was there before.
+    // A caller from before the change may get the record from before it.
     assert_eq!(early.await.unwrap().unwrap(), Some(1));
     settle().await;
     assert_eq!(world.cached("a"), Some(Some(2)));

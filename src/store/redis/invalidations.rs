@@ -77,8 +77,8 @@ impl RedisInvalidations {
         Ok(Self { names: Names::new(namespace)?, ..self })
     }
 
-    /// Sets how long nothing may be heard before the server is asked whether it is there, and how long
-    /// it then may take to answer. The default is two seconds, the least a millisecond.
+    /// Sets the silence after which the server is pinged, and how long it may take to answer. The default is two
+    /// seconds, the least a millisecond.
     #[must_use]
     pub fn with_heartbeat(self, heartbeat: Duration) -> Self {
         Self { heartbeat: heartbeat.max(Duration::from_millis(1)), ..self }
