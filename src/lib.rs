@@ -52,7 +52,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `axum` | [`Identity`](identity::Identity) and `Option<Identity>` as extractors, and removal of credentials from axum's `OriginalUri` |
+//! | `axum` | [`identity::Identity`] and `Option<Identity>` as extractors, and removal of credentials from axum's `OriginalUri` |
 //! | `cache` | `CachedKeyStore`, a bounded cache in front of a slow store |
 //! | `conformance` | [`store`]`::conformance`, the rules of `KeyStore` as tests for a store of your own |
 //! | `management` | `management`, an HTTP API through which callers manage their own keys |

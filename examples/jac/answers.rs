@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, StatusCode};
+use tower_webhook::key::{VerifyError, VerifyErrorKind};
 use tower_webhook::rejection::{Rejection, RejectionKind};
 
 use crate::json::quoted;
@@ -123,6 +124,15 @@ impl From<KeyError> for Refusal {
             // An extension is all of its body. The handler of a new key adds its own.
             KeyError::BeyondTime => Self::Invalid(vec![beyond_time(EXTENSION)]),
             KeyError::Failed(error) => Self::unavailable(&*error),
+        }
+    }
+}
+
+impl From<VerifyError> for Refusal {
+    fn from(error: VerifyError) -> Self {
+        match error.kind() {
+            VerifyErrorKind::StoreUnavailable => Self::unavailable(&error),
+            _ => Self::Unauthorized,
         }
     }
 }

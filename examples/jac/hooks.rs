@@ -123,10 +123,15 @@ async fn run(
     State(hook): State<Arc<Hook>>,
     Extension(Entry(node)): Extension<Entry>,
     Extension(body): Extension<BufferedBody>,
+    caller: Option<Extension<Identity>>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
+    // The key was verified before the body was read. It may have been revoked since.
+    if let Some(Extension(caller)) = caller {
+        caller.reverify().await?;
+    }
     let fields = hook.fields(&method, &uri, &headers, &body.bytes())?;
     let visit = Visit { node: node.as_ref(), fields: &fields };
     if let Err(error) = hook.shared.log.append(|| log_entry(&hook.walker.name, &visit)) {

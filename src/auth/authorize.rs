@@ -228,6 +228,7 @@ impl AuthConfig {
         credentials.find_into(&mut candidate, head, self.reading)?;
         let Some(candidate) = candidate else {
             let identity = proven_before(head, verifier)?;
+            self.check_mixed(None, self.user_credentials(), head.headers())?;
             let by_bearer = identity.placement() == Some(PlacementKind::Bearer);
             return match head.extensions().get::<SlowBody>() {
                 None => Ok(identity),

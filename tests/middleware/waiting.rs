@@ -225,7 +225,8 @@ impl Authenticator for Slowly {
 
 #[tokio::test]
 async fn a_verdict_from_before_any_wait_is_not_relied_on() {
-    let layers: [(&str, fn(&Keys) -> BoxedService); 5] = [
+    type Build = fn(&Keys) -> BoxedService;
+    let layers: [(&str, Build); 5] = [
         ("an authenticator that is asked beside the store", |keys| {
             let auth = AuthLayer::per_request(|_: RequestHead<'_>| Some(Policy::token()))
                 .with_keys(&keys.manager, header())

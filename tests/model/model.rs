@@ -169,7 +169,13 @@ fn by_key(layer: &Layer, number: usize, state: &State, policy: &Policy) -> Resul
             let key = verify(keys.ring, secret).ok_or(401_u16)?;
             (owner_of(keys.ring, key), Some(realm(keys, number)))
         }
-        None => relied_upon(keys, number, state).ok_or(401_u16)?,
+        None => {
+            let proven = relied_upon(keys, number, state).ok_or(401_u16)?;
+            if is_beside(layer, state, None, &user_places(layer)) {
+                return Err(400);
+            }
+            proven
+        }
     };
     let scopes = caller.key.map_or(&[][..], |(_, key)| scopes_of(key));
     let is_asked_for = policy.key.is_none_or(|key| caller.key == Some(key));
@@ -184,7 +190,7 @@ fn by_login(layer: &Layer, state: &State, policy: &Policy) -> Result<Proven, u16
     let Some(users) = &layer.users else { return Err(500) };
     let owner = if users.places.is_empty() {
         let owner = state.call.session.ok_or(401_u16)?;
-        if is_beside(layer, state, &[], &key_places(layer)) {
+        if is_beside(layer, state, None, &key_places(layer)) {
             return Err(400);
         }
         owner
@@ -246,27 +252,30 @@ fn count(
     accepted: &[Place],
     other: &[Place],
 ) -> Result<Option<Secret>, u16> {
-    let mut found = None;
+    let mut found: Option<(Place, Secret)> = None;
     for place in accepted {
         let read = read(layer, state, *place);
         if read.len() > 1 {
             return Err(400);
         }
         if let Some(Some(secret)) = read.first()
-            && found.replace(*secret).is_some()
+            && found.replace((*place, *secret)).is_some()
         {
             return Err(400);
         }
     }
-    if found.is_some() && is_beside(layer, state, accepted, other) { Err(400) } else { Ok(found) }
+    match found {
+        Some((place, _)) if is_beside(layer, state, Some(place), other) => Err(400),
+        found => Ok(found.map(|(_, secret)| secret)),
+    }
 }
 
-/// Whether a credential of the other kind is in a header, in a place where none of the accepted kind is looked for.
-fn is_beside(layer: &Layer, state: &State, accepted: &[Place], other: &[Place]) -> bool {
+/// Whether a credential of the other kind is in a header, in another place than the accepted one was found in.
+fn is_beside(layer: &Layer, state: &State, found: Option<Place>, other: &[Place]) -> bool {
     let is_in_header = |place: &&Place| {
         matches!(place, Place::Header | Place::OtherHeader | Place::Bearer | Place::Basic)
     };
-    let mut beside = other.iter().filter(is_in_header).filter(|place| !accepted.contains(place));
+    let mut beside = other.iter().filter(is_in_header).filter(|place| found != Some(**place));
     beside.any(|place| read(layer, state, *place).iter().any(Option::is_some))
 }
 
