@@ -2,6 +2,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::HeaderName;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::headers::HeaderOptions;
 use super::input::Redact;
@@ -326,7 +327,7 @@ impl EnvelopeBuilder {
             }
             let encode = |text: Cow<'_, str>| {
                 let text = redacted(text, input.redact);
-                form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>()
+                utf8_percent_encode(&text, NON_ALPHANUMERIC).to_string()
             };
             shown.extend_from_slice(encode(pair.name_lossy()).as_bytes());
             shown.push(b'=');
