@@ -187,6 +187,7 @@ pub(crate) fn refused(rejection: &Rejection) {
         }
         RejectionKind::TooManyFields
         | RejectionKind::Invalid
+        | RejectionKind::TargetTooLong
         | RejectionKind::UnsupportedMediaType
         | RejectionKind::UnsupportedContentCoding => refusal!(INFO, "input_validation_fail"),
         RejectionKind::Conflict | RejectionKind::AlreadyRevoked => {

@@ -1,10 +1,10 @@
 //! Authentication as a tower middleware.
 //!
-//! [`AuthLayer`] has three modes, and a fourth that picks one of them for each request:
+//! [`AuthLayer`] has three modes. A [`Policy`] names one of them, for all requests or for each:
 //!
 //! | constructor | who may call |
 //! |---|---|
-//! | [`AuthLayer::public`] | anybody |
+//! | [`AuthLayer::public`] | every caller |
 //! | [`AuthLayer::token`] | a caller with a key, in one of the configured placements |
 //! | [`AuthLayer::user`] | a user, as an [`Authenticator`] of the app tells |
 //! | [`AuthLayer::per_request`] | as the [`Policy`] says that a [`PolicyResolver`] finds for the request |

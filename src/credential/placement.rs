@@ -260,7 +260,12 @@ impl Placement {
         match self.place {
             Place::Bearer => ChallengeScheme::Bearer,
             Place::Basic => ChallengeScheme::Basic,
-            _ => ChallengeScheme::ApiKey,
+            Place::Header(_)
+            | Place::Cookie(_)
+            | Place::Query(_)
+            | Place::Path(_)
+            | Place::Body(_)
+            | Place::Custom(_) => ChallengeScheme::ApiKey,
         }
     }
 

@@ -85,7 +85,7 @@ impl Credentials {
                 Place::Header(name) => name,
                 Place::Bearer | Place::Basic => &AUTHORIZATION,
                 Place::Cookie(_) => &COOKIE,
-                _ => continue,
+                Place::Query(_) | Place::Path(_) | Place::Body(_) | Place::Custom(_) => continue,
             };
             if let http::header::Entry::Occupied(mut entry) = headers.entry(name) {
                 entry.iter_mut().for_each(|value| value.set_sensitive(true));

@@ -22,7 +22,7 @@ pub enum RejectionKind {
     Disabled,
     /// The key was revoked, which is final.
     Revoked,
-    /// The key is good and belongs to another owner than the one who may call here.
+    /// The key is good, and another key or a key of another owner is asked for.
     WrongOwner,
     /// The caller is known and lacks a permission.
     Forbidden,

@@ -242,10 +242,10 @@ impl Rejection {
         if self.concealed { StatusCode::UNAUTHORIZED } else { self.kind.status() }
     }
 
-    /// The `code` member of the problem document.
+    /// The `code` member of the problem document. All refusals with the status 401 share one.
     #[must_use]
     pub const fn code(&self) -> &'static str {
-        self.kind.code()
+        if self.concealed { RejectionKind::Missing.code() } else { self.kind.code() }
     }
 
     /// The id of the key that was presented, if its text was well formed. An id is not a secret.

@@ -174,7 +174,7 @@ async fn a_writer_that_runs_out_of_space() {
 #[tokio::test]
 async fn a_full_disk_is_an_error_that_ends_when_there_is_space_again() {
     let folder = Folder::new();
-    let program = child("crash::a_writer_that_runs_out_of_space", &folder.file());
+    let program = child("sqlite::crash::a_writer_that_runs_out_of_space", &folder.file());
     // A limit on the size of files, which the shell sets, without a signal.
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' XFSZ; ulimit -S -f 2000; exec \"$0\" \"$@\""]);
