@@ -2,7 +2,7 @@
 //!
 //! In a binary of its own, because the counting allocator is global. It counts for each thread apart.
 //!
-//! Where a comment names a goal, the number is above it, and must not grow.
+//! A number must not grow.
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 

@@ -112,7 +112,7 @@ fn an_answer_that_has_to_be_waited_for_is_boxed() {
     let info = cost(&mut guarded(&manager), || request(Some(&text)), 200);
 
     assert!(info.count_total <= 4, "{}", info.count_total);
-    // All of them together. The goal is that none has more than 1,024.
+    // All of them together.
     assert!(info.bytes_total <= 800, "{}", info.bytes_total);
 }
 
