@@ -87,9 +87,9 @@ impl From<&crate::auth::AuthLayer> for Places {
 }
 
 /// Makes the spans of tower-http's `TraceLayer` without credentials: method and path only. The default of
-/// that layer writes the whole target, with a key that stands in the query.
+/// that layer writes the whole target, with a key in the query.
 ///
-/// 1. The parameter of every path placement is `redacted`, whatever stands there: a good key, a mistyped or
+/// 1. The parameter of every path placement is `redacted`, with any value: a good key, a mistyped or
 ///    an encoded one, of any format. The template may also fit the end of a longer path.
 /// 2. Queries and headers are not written.
 /// 3. Elsewhere in the path, keys are replaced as far as their [format](crate::key::KeyFormat::redact)

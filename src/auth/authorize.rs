@@ -188,14 +188,14 @@ impl AuthConfig {
     }
 
     /// Decides for a layer that conceals its hooks. The store and the authenticator are asked about what the
-    /// request presents, whatever its policy, and a fault of theirs is the answer for every hook.
+    /// request presents, under every policy, and a fault of theirs is the answer for every hook.
     async fn admit_concealed(
         &self,
         policy: &Policy,
         head: RequestHead<'_>,
         admission: &mut Admission,
     ) -> Decision {
-        if policy.access() == Access::Token && self.keys.is_none() && !policy.is_for_nobody() {
+        if policy.access() == Access::Token && self.keys.is_none() && !policy.denies_all() {
             return Err(no_keys());
         }
         let key = self.ask_store(policy, head).await;
@@ -219,7 +219,7 @@ impl AuthConfig {
         })
     }
 
-    /// What the store says about the key in a request, whatever the policy of the request.
+    /// What the store says about the key in a request, under every policy.
     async fn ask_store(&self, policy: &Policy, head: RequestHead<'_>) -> Verdict {
         let Some((verifier, credentials)) = &self.keys else {
             return Err(Rejection::new(RejectionKind::Missing));
@@ -502,7 +502,7 @@ fn proven_user_before(
     }
 }
 
-/// The id that stands in for the key of a hook that has none: another one for each path, so that a cache knows it
+/// A decoy: the id that replaces the key of a hook that has none. Each path has another one, so that a cache knows it
 /// as little as a hook that is called for the first time.
 fn decoy(head: RequestHead<'_>) -> KeyId {
     static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);

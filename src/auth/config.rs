@@ -32,7 +32,7 @@ pub(crate) struct AuthConfig {
     pub(super) users: Option<Users>,
     /// Places that are scrubbed although no mode reads them.
     pub(super) stripped: Vec<Credentials>,
-    /// What every policy asks for, whatever it asks for by itself.
+    /// What every policy asks for, in addition to its own requirements.
     pub(super) scopes: Vec<Scope>,
     pub(super) owner: Option<Owner>,
     /// The clock of the verifier, where it is not its own.
@@ -186,7 +186,7 @@ impl AuthConfig {
             Ok(Some(policy)) if self.scopes.is_empty() && self.owner.is_none() => policy,
             Ok(Some(policy)) => policy.restricted(&self.scopes, self.owner.as_ref()),
             Ok(None) if self.conceal && (self.keys.is_some() || self.users.is_some()) => {
-                return Ok(Policy::token().for_nobody());
+                return Ok(Policy::token().deny_all());
             }
             Ok(None) => return Err(Rejection::new(RejectionKind::NotFound)),
             Err(error) => {

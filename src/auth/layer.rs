@@ -179,8 +179,8 @@ impl AuthLayer {
         Ok(self.with(|config| config.stripped.push(credentials)))
     }
 
-    /// Asks for a scope, whatever the policy of a request asks for by itself. Several calls ask for all of
-    /// them. A resolver that gives a public policy all the same is a fault of the configuration: the request is
+    /// Asks for a scope, in addition to what the policy of a request asks for. Several calls ask for all of
+    /// them. A resolver that gives a public policy nevertheless is a fault of the configuration: the request is
     /// refused with 500.
     ///
     /// # Errors

@@ -14,7 +14,7 @@
 //!
 //! 1. The inner service is called for an accepted request only, once, with the
 //!    [`Identity`](crate::identity::Identity) in its extensions. What the configured places hold is taken out
-//!    of the request first, whatever the policy; a place that cannot be cleaned is a refusal.
+//!    of the request first, under every policy; a place that cannot be cleaned is a refusal.
 //! 2. The inner service is asked for readiness only when the caller is known. A refused request, and one
 //!    whose key is still being looked up, hold none of its permits. The instance that was ready is the
 //!    one that is called. A service that does not become ready in time leads to 503. Where more than a second
@@ -53,7 +53,7 @@
 //! |---|---|---|
 //! | a key | verified one with a clone of the same verifier: both were made from one [`KeyManager`](crate::key::KeyManager), or from clones of one [`KeyVerifier`](crate::key::KeyVerifier) | owner, scopes and key of the inner policy decide, without another look-up |
 //! | a key | verified one with another verifier; any `with_*` of a verifier or a manager, and [`with_clock`](AuthLayer::with_clock) of a layer, makes another one | 401, unless the request has another key in a place that only the inner layer reads |
-//! | a key | let in a user, or anybody | 401, with the same exception |
+//! | a key | let in a user, or every caller | 401, with the same exception |
 //! | a user | let in a user, and is a clone of the inner layer, perhaps with other scopes or another owner | owner and scopes of the inner policy decide; the authenticator is not asked again |
 //! | a user | anything else | the authenticator of the inner layer is asked about what the outer layer has left: 401 if that was the credential |
 //! | nothing (public) | anything | let in; the identity of the outer layer stays |

@@ -38,7 +38,7 @@ struct Inner {
     owner: Option<Owner>,
     key: Option<KeyId>,
     hook: Option<Arc<str>>,
-    nobody: bool,
+    denies_all: bool,
     /// Settings that contradict each other. They are reported where the policy is used.
     fault: Option<&'static str>,
 }
@@ -52,7 +52,7 @@ pub(super) enum Access {
 }
 
 impl Policy {
-    /// Anybody may call. No credential is examined; what stands in the configured places is removed.
+    /// Every caller may call. No credential is examined, and the configured places are emptied.
     #[must_use]
     pub fn public() -> Self {
         Self::new(Access::Public)
@@ -71,8 +71,8 @@ impl Policy {
     }
 
     /// Refuses every caller, as a hook that does not exist.
-    pub(crate) fn for_nobody(self) -> Self {
-        self.with(|inner| inner.nobody = true)
+    pub(crate) fn deny_all(self) -> Self {
+        self.with(|inner| inner.denies_all = true)
     }
 
     /// The same policy, which asks for these scopes and this owner as well.
@@ -106,7 +106,7 @@ impl Policy {
         })
     }
 
-    /// Asks for this owner: the key has to be one of theirs, or the user has to be them. A key of somebody
+    /// Asks for this owner: the key has to be one of theirs, or the user has to be them. A key of someone
     /// else is refused with 401 like an unknown one, another user with 403. Two different owners are a fault of
     /// the configuration.
     #[must_use]
@@ -160,8 +160,8 @@ impl Policy {
         self.0.key.as_ref()
     }
 
-    pub(super) fn is_for_nobody(&self) -> bool {
-        self.0.nobody
+    pub(super) fn denies_all(&self) -> bool {
+        self.0.denies_all
     }
 
     pub(super) fn access(&self) -> Access {
@@ -204,7 +204,7 @@ impl Policy {
         let owner_fits = inner.owner.as_ref().is_none_or(|asked| asked == owner);
         let key_fits = inner.key.as_ref().is_none_or(|asked| Some(asked) == key_id);
         let fits = owner_fits && key_fits;
-        if inner.nobody {
+        if inner.denies_all {
             return Err(Rejection::new(RejectionKind::NotFound));
         }
         if !fits && inner.access == Access::Token {
@@ -229,7 +229,7 @@ impl Policy {
             owner: None,
             key: None,
             hook: None,
-            nobody: false,
+            denies_all: false,
             fault: None,
         }))
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::multipart;
 use super::{ContentError, ContentErrorKind, ContentLimits, MediaType, form, json};
 
-/// What stands in a field of a body.
+/// The value of a field of a body.
 #[derive(Clone, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum FieldValue<'a> {

@@ -72,7 +72,7 @@ impl ContentLimits {
     }
 
     /// How many fields a query and an urlencoded form may each have. Empty pieces between two `&`
-    /// are counted, although nobody sees them.
+    /// are counted, although they are not shown.
     #[must_use]
     pub const fn with_fields(mut self, fields: usize) -> Self {
         self.fields = fields;

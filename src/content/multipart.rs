@@ -202,7 +202,7 @@ fn read_disposition(line: &str) -> Result<(String, Option<String>), Unreadable> 
             // RFC 7578 section 4.2 forbids it, and only some readers know it.
             () if key.eq_ignore_ascii_case("name*") => return Err(Unreadable),
             () if key.eq_ignore_ascii_case("filename") => &mut file_name,
-            // RFC 7578 section 4.2 forbids it, and senders use it all the same.
+            // RFC 7578 section 4.2 forbids it, and senders use it nevertheless.
             () if key.eq_ignore_ascii_case("filename*") => &mut extended,
             () => continue,
         };

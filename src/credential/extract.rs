@@ -212,7 +212,7 @@ pub(super) fn readable_body<'a>(
     }
 }
 
-/// What stands in a place.
+/// The content of a place.
 enum Presented<'a> {
     Text(Text<'a>),
     UserAndText(Zeroizing<String>, Text<'a>),

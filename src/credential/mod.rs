@@ -9,7 +9,7 @@
 //!    pick another copy would disagree about who is calling.
 //! 3. A credential is compared byte for byte: it is decoded as its place prescribes, once, and neither
 //!    trimmed, nor folded, nor normalised. (HTTP trims the blanks around header values.)
-//! 4. [`Credentials::scrub`] removes whatever stands in a configured place from the request that goes
+//! 4. [`Credentials::scrub`] removes the content of every configured place from the request that goes
 //!    further in: from headers, from `uri()` and from the buffered body, on accepted requests and on
 //!    public routes alike. With feature `axum`, axum's `OriginalUri` as well.
 //! 5. What has to be decoded for a [`PresentedCredential`] is wiped from memory when it is dropped, and when the
@@ -96,7 +96,7 @@ impl Credentials {
     ///
     /// # Security
     ///
-    /// A proxy or a log that looks at another placement than this layer takes the request for somebody
+    /// A proxy or a log that looks at another placement than this layer takes the request for someone
     /// else's. Use this for senders that are known to send two credentials.
     #[must_use]
     pub const fn with_insecure_first_credential_wins(mut self) -> Self {

@@ -9,7 +9,7 @@ use super::{ExtractError, ExtractErrorKind};
 use crate::content::percent_decoded;
 use crate::error::ConfigError;
 
-/// What stands in the path in the place of a credential that was read there.
+/// The text that replaces a credential in the path.
 pub(super) const REDACTED: &str = "redacted";
 
 /// A path template with one parameter that is a credential.

@@ -43,7 +43,7 @@ impl PresentedCredential<'_> {
         self.placement
     }
 
-    /// Where that placement stands in the list of placements: 0 for the first.
+    /// The index of that placement in the list of placements: 0 for the first.
     ///
     /// Tells placements of one kind apart, where they mean different things.
     #[must_use]

@@ -1,4 +1,4 @@
-//! Redaction by place: what stands in the place of a credential is hidden, whatever it is.
+//! Redaction by place: the value in the place of a credential is hidden, without a look at it.
 
 use std::borrow::Cow;
 

@@ -413,7 +413,7 @@ fn one_block(parts: &[&[u8]; 3]) -> Option<[u8; 55]> {
 }
 
 fn same(left: &[u8; 32], right: &[u8; 32]) -> Choice {
-    // By words: `subtle` passes each element through a volatile read, which waits for the one before.
+    // Constant-time comparison by words of 8 bytes: `subtle` makes a volatile read of each element.
     let words = left.as_chunks::<8>().0.iter().zip(right.as_chunks::<8>().0);
     words.fold(Choice::from(1), |same, (left, right)| {
         same & u64::from_ne_bytes(*left).ct_eq(&u64::from_ne_bytes(*right))

@@ -128,7 +128,7 @@ impl Respond {
         if rejection.to_head { without_content(response) } else { response }.map(wrap)
     }
 
-    /// Headers and content of the refusals that anybody can cause as often as they like.
+    /// Headers and content of the refusals that every client can cause at any rate.
     fn prepared(&self, rejection: &Rejection) -> Option<(&HeaderMap, &'static str)> {
         let usual = self.body.is_none() && !rejection.to_head && !rejection.close();
         if !usual || !rejection.kind().is_unauthorized() {

@@ -41,7 +41,7 @@ async fn overtaken(change: &str) -> (KeyManager, String, String) {
         "rotate" => drop(keys.rotate(&ann, &id(), Duration::HOUR).await),
         "disable" => drop(keys.disable(&ann, &id()).await),
         "revoke" => drop(keys.revoke(&ann, &id()).await),
-        _ => unreachable!(),
+        other => panic!("{other} is no change of a key"),
     }
     assert!(store.is_over());
     (keys, old, receiver.await.unwrap())
