@@ -1,0 +1,105 @@
+//! The way in for a request that has been decided about.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::header::{CACHE_CONTROL, REFERRER_POLICY};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Request};
+
+use super::{Admission, Decision, Verdict};
+use crate::auth::config::AuthConfig;
+use crate::auth::future::{Entered, Refusal};
+use crate::auth::policy::Policy;
+use crate::identity;
+use crate::rejection::Rejection;
+use crate::request_head::HeadMut;
+use crate::trace;
+
+impl AuthConfig {
+    /// Lets a request in whose key has been looked up, if it may.
+    pub(in crate::auth) fn enter_verified<B>(
+        &self,
+        mut request: Request<B>,
+        policy: Policy,
+        verdict: Verdict,
+        since: Instant,
+    ) -> Result<Entered<B>, Rejection> {
+        let mut admission = Admission::default();
+        let decision = self.verified(&policy, request.method(), verdict, &mut admission);
+        let by_target = admission.by_target();
+        decision
+            .and_then(|()| self.enter(&policy, &mut request, admission))
+            .map_err(|rejection| rejection.in_answer_to(request.method()))?;
+        Ok(Entered { request, policy, by_target, since })
+    }
+
+    /// Lets the head of a request in, if it may, and finds out its policy where that is not known yet.
+    pub(in crate::auth) async fn enter_head(
+        self: Arc<Self>,
+        policy: Option<Policy>,
+        mut parts: Parts,
+    ) -> Result<Entered<()>, Refusal> {
+        match self.decide_head(policy, &mut parts).await {
+            Ok((policy, by_target, since)) => {
+                Ok(Entered { request: Request::from_parts(parts, ()), policy, by_target, since })
+            }
+            Err(rejection) => Err(rejection.in_answer_to(&parts.method).into()),
+        }
+    }
+
+    async fn decide_head(
+        &self,
+        policy: Option<Policy>,
+        parts: &mut Parts,
+    ) -> Result<(Policy, bool, Instant), Rejection> {
+        let policy = match policy {
+            Some(policy) => policy,
+            None => self.resolve((&*parts).into()).await?,
+        };
+        let mut admission = Admission::default();
+        let since = Instant::now();
+        self.admit(&policy, (&*parts).into(), &mut admission).await?;
+        let by_target = admission.by_target();
+        self.enter(&policy, parts, admission)?;
+        Ok((policy, by_target, since))
+    }
+
+    /// Takes every credential out of an admitted request, and puts the identity in.
+    ///
+    /// # Errors
+    ///
+    /// Returns a rejection if a place cannot be cleaned.
+    pub(in crate::auth) fn enter(
+        &self,
+        policy: &Policy,
+        head: &mut impl HeadMut,
+        admission: Admission,
+    ) -> Decision {
+        let Admission { identity, extensions } = admission;
+        for credentials in self.all_credentials() {
+            credentials.scrub_head(head, self.reading)?;
+        }
+        if let Some(identity) = &identity {
+            trace::accepted(identity);
+        }
+        if let Some(hook) = policy.hook_name() {
+            head.extensions_mut().insert(HookName(hook));
+        }
+        if let Some(extensions) = extensions {
+            head.extensions_mut().extend(extensions);
+        }
+        identity::insert(head.extensions_mut(), identity);
+        Ok(())
+    }
+}
+
+/// The name of the hook that a request is for, in its extensions.
+#[derive(Clone)]
+pub(crate) struct HookName(pub(crate) Arc<str>);
+
+/// Protects the response to a request that had its credential in the target (RFC 6750, section 2.3).
+pub(in crate::auth) fn protect_target(headers: &mut HeaderMap) {
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+}

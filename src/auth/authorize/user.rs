@@ -1,0 +1,64 @@
+//! What the authenticator of the app says about a request.
+
+use http::Extensions;
+
+use crate::auth::authenticator::{Authentication, User};
+use crate::auth::config::{AppCode, AuthConfig};
+use crate::credential::{PlacementKind, PresentedCredential};
+use crate::identity::Identity;
+use crate::rejection::{Rejection, RejectionKind};
+use crate::request_head::RequestHead;
+use crate::util::UniqueId;
+
+impl AuthConfig {
+    /// What the authenticator says about a request.
+    pub(super) async fn ask_authenticator(
+        &self,
+        head: RequestHead<'_>,
+    ) -> Result<(Identity, Extensions), Rejection> {
+        let Some(users) = &self.users else {
+            return Err(Rejection::new(RejectionKind::Missing).for_user());
+        };
+        let candidate = match &users.credentials {
+            None => None,
+            Some(credentials) => {
+                let mut candidate = None;
+                credentials
+                    .find_into(&mut candidate, head, self.reading)
+                    .map_err(|error| Rejection::from(error).for_user())?;
+                let Some(found) = &candidate else { return proven_user_before(head, users.id) };
+                let accepted = Some((credentials, found.position()));
+                self.check_mixed(accepted, self.key_credentials(), head.headers())?;
+                candidate
+            }
+        };
+        let placement = candidate.as_ref().map(PresentedCredential::placement);
+        let by_bearer = placement == Some(PlacementKind::Bearer);
+        let ask = || users.authenticator.authenticate(head, candidate.as_ref());
+        match self.ask_app(AppCode::Authenticator, ask).await? {
+            Authentication::Accepted(User { owner, scopes, extensions }) => {
+                // Without placements, it is only known now that there is a credential of this kind.
+                if candidate.is_none() {
+                    self.check_mixed(None, self.key_credentials(), head.headers())?;
+                }
+                Ok((Identity::of_user(users.id, owner, scopes, placement), extensions))
+            }
+            Authentication::Refused => {
+                Err(Rejection::new(RejectionKind::Unknown).by_bearer(by_bearer).for_user())
+            }
+            Authentication::Missing => Err(Rejection::new(RejectionKind::Missing).for_user()),
+        }
+    }
+}
+
+/// The user that a layer around this one has proven: a clone of this one, with other scopes perhaps. What the
+/// authenticator handed on is in the request already.
+fn proven_user_before(
+    head: RequestHead<'_>,
+    users: UniqueId,
+) -> Result<(Identity, Extensions), Rejection> {
+    match head.extensions().get::<Identity>() {
+        Some(identity) if identity.is_user_of(users) => Ok((identity.clone(), Extensions::new())),
+        _ => Err(Rejection::new(RejectionKind::Missing).for_user()),
+    }
+}
