@@ -1,33 +1,67 @@
-//! Keys on some routes of an axum app, with `Identity` as an extractor.
+//! Keys on some routes of an axum app, among the layers that such an app has: tracing, CORS, compression, and the
+//! decoding of compressed uploads. `Identity` is an extractor.
 //!
 //! ```text
-//! cargo run --example axum --features axum
+//! cargo run --example axum --features axum,tracing
 //! ```
 //!
-//! prints a `curl` line that answers `hello alice`. Without the key the answer is a 401; `/health` needs none.
+//! prints `curl` lines with the answers to expect.
 
 use std::env;
 use std::error::Error;
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{get, post};
+use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderName, Method};
 use tokio::net::TcpListener;
+use tower_http::compression::CompressionLayer;
+use tower_http::cors::{Any, CorsLayer};
+use tower_http::decompression::RequestDecompressionLayer;
+use tower_http::trace::TraceLayer;
 use tower_webhook::auth::AuthLayer;
+use tower_webhook::body::BodyBufferLayer;
 use tower_webhook::credential::Placement;
 use tower_webhook::identity::Identity;
 use tower_webhook::key::{KeyManager, NewKey, Owner};
 use tower_webhook::store::MemoryKeyStore;
+use tower_webhook::trace;
 
-async fn deploy(identity: Identity) -> String {
-    format!("hello {}", identity.owner())
+/// The header with the key.
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+async fn deploy(identity: Identity, text: String) -> String {
+    format!("hello {}, {} bytes\n", identity.owner(), text.len())
 }
 
+/// The layers from the inside out. `Router::layer` puts each one around those before it.
 fn app(keys: &KeyManager) -> Result<Router, Box<dyn Error>> {
-    let placements = [Placement::header("x-api-key")?, Placement::bearer()];
-    Ok(Router::new()
+    let placements = [Placement::header(X_API_KEY)?, Placement::bearer()];
+    // The limit counts decoded bytes, because the decoding is further out. A stranger's body is not polled, so nothing
+    // is decoded for one.
+    let buffer = BodyBufferLayer::new().with_max_bytes(1024 * 1024);
+    let auth = AuthLayer::token(keys, placements)?;
+    // Outermost but for the tracing: it answers preflights, which have no credential, and a page in a browser reads
+    // a 401 only where CORS headers are on it.
+    let cors = CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([http::header::CONTENT_TYPE, http::header::AUTHORIZATION, X_API_KEY])
+        .expose_headers([WWW_AUTHENTICATE, RETRY_AFTER])
+        .max_age(Duration::from_secs(600));
+    // The span has the path of the request without a key.
+    let tracing = TraceLayer::new_for_http().make_span_with(trace::request_span((&auth).into()));
+
+    let guarded = Router::new()
         .route("/deploy", post(deploy))
-        .route_layer(AuthLayer::token(keys, placements)?)
-        .route("/health", get(|| async { "ok" })))
+        .route_layer(auth.with_buffer(buffer))
+        .layer(RequestDecompressionLayer::new());
+    Ok(guarded
+        .route("/health", get(async || "ok\n"))
+        .layer(CompressionLayer::new())
+        .layer(cors)
+        .layer(tracing))
 }
 
 #[tokio::main]
@@ -41,40 +75,119 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let issued = keys.generate(&Owner::new("alice")?, NewKey::new("example")).await?;
 
     let listener = TcpListener::bind(&address).await?;
-    let address = listener.local_addr()?;
-    let key = issued.secret().expose_secret();
-    println!("listening on http://{address}");
-    println!("curl -s -X POST -H 'X-API-Key: {key}' http://{address}/deploy");
+    println!(
+        "{}",
+        instructions(&listener.local_addr()?.to_string(), issued.secret().expose_secret())
+    );
     axum::serve(listener, app(&keys)?).await?;
     Ok(())
 }
 
+fn instructions(address: &str, key: &str) -> String {
+    format!(
+        r#"listening on http://{address}
+
+With the key. Answer: hello alice, 3 bytes
+  curl -s -H 'X-API-Key: {key}' -d abc http://{address}/deploy
+  echo abc | tr -d '\n' | gzip | curl -s -H 'X-API-Key: {key}' -H 'Content-Encoding: gzip' --data-binary @- http://{address}/deploy
+
+Needs no key. Answer: ok
+  curl -s http://{address}/health
+
+What a browser asks first, without the key. Answer: 200 with access-control-allow-headers
+  curl -s -i -X OPTIONS -H 'Origin: https://a.example' -H 'Access-Control-Request-Method: POST' -H 'Access-Control-Request-Headers: x-api-key' http://{address}/deploy
+
+Refused: no key (401). A page reads it, since access-control-allow-origin is on it
+  curl -si -H 'Origin: https://a.example' -d abc http://{address}/deploy"#
+    )
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use axum::body::{Body, to_bytes};
-    use http::{Request, StatusCode};
+    use http::{HeaderMap, Request, StatusCode};
     use tower::ServiceExt;
 
     use super::*;
 
-    #[tokio::test]
-    async fn the_key_is_asked_for_where_the_layer_is() {
+    async fn answer(
+        app: &Router,
+        request: http::request::Builder,
+        body: Vec<u8>,
+    ) -> (StatusCode, HeaderMap, Vec<u8>) {
+        let response = app.clone().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
+        let (parts, body) = response.into_parts();
+        (parts.status, parts.headers, to_bytes(body, 10_000).await.unwrap().into())
+    }
+
+    async fn app_and_key() -> (Router, String) {
         let keys = KeyManager::new(MemoryKeyStore::new());
         let alice = Owner::new("alice").unwrap();
         let issued = keys.generate(&alice, NewKey::new("test")).await.unwrap();
-        let app = app(&keys).unwrap();
+        (app(&keys).unwrap(), issued.secret().expose_secret().to_owned())
+    }
 
-        let request = Request::post("/deploy").header("x-api-key", issued.secret().expose_secret());
-        let response = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
-        assert_eq!(response.status(), StatusCode::OK);
-        assert_eq!(to_bytes(response.into_body(), 100).await.unwrap(), "hello alice");
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
 
-        let request = Request::post("/deploy").body(Body::empty()).unwrap();
-        let response = app.clone().oneshot(request).await.unwrap();
-        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    #[tokio::test]
+    async fn the_key_is_asked_for_where_the_layer_is() {
+        let (app, key) = app_and_key().await;
 
-        let request = Request::get("/health").body(Body::empty()).unwrap();
-        let response = app.oneshot(request).await.unwrap();
-        assert_eq!(response.status(), StatusCode::OK);
+        let request = Request::post("/deploy").header(X_API_KEY, &key);
+        let (status, _, body) = answer(&app, request, b"abc".into()).await;
+        assert_eq!((status, &*body), (StatusCode::OK, &b"hello alice, 3 bytes\n"[..]));
+        let (status, ..) = answer(&app, Request::post("/deploy"), b"abc".into()).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
+        let (status, ..) = answer(&app, Request::get("/health"), Vec::new()).await;
+        assert_eq!(status, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn a_page_of_another_origin_can_ask_and_read_the_401() {
+        let (app, _) = app_and_key().await;
+
+        let preflight = Request::options("/deploy")
+            .header("origin", "https://a.example")
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", "x-api-key,content-type");
+        let (status, headers, _) = answer(&app, preflight, Vec::new()).await;
+        assert!(status.is_success());
+        assert!(headers["access-control-allow-headers"].to_str().unwrap().contains("x-api-key"));
+
+        let request = Request::post("/deploy")
+            .header("origin", "https://a.example")
+            .header(X_API_KEY, "wrong");
+        let (status, headers, _) = answer(&app, request, Vec::new()).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
+        assert_eq!(headers["access-control-allow-origin"], "*");
+        let exposed = headers["access-control-expose-headers"].to_str().unwrap();
+        assert!(
+            exposed.contains("www-authenticate") && exposed.contains("retry-after"),
+            "{exposed}"
+        );
+    }
+
+    #[tokio::test]
+    async fn the_limit_counts_decoded_bytes() {
+        let (app, key) = app_and_key().await;
+        let upload = |key: &str| {
+            Request::post("/deploy").header(X_API_KEY, key).header("content-encoding", "gzip")
+        };
+
+        let (status, _, body) = answer(&app, upload(&key), gzip(b"abc")).await;
+        assert_eq!((status, &*body), (StatusCode::OK, &b"hello alice, 3 bytes\n"[..]));
+
+        let bomb = gzip(&vec![b'a'; 1024 * 1024 + 1]);
+        assert!(bomb.len() < 10_000);
+        let (status, ..) = answer(&app, upload(&key), bomb.clone()).await;
+        assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+        let (status, ..) = answer(&app, upload("wrong"), bomb).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
     }
 }

@@ -14,6 +14,7 @@ mod content;
 mod credentials;
 mod hyper;
 mod identities;
+mod orders;
 mod policy_with_key;
 mod readiness;
 mod redaction;
