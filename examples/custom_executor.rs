@@ -23,7 +23,7 @@ use http::{HeaderValue, StatusCode};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tower_webhook::auth::Policy;
-use tower_webhook::hook::{Executor, ExecutorError, Hooks, Invocation, Outcome, ResponseFormat};
+use tower_webhook::hook::{Executor, ExecutorError, Hooks, Invocation, Outcome};
 use tower_webhook::{AuthLayer, KeyManager, MemoryKeyStore, NewKey, Owner, Placement, RequestHead};
 
 /// The state of each job. An app that must not lose jobs keeps them in a database.
@@ -47,8 +47,8 @@ impl Executor for Queue {
             return Outcome::accepted().with_status(StatusCode::NO_CONTENT);
         }
         // The place in the queue comes first, so that a job is never listed and then refused.
-        let place =
-            self.sender.try_reserve().map_err(|_| ExecutorError::public("the queue is full"))?;
+        let busy = |_| ExecutorError::busy(Duration::from_secs(1));
+        let place = self.sender.try_reserve().map_err(busy)?;
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         set(&self.jobs, id, "queued");
         place.send(id);
@@ -81,7 +81,7 @@ fn app(keys: &KeyManager, length: usize) -> Result<Router, Box<dyn Error>> {
 
     let queue = Queue { sender, jobs: Arc::clone(&jobs), next_id: AtomicU64::new(1) };
     let auth = AuthLayer::per_request(resolve).with_keys(keys, [Placement::bearer()])?;
-    let hooks = Hooks::new(auth, queue).with_response_format(ResponseFormat::http());
+    let hooks = Hooks::new(auth, queue);
     let state = move |Path(id): Path<u64>| async move {
         let jobs = jobs.lock().unwrap_or_else(PoisonError::into_inner);
         jobs.get(&id).copied().ok_or(StatusCode::NOT_FOUND)
@@ -153,7 +153,7 @@ mod tests {
         let path = location.to_str().unwrap();
         // The queue has one place, which the worker has not emptied yet.
         let (status, _, _) = call(&app, key, Method::POST, "/hook/build").await;
-        assert_eq!(status, StatusCode::BAD_GATEWAY);
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
 
         assert_eq!(call(&app, key, Method::GET, path).await.2, "queued");
         tokio::time::sleep(Duration::from_secs(2)).await;

@@ -144,12 +144,12 @@ async fn app() -> Result<(Router, Credentials), Box<dyn Error>> {
 
 fn instructions(address: &str, credentials: &Credentials) -> String {
     let Credentials { key, expired, revoked, without_scope, login } = credentials;
-    let deployed = r#"{"status":0,"result":{"commits":20,"deployed":"refs/heads/main"}}"#;
+    let deployed = r#"{"commits":20,"deployed":"refs/heads/main"}"#;
     let payload = "--json @examples/payloads/github-push.json";
     format!(
         r#"listening on http://{address}
 
-A public hook. Answer: {{"status":0,"result":{{"healthy":true}}}}
+A public hook. Answer: {{"healthy":true}}
   curl -s http://{address}/hook/status
 
 A token hook, with a GitHub push. Answer: {deployed}
@@ -158,10 +158,10 @@ A token hook, with a GitHub push. Answer: {deployed}
   curl -s {payload} 'http://{address}/hook/deploy?token={key}'
   curl -s {payload} http://{address}/hook/deploy/{key}
 
-The same with the key in the body. Answer: {{"status":0,"result":{{"commits":0,"deployed":"v1"}}}}
+The same with the key in the body. Answer: {{"commits":0,"deployed":"v1"}}
   curl -s --json '{{"token":"{key}","ref":"v1"}}' http://{address}/hook/deploy
 
-A user hook. Answer: {{"status":0,"result":{{"week":"47"}}}}
+A user hook. Answer: {{"week":"47"}}
   curl -s -u 'alice:{login}' -d week=47 http://{address}/hook/report
 
 Refused: no key (401), a wrong one (401), an expired one (401), a revoked one (401), one without the scope
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     const PUSH: &str = include_str!("payloads/github-push.json");
-    const DEPLOYED: &str = r#"{"status":0,"result":{"commits":20,"deployed":"refs/heads/main"}}"#;
+    const DEPLOYED: &str = r#"{"commits":20,"deployed":"refs/heads/main"}"#;
 
     async fn answer(app: &Router, request: Request<Body>) -> (StatusCode, String) {
         let response = app.clone().oneshot(request).await.unwrap();
@@ -230,7 +230,7 @@ mod tests {
 
         let body = format!(r#"{{"token":"{key}","ref":"v1"}}"#);
         let (status, body) = answer(&app, push("/hook/deploy").body(body.into()).unwrap()).await;
-        let expected = r#"{"status":0,"result":{"commits":0,"deployed":"v1"}}"#;
+        let expected = r#"{"commits":0,"deployed":"v1"}"#;
         assert_eq!((status, body.as_str()), (StatusCode::OK, expected));
     }
 
@@ -240,7 +240,7 @@ mod tests {
 
         let request = Request::get("/hook/status").body(Body::empty()).unwrap();
         let (status, body) = answer(&app, request).await;
-        let expected = r#"{"status":0,"result":{"healthy":true}}"#;
+        let expected = r#"{"healthy":true}"#;
         assert_eq!((status, body.as_str()), (StatusCode::OK, expected));
 
         use base64::Engine as _;
@@ -252,7 +252,7 @@ mod tests {
             .body(Body::from("week=47"))
             .unwrap();
         let (status, body) = answer(&app, request).await;
-        let expected = r#"{"status":0,"result":{"week":"47"}}"#;
+        let expected = r#"{"week":"47"}"#;
         assert_eq!((status, body.as_str()), (StatusCode::OK, expected));
     }
 

@@ -120,6 +120,7 @@ impl App {
                 async move { Outcome::json(&run?.output) }
             };
             limited(Hooks::new(auth.clone(), run))?
+                .with_response_format(ResponseFormat::status_json())
         };
         let exec = {
             let run = move |invocation: Invocation| {

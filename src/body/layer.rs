@@ -43,7 +43,7 @@ pub(super) struct Shared {
 }
 
 impl BodyBufferLayer {
-    /// A layer with a limit of 256 KiB and a deadline of 10 seconds.
+    /// A layer with a limit of 1 MiB and a deadline of 10 seconds.
     pub fn new() -> Self {
         Self(Shared {
             limits: BodyLimits::default(),

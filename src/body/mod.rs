@@ -6,7 +6,7 @@
 //!
 //! # Guarantees
 //!
-//! 1. At most [`max_bytes`](BodyBufferLayer::with_max_bytes) (256 KiB) are taken, and at most one frame
+//! 1. At most [`max_bytes`](BodyBufferLayer::with_max_bytes) (1 MiB) are taken, and at most one frame
 //!    beyond. A body that announces more is refused before any of it is read, so no `100 Continue` is
 //!    sent for it.
 //! 2. The whole body arrives within the [deadline](BodyBufferLayer::with_deadline) (10 seconds). A body that

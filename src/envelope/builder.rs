@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::HeaderName;
+use http::{HeaderMap, HeaderName};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::headers::HeaderOptions;
@@ -284,6 +284,11 @@ impl EnvelopeBuilder {
     /// Whether a part of the envelope has this name.
     pub(crate) fn has_member(&self, name: &str) -> bool {
         self.names.iter().flatten().any(|other| **other == *name)
+    }
+
+    /// Removes the headers that the envelope leaves out because they hold credentials.
+    pub(crate) fn remove_hidden_headers(&self, headers: &mut HeaderMap, left_out: &[HeaderName]) {
+        self.headers.remove_hidden(headers, left_out);
     }
 
     fn check_members(&self, input: &EnvelopeInput<'_>) -> Result<(), BuildError> {

@@ -124,6 +124,19 @@ impl HeaderOptions {
         push_bytes(out, &joined);
     }
 
+    /// Removes the headers that hold credentials.
+    pub(super) fn remove_hidden(&self, headers: &mut HeaderMap, left_out: &[HeaderName]) {
+        let is_hidden = |name: &&HeaderName| {
+            [&CREDENTIALS, &*self.left_out, left_out]
+                .into_iter()
+                .any(|list| self.contains(list, name))
+        };
+        let hidden: Vec<HeaderName> = headers.keys().filter(is_hidden).cloned().collect();
+        for name in hidden {
+            headers.remove(name);
+        }
+    }
+
     fn leaves_out(&self, name: &HeaderName) -> bool {
         self.contains(&CREDENTIALS, name)
             || self.contains(&self.left_out, name)

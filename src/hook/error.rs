@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use crate::BoxError;
 
@@ -12,6 +13,7 @@ use crate::BoxError;
 /// from all errors.
 pub struct ExecutorError {
     public: Option<Cow<'static, str>>,
+    retry_after: Option<Duration>,
     source: Option<BoxError>,
 }
 
@@ -23,7 +25,34 @@ impl ExecutorError {
     /// The text is sent as it is.
     #[must_use]
     pub fn public(text: impl Into<Cow<'static, str>>) -> Self {
-        Self { public: Some(text.into()), source: None }
+        Self { public: Some(text.into()), retry_after: None, source: None }
+    }
+
+    /// The executor cannot take the work now, for instance because its queue is full, and wants to be asked
+    /// again after that time.
+    ///
+    /// The response is a 503 with `Retry-After` in whole seconds, rounded up, in
+    /// [`ResponseFormat::http`](super::ResponseFormat::http) and
+    /// [`status_json`](super::ResponseFormat::status_json) alike: a sender that is answered with a 200 does not
+    /// come back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_webhook::hook::{ExecutorError, Invocation, Outcome};
+    ///
+    /// async fn enqueue(
+    ///     queue: &tokio::sync::mpsc::Sender<Invocation>,
+    ///     invocation: Invocation,
+    /// ) -> Result<Outcome, ExecutorError> {
+    ///     queue.try_send(invocation).map_err(|_| ExecutorError::busy(Duration::from_secs(30)))?;
+    ///     Ok(Outcome::accepted())
+    /// }
+    /// ```
+    #[must_use]
+    pub const fn busy(retry_after: Duration) -> Self {
+        Self { public: None, retry_after: Some(retry_after), source: None }
     }
 
     /// Adds the error behind the failure, for the log.
@@ -39,6 +68,12 @@ impl ExecutorError {
         self.public.as_deref()
     }
 
+    /// After which time the executor wants to be asked again ([`busy`](Self::busy)).
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
     /// The error behind the failure.
     #[must_use]
     pub fn source(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
@@ -48,7 +83,7 @@ impl ExecutorError {
 
 impl<E: Into<BoxError>> From<E> for ExecutorError {
     fn from(source: E) -> Self {
-        Self { public: None, source: Some(source.into()) }
+        Self { public: None, retry_after: None, source: Some(source.into()) }
     }
 }
 
@@ -56,6 +91,7 @@ impl fmt::Debug for ExecutorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ExecutorError")
             .field("public", &self.public)
+            .field("retry_after", &self.retry_after)
             .field("source", &self.source)
             .finish()
     }

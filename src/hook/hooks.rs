@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderName, Method, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use tower_service::Service;
@@ -42,6 +43,8 @@ struct Shared {
     body: BodyRules,
     executor: Arc<dyn Executor>,
     envelope: EnvelopeBuilder,
+    /// By the name of a hook, in place of the one above.
+    envelopes: HashMap<Box<str>, EnvelopeBuilder>,
     /// Headers in which credentials travel. No executor sees them.
     left_out: Box<[HeaderName]>,
     identity_member: Option<Box<str>>,
@@ -74,6 +77,7 @@ impl Hooks {
                 body,
                 executor: Arc::new(executor),
                 envelope: EnvelopeBuilder::new(),
+                envelopes: HashMap::new(),
                 shape: ResponseFormat::default(),
                 pre_auth_max_bytes: PRE_AUTH_MAX_BYTES,
                 max_response_bytes: 1024 * 1024,
@@ -83,13 +87,53 @@ impl Hooks {
         }
     }
 
-    /// How a request becomes an envelope.
+    /// How a request becomes an envelope, where its hook has no envelope of its own
+    /// ([`with_envelope_for`](Self::with_envelope_for)).
     ///
     /// # Errors
     ///
     /// Returns an error if a part has the name of the [identity member](Self::with_identity_member).
     pub fn with_envelope(self, envelope: EnvelopeBuilder) -> Result<Self, ConfigError> {
         self.with(|shared| shared.envelope = envelope).checked()
+    }
+
+    /// How a request for one hook becomes an envelope. The hook is the one that its policy names
+    /// ([`Policy::with_hook`](crate::auth::Policy::with_hook)).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the hook has an envelope of its own already, or if a part has the name of the
+    /// [identity member](Self::with_identity_member).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::RequestHead;
+    /// use tower_webhook::auth::{AuthLayer, Policy};
+    /// use tower_webhook::envelope::{EnvelopeBuilder, EnvelopePart};
+    /// use tower_webhook::hook::{Hooks, Invocation, Outcome};
+    ///
+    /// let resolve = |head: RequestHead<'_>| match head.uri().path() {
+    ///     "/logs" => Some(Policy::public().with_hook("logs")),
+    ///     "/deploy" => Some(Policy::public().with_hook("deploy")),
+    ///     _ => None,
+    /// };
+    /// let run = async |invocation: Invocation| Outcome::json_text(invocation.envelope().as_str());
+    /// let opaque = EnvelopeBuilder::new().with_part(EnvelopePart::Body, "BODY")?;
+    /// let hooks = Hooks::new(AuthLayer::per_request(resolve), run).with_envelope_for("logs", opaque)?;
+    /// # let _ = hooks;
+    /// # Ok::<(), tower_webhook::ConfigError>(())
+    /// ```
+    pub fn with_envelope_for(
+        self,
+        hook: impl Into<Box<str>>,
+        envelope: EnvelopeBuilder,
+    ) -> Result<Self, ConfigError> {
+        let hook = hook.into();
+        if self.shared.envelopes.contains_key(&hook) {
+            return Err(ConfigError::new("a hook has two envelopes"));
+        }
+        self.with(|shared| _ = shared.envelopes.insert(hook, envelope)).checked()
     }
 
     /// Adds the caller to the envelope, under this name: `{"owner":..,"key_id":..,"scopes":..,
@@ -103,13 +147,14 @@ impl Hooks {
     }
 
     /// How the end of an execution becomes a response. The default is
-    /// [`ResponseFormat::status_json`].
+    /// [`ResponseFormat::http`].
     #[must_use]
     pub fn with_response_format(self, shape: ResponseFormat) -> Self {
         self.with(|shared| shared.shape = shape)
     }
 
-    /// The largest body of a request, in bytes. The default is 256 KiB.
+    /// The largest body of a request, in bytes. The default is 1 MiB. Some senders need more: see the
+    /// [table](super#senders).
     #[must_use]
     pub fn with_max_body_bytes(self, max_bytes: usize) -> Self {
         self.with(|shared| shared.body.limits.max_bytes = max_bytes)
@@ -170,13 +215,14 @@ impl Hooks {
     }
 
     fn checked(self) -> Result<Self, ConfigError> {
-        let Shared { envelope, identity_member, .. } = &*self.shared;
-        match identity_member {
-            Some(name) if envelope.has_member(name) => {
-                Err(ConfigError::new("two members of the envelope have the same name"))
-            }
-            _ => Ok(self),
+        let Shared { envelope, envelopes, identity_member, .. } = &*self.shared;
+        let is_taken = identity_member.as_deref().is_some_and(|name| {
+            envelopes.values().chain([envelope]).any(|envelope| envelope.has_member(name))
+        });
+        if is_taken {
+            return Err(ConfigError::new("two members of the envelope have the same name"));
         }
+        Ok(self)
     }
 
     fn with(mut self, change: impl FnOnce(&mut Shared)) -> Self {
@@ -234,7 +280,9 @@ impl<B: Send + 'static> Service<Request<B>> for Run {
             let method = parts.method.clone();
             let response = shared.serve(parts).await;
             let response = match response {
-                Ok(response) if method == Method::HEAD => without_content(response),
+                Ok(response) if method == Method::HEAD && !response.body().is_empty() => {
+                    without_content(response)
+                }
                 Ok(response) => response,
                 Err(rejection) => {
                     shared.config.respond().response(&rejection.in_answer_to(&method))
@@ -256,17 +304,36 @@ impl Shared {
         let identity = identity.cloned();
         let hook = parts.extensions.get().map(|HookName(name)| Arc::clone(name));
         let bytes = parts.extensions.get().map(BufferedBody::bytes).unwrap_or_default();
-        let envelope = self.build(&parts, &bytes, identity.as_ref())?;
+        let builder = hook.as_deref().and_then(|name| self.envelopes.get(name));
+        let builder = builder.unwrap_or(&self.envelope);
+        let envelope = self.build(builder, &parts, &bytes, identity.as_ref())?;
 
         let slot = self.slots.take(hook.clone().unwrap_or_default());
         let Some(_slot) = slot else { return Err(Rejection::new(RejectionKind::AtCapacity)) };
-        let Parts { method, uri, extensions, .. } = parts;
-        let invocation = Invocation { envelope, identity, hook, method, uri, extensions };
+        let Parts { method, uri, mut headers, extensions, .. } = parts;
+        builder.remove_hidden_headers(&mut headers, &self.left_out);
+        self.redact_values(&mut headers);
+        let invocation =
+            Invocation { envelope, identity, hook, method, uri, headers, body: bytes, extensions };
         self.execute(invocation).await
+    }
+
+    /// Hides keys that are in a place which no placement reads.
+    fn redact_values(&self, headers: &mut HeaderMap) {
+        let Some(keys) = self.config.keys() else { return };
+        for value in headers.values_mut() {
+            let text = String::from_utf8_lossy(value.as_bytes());
+            if let Some(redacted) = keys.redact(&text) {
+                // A text without a line end is a value.
+                *value = HeaderValue::try_from(redacted)
+                    .unwrap_or(HeaderValue::from_static("[redacted]"));
+            }
+        }
     }
 
     fn build(
         &self,
+        builder: &EnvelopeBuilder,
         parts: &Parts,
         bytes: &Bytes,
         identity: Option<&Identity>,
@@ -281,7 +348,7 @@ impl Shared {
                 .map_err(|error| Rejection::new(RejectionKind::Internal).with_source(error))?;
             input = input.with_member(name, &caller);
         }
-        Ok(self.envelope.build(&input)?)
+        Ok(builder.build(&input)?)
     }
 
     async fn execute(&self, invocation: Invocation) -> Result<Response<Bytes>, Rejection> {

@@ -14,9 +14,9 @@
 //! 7. The response: see [`ResponseFormat`].
 //!
 //! A refusal of the steps 1 to 5 and the 503 of step 6 are as described in
-//! [`rejection`](crate::rejection); none of them is ever a success. Only the failure of an execution is a
-//! 200 in the default shape, `{"status":1,"err":".."}`, because that is what senders of this envelope
-//! know.
+//! [`rejection`](crate::rejection); none of them is ever a success. The failure of an execution is a 502, 503,
+//! 504 or 500, so that a sender which repeats what was not delivered does so.
+//! [`ResponseFormat::status_json`] is for senders that read the body in place of the status.
 //!
 //! # Examples
 //!
@@ -44,7 +44,7 @@
 //! let request = request.body(Full::new(Bytes::from_static(br#"{"branch":"main"}"#)))?;
 //! let response = hooks.clone().oneshot(request).await?;
 //! let body = response.into_body().collect().await?.to_bytes();
-//! assert_eq!(body, r#"{"status":0,"result":"deploying main"}"#);
+//! assert_eq!(body, r#""deploying main""#);
 //!
 //! let request = Request::get("/").body(Full::<Bytes>::default())?;
 //! let response = hooks.oneshot(request).await?;

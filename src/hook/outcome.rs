@@ -3,6 +3,7 @@ use std::fmt;
 use bytes::Bytes;
 use http::header::{
     CONTENT_DISPOSITION, CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, LAST_MODIFIED, LINK, LOCATION,
+    RETRY_AFTER,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
@@ -70,7 +71,8 @@ impl Outcome {
         Self::new(Content::Raw(body.into()))
     }
 
-    /// Another status than 200 (or 202).
+    /// Another status than 200 (or 202). A response with 204, 205 or 304 has no content, whatever the result is
+    /// (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5).
     ///
     /// # Errors
     ///
@@ -85,18 +87,18 @@ impl Outcome {
     }
 
     /// Adds a header. Allowed are `Content-Type`, `Content-Language`, `Content-Disposition`, `ETag`,
-    /// `Last-Modified`, `Link`, `Location` and names that start with `x-`.
+    /// `Last-Modified`, `Link`, `Location`, `Retry-After` and names that start with `x-`.
     ///
     /// # Errors
     ///
-    /// Returns an error for every other header: those that frame the message, that set cookies, that
+    /// Returns an error, which names the header, for every other one: those that frame the message, that set cookies, that
     /// challenge, or that decide about caches are not an executor's to set.
     pub fn with_header(
         mut self,
         name: HeaderName,
         value: HeaderValue,
     ) -> Result<Self, ExecutorError> {
-        const ALLOWED: [HeaderName; 7] = [
+        const ALLOWED: [HeaderName; 8] = [
             CONTENT_TYPE,
             CONTENT_LANGUAGE,
             CONTENT_DISPOSITION,
@@ -104,9 +106,10 @@ impl Outcome {
             LAST_MODIFIED,
             LINK,
             LOCATION,
+            RETRY_AFTER,
         ];
         if !ALLOWED.contains(&name) && !name.as_str().starts_with("x-") {
-            return Err("an executor cannot set this header".into());
+            return Err(format!("an executor cannot set the header `{name}`").into());
         }
         self.headers.append(name, value);
         Ok(self)
@@ -170,10 +173,13 @@ mod tests {
     #[test]
     fn headers_that_are_not_an_executors_to_set_are_refused() {
         for name in [SET_COOKIE, CONTENT_LENGTH, TRANSFER_ENCODING, WWW_AUTHENTICATE] {
-            assert!(Outcome::empty().with_header(name, HeaderValue::from_static("1")).is_err());
+            let set = Outcome::empty().with_header(name.clone(), HeaderValue::from_static("1"));
+            let error = set.unwrap_err();
+            assert!(error.source().unwrap().to_string().contains(name.as_str()), "{name}");
         }
-        let x = HeaderName::from_static("x-build");
-        assert!(Outcome::empty().with_header(x, HeaderValue::from_static("1")).is_ok());
+        for name in [HeaderName::from_static("x-build"), LOCATION, RETRY_AFTER] {
+            assert!(Outcome::empty().with_header(name, HeaderValue::from_static("1")).is_ok());
+        }
     }
 
     #[test]

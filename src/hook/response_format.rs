@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -37,6 +38,8 @@ pub struct Failure {
 pub enum FailureKind {
     /// The executor returned an error.
     Failed,
+    /// The executor cannot take the work now ([`ExecutorError::busy`]).
+    Busy,
     /// The deadline passed.
     Timeout,
     /// The executor panicked.
@@ -46,23 +49,28 @@ pub enum FailureKind {
 }
 
 impl ResponseFormat {
-    /// 200, or the status of the [`Outcome`]: `{"status":0,"result":<value>}`, or `{"status":1,"err":"<text>"}`. The text is that of a
-    /// [public](ExecutorError::public) error, or a fixed one.
+    /// `{"status":0,"result":<value>}` with 200 or the status of the [`Outcome`], and
+    /// `{"status":1,"err":"<text>"}` with 200 for an execution that failed. The text is that of a
+    /// [public](ExecutorError::public) error, or a fixed one. A [busy](ExecutorError::busy) executor is a 503
+    /// here as well.
     ///
-    /// This is the default, and what senders of the envelope `GET`, `POST`, `JSON`, `HEADERS` know.
+    /// For senders that read the body, such as clients of Kragle. To every other sender the 200 means
+    /// "delivered", and a failed execution is lost.
     #[must_use]
     pub const fn status_json() -> Self {
         Self(Kind::StatusJson)
     }
 
-    /// Plain HTTP: 200 and the value itself, or a problem document with 502 (failed), 504 (deadline) or 500
-    /// (panic, result too large). The text of a [public](ExecutorError::public) error is its `detail`.
+    /// Plain HTTP, and the default: 200 and the value itself, or a problem document with 502 (failed), 503
+    /// ([busy](ExecutorError::busy)), 504 (deadline) or 500 (panic, result too large). The text of a
+    /// [public](ExecutorError::public) error is its `detail`.
     #[must_use]
     pub const fn http() -> Self {
         Self(Kind::Http)
     }
 
-    /// Any other shape. A `Cache-Control` header that the closure does not set becomes `no-store`.
+    /// Any other shape. A `Cache-Control` header that the closure does not set becomes `no-store`, and a 204,
+    /// 205 or 304 is sent without its body.
     #[must_use]
     pub fn custom(
         shape: impl Fn(Result<&Outcome, &Failure>) -> Response<Bytes> + Send + Sync + 'static,
@@ -97,13 +105,17 @@ impl ResponseFormat {
             (Kind::Http, Ok(Outcome { content: Content::Json(text), status, headers })) => {
                 json(text.clone(), *status, headers)
             }
-            (Kind::StatusJson, Err(failure)) => {
+            (Kind::StatusJson, Err(failure)) if failure.kind != FailureKind::Busy => {
                 // Texts are always JSON.
                 let text = serde_json::to_string(failure.text()).unwrap_or_default();
                 json(format!(r#"{{"status":1,"err":{text}}}"#), None, &HeaderMap::new())
             }
-            (Kind::Http, Err(failure)) => return Err(failure.rejection()),
+            (_, Err(failure)) => return Err(failure.rejection()),
         };
+        if has_no_content(response.status()) {
+            *response.body_mut() = Bytes::new();
+            response.headers_mut().remove(CONTENT_TYPE);
+        }
         response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         Ok(response)
     }
@@ -111,7 +123,7 @@ impl ResponseFormat {
 
 impl Default for ResponseFormat {
     fn default() -> Self {
-        Self::status_json()
+        Self::http()
     }
 }
 
@@ -136,10 +148,16 @@ impl Failure {
         self.kind
     }
 
-    /// The error that the executor returned ([`FailureKind::Failed`]).
+    /// The error that the executor returned ([`FailureKind::Failed`], [`FailureKind::Busy`]).
     #[must_use]
     pub const fn error(&self) -> Option<&ExecutorError> {
         self.error.as_ref()
+    }
+
+    /// After which time a busy executor wants to be asked again ([`FailureKind::Busy`]).
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.error.as_ref()?.retry_after()
     }
 
     /// A text for the caller: that of a public error, or a fixed one.
@@ -150,6 +168,7 @@ impl Failure {
                 let public = self.error.as_ref().and_then(ExecutorError::public_text);
                 public.unwrap_or("execution failed")
             }
+            FailureKind::Busy => "busy",
             FailureKind::Timeout => "timeout",
             FailureKind::Panicked | FailureKind::TooLarge => "internal error",
         }
@@ -158,9 +177,14 @@ impl Failure {
     pub(super) fn rejection(&self) -> Rejection {
         let rejection = Rejection::new(match self.kind {
             FailureKind::Failed => RejectionKind::ExecutorFailed,
+            FailureKind::Busy => RejectionKind::AtCapacity,
             FailureKind::Timeout => RejectionKind::ExecutorTimeout,
             FailureKind::Panicked | FailureKind::TooLarge => RejectionKind::Internal,
         });
+        let rejection = match self.retry_after() {
+            Some(time) => rejection.with_retry_after(time),
+            None => rejection,
+        };
         match self.error.as_ref().and_then(ExecutorError::public_text) {
             Some(text) => rejection.with_detail(text),
             None => rejection,
@@ -174,6 +198,7 @@ impl FailureKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Failed => "failed",
+            Self::Busy => "busy",
             Self::Timeout => "timeout",
             Self::Panicked => "panicked",
             Self::TooLarge => "too_large",
@@ -183,8 +208,17 @@ impl FailureKind {
 
 impl From<ExecutorError> for Failure {
     fn from(error: ExecutorError) -> Self {
-        Self { kind: FailureKind::Failed, error: Some(error) }
+        let kind = match error.retry_after() {
+            Some(_) => FailureKind::Busy,
+            None => FailureKind::Failed,
+        };
+        Self { kind, error: Some(error) }
     }
+}
+
+/// Statuses whose responses have no content (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5).
+const fn has_no_content(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 fn json(text: String, status: Option<StatusCode>, headers: &HeaderMap) -> Response<Bytes> {

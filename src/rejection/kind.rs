@@ -53,7 +53,8 @@ pub enum RejectionKind {
     AlreadyRevoked,
     /// The key store, the authenticator or the resolver failed or did not answer in time.
     Unavailable,
-    /// As many executions are under way as are allowed.
+    /// As many executions are under way as are allowed, or the executor is
+    /// [busy](crate::hook::ExecutorError::busy).
     AtCapacity,
     /// The executor failed.
     ExecutorFailed,

@@ -42,7 +42,7 @@
 //! | [`AlreadyRevoked`] | 409 | `already_revoked` | |
 //! | [`ExecutorFailed`] | 502 | `executor_failed` | |
 //! | [`ExecutorTimeout`] | 504 | `executor_timeout` | |
-//! | [`AtCapacity`], [`Unavailable`] | 503 | `temporarily_unavailable` | `Retry-After` |
+//! | [`AtCapacity`], [`Unavailable`] | 503 | `temporarily_unavailable` | `Retry-After`: the executor's, or 1 to 5 seconds at random |
 //! | [`Internal`], [`Misconfigured`] | 500 | `internal` | |
 //!
 //! [RFC 9110, section 15.5.2]: https://www.rfc-editor.org/rfc/rfc9110#section-15.5.2
@@ -90,6 +90,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode};
 
@@ -128,6 +129,7 @@ struct Details {
     violations: Box<[Violation]>,
     /// A text of the executor for the caller.
     detail: Option<Box<str>>,
+    retry_after: Option<Duration>,
     close: bool,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
@@ -215,6 +217,11 @@ impl Rejection {
         self.with(|details| details.detail = Some(text.into()))
     }
 
+    /// After which time to come back, in place of a random one.
+    pub(crate) fn with_retry_after(self, time: Duration) -> Self {
+        self.with(|details| details.retry_after = Some(time))
+    }
+
     /// Asks for the end of the connection, because unread bytes of the body are still on it.
     pub(crate) fn with_close(self) -> Self {
         self.with(|details| details.close = true)
@@ -285,6 +292,13 @@ impl Rejection {
     #[must_use]
     pub fn detail(&self) -> Option<&str> {
         self.details.as_ref()?.detail.as_deref()
+    }
+
+    /// After which time the caller may come back, if the stage that refused knows it: an executor that is
+    /// [busy](crate::hook::ExecutorError::busy).
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.details.as_ref()?.retry_after
     }
 
     fn allow(&self) -> Option<&HeaderValue> {

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
@@ -157,7 +158,8 @@ impl Respond {
                 headers.insert(ALLOW, allow.unwrap_or(HeaderValue::from_static("")));
             }
             RejectionKind::Unavailable | RejectionKind::AtCapacity => {
-                headers.insert(RETRY_AFTER, retry_after());
+                let seconds = rejection.retry_after().map(whole_seconds);
+                headers.insert(RETRY_AFTER, seconds.unwrap_or_else(random_seconds).into());
             }
             RejectionKind::UnsupportedMediaType => {
                 let media_types = self.accept.unwrap_or(READ_MEDIA_TYPES);
@@ -216,8 +218,13 @@ fn default_response(rejection: &Rejection) -> Response<Bytes> {
 }
 
 /// 1 to 5 seconds at random, so that callers who were refused together do not come back together.
-fn retry_after() -> HeaderValue {
-    HeaderValue::from(RandomState::new().build_hasher().finish() % 5 + 1)
+fn random_seconds() -> u64 {
+    RandomState::new().build_hasher().finish() % 5 + 1
+}
+
+/// Rounded up: `Retry-After` has no fractions (RFC 9110, section 10.2.3).
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
 }
 
 #[cfg(test)]
@@ -376,10 +383,12 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_one_to_five_seconds() {
+    fn retry_after_is_a_whole_number_of_seconds() {
         for _ in 0..100 {
-            let seconds: u64 = retry_after().to_str().unwrap().parse().unwrap();
-            assert!((1..=5).contains(&seconds));
+            assert!((1..=5).contains(&random_seconds()));
         }
+        let millis = [0, 1, 999, 1_000, 1_001, 30_000].map(Duration::from_millis);
+        assert_eq!(millis.map(whole_seconds), [0, 1, 1, 1, 2, 30]);
+        assert_eq!(whole_seconds(Duration::MAX), u64::MAX);
     }
 }

@@ -1,10 +1,13 @@
 //! How the end of an execution becomes a response, in each shape.
 
-use http::header::{CONTENT_TYPE, ETAG, HeaderName, LOCATION};
+use std::time::Duration;
+
+use http::header::{CONTENT_TYPE, ETAG, HeaderName, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
-use tower_webhook::hook::ResponseFormat;
+use tower_webhook::hook::{Failure, FailureKind, ResponseFormat};
 
 use super::*;
+use crate::support::wire::{exchange, serve};
 
 /// What an executor does, named by the path.
 async fn run(invocation: Invocation) -> Result<Outcome, ExecutorError> {
@@ -21,6 +24,15 @@ async fn run(invocation: Invocation) -> Result<Outcome, ExecutorError> {
             .with_header(LOCATION, value("/jobs/1"))?
             .with_header(ETAG, value("\"1\""))?
             .with_header(HeaderName::from_static("x-job"), value("1")),
+        "/limited" => Outcome::json(&"slower")?
+            .with_status(StatusCode::TOO_MANY_REQUESTS)?
+            .with_header(RETRY_AFTER, value("120")),
+        "/nothing" => Outcome::json(&"no")?.with_status(StatusCode::NO_CONTENT),
+        "/reset" => Outcome::raw("no").with_status(StatusCode::RESET_CONTENT),
+        "/unchanged" => Outcome::raw("no")
+            .with_header(ETAG, value("\"1\""))?
+            .with_status(StatusCode::NOT_MODIFIED),
+        "/busy" => Err(ExecutorError::busy(Duration::from_millis(29_001)).with_source("10.0.0.1")),
         "/unavailable" => Outcome::json(&"later")?.with_status(StatusCode::SERVICE_UNAVAILABLE),
         "/private" => Err("connection to 10.0.0.1 refused".into()),
         "/io" => Err(std::io::Error::other("10.0.0.1").into()),
@@ -212,5 +224,77 @@ async fn refusals_are_never_shaped() {
         let response = call(&hooks, request).await;
         assert_eq!(response.status(), status);
         assert_eq!(response.body(), &format!("refused: {code}"));
+    }
+}
+
+#[tokio::test]
+async fn plain_http_is_the_default() {
+    let hooks = Hooks::new(AuthLayer::public(), run);
+    assert_eq!(call(&hooks, post_to("/json", "")).await.body(), r#"["a",1.5]"#);
+    let response = call(&hooks, post_to("/public", "")).await;
+    assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+    let problem: serde_json::Value = serde_json::from_str(response.body()).unwrap();
+    assert_eq!(problem["detail"], "no \"ref\"\n in the payload");
+}
+
+#[tokio::test]
+async fn a_busy_executor_says_when_to_come_back() {
+    for shape in [ResponseFormat::http(), ResponseFormat::status_json()] {
+        let response = call(&hooks(shape), post_to("/busy", "")).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[RETRY_AFTER], "30");
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+        assert!(response.body().contains("temporarily_unavailable"), "{}", response.body());
+        assert!(!response.body().contains("10.0.0.1"));
+    }
+    let shape = ResponseFormat::custom(|end| {
+        let failure = end.unwrap_err();
+        assert_eq!(failure.kind(), FailureKind::Busy);
+        Response::new(format!("{:?}", failure.retry_after()).into())
+    });
+    assert_eq!(call(&hooks(shape), post_to("/busy", "")).await.body(), "Some(29.001s)");
+}
+
+#[tokio::test]
+async fn an_executor_can_ask_for_a_pause() {
+    let response = call(&hooks(ResponseFormat::http()), post_to("/limited", "")).await;
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(response.headers()[RETRY_AFTER], "120");
+    assert_eq!(response.body(), "\"slower\"");
+}
+
+#[tokio::test]
+async fn a_status_without_content_has_none() {
+    let custom = |_: Result<&Outcome, &Failure>| {
+        Response::builder().status(204).header(CONTENT_TYPE, "a/b").body("no".into()).unwrap()
+    };
+    let http = hooks(ResponseFormat::http());
+    let responses = [
+        (call(&http, post_to("/nothing", "")).await, 204),
+        (call(&http, post_to("/reset", "")).await, 205),
+        (call(&http, post_to("/unchanged", "")).await, 304),
+        (call(&hooks(ResponseFormat::custom(custom)), post_to("/json", "")).await, 204),
+        (call(&hooks(ResponseFormat::status_json()), post_to("/nothing", "")).await, 204),
+    ];
+    for (response, status) in responses {
+        assert_eq!(response.status(), status);
+        assert_eq!(response.body(), "", "{status}");
+        assert!(!response.headers().contains_key(CONTENT_TYPE), "{status}");
+        assert_eq!(response.headers().contains_key(ETAG), status == 304);
+    }
+}
+
+#[tokio::test]
+async fn a_204_over_the_wire_ends_with_its_head() {
+    let head_or_post = AuthLayer::per_request(|_: RequestHead<'_>| {
+        Some(Policy::public().with_methods([Method::POST, Method::HEAD]))
+    });
+    let address = serve(Hooks::new(head_or_post, run)).await;
+    for method in ["POST", "HEAD"] {
+        let sent = format!("{method} /nothing HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let received = exchange(address, sent).await;
+        assert!(received.starts_with("HTTP/1.1 204 "), "{received}");
+        assert!(received.ends_with("\r\n\r\n"), "{received}");
+        assert!(!received.to_ascii_lowercase().contains("content-length"), "{received}");
     }
 }

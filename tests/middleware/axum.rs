@@ -394,7 +394,7 @@ async fn hooks_are_a_service_of_a_route() {
     assert_eq!((status, text.as_str()), (StatusCode::METHOD_NOT_ALLOWED, ""));
     let request = post_to(&format!("/hook/deploy?a=1&token={}", keys.text));
     let (_, text) = answer(app, request).await;
-    assert_eq!(text, r#"{"status":0,"result":"POST /hook/deploy?a=1"}"#);
+    assert_eq!(text, r#""POST /hook/deploy?a=1""#);
 }
 
 mod readme {
@@ -466,7 +466,7 @@ mod readme {
             let name = format!("{} {}", request.method(), request.uri().path());
             let (status, text) = answer(app.clone(), request).await;
             assert_eq!(status, expected, "{name}");
-            let result = format!(r#"{{"status":0,"result":"{name}"}}"#);
+            let result = format!(r#""{name}""#);
             assert_eq!(text == result, expected == 200, "{text}");
         }
     }

@@ -227,7 +227,7 @@ async fn an_endless_body_is_never_read() {
     let request = Request::post("/").header("x-api-key", &keys.text);
     let answer = status(service, request.body(endless(&polls)).unwrap()).await;
     assert_eq!(answer, StatusCode::PAYLOAD_TOO_LARGE);
-    assert_eq!(polls.load(Ordering::SeqCst), 256 * 1024 / FRAME + 1);
+    assert_eq!(polls.load(Ordering::SeqCst), 1024 * 1024 / FRAME + 1);
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ pub(crate) struct BodyLimits {
 
 impl Default for BodyLimits {
     fn default() -> Self {
-        Self { max_bytes: 256 * 1024, deadline: Duration::from_secs(10) }
+        Self { max_bytes: 1024 * 1024, deadline: Duration::from_secs(10) }
     }
 }
 
