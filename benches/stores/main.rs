@@ -20,8 +20,11 @@ mod postgres_server;
 #[path = "../../tests/stores/redis/server.rs"]
 mod redis_server;
 #[allow(dead_code)]
-#[path = "../../tests/stores/sqlite/support.rs"]
-mod sqlite_support;
+#[path = "../../tests/stores/shared/fixtures.rs"]
+mod shared;
+#[allow(dead_code)]
+#[path = "../../tests/stores/sqlite/file.rs"]
+mod sqlite_file;
 
 mod postgres;
 mod redis;

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, query, raw_sql};
+use sqlx::{ConnectOptions, query};
 use support::measure::{Case, Cost, Ratio, Report, Table};
 use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
@@ -10,7 +10,8 @@ use tower_webhook::key::KeyStore;
 use tower_webhook::store::SqliteKeyStore;
 
 use crate::case;
-use crate::sqlite_support::{Folder, connect, crc32, id, record};
+use crate::shared::id;
+use crate::sqlite_file::{Folder, fill};
 
 const STORED: &str = "1,000 keys";
 const FEW: &str = "many keys, few of them used";
@@ -106,21 +107,9 @@ fn bare(name: &'static str, runtime: &Arc<Runtime>, file: PathBuf, keys: Keys) -
     })
 }
 
-/// A file with so many keys, written past the store, which would wait for the disk after each.
+/// A file with so many keys.
 async fn filled(count: usize) -> Folder {
     let folder = Folder::new();
-    drop(SqliteKeyStore::open(folder.file()).await.expect("a new file"));
-    let mut connection = connect(&folder.file()).await;
-    raw_sql("PRAGMA synchronous = OFF; BEGIN").execute(&mut connection).await.unwrap();
-    let template = record("TEMPLATE", "OWNER", 0).encode();
-    for number in 0..count {
-        let text = template.replace("TEMPLATE", &format!("{number:016}"));
-        let text = text.replace("OWNER", &format!("owner{}", number % 1000));
-        let checksum = crc32(&text);
-        let insert = query("INSERT INTO keys (id, record, checksum) VALUES (?, ?, ?)");
-        let insert = insert.bind(format!("{number:016}")).bind(text).bind(checksum);
-        insert.execute(&mut connection).await.unwrap();
-    }
-    raw_sql("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await.unwrap();
+    fill(&folder.file(), u32::try_from(count).expect("not so many keys")).await;
     folder
 }

@@ -1,17 +1,14 @@
 //! Many who want the same.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, raw_sql};
-use tower_webhook::key::{
-    KeyManager, KeyStore, ManageErrorKind, NewKey, VerifyErrorKind, WriteOutcome,
-};
+use tower_webhook::key::{KeyManager, KeyStore, WriteOutcome};
 use tower_webhook::store::PostgresKeyStore;
 
 use super::server::shared;
 use super::support::{id, insert, new_schema, owner, record, store, store_in};
+use crate::shared::records;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_changes_to_one_version_one_wins() {
@@ -106,49 +103,8 @@ async fn a_batch_that_is_removed_while_others_change_it_is_whole() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revoked_key_fails_every_verification_that_starts_later() {
-    let server = shared();
-    let schema = new_schema();
-    let ann = owner("ann");
+    let (server, schema) = (shared(), new_schema());
     let one = KeyManager::new(store_in(&server.url(), &schema).await);
     let two = KeyManager::new(store_in(&server.url(), &schema).await);
-    for round in 0..6 {
-        let issued = one.generate(&ann, NewKey::new("laptop")).await.unwrap();
-        let key = issued.record().id().clone();
-        let text = issued.secret().expose_secret().to_owned();
-        let revoked = Arc::new(AtomicBool::new(false));
-        let mut tasks = Vec::new();
-        for _ in 0..4 {
-            let (keys, ann, key) = (one.clone(), ann.clone(), key.clone());
-            tasks.push(tokio::spawn(async move {
-                // A rotation that comes too late, or that others are in the way of, is refused.
-                for _ in 0..10 {
-                    let _ = keys.rotate(&ann, &key, time::Duration::HOUR).await;
-                }
-            }));
-            let (verifier, text, revoked) = (two.verifier(), text.clone(), revoked.clone());
-            tasks.push(tokio::spawn(async move {
-                for _ in 0..60 {
-                    let late = revoked.load(Ordering::SeqCst);
-                    match verifier.verify(text.as_bytes()).await {
-                        Ok(_) => assert!(!late, "a revoked key was accepted"),
-                        Err(error) => {
-                            assert_ne!(error.kind(), VerifyErrorKind::StoreUnavailable);
-                        }
-                    }
-                }
-            }));
-        }
-        tokio::time::sleep(Duration::from_millis(round * 5)).await;
-        loop {
-            match one.revoke(&ann, &key).await {
-                Ok(_) => break,
-                Err(error) => assert_eq!(error.kind(), ManageErrorKind::Conflict),
-            }
-        }
-        revoked.store(true, Ordering::SeqCst);
-        for task in tasks {
-            task.await.unwrap();
-        }
-        assert!(one.get(&ann, &key).await.unwrap().revoked_at().is_some());
-    }
+    records::revoked_keys_are_refused_from_then_on(&one, &two).await;
 }

@@ -14,29 +14,13 @@ use super::pooler::Pooler;
 use super::proxy::{Fault, Proxy};
 use super::server::{Server, program, shared};
 use super::support::{id, insert, new_schema, owner, record, store, store_in};
-
-const HEARTBEAT: Duration = Duration::from_millis(300);
-
-/// The next message, or `None` for an error.
-async fn next(changes: &mut PostgresInvalidations) -> Option<Invalidation> {
-    let next = tokio::time::timeout(Duration::from_secs(5), changes.next());
-    next.await.expect("a message or an error").ok().flatten()
-}
-
-/// Whether nothing comes for a while.
-async fn is_quiet(changes: &mut PostgresInvalidations) -> bool {
-    tokio::time::timeout(Duration::from_millis(100), changes.next()).await.is_err()
-}
+use crate::shared::invalidations::{HEARTBEAT, is_quiet, key, next, waiting_can_be_given_up};
 
 /// A subscription that listens.
 async fn listening(store: &PostgresKeyStore) -> PostgresInvalidations {
     let mut changes = store.invalidations().with_heartbeat(HEARTBEAT);
     assert_eq!(changes.next().await.unwrap(), Some(Invalidation::All));
     changes
-}
-
-fn key(text: &str) -> Option<Invalidation> {
-    Some(Invalidation::Key(id(text)))
 }
 
 async fn execute(connection: &mut PgConnection, sql: impl Into<String>) {
@@ -147,22 +131,7 @@ async fn a_change_by_psql_is_reported() {
 async fn waiting_can_be_given_up_and_loses_nothing() {
     let server = shared();
     let store = store(&server.url()).await;
-    let mut changes = listening(&store).await;
-    for index in 0..200 {
-        let text = format!("k{index}");
-        let insert = tokio::spawn({
-            let (store, record) = (store.clone(), record(&text, "ann", 0));
-            async move { store.insert(record).await }
-        });
-        let message = loop {
-            let patience = Duration::from_micros(index % 50 * 100);
-            if let Ok(message) = tokio::time::timeout(patience, changes.next()).await {
-                break message.unwrap();
-            }
-        };
-        assert_eq!(message, key(&text));
-        assert_eq!(insert.await.unwrap().unwrap(), WriteOutcome::Applied);
-    }
+    waiting_can_be_given_up(&store, &mut listening(&store).await).await;
 }
 
 #[tokio::test]

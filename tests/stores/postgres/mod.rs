@@ -20,6 +20,7 @@ mod contention;
 mod errors;
 mod http;
 mod invalidations;
+mod malformed_answers;
 mod migration;
 mod outage;
 mod pooling;

@@ -1,18 +1,11 @@
-use std::env;
 use std::future::Future;
-use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use time::OffsetDateTime;
-use tower_webhook::key::{
-    KeyHasher, KeyId, KeyRecord, KeyStore, Owner, ParsedKey, StoreError, WriteOutcome,
-};
+use tower_webhook::key::{KeyRecord, KeyStore, StoreError};
 use tower_webhook::store::PostgresKeyStore;
 
-pub(crate) fn setting<T: FromStr>(name: &str, default: T) -> T {
-    env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
-}
+pub(crate) use crate::shared::{at, found, id, insert, owner, record, setting};
 
 /// A schema that no other test uses.
 pub(crate) fn new_schema() -> String {
@@ -29,32 +22,6 @@ pub(crate) async fn store_in(url: &str, schema: &str) -> PostgresKeyStore {
     let store = PostgresKeyStore::connect(url).await.unwrap().with_schema(schema).unwrap();
     store.migrate().await.unwrap();
     store
-}
-
-pub(crate) fn id(text: &str) -> KeyId {
-    KeyId::new(text).unwrap()
-}
-
-pub(crate) fn owner(text: &str) -> Owner {
-    Owner::new(text).unwrap()
-}
-
-pub(crate) fn at(second: i64) -> OffsetDateTime {
-    OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(second)
-}
-
-pub(crate) fn record(key: &str, of: &str, second: i64) -> KeyRecord {
-    let key = id(key);
-    let digest = KeyHasher::sha256().digest(&ParsedKey::new(key.clone(), "secret"));
-    KeyRecord::new(key, owner(of), "laptop", digest, at(second)).unwrap()
-}
-
-pub(crate) async fn found(store: &PostgresKeyStore, key: &str) -> Option<String> {
-    store.find(&id(key)).await.unwrap().map(|record| record.encode())
-}
-
-pub(crate) async fn insert(store: &PostgresKeyStore, record: &KeyRecord) {
-    assert_eq!(store.insert(record.clone()).await.unwrap(), WriteOutcome::Applied);
 }
 
 pub(crate) async fn find(

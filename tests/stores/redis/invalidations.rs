@@ -7,23 +7,7 @@ use tower_webhook::store::{Invalidation, InvalidationStream, RedisInvalidations,
 
 use super::proxy::{Mode, Proxy};
 use super::support::{done, fresh, id, owner, record};
-
-const HEARTBEAT: Duration = Duration::from_millis(300);
-
-/// The next message, or `None` for an error.
-async fn next(changes: &mut RedisInvalidations) -> Option<Invalidation> {
-    let next = tokio::time::timeout(Duration::from_secs(5), changes.next());
-    next.await.expect("a message or an error").ok().flatten()
-}
-
-/// Whether nothing comes for a while.
-async fn is_quiet(changes: &mut RedisInvalidations) -> bool {
-    tokio::time::timeout(Duration::from_millis(100), changes.next()).await.is_err()
-}
-
-fn key(text: &str) -> Option<Invalidation> {
-    Some(Invalidation::Key(id(text)))
-}
+use crate::shared::invalidations::{HEARTBEAT, is_quiet, key, next, waiting_can_be_given_up};
 
 #[tokio::test]
 async fn every_change_reaches_each_listener_of_its_namespace() {
@@ -72,21 +56,7 @@ async fn waiting_can_be_given_up_and_loses_nothing() {
     let (_server, store) = fresh().await;
     let mut changes = store.invalidations().unwrap().with_heartbeat(Duration::from_millis(250));
     assert_eq!(next(&mut changes).await, Some(Invalidation::All));
-    for index in 0..200 {
-        let text = format!("k{index}");
-        let insert = tokio::spawn({
-            let (store, record) = (store.clone(), record(&text));
-            async move { store.insert(record).await }
-        });
-        let message = loop {
-            let patience = Duration::from_micros(index % 50 * 100);
-            if let Ok(message) = tokio::time::timeout(patience, changes.next()).await {
-                break message.unwrap();
-            }
-        };
-        assert_eq!(message, key(&text));
-        done(insert.await.unwrap());
-    }
+    waiting_can_be_given_up(&store, &mut changes).await;
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use tower_webhook::key::{KeyStore, PageCursor, WriteOutcome};
 use tower_webhook::store::RedisKeyStore;
 
 use super::support::{Numbers, conflict, done, fresh, id, owner, record, record_of};
+use crate::shared::records;
 
 #[tokio::test]
 async fn the_store_agrees_with_a_sorted_map() {
@@ -83,45 +84,13 @@ async fn the_store_agrees_with_a_sorted_map() {
 #[tokio::test]
 async fn a_record_moves_to_another_owner_and_place() {
     let (_server, store) = fresh().await;
-    done(store.insert(record_of("ann", "k", 5)).await);
-    done(store.replace(record_of("bob", "k", 7).with_version(2), 1).await);
-
-    assert!(store.list(&owner("ann"), None, 9).await.unwrap().is_empty());
-    let listed = store.list(&owner("bob"), None, 9).await.unwrap();
-    assert_eq!(listed[0].encode(), record_of("bob", "k", 7).with_version(2).encode());
-    conflict(store.remove(&owner("ann"), &[id("k")]).await);
-    done(store.remove(&owner("bob"), &[id("k")]).await);
-    assert!(store.list(&owner("bob"), None, 9).await.unwrap().is_empty());
+    records::a_record_moves_in_the_lists(&store).await;
 }
 
 #[tokio::test]
-async fn an_owners_keys_are_listed_by_time_and_id_in_pages() {
+async fn records_are_listed_by_time_to_the_nanosecond_and_then_by_id() {
     let (_server, store) = fresh().await;
-    let mut records = Vec::new();
-    for index in 0..150_i64 {
-        let nanosecond = 1_700_000_000_000_000_000 + (index * 7919) % 50;
-        records.push(record_of("ann", &format!("k{index}"), nanosecond));
-    }
-    for record in &records {
-        done(store.insert(record.clone()).await);
-    }
-    records.sort_by_key(PageCursor::of);
-
-    let all = store.list(&owner("ann"), None, 1000).await.unwrap();
-    assert_eq!(all.len(), 150);
-    for (found, expected) in all.iter().zip(&records) {
-        assert_eq!(found.id(), expected.id());
-    }
-    let mut after = None;
-    for page in records.chunks(7) {
-        let found = store.list(&owner("ann"), after.as_ref(), 7).await.unwrap();
-        let ids = |records: &[tower_webhook::key::KeyRecord]| {
-            records.iter().map(|record| record.id().clone()).collect::<Vec<_>>()
-        };
-        assert_eq!(ids(&found), ids(page));
-        after = found.last().map(PageCursor::of);
-    }
-    assert!(store.list(&owner("ann"), after.as_ref(), 7).await.unwrap().is_empty());
+    records::are_listed_by_time_to_the_nanosecond_and_then_by_id(&store).await;
 }
 
 #[tokio::test]
@@ -219,16 +188,9 @@ async fn names_have_one_hash_tag_and_no_secret_and_no_key_expires() {
 }
 
 #[tokio::test]
-async fn versions_are_compared_to_the_last_digit() {
+async fn a_version_is_compared_in_all_its_64_bits() {
     let (_server, store) = fresh().await;
-    done(store.insert(record("k").with_version(u64::MAX - 1)).await);
-
-    conflict(store.replace(record("k").with_version(1), u64::MAX - 2).await);
-    conflict(store.replace(record("k").with_version(1), u64::MAX).await);
-    done(store.replace(record("k").with_version(u64::MAX), u64::MAX - 1).await);
-    assert_eq!(store.find(&id("k")).await.unwrap().unwrap().version(), u64::MAX);
-    done(store.replace(record("k").with_version(1), u64::MAX).await);
-    assert_eq!(store.find(&id("k")).await.unwrap().unwrap().version(), 1);
+    records::versions_have_64_bits(&store).await;
 }
 
 #[tokio::test]

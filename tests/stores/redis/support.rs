@@ -3,24 +3,15 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use time::OffsetDateTime;
-use tower_webhook::key::{
-    KeyHasher, KeyId, KeyRecord, KeyStore, Owner, ParsedKey, StoreError, WriteOutcome,
-};
+use tower_webhook::key::{KeyRecord, KeyStore, StoreError, WriteOutcome};
 use tower_webhook::store::{RedisKeyStore, RedisStoreError, RedisStoreErrorKind};
 
 use super::server::Server;
+use crate::shared::record_at;
+pub(crate) use crate::shared::{at, id, owner};
 
 /// The deadline of stores in tests of faults.
 pub(crate) const DEADLINE: Duration = Duration::from_millis(400);
-
-pub(crate) fn id(text: &str) -> KeyId {
-    KeyId::new(text).unwrap()
-}
-
-pub(crate) fn owner(text: &str) -> Owner {
-    Owner::new(text).unwrap()
-}
 
 /// The version 1 of a record of ann.
 pub(crate) fn record(text: &str) -> KeyRecord {
@@ -28,10 +19,7 @@ pub(crate) fn record(text: &str) -> KeyRecord {
 }
 
 pub(crate) fn record_of(name: &str, text: &str, nanosecond: i64) -> KeyRecord {
-    let id = id(text);
-    let digest = KeyHasher::sha256().digest(&ParsedKey::new(id.clone(), "secret"));
-    let created_at = OffsetDateTime::UNIX_EPOCH + time::Duration::nanoseconds(nanosecond);
-    KeyRecord::new(id, owner(name), "test", digest, created_at).unwrap()
+    record_at(text, name, at(0) + time::Duration::nanoseconds(nanosecond))
 }
 
 /// A server and a store in an initialized namespace of it.

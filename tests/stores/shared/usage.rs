@@ -1,29 +1,22 @@
 //! What every store does with times of last use.
 
 use time::{Duration, OffsetDateTime};
-use tower_webhook::key::{KeyHasher, KeyId, KeyRecord, KeyStore, Owner, ParsedKey, WriteOutcome};
+use tower_webhook::key::{KeyId, KeyRecord, KeyStore, Owner, WriteOutcome};
 use tower_webhook::store::{LastUsedSink, LastUsedSource, LastUsedTracker};
 
-fn id(text: &str) -> KeyId {
-    KeyId::new(text).unwrap()
-}
+use super::{at, id, owner, record};
 
 fn ids(texts: &[&str]) -> Vec<KeyId> {
     texts.iter().map(|text| id(text)).collect()
 }
 
-fn at(second: i64) -> OffsetDateTime {
-    OffsetDateTime::UNIX_EPOCH + Duration::seconds(second)
-}
-
 fn ann() -> Owner {
-    Owner::new("ann").unwrap()
+    owner("ann")
 }
 
 async fn insert(store: &impl KeyStore, key: &str) -> KeyRecord {
-    let digest = KeyHasher::sha256().digest(&ParsedKey::new(id(key), "secret"));
-    let record = KeyRecord::new(id(key), ann(), "laptop", digest, at(0)).unwrap();
-    assert_eq!(store.insert(record.clone()).await.unwrap(), WriteOutcome::Applied);
+    let record = record(key, "ann", 0);
+    super::insert(store, &record).await;
     record
 }
 

@@ -4,6 +4,7 @@
 //! `TOWER_WEBHOOK_FLIPS` how many flipped bits are tried (400; `all` tries every bit of the file) and
 //! `TOWER_WEBHOOK_KEYS` the size of the big file (20000; a full run has 1000000).
 
+mod file;
 mod support;
 
 mod access;

@@ -2,14 +2,15 @@ use std::error::Error;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sqlx::{Row, query, query_scalar};
-use time::Duration;
-use tower_webhook::key::{
-    KeyManager, KeyStore, ManageErrorKind, NewKey, PageCursor, Scopes, VerifyErrorKind,
-    WriteOutcome,
-};
+use tower_webhook::key::{KeyManager, KeyStore, WriteOutcome};
 use tower_webhook::store::{SqliteKeyStore, conformance};
 
 use super::support::{Folder, at, connect, found, id, insert, owner, record};
+use crate::shared::records;
+
+async fn open(folder: &Folder) -> SqliteKeyStore {
+    SqliteKeyStore::open(folder.file()).await.unwrap()
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_contract_of_stores_is_kept() {
@@ -30,7 +31,7 @@ async fn the_contract_of_stores_is_kept_in_a_file() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_done_outlives_the_store() {
     let folder = Folder::new();
-    conformance::check_durable(async || SqliteKeyStore::open(folder.file()).await.unwrap()).await;
+    conformance::check_durable(async || open(&folder).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -49,197 +50,48 @@ async fn a_file_without_its_table_is_an_outage() {
 #[tokio::test]
 async fn a_key_lives_its_life_across_restarts() {
     let folder = Folder::new();
-    let ann = owner("ann");
-    let keys = KeyManager::new(SqliteKeyStore::open(folder.file()).await.unwrap());
-    let issued = keys.generate(&ann, NewKey::new("laptop")).await.unwrap();
-    let key = issued.record().id().clone();
-
-    let keys = KeyManager::new(SqliteKeyStore::open(folder.file()).await.unwrap());
-    let first = issued.secret().expose_secret().as_bytes();
-    assert_eq!(keys.verifier().verify(first).await.unwrap().owner(), &ann);
-    let rotated = keys.rotate(&ann, &key, Duration::HOUR).await.unwrap();
-
-    let keys = KeyManager::new(SqliteKeyStore::open(folder.file()).await.unwrap());
-    let second = rotated.secret().expose_secret().as_bytes();
-    keys.verifier().verify(first).await.unwrap();
-    keys.verifier().verify(second).await.unwrap();
-    keys.revoke(&ann, &key).await.unwrap();
-
-    let keys = KeyManager::new(SqliteKeyStore::open(folder.file()).await.unwrap());
-    for text in [first, second] {
-        let refused = keys.verifier().verify(text).await.unwrap_err();
-        assert!(matches!(refused.kind(), VerifyErrorKind::Revoked | VerifyErrorKind::WrongSecret));
-    }
-    let revoked = keys.verifier().verify(second).await.unwrap_err();
-    assert_eq!(revoked.kind(), VerifyErrorKind::Revoked);
-    keys.delete(&ann, std::slice::from_ref(&key)).await.unwrap();
-    let deleted = keys.get(&ann, &key).await.unwrap_err();
-    assert_eq!(deleted.kind(), ManageErrorKind::NotFound);
+    records::a_key_lives_its_life(async || open(&folder).await).await;
 }
 
 #[tokio::test]
 async fn a_record_is_read_back_as_it_was() {
     let folder = Folder::new();
-    let store = SqliteKeyStore::open(folder.file()).await.unwrap();
-    let digest = record("k", "ann", 0).digest().clone();
-    let full = record("k2", "Ann Lée \"quoted\" 日本", 7)
-        .with_name("it's 100 % \\ ünïcode")
-        .unwrap()
-        .with_scopes(Scopes::parse(["deploy", "read"]).unwrap())
-        .with_previous_digest(Some((digest, at(9))))
-        .with_not_before(Some(at(1)))
-        .with_expires_at(Some(at(2) + Duration::nanoseconds(1)))
-        .with_revoked_at(Some(at(3)))
-        .with_disabled(true)
-        .with_version(u64::MAX)
-        .with_metadata(Some(format!("{{\"a\": \"{}\\u0000\"}}", "x".repeat(60_000))))
-        .unwrap();
-    for record in [record("k1", "ann", 0), full] {
-        insert(&store, &record).await;
-        assert_eq!(found(&store, record.id().as_str()).await, Some(record.encode()));
-        let listed = store.list(record.owner(), None, 10).await.unwrap();
-        assert_eq!(listed.len(), 1);
-        assert_eq!(listed[0].encode(), record.encode());
-    }
+    records::are_read_back_as_they_were(&open(&folder).await).await;
 }
 
 #[tokio::test]
 async fn a_version_is_compared_in_all_its_64_bits() {
-    let store = SqliteKeyStore::in_memory().await.unwrap();
-    let old = record("k", "ann", 0).with_version(u64::MAX - 1);
-    insert(&store, &old).await;
-    for wrong in [0, 1, u64::MAX, u64::MAX - 2, (u64::MAX - 1) / 2, i64::MAX as u64] {
-        assert_eq!(
-            store.replace(old.clone(), wrong).await.unwrap(),
-            WriteOutcome::Conflict,
-            "{wrong}"
-        );
-    }
-    let new = old.with_version(u64::MAX);
-    assert_eq!(store.replace(new.clone(), u64::MAX - 1).await.unwrap(), WriteOutcome::Applied);
-    assert_eq!(found(&store, "k").await, Some(new.encode()));
+    records::versions_have_64_bits(&SqliteKeyStore::in_memory().await.unwrap()).await;
 }
 
 #[tokio::test]
 async fn records_are_listed_by_time_to_the_nanosecond_and_then_by_id() {
     let folder = Folder::new();
-    let store = SqliteKeyStore::open(folder.file()).await.unwrap();
-    let years = [-62_167_219_200, -1, 0, 1, 1_700_000_000, 253_402_300_798];
-    let steps = [0, 1, 10, 100_000_000, 120_000_000, 999_999_999];
-    let mut expected = Vec::new();
-    for second in years {
-        for nanosecond in steps {
-            for key in ["Z", "a", "b.", "b:", "b-1", "b_1", "b1"] {
-                let key = format!("{key}.{second}.{nanosecond}");
-                let made = at(second) + Duration::nanoseconds(nanosecond);
-                let digest = record("k", "ann", 0).digest().clone();
-                let record =
-                    tower_webhook::key::KeyRecord::new(id(&key), owner("ann"), "a", digest, made);
-                let record = record.unwrap();
-                insert(&store, &record).await;
-                expected.push(PageCursor::of(&record));
-            }
-        }
-    }
-    expected.sort();
-    for limit in [1, 7, 1000] {
-        let mut listed = Vec::new();
-        loop {
-            let page = store.list(&owner("ann"), listed.last(), limit).await.unwrap();
-            assert!(page.len() <= limit);
-            listed.extend(page.iter().map(PageCursor::of));
-            if page.len() < limit {
-                break;
-            }
-        }
-        assert_eq!(listed, expected, "{limit}");
-    }
-    assert!(store.list(&owner("ann"), None, 0).await.unwrap().is_empty());
-    let last = expected.last();
-    assert!(store.list(&owner("ann"), last, usize::MAX).await.unwrap().is_empty());
-    assert!(store.list(&owner("bob"), None, 10).await.unwrap().is_empty());
+    records::are_listed_by_time_to_the_nanosecond_and_then_by_id(&open(&folder).await).await;
 }
 
 #[tokio::test]
 async fn pages_are_stable_while_keys_are_added_and_removed() {
     let folder = Folder::new();
-    let store = SqliteKeyStore::open(folder.file()).await.unwrap();
-    for second in 0..40 {
-        insert(&store, &record(&format!("old{second}"), "ann", second * 10)).await;
-    }
-    let writer = {
-        let store = store.clone();
-        tokio::spawn(async move {
-            for second in 0..60 {
-                insert(&store, &record(&format!("new{second}"), "ann", second * 7 + 1)).await;
-                let gone = [id(&format!("new{second}"))];
-                if second % 2 == 0 {
-                    assert_eq!(
-                        store.remove(&owner("ann"), &gone).await.unwrap(),
-                        WriteOutcome::Applied
-                    );
-                }
-            }
-        })
-    };
-    while !writer.is_finished() {
-        let mut seen: Vec<PageCursor> = Vec::new();
-        loop {
-            let page = store.list(&owner("ann"), seen.last(), 3).await.unwrap();
-            if page.is_empty() {
-                break;
-            }
-            seen.extend(page.iter().map(PageCursor::of));
-        }
-        assert!(seen.is_sorted_by(|a, b| a < b));
-        let old = seen.iter().filter(|cursor| cursor.id().as_str().starts_with("old")).count();
-        assert_eq!(old, 40);
-    }
-    writer.await.unwrap();
+    records::pages_are_stable(&open(&folder).await).await;
 }
 
 #[tokio::test]
 async fn keys_are_removed_together_or_not_at_all() {
     let folder = Folder::new();
-    let store = SqliteKeyStore::open(folder.file()).await.unwrap();
-    for key in ["a", "b", "c"] {
-        insert(&store, &record(key, "ann", 0)).await;
-    }
-    insert(&store, &record("d", "bob", 0)).await;
-    let ann = owner("ann");
-    for wrong in [vec!["a", "missing"], vec!["a", "b", "d"], vec!["d"], vec!["a", "A"]] {
-        let ids: Vec<_> = wrong.iter().map(|key| id(key)).collect();
-        assert_eq!(store.remove(&ann, &ids).await.unwrap(), WriteOutcome::Conflict, "{wrong:?}");
-        assert_eq!(store.list(&ann, None, 10).await.unwrap().len(), 3);
-    }
-    assert_eq!(store.remove(&ann, &[]).await.unwrap(), WriteOutcome::Applied);
-    assert_eq!(
-        store.remove(&ann, &[id("a"), id("b"), id("a")]).await.unwrap(),
-        WriteOutcome::Applied
-    );
-    assert_eq!(store.list(&ann, None, 10).await.unwrap().len(), 1);
-    assert!(found(&store, "d").await.is_some());
+    records::are_removed_together_or_not_at_all(&open(&folder).await).await;
 }
 
 #[tokio::test]
 async fn a_record_that_changes_its_owner_and_time_moves_in_the_lists() {
-    let store = SqliteKeyStore::in_memory().await.unwrap();
-    insert(&store, &record("a", "ann", 5)).await;
-    insert(&store, &record("b", "bob", 3)).await;
-
-    let moved = record("a", "bob", 2).with_version(2);
-    assert_eq!(store.replace(moved, 1).await.unwrap(), WriteOutcome::Applied);
-
-    assert!(store.list(&owner("ann"), None, 10).await.unwrap().is_empty());
-    let listed = store.list(&owner("bob"), None, 10).await.unwrap();
-    assert_eq!(listed.iter().map(|record| record.id().as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    records::a_record_moves_in_the_lists(&SqliteKeyStore::in_memory().await.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_changes_to_one_version_one_wins() {
     let folder = Folder::new();
-    let one = SqliteKeyStore::open(folder.file()).await.unwrap();
-    let two = SqliteKeyStore::open(folder.file()).await.unwrap();
+    let one = open(&folder).await;
+    let two = open(&folder).await;
     insert(&one, &record("k", "ann", 0)).await;
     for version in 1..20 {
         let changes = (0..16).map(|number| {
@@ -259,56 +111,15 @@ async fn of_many_changes_to_one_version_one_wins() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revoked_key_fails_every_verification_that_starts_later() {
     let folder = Folder::new();
-    let ann = owner("ann");
-    for round in 0..10 {
-        let one = KeyManager::new(SqliteKeyStore::open(folder.file()).await.unwrap());
-        let two = KeyManager::new(SqliteKeyStore::open(folder.file()).await.unwrap());
-        let issued = one.generate(&ann, NewKey::new("laptop")).await.unwrap();
-        let key = issued.record().id().clone();
-        let text = issued.secret().expose_secret().to_owned();
-        let revoked = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let mut tasks = Vec::new();
-        for _ in 0..3 {
-            let (keys, ann, key) = (one.clone(), ann.clone(), key.clone());
-            tasks.push(tokio::spawn(async move {
-                // A rotation that comes too late, or that others are in the way of, is refused.
-                for _ in 0..5 {
-                    let _ = keys.rotate(&ann, &key, Duration::HOUR).await;
-                }
-            }));
-            let (verifier, text, revoked) = (two.verifier(), text.clone(), revoked.clone());
-            tasks.push(tokio::spawn(async move {
-                for _ in 0..50 {
-                    let late = revoked.load(Ordering::SeqCst);
-                    let verdict = verifier.verify(text.as_bytes()).await;
-                    match verdict {
-                        Ok(_) => assert!(!late, "a revoked key was accepted"),
-                        Err(error) => {
-                            assert_ne!(error.kind(), VerifyErrorKind::StoreUnavailable);
-                        }
-                    }
-                }
-            }));
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(round * 3)).await;
-        loop {
-            match one.revoke(&ann, &key).await {
-                Ok(_) => break,
-                Err(error) => assert_eq!(error.kind(), ManageErrorKind::Conflict),
-            }
-        }
-        revoked.store(true, Ordering::SeqCst);
-        for task in tasks {
-            task.await.unwrap();
-        }
-        assert!(one.get(&ann, &key).await.unwrap().revoked_at().is_some());
-    }
+    let one = KeyManager::new(open(&folder).await);
+    let two = KeyManager::new(open(&folder).await);
+    records::revoked_keys_are_refused_from_then_on(&one, &two).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_that_are_dropped_leave_nothing_behind() {
     let folder = Folder::new();
-    let store = SqliteKeyStore::open(folder.file()).await.unwrap();
+    let store = open(&folder).await;
     for number in 0..50 {
         insert(&store, &record(&format!("k{number}"), "ann", number)).await;
     }
@@ -348,7 +159,7 @@ async fn calls_that_are_dropped_leave_nothing_behind() {
 #[tokio::test]
 async fn generated_columns_show_the_record_and_are_read_only() {
     let folder = Folder::new();
-    let store = SqliteKeyStore::open(folder.file()).await.unwrap();
+    let store = open(&folder).await;
     let made = record("k1", "ann", 0).with_expires_at(Some(at(60))).with_disabled(true);
     insert(&store, &made).await;
     let mut connection = connect(&folder.file()).await;
@@ -386,7 +197,7 @@ async fn a_row_changed_by_another_program_is_an_error() {
     ];
     for change in changes {
         let folder = Folder::new();
-        let store = SqliteKeyStore::open(folder.file()).await.unwrap();
+        let store = open(&folder).await;
         insert(&store, &record("k1", "ann", 0)).await;
         let mut connection = connect(&folder.file()).await;
         sqlx::raw_sql(change).execute(&mut connection).await.unwrap();
@@ -399,7 +210,7 @@ async fn a_row_changed_by_another_program_is_an_error() {
 
     // The record of one key under the id of another.
     let folder = Folder::new();
-    let store = SqliteKeyStore::open(folder.file()).await.unwrap();
+    let store = open(&folder).await;
     insert(&store, &record("k1", "ann", 0)).await;
     let mut connection = connect(&folder.file()).await;
     query("UPDATE keys SET id = 'k2'").execute(&mut connection).await.unwrap();
@@ -411,7 +222,7 @@ async fn a_row_changed_by_another_program_is_an_error() {
 #[tokio::test]
 async fn a_missing_table_is_an_error_and_no_unknown_key() {
     let folder = Folder::new();
-    let store = SqliteKeyStore::open(folder.file()).await.unwrap();
+    let store = open(&folder).await;
     let mut connection = connect(&folder.file()).await;
     query("DROP TABLE keys").execute(&mut connection).await.unwrap();
 
@@ -427,7 +238,7 @@ async fn a_missing_table_is_an_error_and_no_unknown_key() {
 #[tokio::test]
 async fn synchronous_writes_to_a_write_ahead_log_are_on() {
     let folder = Folder::new();
-    let _store = SqliteKeyStore::open(folder.file()).await.unwrap();
+    let _store = open(&folder).await;
     let mut connection = connect(&folder.file()).await;
     let mode: String =
         query_scalar("PRAGMA journal_mode").fetch_one(&mut connection).await.unwrap();
@@ -469,7 +280,7 @@ fn a_runtime_that_ends_during_calls_leaves_a_whole_file() {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let store = SqliteKeyStore::open(folder.file()).await.unwrap();
+        let store = open(&folder).await;
         assert!(!store.list(&owner("ann"), None, 10_000).await.unwrap().is_empty());
     });
 }

@@ -2,29 +2,18 @@
 
 use std::time::Instant;
 
-use sqlx::{Row, query, raw_sql};
+use sqlx::{Row, query};
 use tower_webhook::key::KeyStore;
 use tower_webhook::store::SqliteKeyStore;
 
-use super::support::{Folder, connect, crc32, found, id, owner, record, setting};
+use super::support::{Folder, connect, fill, found, id, owner, setting};
 
 #[tokio::test]
 async fn look_ups_and_lists_use_an_index_among_many_keys() {
     let folder = Folder::new();
     let count: u32 = setting("TOWER_WEBHOOK_KEYS", 20_000);
-    drop(SqliteKeyStore::open(folder.file()).await.unwrap());
+    fill(&folder.file(), count).await;
     let mut connection = connect(&folder.file()).await;
-    raw_sql("PRAGMA synchronous = OFF; BEGIN").execute(&mut connection).await.unwrap();
-    let template = record("TEMPLATE", "OWNER", 0).encode();
-    for number in 0..count {
-        let text = template.replace("TEMPLATE", &format!("{number:016}"));
-        let text = text.replace("OWNER", &format!("owner{}", number % 1000));
-        let checksum = crc32(&text);
-        let insert = query("INSERT INTO keys (id, record, checksum) VALUES (?, ?, ?)");
-        let insert = insert.bind(format!("{number:016}")).bind(text).bind(checksum);
-        insert.execute(&mut connection).await.unwrap();
-    }
-    raw_sql("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await.unwrap();
 
     let plans = [
         (
