@@ -48,6 +48,17 @@ impl<'a> RequestHead<'a> {
     pub const fn extensions(&self) -> &'a Extensions {
         self.extensions
     }
+
+    /// A copy.
+    pub(crate) fn to_parts(self) -> Parts {
+        let mut request = Request::new(());
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.version_mut() = self.version;
+        *request.headers_mut() = self.headers.clone();
+        *request.extensions_mut() = self.extensions.clone();
+        request.into_parts().0
+    }
 }
 
 impl<'a, B> From<&'a Request<B>> for RequestHead<'a> {

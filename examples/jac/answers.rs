@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, StatusCode};
+use tower_webhook::RequestHead;
 use tower_webhook::key::{VerifyError, VerifyErrorKind};
 use tower_webhook::rejection::{Rejection, RejectionKind};
 
@@ -44,7 +45,7 @@ pub(crate) fn confidential(status: StatusCode, body: impl Into<Bytes>) -> Respon
 }
 
 /// The body of what the library refuses. Status and challenge are the library's.
-pub(crate) fn rejection(rejection: &Rejection) -> http::Response<Bytes> {
+pub(crate) fn rejection(rejection: &Rejection, _head: RequestHead<'_>) -> http::Response<Bytes> {
     let text = match rejection.kind() {
         RejectionKind::Missing => "Not authenticated",
         kind => kind.status().canonical_reason().unwrap_or("Refused"),

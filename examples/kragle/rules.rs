@@ -9,6 +9,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde_json::json;
+use tower_webhook::RequestHead;
 use tower_webhook::auth::Policy;
 use tower_webhook::content::json::{JsonKind, JsonLimits, validate};
 use tower_webhook::content::{ContentError, MediaType, form};
@@ -251,7 +252,7 @@ fn is_of_json(rejection: &Rejection) -> bool {
 }
 
 /// A refusal of the library as a problem document. The library sets the status and the challenges.
-pub(crate) fn refusal(rejection: &Rejection) -> Response<Bytes> {
+pub(crate) fn refusal(rejection: &Rejection, _head: RequestHead<'_>) -> Response<Bytes> {
     problem(rejection.status(), Fault::of(rejection))
 }
 

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
+use tower_webhook::RequestHead;
 use tower_webhook::key::{ManageError, ManageErrorKind};
 use tower_webhook::rejection::{Rejection, RejectionKind};
 
@@ -90,7 +91,7 @@ impl From<ManageError> for Refusal {
 }
 
 /// The body of what the library refuses. It sets the status and the headers itself.
-pub(crate) fn refused(rejection: &Rejection) -> Response<Bytes> {
+pub(crate) fn refused(rejection: &Rejection, _head: RequestHead<'_>) -> Response<Bytes> {
     let text = match rejection.kind() {
         RejectionKind::Missing => "Unauthorized - One of Token or API key required.",
         kind if kind.is_unauthorized() => "Unauthorized",

@@ -185,9 +185,7 @@ impl Entry {
                 let request = Request::from_parts(parts, ReplayBody::new(body));
                 Ok(Entered { request, policy, by_target, since })
             }
-            Err(Refusal { rejection, respond }) => {
-                Err(Refusal { rejection: rejection.in_answer_to(&parts.method), respond })
-            }
+            Err(refusal) => Err(refusal.in_answer_to(&self.config, (&parts).into())),
         }
     }
 
@@ -249,6 +247,6 @@ impl Entry {
     /// as those of the layer.
     fn refuse(&self, rejection: Rejection) -> Refusal {
         let respond = if rejection.is_concealed() { None } else { self.body.respond.clone() };
-        Refusal { rejection, respond }
+        Refusal { respond, ..rejection.into() }
     }
 }

@@ -17,10 +17,10 @@ use super::policy::{Access, Policy};
 use super::resolver::PolicyResolver;
 use crate::BoxError;
 use crate::clock::Clock;
-use crate::credential::{BodyReading, Credentials};
+use crate::credential::{BodyReading, Credentials, ExtractError};
 use crate::error::ConfigError;
 use crate::key::{KeyVerifier, Owner, Scope};
-use crate::rejection::{Challenges, Rejection, RejectionKind, Respond};
+use crate::rejection::{Asked, Challenges, Rejection, RejectionKind, Respond, Scrub};
 use crate::request_head::RequestHead;
 use crate::util::{CatchPanic, Panicked, UniqueId, catch_panic, timeout};
 
@@ -126,6 +126,11 @@ impl AuthConfig {
 
     pub(crate) const fn respond(&self) -> &Respond {
         &self.respond
+    }
+
+    /// What a refusal needs of the request that it answers.
+    pub(crate) fn asked(&self, head: RequestHead<'_>) -> Asked {
+        self.respond.asked(head, self)
     }
 
     pub(crate) fn keys(&self) -> Option<&KeyVerifier> {
@@ -267,6 +272,15 @@ impl AuthConfig {
             return Ok(());
         }
         policy.check_method(head.method(), self.default_methods)
+    }
+}
+
+/// For code of the app that looks at a refused request. Keys in places that no placement reads go as well, as far
+/// as their format recognises them.
+impl Scrub for AuthConfig {
+    fn scrub(&self, head: &mut Parts) -> Result<(), ExtractError> {
+        self.all_credentials().try_for_each(|credentials| credentials.scrub_outside_body(head))?;
+        self.keys().map_or(Ok(()), |keys| keys.scrub(head))
     }
 }
 

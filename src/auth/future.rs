@@ -16,7 +16,8 @@ use super::authorize::{self, Verdict, Verifying};
 use super::config::AuthConfig;
 use crate::body::VERDICT_LIFETIME;
 use crate::identity::{self, Identity};
-use crate::rejection::{Rejection, RejectionKind, Respond, ResponseBody};
+use crate::rejection::{Asked, Rejection, RejectionKind, Respond, ResponseBody};
+use crate::request_head::RequestHead;
 
 /// A request on its way in: decided about, cleaned, and with the identity in its extensions.
 pub(super) struct Entered<B> {
@@ -42,6 +43,22 @@ pub(super) struct Refusal {
     pub(super) rejection: Rejection,
     /// `None`: the layer.
     pub(super) respond: Option<Arc<Respond>>,
+    /// Nothing is known of the request unless [`in_answer_to`](Self::in_answer_to) was called.
+    pub(super) asked: Asked,
+}
+
+impl Refusal {
+    /// Says which request is answered.
+    pub(super) fn in_answer_to(mut self, config: &AuthConfig, head: RequestHead<'_>) -> Self {
+        let respond = self.respond.as_deref().unwrap_or(config.respond());
+        self.asked = respond.asked(head, config);
+        self
+    }
+
+    fn response<B>(&self, config: &AuthConfig) -> Response<ResponseBody<B>> {
+        let respond = self.respond.as_deref().unwrap_or(config.respond());
+        respond.refuse(&self.rejection, &self.asked)
+    }
 }
 
 pin_project! {
@@ -205,9 +222,8 @@ impl<S, B> Waiting<S, B> {
         loop {
             let next = match ready!(self.poll_step(cx))? {
                 Ok(next) => next,
-                Err(Refusal { rejection, respond }) => {
-                    let respond = respond.as_deref().unwrap_or(self.config.respond());
-                    let response = Some(respond.refuse(&rejection));
+                Err(refusal) => {
+                    let response = Some(refusal.response(&self.config));
                     return Poll::Ready(Ok(State::Response { response }));
                 }
             };
@@ -233,7 +249,7 @@ impl<S, B> Waiting<S, B> {
                     return Poll::Ready(Ok(Err(polled_again())));
                 };
                 let entered = self.config.enter_verified(request, policy, verdict, since);
-                Poll::Ready(Ok(entered.map(Next::readying).map_err(Refusal::from)))
+                Poll::Ready(Ok(entered.map(Next::readying)))
             }
             Step::Deciding { deciding, .. } => {
                 let entered = ready!(deciding.as_mut().poll(cx));
@@ -252,9 +268,9 @@ impl<S, B> Waiting<S, B> {
                     let ready_timeout =
                         ready_timeout.get_or_insert_with(|| self.config.ready_timeout());
                     ready!(ready_timeout.as_mut().poll(cx));
-                    let rejection = Rejection::new(RejectionKind::AtCapacity);
-                    let rejection = rejection.in_answer_to(entered.request.method());
-                    return Poll::Ready(Ok(Err(rejection.into())));
+                    let refusal = Refusal::from(Rejection::new(RejectionKind::AtCapacity));
+                    let head = RequestHead::from(&entered.request);
+                    return Poll::Ready(Ok(Err(refusal.in_answer_to(&self.config, head))));
                 }
                 let Step::Readying { entered, .. } = mem::take(&mut self.step) else {
                     return Poll::Ready(Ok(Err(polled_again())));
@@ -264,7 +280,11 @@ impl<S, B> Waiting<S, B> {
             Step::Renewing { request, renewal, .. } => {
                 match ready!(renewal.as_mut().poll(cx)) {
                     Ok(identity) => identity::insert(request.extensions_mut(), Some(identity)),
-                    Err(rejection) => return Poll::Ready(Ok(Err(rejection.into()))),
+                    Err(rejection) => {
+                        let head = RequestHead::from(&*request);
+                        let refusal = Refusal::from(rejection).in_answer_to(&self.config, head);
+                        return Poll::Ready(Ok(Err(refusal)));
+                    }
                 }
                 let Step::Renewing { request, by_target, .. } = mem::take(&mut self.step) else {
                     return Poll::Ready(Ok(Err(polled_again())));
@@ -306,7 +326,7 @@ impl<B> Next<B> {
 
 impl From<Rejection> for Refusal {
     fn from(rejection: Rejection) -> Self {
-        Self { rejection, respond: None }
+        Self { rejection, respond: None, asked: Asked::default() }
     }
 }
 

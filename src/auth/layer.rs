@@ -17,6 +17,7 @@ use crate::credential::{Credentials, IntoCredentials, Placement};
 use crate::error::ConfigError;
 use crate::key::{KeyVerifier, Owner, Scope};
 use crate::rejection::Rejection;
+use crate::request_head::RequestHead;
 
 /// Layer that lets a request through only for a caller who may call.
 ///
@@ -275,26 +276,54 @@ impl AuthLayer {
     /// Replaces the body of refusals. Status, `WWW-Authenticate`, `Allow`, `Retry-After` and
     /// `Cache-Control` are set after the closure has run.
     ///
+    /// The closure is shown a copy of the request's head, which is made for refusals alone. It has no body, none of
+    /// what the configured places hold, no `Authorization`, `Proxy-Authorization` and `Cookie`, no header value
+    /// that is [marked as sensitive](http::HeaderValue::is_sensitive), and no key that the
+    /// [format](crate::key::KeyFormat::redact) recognises. The head of a request that cannot be cleaned has method
+    /// and version only.
+    ///
+    /// # Security
+    ///
+    /// What else the head has is the caller's to choose: escape what goes into the response.
+    ///
     /// # Examples
     ///
     /// ```
     /// use http::{HeaderName, Response};
     /// use tower_webhook::auth::AuthLayer;
     ///
-    /// let layer = AuthLayer::public().with_rejection_response(|rejection| {
-    ///     let text = format!("{{\"faultstring\": \"{}\"}}", rejection.code());
-    ///     Response::builder()
-    ///         .header("content-type", "application/json")
-    ///         .body(text.into())
-    ///         .unwrap_or_default()
+    /// let layer = AuthLayer::public().with_rejection_response(|rejection, head| {
+    ///     let wants_text = head.headers().get("accept").is_some_and(|accept| accept == "text/plain");
+    ///     let (media_type, text) = match wants_text {
+    ///         true => ("text/plain", rejection.code().to_owned()),
+    ///         false => ("application/json", format!("{{\"faultstring\": \"{}\"}}", rejection.code())),
+    ///     };
+    ///     Response::builder().header("content-type", media_type).body(text.into()).unwrap_or_default()
     /// });
     /// # let _ = layer;
     /// ```
     pub fn with_rejection_response(
         self,
-        response: impl Fn(&Rejection) -> Response<Bytes> + Send + Sync + 'static,
+        response: impl Fn(&Rejection, RequestHead<'_>) -> Response<Bytes> + Send + Sync + 'static,
     ) -> Self {
         self.with(|config| config.respond.set_body(response))
+    }
+
+    /// Answers a refused gRPC or gRPC-web call as gRPC does: with the status 200, no content, and the reason in
+    /// `grpc-status` and `grpc-message`. Without this setting the client of such a call sees a protocol error.
+    ///
+    /// A call is a `POST` whose `Content-Type` is `application/grpc`, `application/grpc-web` or
+    /// `application/grpc-web-text`, with or without a format such as `+proto`. The [table](crate::rejection) has the
+    /// codes. A closure that [replaces bodies](Self::with_rejection_response) is not asked about it.
+    ///
+    /// # Security
+    ///
+    /// A proxy that asks an endpoint whether a request may pass (`auth_request` of nginx, `ForwardAuth` of Traefik,
+    /// `ext_authz` of Envoy over HTTP) takes every 2xx for a yes. Do not set this on such an endpoint. The same holds
+    /// for whatever else looks at the status alone: count refusals by the [`Rejection`] in the extensions of the
+    /// response.
+    pub fn with_grpc_rejections(self) -> Self {
+        self.with(|config| config.respond.set_grpc())
     }
 
     /// Reads the body of a request under limits, and lets the inner service read it again: after the
@@ -303,6 +332,10 @@ impl AuthLayer {
     /// An [`Authenticator`] that checks a signature over the body needs the body before it decides: for that, put a
     /// [`BodyBufferLayer`] outside of this layer instead.
     pub fn with_buffer(self, buffer: BodyBufferLayer) -> BufferedAuthLayer {
+        let buffer = match self.config.respond().refuses_in_grpc() {
+            true => buffer.with_grpc_rejections(),
+            false => buffer,
+        };
         BufferedAuthLayer::new(self, buffer)
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use tower_service::Service;
 
 use super::authorize::{Admission, Progress};
@@ -65,7 +65,7 @@ where
         let head = RequestHead::from(&request);
         let policy = match self.config.resolve_ready(head) {
             Some(Ok(policy)) => policy,
-            Some(Err(rejection)) => return self.refuse(rejection, head.method()),
+            Some(Err(rejection)) => return self.refuse(&rejection, head),
             None => return self.decide_later(None, request),
         };
         let mut admission = Admission::default();
@@ -74,7 +74,7 @@ where
                 let by_target = admission.by_target();
                 match self.config.enter(&policy, &mut request, admission) {
                     Ok(()) => {}
-                    Err(rejection) => return self.refuse(rejection, request.method()),
+                    Err(rejection) => return self.refuse(&rejection, (&request).into()),
                 }
                 // A service that is ready at once needs no waker. One that is not is polled again by the
                 // future, which has a real one. The instance that was polled is the one that is called: see
@@ -93,7 +93,7 @@ where
                     }
                 }
             }
-            Progress::Decided(Err(rejection)) => self.refuse(rejection, head.method()),
+            Progress::Decided(Err(rejection)) => self.refuse(&rejection, head),
             Progress::Verifying(verifying) => {
                 let (policy, config) = (policy.into_owned(), Arc::clone(&self.config));
                 let service = self.take_inner();
@@ -111,14 +111,14 @@ where
 impl<S> Auth<S> {
     fn refuse<B, ResBody>(
         &self,
-        mut rejection: Rejection,
-        method: &Method,
+        rejection: &Rejection,
+        head: RequestHead<'_>,
     ) -> ResponseFuture<S, B, ResBody>
     where
         S: Service<Request<B>, Response = Response<ResBody>>,
     {
-        rejection.answer_to(method);
-        ResponseFuture::response(self.config.respond().refuse(&rejection))
+        let asked = self.config.asked(head);
+        ResponseFuture::response(self.config.respond().refuse(rejection, &asked))
     }
 
     /// Asks code of the app, which may take its time and is shown a head that outlives the wait.

@@ -112,7 +112,7 @@ mod tests {
     use http::header::{CONNECTION, WWW_AUTHENTICATE};
 
     use super::*;
-    use crate::rejection::Respond;
+    use crate::rejection::{Asked, Respond};
 
     #[test]
     fn each_kind_has_its_status_and_closes_only_http_1() {
@@ -130,7 +130,7 @@ mod tests {
                 (Version::HTTP_3, false),
             ] {
                 let rejection = ReadError::new(kind).into_rejection(version);
-                let response = respond.refuse::<Bytes>(&rejection);
+                let response = respond.refuse::<Bytes>(&rejection, &Asked::default());
 
                 assert_eq!(response.status(), status, "{kind:?}");
                 assert_eq!(response.headers().contains_key(CONNECTION), closes, "{version:?}");

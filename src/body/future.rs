@@ -15,7 +15,8 @@ use tower_service::Service;
 use super::collect::{ReadBody, SlowBody};
 use super::layer::Shared;
 use super::{BufferedBody, ReplayBody};
-use crate::rejection::{Rejection, RejectionKind, ResponseBody};
+use crate::rejection::{Asked, Rejection, RejectionKind, ResponseBody};
+use crate::request_head::RequestHead;
 
 pin_project! {
     /// The future of [`BodyBuffer`](super::BodyBuffer).
@@ -38,7 +39,7 @@ pin_project! {
         Read { #[pin] read: ReadBody<B>, head: Option<(Parts, S)> },
         Ready { request: Option<Request<ReplayBody>>, inner: S },
         Call { #[pin] future: S::Future },
-        Refuse { rejection: Rejection },
+        Refuse { response: Option<Response<Bytes>> },
     }
 }
 
@@ -55,8 +56,12 @@ where
         Self { state: State::Read { read, head: Some((parts, inner)) }, shared }
     }
 
-    pub(super) const fn refuse(rejection: Rejection, shared: Arc<Shared>) -> Self {
-        Self { state: State::Refuse { rejection }, shared }
+    pub(super) fn refuse(
+        rejection: &Rejection,
+        head: RequestHead<'_>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self { state: State::Refuse { response: Some(shared.refuse(rejection, head)) }, shared }
     }
 }
 
@@ -87,7 +92,8 @@ where
                         }
                         (Err(error), Some((parts, _))) => {
                             let rejection = error.into_rejection(parts.version);
-                            State::Refuse { rejection: rejection.in_answer_to(&parts.method) }
+                            let response = this.shared.refuse(&rejection, (&parts).into());
+                            State::Refuse { response: Some(response) }
                         }
                         (_, None) => polled_again(),
                     }
@@ -106,8 +112,12 @@ where
                     let response = ready!(future.poll(cx))?;
                     return Poll::Ready(Ok(response.map(ResponseBody::service)));
                 }
-                StateProj::Refuse { rejection } => {
-                    return Poll::Ready(Ok(this.shared.respond.refuse(rejection)));
+                StateProj::Refuse { response } => {
+                    let response = response.take().unwrap_or_else(|| {
+                        let rejection = Rejection::new(RejectionKind::Internal);
+                        this.shared.respond.response(&rejection, &Asked::default())
+                    });
+                    return Poll::Ready(Ok(response.map(ResponseBody::refusal)));
                 }
             };
             this.state.set(next);
@@ -116,11 +126,11 @@ where
 }
 
 /// What a future is left as that must not be polled again.
-fn polled_again<S, B>() -> State<S, B>
+const fn polled_again<S, B>() -> State<S, B>
 where
     S: Service<Request<ReplayBody>>,
 {
-    State::Refuse { rejection: Rejection::new(RejectionKind::Internal) }
+    State::Refuse { response: None }
 }
 
 impl<S, B> fmt::Debug for ResponseFuture<S, B>

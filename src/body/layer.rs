@@ -8,7 +8,8 @@ use tower_layer::Layer;
 
 use super::BodyBuffer;
 use super::collect::{BodyLimits, BodyRules};
-use crate::rejection::{Rejection, Respond};
+use crate::rejection::{NoPlacements, Rejection, Respond};
+use crate::request_head::RequestHead;
 
 /// Reads the body of each request under limits, and replays it to the service inside.
 ///
@@ -27,7 +28,7 @@ use crate::rejection::{Rejection, Respond};
 ///     .with_max_bytes(1024 * 1024)
 ///     .with_deadline(Duration::from_secs(30))
 ///     .with_identity_coding_only()
-///     .with_rejection_response(|rejection| Response::new(Bytes::from_static(rejection.code().as_bytes())));
+///     .with_rejection_response(|rejection, _head| Response::new(Bytes::from_static(rejection.code().as_bytes())));
 /// # let _ = layer;
 /// ```
 #[derive(Clone, Debug)]
@@ -40,6 +41,12 @@ pub(super) struct Shared {
     pub(super) limits: BodyLimits,
     pub(super) respond: Respond,
     pub(super) identity_coding_only: bool,
+}
+
+impl Shared {
+    pub(super) fn refuse(&self, rejection: &Rejection, head: RequestHead<'_>) -> Response<Bytes> {
+        self.respond.response(rejection, &self.respond.asked(head, &NoPlacements))
+    }
 }
 
 impl BodyBufferLayer {
@@ -90,11 +97,39 @@ impl BodyBufferLayer {
     ///
     /// The status, and the headers that the [rules of refusals](crate::rejection) ask for, are set
     /// after the closure has run.
+    ///
+    /// The closure is shown a copy of the request's head. Inside [`AuthLayer::with_buffer`] it is as
+    /// [`AuthLayer::with_rejection_response`] says. This layer alone knows no placements: the copy then has no query,
+    /// no `Authorization`, `Proxy-Authorization` and `Cookie`, and no header value that is
+    /// [marked as sensitive](http::HeaderValue::is_sensitive).
+    ///
+    /// # Security
+    ///
+    /// A key in a header of its own or in the path is in that copy, where this layer alone is around the layer that
+    /// asks for it. Mark such a header as sensitive (`SetSensitiveRequestHeadersLayer` of tower-http), or use
+    /// [`AuthLayer::with_buffer`].
+    ///
+    /// [`AuthLayer::with_buffer`]: crate::auth::AuthLayer::with_buffer
+    /// [`AuthLayer::with_rejection_response`]: crate::auth::AuthLayer::with_rejection_response
     pub fn with_rejection_response(
         mut self,
-        response: impl Fn(&Rejection) -> Response<Bytes> + Send + Sync + 'static,
+        response: impl Fn(&Rejection, RequestHead<'_>) -> Response<Bytes> + Send + Sync + 'static,
     ) -> Self {
         self.0.respond.set_body(response);
+        self
+    }
+}
+
+impl BodyBufferLayer {
+    /// Answers a refused gRPC or gRPC-web call in the form of gRPC, as
+    /// [`AuthLayer::with_grpc_rejections`](crate::auth::AuthLayer::with_grpc_rejections) does. That setting covers
+    /// the refusals of its [buffer](crate::auth::AuthLayer::with_buffer), which need no other one.
+    ///
+    /// # Security
+    ///
+    /// The status is 200: see there.
+    pub fn with_grpc_rejections(mut self) -> Self {
+        self.0.respond.set_grpc();
         self
     }
 }

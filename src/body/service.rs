@@ -69,7 +69,7 @@ where
         if shared.identity_coding_only
             && let Err(rejection) = check_coding(&parts, &body)
         {
-            return ResponseFuture::refuse(rejection.in_answer_to(&parts.method), shared);
+            return ResponseFuture::refuse(&rejection, (&parts).into(), shared);
         }
         let read = ReadBody::new(body, &parts.headers, shared.limits);
         // No instance was asked for its readiness yet. The future asks the one that it calls.

@@ -30,6 +30,17 @@ impl Credentials {
         head: &mut impl HeadMut,
         reading: BodyReading,
     ) -> Result<(), ExtractError> {
+        self.scrub_outside_body(head)?;
+        for placement in &self.placements {
+            if let Place::Body(name) = &placement.place {
+                self.scrub_body(head, name, reading)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The same for a head that is shown without its body.
+    pub(crate) fn scrub_outside_body(&self, head: &mut impl HeadMut) -> Result<(), ExtractError> {
         for placement in &self.placements {
             match &placement.place {
                 Place::Header(name) => {
@@ -48,7 +59,7 @@ impl Credentials {
                     let path = Zeroizing::new(head.uri_mut().path().to_owned());
                     rewrite_targets(head, |uri| template.scrub(uri, &path))?;
                 }
-                Place::Body(name) => self.scrub_body(head, name, reading)?,
+                Place::Body(_) => {}
                 Place::Custom(custom) => {
                     if let Some(scrub) = &custom.scrub {
                         scrub_custom(head, scrub.as_ref());

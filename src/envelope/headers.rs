@@ -44,7 +44,7 @@ pub enum NonUtf8 {
 }
 
 /// Headers that hold credentials, whatever the configuration is.
-const CREDENTIALS: [HeaderName; 3] =
+pub(crate) const CREDENTIAL_HEADERS: [HeaderName; 3] =
     [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE];
 
 /// Headers about one connection or about how the body travels on it (RFC 9110 sections 7.6.1, 8.6
@@ -127,7 +127,7 @@ impl HeaderOptions {
     /// Removes the headers that hold credentials.
     pub(super) fn remove_hidden(&self, headers: &mut HeaderMap, left_out: &[HeaderName]) {
         let is_hidden = |name: &&HeaderName| {
-            [&CREDENTIALS, &*self.left_out, left_out]
+            [&CREDENTIAL_HEADERS, &*self.left_out, left_out]
                 .into_iter()
                 .any(|list| self.contains(list, name))
         };
@@ -138,7 +138,7 @@ impl HeaderOptions {
     }
 
     fn leaves_out(&self, name: &HeaderName) -> bool {
-        self.contains(&CREDENTIALS, name)
+        self.contains(&CREDENTIAL_HEADERS, name)
             || self.contains(&self.left_out, name)
             || (!self.with_transport && self.contains(&TRANSPORT, name))
     }

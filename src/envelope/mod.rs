@@ -75,6 +75,7 @@ mod text;
 
 pub use self::builder::{AbsentJson, EnvelopeBuilder, JsonValues};
 pub use self::fields::Repeats;
+pub(crate) use self::headers::CREDENTIAL_HEADERS;
 pub use self::headers::{HeaderCase, HeaderRepeats, NonUtf8};
 pub use self::input::EnvelopeInput;
 

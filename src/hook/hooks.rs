@@ -277,16 +277,13 @@ impl<B: Send + 'static> Service<Request<B>> for Run {
         let shared = Arc::clone(&self.0);
         let (parts, _body) = request.into_parts();
         Box::pin(async move {
-            let method = parts.method.clone();
-            let response = shared.serve(parts).await;
-            let response = match response {
-                Ok(response) if method == Method::HEAD && !response.body().is_empty() => {
-                    without_content(response)
-                }
+            let is_head = parts.method == Method::HEAD;
+            // The executor gets the parts.
+            let asked = shared.config.asked((&parts).into());
+            let response = match shared.serve(parts).await {
+                Ok(response) if is_head && !response.body().is_empty() => without_content(response),
                 Ok(response) => response,
-                Err(rejection) => {
-                    shared.config.respond().response(&rejection.in_answer_to(&method))
-                }
+                Err(rejection) => shared.config.respond().response(&rejection, &asked),
             };
             Ok(response.map(Full::new))
         })

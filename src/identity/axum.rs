@@ -13,7 +13,7 @@ use axum_core::response::{IntoResponse, Response};
 use http::request::Parts;
 
 use crate::identity::{Identity, MissingAuthLayer};
-use crate::rejection::{Rejection, RejectionKind, Respond};
+use crate::rejection::{Asked, Rejection, RejectionKind, Respond};
 
 impl<S: Sync> FromRequestParts<S> for Identity {
     type Rejection = MissingAuthLayer;
@@ -37,6 +37,6 @@ impl<S: Sync> OptionalFromRequestParts<S> for Identity {
 impl IntoResponse for MissingAuthLayer {
     fn into_response(self) -> Response {
         let rejection = Rejection::new(RejectionKind::Misconfigured).with_source(self);
-        Respond::new().response(&rejection).map(Body::from)
+        Respond::new().response(&rejection, &Asked::default()).map(Body::from)
     }
 }

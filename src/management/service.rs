@@ -24,8 +24,10 @@ use crate::hook::ResponseFuture;
 use crate::identity::Identity;
 use crate::key::KeyManager;
 use crate::rejection::{
-    ChallengeScheme, Challenges, Rejection, RejectionKind, Respond, ResponseBody, without_content,
+    Asked, ChallengeScheme, Challenges, Rejection, RejectionKind, Respond, ResponseBody,
+    without_content,
 };
+use crate::request_head::RequestHead;
 use crate::util::{CatchPanic, Panicked, timeout};
 
 /// Service through which callers manage their own keys.
@@ -163,11 +165,12 @@ impl ManagementApi {
 
     /// Replaces the body of refusals, as
     /// [`AuthLayer::with_rejection_response`](crate::auth::AuthLayer::with_rejection_response) does.
-    /// What is wrong with a request is in [`Rejection::violations`].
+    /// What is wrong with a request is in [`Rejection::violations`]. The layer around this service has taken the
+    /// credentials out of the head already.
     #[must_use]
     pub fn with_rejection_response(
         self,
-        response: impl Fn(&Rejection) -> Response<Bytes> + Send + Sync + 'static,
+        response: impl Fn(&Rejection, RequestHead<'_>) -> Response<Bytes> + Send + Sync + 'static,
     ) -> Self {
         self.with(|shared| shared.respond.set_body(response))
     }
@@ -197,13 +200,14 @@ where
         ResponseFuture::new(async move {
             let (parts, body) = request.into_parts();
             let is_head = parts.method == Method::HEAD;
+            let asked = shared.respond.asked((&parts).into(), &shared.keys);
             let caller = Identity::of(&parts.extensions).ok().flatten();
             let placement = caller.and_then(Identity::placement);
             let response = match shared.serve(parts, body).await {
+                Ok(response) if is_head => without_content(response),
                 Ok(response) => response,
-                Err(rejection) => shared.refusal(&rejection, placement),
+                Err(rejection) => shared.refusal(&rejection, &asked, placement),
             };
-            let response = if is_head { without_content(response) } else { response };
             response.map(|bytes| ResponseBody::service(Full::new(bytes)))
         })
     }
@@ -299,19 +303,24 @@ impl Shared {
     }
 
     /// A caller whose key has ended meanwhile gets the challenge of the place where the key was.
-    fn refusal(&self, rejection: &Rejection, placement: Option<PlacementKind>) -> Response<Bytes> {
+    fn refusal(
+        &self,
+        rejection: &Rejection,
+        asked: &Asked,
+        placement: Option<PlacementKind>,
+    ) -> Response<Bytes> {
         let scheme = match placement {
             Some(PlacementKind::Bearer) => ChallengeScheme::Bearer,
             Some(PlacementKind::Basic) => ChallengeScheme::Basic,
-            _ => return self.respond.response(rejection),
+            _ => return self.respond.response(rejection, asked),
         };
         match Challenges::new(&[scheme], REALM) {
             Ok(challenges) => {
                 let mut respond = self.respond.clone();
                 respond.set_challenges([challenges, Challenges::default(), Challenges::default()]);
-                respond.response(rejection)
+                respond.response(rejection, asked)
             }
-            Err(_) => self.respond.response(rejection),
+            Err(_) => self.respond.response(rejection, asked),
         }
     }
 }

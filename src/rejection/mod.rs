@@ -7,13 +7,13 @@
 //! # Guarantees
 //!
 //! 1. A response has the status 401 if and only if it carries `WWW-Authenticate`
-//!    ([RFC 9110, section 15.5.2]). Each challenge is a field line of its own.
+//!    ([RFC 9110, section 15.5.2]). Each challenge is a field line of its own. [gRPC](self#grpc) has neither.
 //! 2. Every credential that was presented and is not good gets the same bytes: the reason is for the
 //!    log ([`Rejection::kind`]), not for the caller.
 //! 3. A fault of ours (a store that does not answer, a layer that is not wired) is a 5xx, never a 401.
 //! 4. Every refusal carries `Cache-Control: no-store` and `X-Content-Type-Options: nosniff`.
-//! 5. No refusal repeats anything that the request contained. The text of an executor's public error is the
-//!    executor's.
+//! 5. No refusal repeats anything that the request contained, but for the media type of a gRPC call. The text of
+//!    an executor's public error is the executor's.
 //! 6. A refusal in answer to `HEAD` has the headers of its document and not the document.
 //!
 //! The [`Rejection`] is in the extensions of the response, for layers outside: access logs, metrics.
@@ -23,28 +23,44 @@
 //! A closure may replace it ([`AuthLayer::with_rejection_response`]); the status and the headers above
 //! are set after the closure has run.
 //!
-//! | kind | status | `code` | further headers |
-//! |---|---|---|---|
-//! | [`Missing`], [`Malformed`], [`Unknown`], [`WrongSecret`], [`NotYetValid`], [`Expired`], [`Disabled`], [`Revoked`], [`WrongOwner`] | 401 | `unauthorized` | `WWW-Authenticate` |
-//! | [`Ambiguous`] | 400 | `invalid_request` | |
-//! | [`MalformedBody`] | 400 | `malformed_body` | |
-//! | [`TooManyFields`] | 400 | `too_many_fields` | |
-//! | [`Forbidden`] | 403 | `forbidden` | |
-//! | [`NotFound`] | 404 | `not_found` | |
-//! | [`MethodNotAllowed`] | 405 | `method_not_allowed` | `Allow` |
-//! | [`TargetTooLong`] | 414 | `uri_too_long` | |
-//! | [`BodyTimeout`] | 408 | `request_timeout` | `Connection: close` on HTTP/1 |
-//! | [`BodyTooLarge`] | 413 | `content_too_large` | `Connection: close` on HTTP/1 |
-//! | [`UnsupportedMediaType`] | 415 | `unsupported_media_type` | `Accept` |
-//! | [`UnsupportedContentCoding`] | 415 | `unsupported_content_encoding` | `Accept-Encoding: identity` |
-//! | [`Invalid`] | 422 | `invalid` | |
-//! | [`Conflict`] | 409 | `conflict` | |
-//! | [`AlreadyRevoked`] | 409 | `already_revoked` | |
-//! | [`ExecutorFailed`] | 502 | `executor_failed` | |
-//! | [`ExecutorTimeout`] | 504 | `executor_timeout` | |
-//! | [`AtCapacity`], [`Unavailable`] | 503 | `temporarily_unavailable` | `Retry-After`: the executor's, or 1 to 5 seconds at random |
-//! | [`Internal`], [`Misconfigured`] | 500 | `internal` | |
+//! # Kinds
 //!
+//! | kind | status | gRPC | `code` | further headers |
+//! |---|---|---|---|---|
+//! | [`Missing`], [`Malformed`], [`Unknown`], [`WrongSecret`], [`NotYetValid`], [`Expired`], [`Disabled`], [`Revoked`], [`WrongOwner`] | 401 | 16 | `unauthorized` | `WWW-Authenticate` |
+//! | [`Ambiguous`] | 400 | 3 | `invalid_request` | |
+//! | [`MalformedBody`] | 400 | 3 | `malformed_body` | |
+//! | [`TooManyFields`] | 400 | 3 | `too_many_fields` | |
+//! | [`Forbidden`] | 403 | 7 | `forbidden` | |
+//! | [`NotFound`] | 404 | 12 | `not_found` | |
+//! | [`MethodNotAllowed`] | 405 | 12 | `method_not_allowed` | `Allow` |
+//! | [`TargetTooLong`] | 414 | 8 | `uri_too_long` | |
+//! | [`BodyTimeout`] | 408 | 4 | `request_timeout` | `Connection: close` on HTTP/1 |
+//! | [`BodyTooLarge`] | 413 | 8 | `content_too_large` | `Connection: close` on HTTP/1 |
+//! | [`UnsupportedMediaType`] | 415 | 3 | `unsupported_media_type` | `Accept` |
+//! | [`UnsupportedContentCoding`] | 415 | 3 | `unsupported_content_encoding` | `Accept-Encoding: identity` |
+//! | [`Invalid`] | 422 | 3 | `invalid` | |
+//! | [`Conflict`] | 409 | 10 | `conflict` | |
+//! | [`AlreadyRevoked`] | 409 | 10 | `already_revoked` | |
+//! | [`ExecutorFailed`] | 502 | 2 | `executor_failed` | |
+//! | [`ExecutorTimeout`] | 504 | 4 | `executor_timeout` | |
+//! | [`AtCapacity`], [`Unavailable`] | 503 | 14 | `temporarily_unavailable` | `Retry-After`: the executor's, or 1 to 5 seconds at random |
+//! | [`Internal`], [`Misconfigured`] | 500 | 13 | `internal` | |
+//!
+//! # gRPC
+//!
+//! With [`AuthLayer::with_grpc_rejections`], a refused gRPC or gRPC-web call gets a [trailers-only] response: the
+//! status 200, the `Content-Type` of the call without parameters, the code of the table in `grpc-status`, a fixed
+//! text in `grpc-message`, and no content. It has `Cache-Control: no-store` and no challenge. Where the table says
+//! `Retry-After`, `grpc-retry-pushback-ms` has the same time. To gRPC-web the response adds
+//! `Access-Control-Expose-Headers: grpc-status,grpc-message`. A CORS layer that has a list of exposed headers replaces
+//! that one: put both names into its list.
+//!
+//! 502 is `UNKNOWN` (2), as servers report an exception of a handler. Clients repeat a call after `UNAVAILABLE`, and
+//! the execution that failed may have had effects.
+//!
+//! [trailers-only]: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#responses
+//! [`AuthLayer::with_grpc_rejections`]: crate::auth::AuthLayer::with_grpc_rejections
 //! [RFC 9110, section 15.5.2]: https://www.rfc-editor.org/rfc/rfc9110#section-15.5.2
 //! [RFC 9457]: https://www.rfc-editor.org/rfc/rfc9457
 //! [`AuthLayer::with_rejection_response`]: crate::auth::AuthLayer::with_rejection_response
@@ -78,9 +94,11 @@
 //! [`Internal`]: RejectionKind::Internal
 //! [`Misconfigured`]: RejectionKind::Misconfigured
 
+mod asked;
 mod body;
 mod challenge;
 mod from;
+mod grpc;
 mod kind;
 mod problem;
 mod respond;
@@ -92,10 +110,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, StatusCode};
 
 use crate::key::{KeyId, Owner, Scope};
 
+pub(crate) use self::asked::{Asked, NoPlacements, Scrub};
 pub use self::body::ResponseBody;
 pub(crate) use self::challenge::{ChallengeScheme, Challenges};
 pub use self::kind::RejectionKind;
@@ -114,7 +133,6 @@ pub struct Rejection {
     kind: RejectionKind,
     by_bearer: bool,
     for_user: bool,
-    to_head: bool,
     concealed: bool,
     key_id: Option<KeyId>,
     details: Option<Arc<Details>>,
@@ -140,7 +158,6 @@ impl Rejection {
             kind,
             by_bearer: false,
             for_user: false,
-            to_head: false,
             concealed: false,
             key_id: None,
             details: None,
@@ -160,18 +177,6 @@ impl Rejection {
         self
     }
 
-    /// Says which method is answered: an answer to `HEAD` has no content (RFC 9110, section 9.3.2).
-    pub(crate) fn in_answer_to(mut self, method: &Method) -> Self {
-        self.answer_to(method);
-        self
-    }
-
-    /// The same in place.
-    #[inline]
-    pub(crate) fn answer_to(&mut self, method: &Method) {
-        self.to_head = *method == Method::HEAD;
-    }
-
     /// Answers as every refusal of a layer does that conceals its hooks. The kind is for the log alone.
     /// A fault of ours stays what it is.
     pub(crate) fn concealed(self) -> Self {
@@ -188,8 +193,7 @@ impl Rejection {
         if !self.concealed {
             return Cow::Borrowed(self);
         }
-        let shown =
-            Self { to_head: self.to_head, concealed: true, ..Self::new(RejectionKind::Missing) };
+        let shown = Self { concealed: true, ..Self::new(RejectionKind::Missing) };
         Cow::Owned(if self.close() { shown.with_close() } else { shown })
     }
 
@@ -243,7 +247,7 @@ impl Rejection {
         self.kind
     }
 
-    /// The status of the response.
+    /// The status of the response. That of a refused [gRPC call](self#grpc) is 200 instead.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         if self.concealed { StatusCode::UNAUTHORIZED } else { self.kind.status() }

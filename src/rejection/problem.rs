@@ -5,6 +5,7 @@ use super::RejectionKind;
 #[derive(Debug)]
 pub(super) struct Problem {
     pub(super) code: &'static str,
+    pub(super) title: &'static str,
     pub(super) document: &'static str,
 }
 
@@ -12,6 +13,7 @@ macro_rules! problem {
     ($status:literal, $code:literal, $title:literal) => {
         Problem {
             code: $code,
+            title: $title,
             document: concat!(
                 r#"{"type":"urn:tower-webhook:problem:"#,
                 $code,

@@ -8,9 +8,12 @@ use http::header::{
     ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE,
     RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderValue, Response};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
-use super::{Challenges, Rejection, RejectionKind, ResponseBody, violation};
+use super::asked::{self, Asked, Scrub};
+use super::{Challenges, Rejection, RejectionKind, ResponseBody, grpc, violation};
+use crate::request_head::RequestHead;
 use crate::trace;
 
 /// Makes responses of rejections: the challenges of a layer, and the closure that replaces the body.
@@ -18,6 +21,8 @@ use crate::trace;
 pub(crate) struct Respond {
     challenges: [Challenges; 3],
     body: Option<Arc<BodyFn>>,
+    /// Whether gRPC calls are refused in the form of gRPC.
+    grpc: bool,
     /// `None`: everything that this crate reads.
     accept: Option<&'static str>,
     /// The headers of a default 401, made beforehand: junk is answered more often than anything else.
@@ -54,7 +59,7 @@ impl Audience {
     }
 }
 
-type BodyFn = dyn Fn(&Rejection) -> Response<Bytes> + Send + Sync;
+type BodyFn = dyn Fn(&Rejection, RequestHead<'_>) -> Response<Bytes> + Send + Sync;
 
 impl Respond {
     /// For a stage that asks for no credential.
@@ -62,6 +67,7 @@ impl Respond {
         let mut respond = Self {
             challenges: Default::default(),
             body: None,
+            grpc: false,
             accept: None,
             unauthorized: Unauthorized::default(),
         };
@@ -92,47 +98,92 @@ impl Respond {
 
     pub(crate) fn set_body(
         &mut self,
-        body: impl Fn(&Rejection) -> Response<Bytes> + Send + Sync + 'static,
+        body: impl Fn(&Rejection, RequestHead<'_>) -> Response<Bytes> + Send + Sync + 'static,
     ) {
         self.body = Some(Arc::new(body));
     }
 
+    pub(crate) const fn refuses_in_grpc(&self) -> bool {
+        self.grpc
+    }
+
+    pub(crate) const fn set_grpc(&mut self) {
+        self.grpc = true;
+    }
+
+    /// What a refusal of this request needs of it. Only a closure that replaces bodies makes that a copy.
+    pub(crate) fn asked(&self, head: RequestHead<'_>, scrub: &dyn Scrub) -> Asked {
+        let mut asked = Asked::new(head);
+        if self.grpc {
+            asked.grpc = grpc::media_type(head);
+        }
+        if self.body.is_some() && asked.grpc.is_none() {
+            asked.view = Some(Box::new(asked::view(head, scrub)));
+        }
+        asked
+    }
+
     /// The response, as a body type that the inner service's responses fit into as well.
-    pub(crate) fn refuse<B>(&self, rejection: &Rejection) -> Response<ResponseBody<B>> {
-        self.make(rejection, ResponseBody::refusal)
+    pub(crate) fn refuse<B>(
+        &self,
+        rejection: &Rejection,
+        asked: &Asked,
+    ) -> Response<ResponseBody<B>> {
+        self.make(rejection, asked, ResponseBody::refusal)
     }
 
     /// The response.
-    pub(crate) fn response(&self, rejection: &Rejection) -> Response<Bytes> {
-        self.make(rejection, |content| content)
+    pub(crate) fn response(&self, rejection: &Rejection, asked: &Asked) -> Response<Bytes> {
+        self.make(rejection, asked, |content| content)
     }
 
     /// The one way out. What protects the caller is set last, so that no closure can drop it.
-    fn make<T>(&self, rejection: &Rejection, wrap: impl FnOnce(Bytes) -> T) -> Response<T> {
+    fn make<T>(
+        &self,
+        rejection: &Rejection,
+        asked: &Asked,
+        wrap: impl FnOnce(Bytes) -> T,
+    ) -> Response<T> {
         trace::refused(rejection);
         let whole = rejection;
         let rejection = &*whole.shown();
-        if let Some((headers, content)) = self.prepared(rejection) {
+        if let Some((headers, content)) = self.prepared(rejection, asked) {
             let mut response = Response::new(wrap(Bytes::from_static(content.as_bytes())));
             *response.status_mut() = rejection.status();
             *response.headers_mut() = headers.clone();
             response.extensions_mut().insert(whole.clone());
             return response;
         }
-        let mut response = match &self.body {
-            Some(body) => body(rejection),
-            None => default_response(rejection),
+        let mut response = match asked {
+            Asked { grpc: Some(media_type), .. } => {
+                let is_busy = rejection.status() == StatusCode::SERVICE_UNAVAILABLE;
+                let retry = is_busy.then(|| retry_seconds(rejection));
+                grpc::response(rejection, media_type, retry)
+            }
+            Asked { view, .. } => self.http_response(rejection, view.as_deref()),
+        };
+        response.extensions_mut().insert(whole.clone());
+        if asked.by_head { without_content(response) } else { response }.map(wrap)
+    }
+
+    fn http_response(&self, rejection: &Rejection, view: Option<&Parts>) -> Response<Bytes> {
+        let mut response = match (&self.body, view) {
+            (Some(body), Some(view)) => body(rejection, view.into()),
+            (None, _) | (_, None) => default_response(rejection),
         };
         *response.status_mut() = rejection.status();
         self.set_headers(rejection, response.headers_mut());
-        response.extensions_mut().insert(whole.clone());
-        if rejection.to_head { without_content(response) } else { response }.map(wrap)
+        response
     }
 
     /// Headers and content of the refusals that every client can cause at any rate.
-    fn prepared(&self, rejection: &Rejection) -> Option<(&HeaderMap, &'static str)> {
-        let usual = self.body.is_none() && !rejection.to_head && !rejection.close();
-        if !usual || !rejection.kind().is_unauthorized() {
+    fn prepared(&self, rejection: &Rejection, asked: &Asked) -> Option<(&HeaderMap, &'static str)> {
+        let has_usual_form = self.body.is_none() && asked.grpc.is_none();
+        if !has_usual_form
+            || asked.by_head
+            || rejection.close()
+            || !rejection.kind().is_unauthorized()
+        {
             return None;
         }
         let [plain, by_bearer] = Audience::of(rejection).pick(&self.unauthorized);
@@ -158,8 +209,7 @@ impl Respond {
                 headers.insert(ALLOW, allow.unwrap_or(HeaderValue::from_static("")));
             }
             RejectionKind::Unavailable | RejectionKind::AtCapacity => {
-                let seconds = rejection.retry_after().map(whole_seconds);
-                headers.insert(RETRY_AFTER, seconds.unwrap_or_else(random_seconds).into());
+                headers.insert(RETRY_AFTER, retry_seconds(rejection).into());
             }
             RejectionKind::UnsupportedMediaType => {
                 let media_types = self.accept.unwrap_or(READ_MEDIA_TYPES);
@@ -217,6 +267,11 @@ fn default_response(rejection: &Rejection) -> Response<Bytes> {
     response
 }
 
+/// After how many seconds a caller may try again who was refused with 503.
+fn retry_seconds(rejection: &Rejection) -> u64 {
+    rejection.retry_after().map_or_else(random_seconds, whole_seconds)
+}
+
 /// 1 to 5 seconds at random, so that callers who were refused together do not come back together.
 fn random_seconds() -> u64 {
     RandomState::new().build_hasher().finish() % 5 + 1
@@ -229,9 +284,9 @@ fn whole_seconds(time: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use http::{Method, StatusCode};
+    use http::Request;
 
-    use super::super::ChallengeScheme;
+    use super::super::{ChallengeScheme, NoPlacements};
     use super::*;
 
     const KINDS: [RejectionKind; 29] = [
@@ -278,7 +333,7 @@ mod tests {
     #[test]
     fn every_kind_keeps_the_rules_of_the_table() {
         for kind in KINDS {
-            let response = respond().response(&Rejection::new(kind));
+            let response = respond().response(&Rejection::new(kind), &Asked::default());
             let headers = response.headers();
             let document: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
 
@@ -313,7 +368,7 @@ mod tests {
             .into_iter()
             .filter(|kind| kind.is_unauthorized() && *kind != RejectionKind::Missing)
             .map(|kind| {
-                let response = respond().response(&Rejection::new(kind));
+                let response = respond().response(&Rejection::new(kind), &Asked::default());
                 (response.headers().clone(), response.into_body())
             })
             .collect();
@@ -333,7 +388,7 @@ mod tests {
             ),
         ];
         for (rejection, expected) in cases {
-            let response = respond().response(&rejection);
+            let response = respond().response(&rejection, &Asked::default());
             let challenges: Vec<_> = response.headers().get_all(WWW_AUTHENTICATE).iter().collect();
 
             assert_eq!(challenges, [r#"ApiKey realm="r""#, expected]);
@@ -343,8 +398,9 @@ mod tests {
     #[test]
     fn a_closure_replaces_the_body_and_nothing_else() {
         let mut respond = respond();
-        respond.set_body(|rejection| {
+        respond.set_body(|rejection, head| {
             assert_eq!(rejection.kind(), RejectionKind::Expired);
+            assert_eq!(head.uri(), "/path");
             Response::builder()
                 .status(200)
                 .header(CACHE_CONTROL, "public")
@@ -354,7 +410,9 @@ mod tests {
                 .unwrap()
         });
 
-        let response = respond.response(&Rejection::new(RejectionKind::Expired));
+        let request = Request::get("/path?query").body(()).unwrap();
+        let asked = respond.asked((&request).into(), &NoPlacements);
+        let response = respond.response(&Rejection::new(RejectionKind::Expired), &asked);
 
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
         assert_eq!(response.body(), "own");
@@ -365,7 +423,8 @@ mod tests {
 
     #[test]
     fn a_user_route_has_the_challenges_of_the_authenticator() {
-        let response = respond().response(&Rejection::new(RejectionKind::Missing).for_user());
+        let response = respond()
+            .response(&Rejection::new(RejectionKind::Missing).for_user(), &Asked::default());
 
         assert_eq!(response.headers()[WWW_AUTHENTICATE], r#"Basic realm="r", charset="UTF-8""#);
     }
@@ -373,13 +432,43 @@ mod tests {
     #[test]
     fn an_answer_to_head_has_headers_only() {
         let rejection = Rejection::new(RejectionKind::NotFound);
-        let response = respond().response(&rejection.clone().in_answer_to(&Method::GET));
-        let length = response.body().len();
+        let answer = |method: &str| {
+            let request = Request::builder().method(method).body(()).unwrap();
+            respond().response(&rejection, &respond().asked((&request).into(), &NoPlacements))
+        };
+        let length = answer("GET").body().len();
         assert!(length > 0);
 
-        let response = respond().response(&rejection.in_answer_to(&Method::HEAD));
+        let response = answer("HEAD");
         assert_eq!(response.headers()[CONTENT_LENGTH], length.to_string());
         assert!(response.body().is_empty());
+    }
+
+    #[test]
+    fn every_kind_has_a_form_in_grpc() {
+        let mut respond = respond();
+        respond.set_grpc();
+        respond.set_body(|_, _| panic!("gRPC has no body"));
+        let request = Request::post("/echo.Echo/Unary").header(CONTENT_TYPE, "application/grpc");
+        let asked = respond.asked((&request.body(()).unwrap()).into(), &NoPlacements);
+        for kind in KINDS {
+            let response = respond.response(&Rejection::new(kind), &asked);
+            let headers = response.headers();
+
+            assert_eq!(response.status(), StatusCode::OK, "{kind:?}");
+            assert!(response.body().is_empty(), "{kind:?}");
+            assert_eq!(headers[CONTENT_TYPE], "application/grpc", "{kind:?}");
+            assert_eq!(headers["grpc-status"], grpc::code(kind.status()).to_string(), "{kind:?}");
+            assert_eq!(headers["grpc-message"], kind.problem().title, "{kind:?}");
+            assert_eq!(headers[CACHE_CONTROL], "no-store", "{kind:?}");
+            let pushback = headers.contains_key("grpc-retry-pushback-ms");
+            assert_eq!(pushback, kind.status() == StatusCode::SERVICE_UNAVAILABLE, "{kind:?}");
+            for name in [WWW_AUTHENTICATE, ALLOW, ACCEPT, RETRY_AFTER] {
+                assert!(!headers.contains_key(name), "{kind:?}");
+            }
+            let inner = response.extensions().get::<Rejection>().unwrap();
+            assert_eq!(inner.kind(), kind);
+        }
     }
 
     #[test]

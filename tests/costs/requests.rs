@@ -94,14 +94,14 @@ fn a_refusal_copies_the_headers_that_were_made_beforehand() {
     no_more_than([5, 5, 5, 5], refusals(|manager| layer(manager)));
 }
 
-/// As above.
+/// As above, and the copy of the head that the closure is shown.
 #[test]
-fn a_refusal_with_a_body_of_the_app_allocates_no_more() {
+fn only_a_closure_for_bodies_costs_a_copy_of_the_head() {
     let empty = |manager: &KeyManager| {
-        layer(manager).with_rejection_response(|_| http::Response::default())
+        layer(manager).with_rejection_response(|_, _| http::Response::default())
     };
 
-    no_more_than([5, 5, 5, 5], refusals(empty));
+    no_more_than([14, 16, 16, 16], refusals(empty));
 }
 
 /// Three, and the future of the store.

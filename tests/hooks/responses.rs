@@ -213,7 +213,7 @@ async fn refusals_are_never_shaped() {
     }
 
     // The closure of the layer makes the bodies of all of them, and their status is kept.
-    let auth = auth(&keys).with_rejection_response(|rejection| {
+    let auth = auth(&keys).with_rejection_response(|rejection, _head| {
         Response::new(format!("refused: {}", rejection.code()).into())
     });
     let hooks = Hooks::new(auth, run).with_response_format(ResponseFormat::http());

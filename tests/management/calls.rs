@@ -831,7 +831,7 @@ async fn a_caller_with_a_key_manages_the_keys_of_its_owner() {
 #[tokio::test]
 async fn a_closure_sees_what_is_wrong() {
     let app = App::new();
-    let api = app.api.clone().with_rejection_response(|rejection| {
+    let api = app.api.clone().with_rejection_response(|rejection, _head| {
         let text = serde_json::to_string(rejection.violations()).unwrap();
         Response::builder()
             .header("content-type", "application/problem+json")

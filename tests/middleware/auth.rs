@@ -509,7 +509,7 @@ async fn a_closure_sees_the_reason_and_cannot_change_the_status() {
         .unwrap()
         .with_realm("a \"quoted\" realm")
         .unwrap()
-        .with_rejection_response(|rejection| {
+        .with_rejection_response(|rejection, _head| {
             assert_eq!(rejection.kind(), RejectionKind::Malformed);
             Response::builder().status(200).body(Bytes::from("own")).unwrap()
         });

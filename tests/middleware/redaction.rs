@@ -310,8 +310,11 @@ async fn layers_and_what_they_lend_out_print_no_secret() {
         .unwrap()
         .with_authenticator(Curious(Arc::clone(&canaries)), [Placement::basic()])
         .unwrap()
-        .with_rejection_response(move |rejection| {
+        .with_rejection_response(move |rejection, head| {
             seen.check(rejection);
+            seen.check(&head);
+            seen.check(head.headers());
+            seen.check(head.uri());
             if let Some(source) = rejection.source() {
                 seen.check_error(source);
             }

@@ -24,13 +24,13 @@ impl AuthConfig {
         policy: Policy,
         verdict: Verdict,
         since: Instant,
-    ) -> Result<Entered<B>, Rejection> {
+    ) -> Result<Entered<B>, Refusal> {
         let mut admission = Admission::default();
         let decision = self.verified(&policy, request.method(), verdict, &mut admission);
         let by_target = admission.by_target();
         decision
             .and_then(|()| self.enter(&policy, &mut request, admission))
-            .map_err(|rejection| rejection.in_answer_to(request.method()))?;
+            .map_err(|rejection| Refusal::from(rejection).in_answer_to(self, (&request).into()))?;
         Ok(Entered { request, policy, by_target, since })
     }
 
@@ -44,7 +44,7 @@ impl AuthConfig {
             Ok((policy, by_target, since)) => {
                 Ok(Entered { request: Request::from_parts(parts, ()), policy, by_target, since })
             }
-            Err(rejection) => Err(rejection.in_answer_to(&parts.method).into()),
+            Err(rejection) => Err(Refusal::from(rejection).in_answer_to(&self, (&parts).into())),
         }
     }
 

@@ -212,7 +212,7 @@ impl AuthConfig {
             self.authorize(policy, method, &Caller::of(&fresh))?;
             Ok(fresh)
         });
-        decision.map_err(|rejection| self.conceal(policy, rejection).in_answer_to(method))
+        decision.map_err(|rejection| self.conceal(policy, rejection))
     }
 
     /// What a proven caller may do.

@@ -159,7 +159,7 @@ async fn a_refused_coding_without_a_body_keeps_the_connection() {
 
 #[tokio::test]
 async fn a_closure_replaces_the_body_of_refusals_alone() {
-    let layer = layer().with_rejection_response(|rejection| {
+    let layer = layer().with_rejection_response(|rejection, _head| {
         let error = rejection.source().and_then(|source| source.downcast_ref::<ReadError>());
         assert_eq!(error.map(ReadError::kind), Some(ReadErrorKind::Broken));
         Response::new(Bytes::from_static(b"own"))
@@ -327,7 +327,7 @@ fn the_types_cross_threads() {
 
 #[test]
 fn debug_shows_settings() {
-    let shown = format!("{:?}", layer().with_rejection_response(|_| Response::default()));
+    let shown = format!("{:?}", layer().with_rejection_response(|_, _| Response::default()));
 
     assert!(shown.contains("max_bytes: 10") && shown.contains("<fn>"), "{shown}");
 }
