@@ -97,6 +97,7 @@ impl fmt::Debug for RequestHead<'_> {
 
 /// The parts of a head that scrubbing changes, in either of its two shapes.
 pub(crate) trait HeadMut {
+    fn head(&self) -> RequestHead<'_>;
     fn method(&self) -> &Method;
     fn version(&self) -> Version;
     fn headers_mut(&mut self) -> &mut HeaderMap;
@@ -105,6 +106,10 @@ pub(crate) trait HeadMut {
 }
 
 impl<B> HeadMut for Request<B> {
+    fn head(&self) -> RequestHead<'_> {
+        self.into()
+    }
+
     fn method(&self) -> &Method {
         self.method()
     }
@@ -127,6 +132,10 @@ impl<B> HeadMut for Request<B> {
 }
 
 impl HeadMut for Parts {
+    fn head(&self) -> RequestHead<'_> {
+        self.into()
+    }
+
     fn method(&self) -> &Method {
         &self.method
     }

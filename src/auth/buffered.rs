@@ -25,13 +25,17 @@ pub(crate) const PRE_AUTH_MAX_BYTES: usize = 16 * 1024;
 
 /// Layer that authenticates and buffers the body, in the right order.
 ///
-/// Without a placement in the body, the body is not polled before the verdict, and then read under the
-/// limits of the [`BodyBufferLayer`]. With one, the body is read first, under a limit of its own
-/// ([`with_pre_auth_max_bytes`](Self::with_pre_auth_max_bytes)), because its sender is not known yet. That is
-/// only so where the policy asks for a credential and serves the method, and where the body can hold a
-/// credential: one in a content coding, and one of a media type without named fields, cannot.
+/// 1. The head is looked at first. Where it has a credential, or more than one, the verdict comes before the body is
+///    polled.
+/// 2. The body of a caller who is known is read under the limits of the [`BodyBufferLayer`].
+/// 3. The body of a request without a credential in its head is read before the verdict, where a placement is in the
+///    body, under a limit of its own ([`with_pre_auth_max_bytes`](Self::with_pre_auth_max_bytes)), because its sender
+///    is not known yet. That is only so where the policy asks for a credential and serves the method, and where the
+///    body can hold a credential: one in a content coding, and one of a media type without named fields, cannot.
+/// 4. A second credential, in the body, is refused: see [Credentials in the body](super#credentials-in-the-body).
 ///
-/// What body placements hold is removed from the body that the inner service reads, on public routes too.
+/// What body placements hold is removed from the body that the inner service reads, on public routes too. A body that
+/// has fields and cannot be cleaned is refused.
 /// Where more than a second has passed since the verdict, because the body or the inner service was slow, the
 /// record of the key is looked up again before the inner service is called.
 ///
@@ -71,7 +75,7 @@ impl BufferedAuthLayer {
     }
 
     /// The limit on bodies that are read before the caller is known, in bytes. The default is 16 KiB.
-    /// Without a placement in the body it has no effect.
+    /// It is for requests without a credential in their head, where a placement is in the body.
     ///
     /// # Security
     ///
@@ -204,8 +208,8 @@ impl Entry {
         config.check_method_first(&policy, (&*parts).into())?;
 
         let mut unread = Some(body);
-        let looks_in_body = config.looks_in_body(&policy, parts);
-        if looks_in_body.map_err(|rejection| config.conceal(&policy, rejection))?
+        let reads_body_first = config.reads_body_first(&policy, parts);
+        if reads_body_first.map_err(|rejection| config.conceal(&policy, rejection))?
             && let Some(body) = unread.take()
         {
             let max_bytes = self.body.limits.max_bytes.min(self.pre_auth_max_bytes);

@@ -17,7 +17,9 @@ use super::policy::{Access, Policy};
 use super::resolver::PolicyResolver;
 use crate::BoxError;
 use crate::clock::Clock;
-use crate::credential::{BodyReading, Credentials, ExtractError};
+use crate::credential::{
+    BodyReading, Credentials, ExtractError, PlacementKind, PresentedCredential,
+};
 use crate::error::ConfigError;
 use crate::key::{KeyVerifier, Owner, Scope};
 use crate::rejection::{Asked, Challenges, Rejection, RejectionKind, Respond, Scrub};
@@ -142,20 +144,72 @@ impl AuthConfig {
         self.key_credentials().into_iter().chain(self.user_credentials()).chain(&self.stripped)
     }
 
-    /// Whether a credential that decides about a request may be in its body.
-    pub(crate) fn looks_in_body(&self, policy: &Policy, parts: &Parts) -> Result<bool, Rejection> {
+    /// Whether the body of a request has to be read before the verdict.
+    pub(super) fn reads_body_first(
+        &self,
+        policy: &Policy,
+        parts: &Parts,
+    ) -> Result<bool, Rejection> {
         let (keys, users) = (self.key_credentials(), self.user_credentials());
-        let (keys, users) = match policy.access() {
-            Access::Public => (None, None),
-            _ if self.conceal => (keys, users),
-            Access::Token => (keys, None),
-            Access::User => (None, users),
+        let head = RequestHead::from(parts);
+        let depends = |list: Option<&Credentials>, other| {
+            list.is_some_and(|list| self.depends_on_body(list, other, head).unwrap_or(false))
         };
-        let mut lists = keys.into_iter().chain(users);
-        if lists.any(Credentials::need_body) {
-            Ok(Credentials::may_be_in_body(parts, self.reading)?)
-        } else {
-            Ok(false)
+        let depends = match policy.access() {
+            Access::Public => false,
+            _ if self.conceal => depends(keys, users) || depends(users, keys),
+            Access::Token => depends(keys, users),
+            Access::User => depends(users, keys),
+        };
+        Ok(depends && Credentials::may_be_in_body(parts, self.reading)?)
+    }
+
+    /// Finds the credential in one list of placements.
+    pub(super) fn find<'a>(
+        &self,
+        list: &Credentials,
+        other: Option<&Credentials>,
+        head: RequestHead<'a>,
+    ) -> Result<Option<PresentedCredential<'a>>, Rejection> {
+        self.depends_on_body(list, other, head)?;
+        let mut candidate = None;
+        list.find_into(&mut candidate, head, self.reading)?;
+        Ok(candidate)
+    }
+
+    /// Whether the credential in one list of placements can be in the body alone. A layer that conceals its hooks
+    /// examines both lists for each of them, and one in the body is refused beside one of the other list in a header
+    /// field: then the body need not be read.
+    fn depends_on_body(
+        &self,
+        list: &Credentials,
+        other: Option<&Credentials>,
+        head: RequestHead<'_>,
+    ) -> Result<bool, Rejection> {
+        let depends = list.depends_on_body(head);
+        if depends && self.conceal {
+            self.check_mixed(None, other, head.headers())?;
+        }
+        Ok(depends)
+    }
+
+    /// Refuses a second credential, in the body, of the kind that was accepted in the head.
+    pub(super) fn check_body(
+        &self,
+        policy: &Policy,
+        placement: Option<PlacementKind>,
+        head: RequestHead<'_>,
+    ) -> Result<(), Rejection> {
+        let accepted = match policy.access() {
+            Access::Public => None,
+            Access::Token => self.key_credentials(),
+            Access::User => self.user_credentials(),
+        };
+        match accepted {
+            Some(list) if placement != Some(PlacementKind::Body) => {
+                Ok(list.check_body(head, self.reading)?)
+            }
+            _ => Ok(()),
         }
     }
 

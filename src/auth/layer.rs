@@ -327,7 +327,7 @@ impl AuthLayer {
     }
 
     /// Reads the body of a request under limits, and lets the inner service read it again: after the
-    /// credential has been found good, or before it if a placement is in the body.
+    /// credential has been found good, or before it if a placement is in the body and the head has no credential.
     ///
     /// An [`Authenticator`] that checks a signature over the body needs the body before it decides: for that, put a
     /// [`BodyBufferLayer`] outside of this layer instead.

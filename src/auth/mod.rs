@@ -25,7 +25,8 @@
 //! 4. The body is neither touched nor polled, whatever its type. A placement in the body needs
 //!    [`AuthLayer::with_buffer`].
 //! 5. The order of checks is: the hook (404), its methods (405), the number of credentials (400), the
-//!    credential (401), the owner and the scopes (401 or 403).
+//!    credential (401), the owner and the scopes (401 or 403). A credential in the head is decided about before
+//!    the body is looked at: see [Credentials in the body](self#credentials-in-the-body).
 //! 6. A store, resolver or authenticator that fails, or does not answer within its deadline, leads to 503, and
 //!    one that panics to 500 (a store: 503). Nothing is let through, and no caller learns that their key is bad.
 //! 7. A response to a request with its credential in the query or path carries `Cache-Control: private,
@@ -39,11 +40,31 @@
 //!
 //! | in one request | answer |
 //! |---|---|
-//! | two of the kind that the policy asks for (keys or users), in one place or in several | 400 |
+//! | two of the kind that the policy asks for (keys or users), in one place or in several | 400; 401 or 403 if the first is in the head and bad, and the other in the body |
 //! | one of that kind, and one of the other configured kind in a header field or `Authorization` | 400, unless [`with_insecure_mixed_credentials`](AuthLayer::with_insecure_mixed_credentials) is set |
 //! | one of that kind, and one of the other kind in a cookie, the query, the path or the body | the first decides, the other is removed |
 //! | only one of the other kind | 401 |
 //! | any, on a public route | removed |
+//!
+//! # Credentials in the body
+//!
+//! A placement in the body takes nothing from those in the head:
+//!
+//! | in the head | answer |
+//! |---|---|
+//! | several credentials | 400; the store is not asked, the body not polled |
+//! | one, and it is bad | 401, 403 or 503; the body is not polled |
+//! | one, and it is good | the body is read under the full limit, and searched for a second credential: 400 |
+//! | none | the body is read under the limit for unknown callers, and the credential in it decides |
+//!
+//! A second credential is looked for where one can be: in JSON and forms that are not in a content coding. Other
+//! media types, and JSON that does not parse, are left to the inner service. A body that has fields and cannot be
+//! searched, because it is over a limit or two readers would read it differently, is refused with 400 or 415: it is
+//! not known what is in it. A credential of the other kind in the body is removed, and counts for nothing.
+//!
+//! A layer that [conceals](AuthLayer::with_uniform_unauthorized) its hooks looks for keys and for users under every
+//! policy. There the body of a request without a credential of one kind in its head may be read first, unless one of
+//! the other kind is in a header field.
 //!
 //! # Layers inside each other
 //!

@@ -8,14 +8,15 @@ use zeroize::Zeroizing;
 
 use super::placement::{Place, Placement};
 use super::presented::Text;
-use super::{Credentials, ExtractError, ExtractErrorKind, PresentedCredential};
+use super::{Credentials, ExtractError, ExtractErrorKind, PlacementKind, PresentedCredential};
 use crate::body::{BufferedBody, is_identity_coded};
 use crate::content::json::JsonError;
 use crate::content::{ContentError, FieldValue, MediaType, form, visit_field};
 use crate::request_head::RequestHead;
 
 impl Credentials {
-    /// Reads the credential of a request.
+    /// Reads the credential of a request: in its head first. Where there is one, the body is only searched for a
+    /// second one, and one that is no JSON, or of a media type without fields, has none.
     ///
     /// # Errors
     ///
@@ -27,17 +28,39 @@ impl Credentials {
     ) -> Result<Option<PresentedCredential<'a>>, ExtractError> {
         let mut found = None;
         self.find_into(&mut found, head, BodyReading::default())?;
+        if found.as_ref().is_some_and(|found| found.placement() != PlacementKind::Body) {
+            self.check_body(head, BodyReading::default())?;
+        }
         Ok(found)
     }
 
-    /// The same, into a place where the candidate can stay.
+    /// Finds the credential that is to be verified, and keeps it in `found`. Body placements are only examined
+    /// where the head has none, so a body cannot spoil what is in the head.
     pub(crate) fn find_into<'a>(
         &self,
         found: &mut Option<PresentedCredential<'a>>,
         head: RequestHead<'a>,
         reading: BodyReading,
     ) -> Result<(), ExtractError> {
+        self.find_among(found, head, reading, |_, one| self.first_wins || !one.is_in_body())?;
+        if found.is_none() && !self.first_wins {
+            self.find_among(found, head, reading, |_, one| one.is_in_body())?;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn find_among<'a>(
+        &self,
+        found: &mut Option<PresentedCredential<'a>>,
+        head: RequestHead<'a>,
+        reading: BodyReading,
+        is_examined: impl Fn(usize, &Placement) -> bool,
+    ) -> Result<(), ExtractError> {
         for (position, placement) in self.placements.iter().enumerate() {
+            if !is_examined(position, placement) {
+                continue;
+            }
             let mut one = One { found, taken: false, placement, position };
             self.find_in(placement, head, reading, &mut one)?;
             if self.first_wins && found.is_some() {
@@ -45,6 +68,42 @@ impl Credentials {
             }
         }
         Ok(())
+    }
+
+    /// Whether the body has to be there before it is known which credential is to be verified: the head has none,
+    /// or the first one wins and a body placement comes before.
+    pub(crate) fn depends_on_body(&self, head: RequestHead<'_>) -> bool {
+        let Some(body) = self.placements.iter().position(Placement::is_in_body) else {
+            return false;
+        };
+        let mut found = None;
+        let in_head = self.find_among(&mut found, head, BodyReading::default(), |position, one| {
+            !one.is_in_body() && (position < body || !self.first_wins)
+        });
+        in_head.is_ok() && found.is_none()
+    }
+
+    /// Refuses a second credential, in the body, beside one that is in the head.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if there is one, or if a body that has fields cannot be searched. JSON that does not parse
+    /// has none.
+    pub(crate) fn check_body(
+        &self,
+        head: RequestHead<'_>,
+        reading: BodyReading,
+    ) -> Result<(), ExtractError> {
+        if self.first_wins || !self.need_body() {
+            return Ok(());
+        }
+        let reading = BodyReading { refuses_broken_json: false, ..reading };
+        let mut second = None;
+        self.find_among(&mut second, head, reading, |_, one| one.is_in_body())?;
+        match second {
+            Some(_) => Err(ExtractError::new(ExtractErrorKind::Ambiguous)),
+            None => Ok(()),
+        }
     }
 
     fn find_in<'a>(

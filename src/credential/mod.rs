@@ -119,7 +119,7 @@ impl Credentials {
 
     /// Whether a placement is in the body, so that the body has to be buffered first.
     pub(crate) fn need_body(&self) -> bool {
-        self.placements.iter().any(|placement| matches!(placement.place, Place::Body(_)))
+        self.placements.iter().any(Placement::is_in_body)
     }
 
     pub(crate) fn challenges(&self) -> impl Iterator<Item = ChallengeScheme> {

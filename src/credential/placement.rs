@@ -252,6 +252,10 @@ impl Placement {
         }
     }
 
+    pub(super) const fn is_in_body(&self) -> bool {
+        matches!(self.place, Place::Body(_))
+    }
+
     const fn new(place: Place) -> Self {
         Self { place, secret_token_uri: false }
     }

@@ -176,9 +176,9 @@ impl Hooks {
         self.with(|shared| shared.body.limits.deadline = deadline)
     }
 
-    /// The largest body that is read before the caller is known, in bytes, where a placement is in the
-    /// body. The default is 16 KiB. The limit of [`with_max_body_bytes`](Self::with_max_body_bytes)
-    /// holds as well.
+    /// The largest body that is read before the caller is known, in bytes: where a placement is in the
+    /// body, and the head has no credential. The default is 16 KiB. The limit of
+    /// [`with_max_body_bytes`](Self::with_max_body_bytes) holds as well.
     ///
     /// # Security
     ///

@@ -6,7 +6,8 @@
 //! 2. The method (405 with `Allow`). A policy that names no methods serves `POST`. `HEAD` and `OPTIONS` reach
 //!    an executor only if a policy names them.
 //! 3. The caller, exactly as [`auth`](crate::auth) decides (400, 401, 403, 503). The body is not polled
-//!    before this, except for a placement in the body, and then under a limit of its own.
+//!    before this, except where a placement is in the body and the head has no credential, and then under a
+//!    limit of its own.
 //! 4. The body, under a limit and a deadline (413, 408, 400, 415).
 //! 5. The [`Envelope`] (400, 415).
 //! 6. The [`Executor`], under a deadline, with its panics contained and no more executions of one hook at a

@@ -306,9 +306,9 @@ async fn a_body_has_a_limit_of_its_own_before_the_caller_is_known() {
     };
     let body = |len: usize| format!(r#""{}""#, "x".repeat(len - 2));
     let cases = [
-        // With the key in the head, and one that may be in the body.
-        (hooks(&in_body), Some(&keys.text), 100, 200),
-        (hooks(&in_body), Some(&keys.text), 101, 413),
+        // With the key in the head, and a second one that may be in the body.
+        (hooks(&in_body), Some(&keys.text), 1000, 200),
+        (hooks(&in_body), Some(&keys.text), 1001, 413),
         (hooks(&in_body), None, 101, 413),
         (hooks(&in_body), None, 100, 401),
         // Only the head is looked at.

@@ -13,6 +13,7 @@ mod concealed;
 mod content;
 mod credentials;
 mod grpc;
+mod head_first;
 mod hyper;
 mod identities;
 mod orders;

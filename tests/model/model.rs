@@ -75,15 +75,18 @@ fn decide(layer: &Layer, number: usize, state: &State) -> Result<Proven, Vec<Ref
     if let Some(status) = method {
         return Err(refuse(layer, Some(policy), &[status]));
     }
-    match (caller(layer, number, state, policy), body) {
-        (Ok(proven), None) => Ok(proven),
-        (Ok(_), Some(fault)) => Err(refuse(layer, Some(policy), &[fault])),
-        (Err(status), None) => Err(refuse(layer, Some(policy), &[status])),
-        // A body in which a credential is looked for is read before the credential is checked.
-        (Err(401 | 403), Some(fault)) if looks_into_body(layer, policy, state) => {
+    let caller = caller(layer, number, state, policy);
+    match (caller, body) {
+        // The body is only read for a credential where the head has none.
+        (_, Some(fault)) if looks_into_body(layer, policy, state) => {
             Err(refuse(layer, Some(policy), &[fault]))
         }
-        (Err(status), Some(fault)) => Err(refuse(layer, Some(policy), &[status, fault])),
+        (Err(status), _) => Err(refuse(layer, Some(policy), &[status])),
+        (Ok(_), Some(fault)) => Err(refuse(layer, Some(policy), &[fault])),
+        (Ok(_), None) if has_second_in_body(layer, policy, state) => {
+            Err(refuse(layer, Some(policy), &[400]))
+        }
+        (Ok(proven), None) => Ok(proven),
     }
 }
 
@@ -99,10 +102,12 @@ fn decide_concealed(
     let proven = caller(layer, number, state, policy);
     let refusal = |status, challenges| Refusal { status, challenges };
     let mut ways = Vec::new();
-    if proven.is_err() || body.is_some_and(|status| !is_ours(status)) {
+    let is_in_head = holds_any(layer, state, &head_places(&accepted(layer, policy)));
+    if proven.is_err() || !is_in_head && body.is_some_and(|status| !is_ours(status)) {
         ways.push(refusal(401, all_challenges(layer)));
     }
-    match (&proven, method, body) {
+    let second = has_second_in_body(layer, policy, state).then_some(400);
+    match (&proven, method, body.or(second)) {
         (Ok(_), Some(status), None) => ways.push(refusal(status, 0)),
         (Ok(_), method, Some(fault)) => {
             ways.push(refusal(fault, 0));
@@ -244,8 +249,8 @@ fn check_scopes(layer: &Layer, policy: &Policy, granted: &[Scope]) -> Result<(),
     if asked.all(|scope| granted.contains(scope)) { Ok(()) } else { Err(403) }
 }
 
-/// The one credential of the kind that the policy accepts. More than one is refused, and so is one with a credential of
-/// the other kind in a header beside it.
+/// The one credential of the kind that the policy accepts: in the head, or in the body where the head has none. More than
+/// one is refused, and so is one with a credential of the other kind in a header beside it.
 fn count(
     layer: &Layer,
     state: &State,
@@ -253,7 +258,9 @@ fn count(
     other: &[Place],
 ) -> Result<Option<Secret>, u16> {
     let mut found: Option<(Place, Secret)> = None;
-    for place in accepted {
+    let head = head_places(accepted);
+    let is_in_head = holds_any(layer, state, &head);
+    for place in if is_in_head { &head } else { accepted } {
         let read = read(layer, state, *place);
         if read.len() > 1 {
             return Err(400);
@@ -310,15 +317,40 @@ fn places(layer: &Layer) -> Vec<Place> {
     [key_places(layer), user_places(layer), layer.stripped.clone()].concat()
 }
 
-/// Whether the policy has the body read before the credential is checked.
-fn looks_into_body(layer: &Layer, policy: &Policy, state: &State) -> bool {
-    let accepted = match policy.access {
+/// The places of the credentials that a policy accepts.
+fn accepted(layer: &Layer, policy: &Policy) -> Vec<Place> {
+    match policy.access {
         Access::Public => Vec::new(),
         Access::Token => key_places(layer),
         Access::User => user_places(layer),
-    };
+    }
+}
+
+fn head_places(places: &[Place]) -> Vec<Place> {
+    places.iter().copied().filter(|place| *place != Place::Body).collect()
+}
+
+/// Whether a credential is in any of these places.
+fn holds_any(layer: &Layer, state: &State, places: &[Place]) -> bool {
+    places.iter().any(|place| read(layer, state, *place).iter().any(Option::is_some))
+}
+
+/// Whether a credential is looked for in the body before the verdict: the head has none.
+fn looks_into_body(layer: &Layer, policy: &Policy, state: &State) -> bool {
+    let accepted = accepted(layer, policy);
+    let head = head_places(&accepted);
+    // Two `Authorization` lines are too many, whatever they hold.
+    let is_repeated = head.iter().any(|place| read(layer, state, *place).len() > 1);
     let is_read = !matches!(state.call.method, Method::Get | Method::Head);
-    is_read && accepted.contains(&Place::Body)
+    let is_in_head = is_repeated || holds_any(layer, state, &head);
+    is_read && accepted.contains(&Place::Body) && !is_in_head
+}
+
+/// Whether the body has a second credential of the kind that the policy accepts, beside one in the head.
+fn has_second_in_body(layer: &Layer, policy: &Policy, state: &State) -> bool {
+    let accepted = accepted(layer, policy);
+    let is_in_head = holds_any(layer, state, &head_places(&accepted));
+    is_in_head && accepted.contains(&Place::Body) && holds_any(layer, state, &[Place::Body])
 }
 
 /// Media types that are read. Others, and other codings, pass untouched.

@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod interleaving;
+pub(crate) mod watched;
 pub(crate) mod wire;
 
 use std::convert::Infallible;

@@ -53,9 +53,7 @@ impl AuthConfig {
         let Some((verifier, credentials)) = &self.keys else {
             return Err(Rejection::new(RejectionKind::Missing));
         };
-        let mut candidate = None;
-        credentials.find_into(&mut candidate, head, self.reading)?;
-        let Some(candidate) = candidate else {
+        let Some(candidate) = self.find(credentials, self.user_credentials(), head)? else {
             let identity = proven_before(head, verifier)?;
             self.check_mixed(None, self.user_credentials(), head.headers())?;
             let by_bearer = identity.placement() == Some(PlacementKind::Bearer);

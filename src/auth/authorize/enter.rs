@@ -11,7 +11,7 @@ use super::{Admission, Decision, Verdict};
 use crate::auth::config::AuthConfig;
 use crate::auth::future::{Entered, Refusal};
 use crate::auth::policy::Policy;
-use crate::identity;
+use crate::identity::{self, Identity};
 use crate::rejection::Rejection;
 use crate::request_head::HeadMut;
 use crate::trace;
@@ -77,6 +77,8 @@ impl AuthConfig {
         admission: Admission,
     ) -> Decision {
         let Admission { identity, extensions } = admission;
+        let placement = identity.as_ref().and_then(Identity::placement);
+        self.check_body(policy, placement, head.head())?;
         for credentials in self.all_credentials() {
             credentials.scrub_head(head, self.reading)?;
         }

@@ -22,10 +22,8 @@ impl AuthConfig {
         let candidate = match &users.credentials {
             None => None,
             Some(credentials) => {
-                let mut candidate = None;
-                credentials
-                    .find_into(&mut candidate, head, self.reading)
-                    .map_err(|error| Rejection::from(error).for_user())?;
+                let candidate = self.find(credentials, self.key_credentials(), head);
+                let candidate = candidate.map_err(Rejection::for_user)?;
                 let Some(found) = &candidate else { return proven_user_before(head, users.id) };
                 let accepted = Some((credentials, found.position()));
                 self.check_mixed(accepted, self.key_credentials(), head.headers())?;
