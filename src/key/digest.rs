@@ -428,16 +428,12 @@ fn is_pepper_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::KeyId;
+    use crate::key::fixtures::id;
 
     fn pepper(name: &str, first: u8) -> Pepper {
         let mut bytes = [7; 32];
         bytes[0] = first;
         Pepper::new(name, bytes).unwrap()
-    }
-
-    fn id(text: &str) -> KeyId {
-        KeyId::new(text).unwrap()
     }
 
     fn hex(bytes: &[u8]) -> String {

@@ -46,6 +46,8 @@
 //! ```
 
 mod digest;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod format;
 mod id;
 mod manager;

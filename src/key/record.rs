@@ -375,36 +375,8 @@ fn is_metadata(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use time::Duration;
-
     use super::*;
-    use crate::key::{KeyHasher, ParsedKey};
-
-    fn at(second: i64) -> OffsetDateTime {
-        OffsetDateTime::UNIX_EPOCH + Duration::seconds(second)
-    }
-
-    fn digest(secret: &str) -> KeyDigest {
-        KeyHasher::sha256().digest(&ParsedKey::new(KeyId::new("k1").unwrap(), secret))
-    }
-
-    fn plain() -> KeyRecord {
-        let owner = Owner::new("ann").unwrap();
-        KeyRecord::new(KeyId::new("k1").unwrap(), owner, "laptop", digest("a"), at(0)).unwrap()
-    }
-
-    fn full() -> KeyRecord {
-        plain()
-            .with_scopes(Scopes::parse(["b", "a"]).unwrap())
-            .with_previous_digest(Some((digest("b"), at(5))))
-            .with_not_before(Some(at(1)))
-            .with_expires_at(Some(at(9) + Duration::nanoseconds(123_456_789)))
-            .with_disabled(true)
-            .with_revoked_at(Some(at(3)))
-            .with_version(7)
-            .with_metadata(Some(r#"{"b": 1.0, "a": [] }"#))
-            .unwrap()
-    }
+    use crate::key::fixtures::{at, full, plain};
 
     #[test]
     fn a_record_is_small() {

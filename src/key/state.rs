@@ -91,21 +91,11 @@ mod tests {
     use time::Duration;
 
     use super::*;
-    use crate::key::{KeyHasher, KeyId, Owner, ParsedKey};
-
-    fn at(second: i64) -> OffsetDateTime {
-        OffsetDateTime::UNIX_EPOCH + Duration::seconds(second)
-    }
-
-    fn record() -> KeyRecord {
-        let id = KeyId::new("k1").unwrap();
-        let digest = KeyHasher::sha256().digest(&ParsedKey::new(id.clone(), "secret"));
-        KeyRecord::new(id, Owner::new("ann").unwrap(), "laptop", digest, at(0)).unwrap()
-    }
+    use crate::key::fixtures::{at, plain};
 
     #[test]
     fn deadlines_are_exclusive_to_the_nanosecond() {
-        let record = record().with_not_before(Some(at(10))).with_expires_at(Some(at(20)));
+        let record = plain().with_not_before(Some(at(10))).with_expires_at(Some(at(20)));
         let nanosecond = Duration::NANOSECOND;
 
         for (now, expected) in [
@@ -123,15 +113,15 @@ mod tests {
     fn a_key_without_deadlines_needs_no_time() {
         let never = || -> Timestamp { panic!("the time does not matter") };
 
-        assert_eq!(record().state_by(never), KeyState::Active);
-        assert_eq!(record().with_disabled(true).state_by(never), KeyState::Disabled);
-        assert!(record().usable_previous(never).is_none());
+        assert_eq!(plain().state_by(never), KeyState::Active);
+        assert_eq!(plain().with_disabled(true).state_by(never), KeyState::Disabled);
+        assert!(plain().usable_previous(never).is_none());
     }
 
     #[test]
     fn a_key_without_deadlines_is_active_at_any_time() {
         for second in [-60_000_000_000, -1, 0, 250_000_000_000] {
-            assert_eq!(record().state_at(at(second)), KeyState::Active);
+            assert_eq!(plain().state_at(at(second)), KeyState::Active);
         }
     }
 
@@ -145,7 +135,7 @@ mod tests {
             disabled: bool,
             now in -4..4_i64,
         ) {
-            let mut record = record()
+            let mut record = plain()
                 .with_not_before(not_before.map(at))
                 .with_expires_at(expires_at.map(at))
                 .with_revoked_at(revoked_at.map(at))

@@ -137,19 +137,14 @@ fn rfc3339(time: OffsetDateTime) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use time::Duration;
 
     use super::*;
-    use crate::key::{KeyHasher, KeyId, Owner, ParsedKey};
-
-    fn at(second: i64) -> OffsetDateTime {
-        OffsetDateTime::UNIX_EPOCH + Duration::seconds(second)
-    }
+    use crate::key::Owner;
+    use crate::key::fixtures::{at, digest, id};
 
     fn record() -> KeyRecord {
-        let id = KeyId::new("k1").unwrap();
-        let digest = KeyHasher::sha256().digest(&ParsedKey::new(id.clone(), "secret"));
-        KeyRecord::new(id, Owner::new("a\"b").unwrap(), "laptop", digest, at(0)).unwrap()
+        let owner = Owner::new("a\"b").unwrap();
+        KeyRecord::new(id("k1"), owner, "laptop", digest("a"), at(0)).unwrap()
     }
 
     #[test]

@@ -1,29 +1,45 @@
-//! A store for tests that fails on demand.
+//! A store for tests, with faults, delays, and a way past what is in front of it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
+use tokio::time::sleep;
 
 use super::MemoryKeyStore;
 use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum Fault {
+    #[default]
+    None,
     Error,
     Hang,
     Panic,
-    /// Answers every look-up with the record of the last inserted key.
-    OtherRecord,
+    /// Answers with the record of another id; a change is made, and still fails.
+    Lie,
+    /// Refuses every change.
+    Conflict,
     /// Says yes to `try_find_now` and does not visit.
     NoVisit,
     TwoVisits,
-    /// Refuses every change.
-    Conflict,
+}
+
+/// What a call does, and how long it waits before and after it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Script {
+    pub(crate) fault: Fault,
+    pub(crate) before: Duration,
+    pub(crate) after: Duration,
 }
 
 /// What happens before a change goes through.
-type Hook = Box<dyn FnMut(&MemoryKeyStore) + Send>;
+type BeforeReplace = Box<dyn FnMut(&MemoryKeyStore) + Send>;
+
+/// Hears of every change, with the record that is stored from now on.
+type OnChange = Box<dyn FnMut(&KeyId, Option<&KeyRecord>) + Send>;
 
 /// A [`MemoryKeyStore`] behind faults. Clones share everything.
 #[derive(Clone, Default)]
@@ -33,10 +49,11 @@ pub(crate) struct FaultStore(Arc<Inner>);
 struct Inner {
     memory: MemoryKeyStore,
     ready: bool,
-    faults: Mutex<Vec<(&'static str, Fault)>>,
-    before_replace: Mutex<Option<Hook>>,
-    last: Mutex<Option<KeyRecord>>,
-    calls: AtomicUsize,
+    scripts: Mutex<HashMap<&'static str, Script>>,
+    before_replace: Mutex<Option<BeforeReplace>>,
+    on_change: Mutex<Option<OnChange>>,
+    calls: Mutex<HashMap<&'static str, usize>>,
+    running: Arc<()>,
 }
 
 impl FaultStore {
@@ -52,16 +69,32 @@ impl FaultStore {
 
     /// From now on, this method fails.
     pub(crate) fn fail(&self, method: &'static str, fault: Fault) {
-        self.0.faults.lock().unwrap().push((method, fault));
+        self.set(&[method], Script { fault, ..Script::default() });
     }
 
     pub(crate) fn heal(&self) {
-        self.0.faults.lock().unwrap().clear();
+        self.0.scripts.lock().unwrap().clear();
+    }
+
+    pub(crate) fn set_reads(&self, script: Script) {
+        self.set(&["find"], script);
+    }
+
+    pub(crate) fn set_writes(&self, script: Script) {
+        self.set(&["insert", "replace", "remove"], script);
+    }
+
+    fn set(&self, methods: &[&'static str], script: Script) {
+        self.0.scripts.lock().unwrap().extend(methods.iter().map(|method| (*method, script)));
     }
 
     /// Runs before every `replace`, as another process would.
     pub(crate) fn before_replace(&self, hook: impl FnMut(&MemoryKeyStore) + Send + 'static) {
         *self.0.before_replace.lock().unwrap() = Some(Box::new(hook));
+    }
+
+    pub(crate) fn on_change(&self, call: impl FnMut(&KeyId, Option<&KeyRecord>) + Send + 'static) {
+        *self.0.on_change.lock().unwrap() = Some(Box::new(call));
     }
 
     pub(crate) fn memory(&self) -> &MemoryKeyStore {
@@ -70,67 +103,127 @@ impl FaultStore {
 
     /// How often the store was asked for anything.
     pub(crate) fn calls(&self) -> usize {
-        self.0.calls.load(Ordering::Relaxed)
+        self.0.calls.lock().unwrap().values().sum()
     }
 
-    fn fault(&self, method: &'static str) -> Option<Fault> {
-        self.0.calls.fetch_add(1, Ordering::Relaxed);
-        let faults = self.0.faults.lock().unwrap();
-        faults.iter().find(|(failing, _)| *failing == method).map(|(_, fault)| *fault)
+    /// How often a record was looked up.
+    pub(crate) fn finds(&self) -> usize {
+        self.0.calls.lock().unwrap().get("find").copied().unwrap_or_default()
     }
 
-    async fn write(&self, method: &'static str) -> Result<WriteOutcome, StoreError> {
-        match self.fault(method) {
-            Some(Fault::Error) => Err(StoreError::new("disk on fire")),
-            Some(Fault::Hang) => std::future::pending().await,
-            Some(Fault::Panic) => panic!("a panic of the store"),
-            Some(Fault::Conflict) => Ok(WriteOutcome::Conflict),
-            _ => Ok(WriteOutcome::Applied),
+    /// How many calls are under way.
+    pub(crate) fn running(&self) -> usize {
+        Arc::strong_count(&self.0.running) - 1
+    }
+
+    /// A change as another process makes it.
+    pub(crate) fn put(&self, id: &KeyId, record: Option<KeyRecord>) {
+        self.0.memory.put_now(id, record);
+        self.report(id);
+    }
+
+    pub(crate) fn now(&self, id: &KeyId) -> Option<KeyRecord> {
+        self.0.memory.find(id).now_or_never().unwrap().unwrap()
+    }
+
+    fn report(&self, id: &KeyId) {
+        if let Some(call) = &mut *self.0.on_change.lock().unwrap() {
+            call(id, self.now(id).as_ref());
         }
+    }
+
+    fn begin(&self, method: &'static str) -> Script {
+        *self.0.calls.lock().unwrap().entry(method).or_default() += 1;
+        self.0.scripts.lock().unwrap().get(method).copied().unwrap_or_default()
+    }
+
+    async fn call<T>(
+        &self,
+        method: &'static str,
+        answer: impl FnOnce(Fault) -> Result<T, StoreError> + Send,
+    ) -> Result<T, StoreError> {
+        let script = self.begin(method);
+        let _running = Arc::clone(&self.0.running);
+        pause(script.before).await;
+        let answer = match script.fault {
+            Fault::Error => Err(StoreError::new("disk on fire")),
+            Fault::Hang => std::future::pending().await,
+            Fault::Panic => panic!("a panic of the store"),
+            fault => answer(fault),
+        };
+        if !script.after.is_zero() {
+            sleep(script.after).await;
+        }
+        answer
+    }
+
+    async fn write<'a, F>(
+        &'a self,
+        method: &'static str,
+        ids: &[KeyId],
+        change: impl FnOnce(&'a MemoryKeyStore) -> F + Send,
+    ) -> Result<WriteOutcome, StoreError>
+    where
+        F: Future<Output = Result<WriteOutcome, StoreError>>,
+    {
+        self.call(method, |fault| {
+            if fault == Fault::Conflict {
+                return Ok(WriteOutcome::Conflict);
+            }
+            let outcome = change(&self.0.memory).now_or_never().unwrap()?;
+            if outcome == WriteOutcome::Applied {
+                ids.iter().for_each(|id| self.report(id));
+            }
+            if fault == Fault::Lie {
+                return Err(StoreError::new("the connection was lost before the answer"));
+            }
+            Ok(outcome)
+        })
+        .await
+    }
+
+    fn other(&self, is_other: impl FnMut(&KeyRecord) -> bool) -> Option<KeyRecord> {
+        self.0.memory.find_now(is_other)
+    }
+}
+
+/// Pending at least once.
+async fn pause(duration: Duration) {
+    if duration.is_zero() {
+        tokio::task::yield_now().await;
+    } else {
+        sleep(duration).await;
     }
 }
 
 #[async_trait]
 impl KeyStore for FaultStore {
     async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
-        let fault = self.fault("find");
-        tokio::task::yield_now().await;
-        match fault {
-            Some(Fault::Error) => Err(StoreError::new("disk on fire")),
-            Some(Fault::Hang) => std::future::pending().await,
-            Some(Fault::Panic) => panic!("a panic of the store"),
-            Some(Fault::OtherRecord) => Ok(self.0.last.lock().unwrap().clone()),
-            _ => self.0.memory.find(id).await,
-        }
+        self.call("find", |fault| match fault {
+            Fault::Lie => {
+                let other = self.other(|record| record.id() != id);
+                other.map(Some).ok_or_else(|| StoreError::new("there is no other record"))
+            }
+            _ => Ok(self.now(id)),
+        })
+        .await
     }
 
     async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
-        if self.write("insert").await? == WriteOutcome::Conflict {
-            return Ok(WriteOutcome::Conflict);
-        }
-        *self.0.last.lock().unwrap() = Some(record.clone());
-        self.0.memory.insert(record).await
+        let id = [record.id().clone()];
+        self.write("insert", &id, |memory| memory.insert(record)).await
     }
 
-    async fn replace(
-        &self,
-        record: KeyRecord,
-        expected_version: u64,
-    ) -> Result<WriteOutcome, StoreError> {
+    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<WriteOutcome, StoreError> {
         if let Some(hook) = &mut *self.0.before_replace.lock().unwrap() {
             hook(&self.0.memory);
         }
-        if self.write("replace").await? == WriteOutcome::Conflict {
-            return Ok(WriteOutcome::Conflict);
-        }
-        self.0.memory.replace(record, expected_version).await
+        let id = [record.id().clone()];
+        self.write("replace", &id, |memory| memory.replace(record, expected)).await
     }
 
     async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
-        if self.write("remove").await? == WriteOutcome::Conflict {
-            return Ok(WriteOutcome::Conflict);
-        }
-        self.0.memory.remove(owner, ids).await
+        self.write("remove", ids, |memory| memory.remove(owner, ids)).await
     }
 
     async fn list(
@@ -139,25 +232,23 @@ impl KeyStore for FaultStore {
         after: Option<&PageCursor>,
         limit: usize,
     ) -> Result<Vec<KeyRecord>, StoreError> {
-        match self.fault("list") {
-            Some(Fault::Error) => Err(StoreError::new("disk on fire")),
-            Some(Fault::OtherRecord) => {
-                Ok(self.0.last.lock().unwrap().clone().into_iter().collect())
-            }
-            _ => self.0.memory.list(owner, after, limit).await,
-        }
+        self.call("list", |fault| match fault {
+            Fault::Lie => Ok(self.other(|record| record.owner() != owner).into_iter().collect()),
+            _ => self.0.memory.list(owner, after, limit).now_or_never().unwrap(),
+        })
+        .await
     }
 
     fn try_find_now(&self, id: &KeyId, visit: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {
         if !self.0.ready {
             return false;
         }
-        match self.fault("try_find_now") {
-            Some(Fault::Panic) => panic!("a panic of the store"),
-            Some(Fault::NoVisit) => return true,
-            Some(Fault::TwoVisits) => visit(None),
-            Some(Fault::OtherRecord) => {
-                visit(self.0.last.lock().unwrap().as_ref());
+        match self.begin("try_find_now").fault {
+            Fault::Panic => panic!("a panic of the store"),
+            Fault::NoVisit => return true,
+            Fault::TwoVisits => visit(None),
+            Fault::Lie => {
+                visit(self.other(|record| record.id() != id).as_ref());
                 return true;
             }
             _ => {}

@@ -8,6 +8,11 @@
 //! | `RedisKeyStore` | `redis` | in Redis or Valkey |
 //! | `CachedKeyStore` | `cache` | in another store, and for a short while in the process |
 //!
+//! Retries end at the deadline of a call, and then the call is an error. `PostgresKeyStore` tries every call up to
+//! three times more, with backoff, after a broken connection, a deadlock or a serialization failure.
+//! `RedisKeyStore` sends a look-up up to three times if the connection breaks, and a change once. `SqliteKeyStore`
+//! waits up to four seconds for another writer. The cache does not retry a call.
+//!
 //! [`LastUsedTracker`] writes when keys were last used, outside of the request path. A store of your
 //! own implements five methods, and one line in a test checks it against the rules: see `conformance`, with the
 //! feature of that name.
@@ -28,7 +33,7 @@ mod redis;
 mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
+#[cfg(any(feature = "cache", feature = "sqlite", feature = "postgres", feature = "redis"))]
 mod task;
 
 #[cfg(test)]

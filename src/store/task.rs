@@ -57,7 +57,7 @@ impl StoreTasks {
     }
 
     #[cfg_attr(
-        not(any(feature = "postgres", feature = "redis")),
+        not(any(feature = "cache", feature = "postgres", feature = "redis")),
         allow(dead_code, reason = "SQLite acquires first")
     )]
     /// Runs a call in a spawned task. It starts when this future is polled for the first time, and goes on if
@@ -147,7 +147,7 @@ impl fmt::Debug for StoreTasks {
     }
 }
 
-/// Why a call has no answer, apart from errors of the database.
+/// Why a call has no answer, apart from errors of the store.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum CallError {
     NoRuntime,
@@ -161,9 +161,9 @@ impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoRuntime => "the key store is called outside of a tokio runtime",
-            Self::TooMany => "too many calls to the database are under way",
-            Self::TooSlow => "the database did not answer before the deadline",
-            Self::Panicked => "the call to the database panicked",
+            Self::TooMany => "too many calls of the key store are under way",
+            Self::TooSlow => "the key store did not answer before the deadline",
+            Self::Panicked => "the key store panicked",
             Self::ShutDown => "the runtime is shutting down",
         })
     }

@@ -63,19 +63,12 @@ mod tests {
     use time::Duration;
 
     use super::*;
+    use crate::key::fixtures::{ann, id};
     use crate::key::{
-        KeyHasher, KeyManager, ManageErrorKind, NewKey, OpaqueFormat, Owner, PrefixedFormat,
+        KeyHasher, KeyManager, ManageErrorKind, NewKey, OpaqueFormat, PrefixedFormat,
         VerifyErrorKind,
     };
     use crate::store::MemoryKeyStore;
-
-    fn id(text: &str) -> KeyId {
-        KeyId::new(text).unwrap()
-    }
-
-    fn ann() -> Owner {
-        Owner::new("ann").unwrap()
-    }
 
     #[test]
     fn a_text_is_a_token_of_the_named_key_alone() {

@@ -99,12 +99,9 @@ mod tests {
     use time::Duration;
 
     use super::*;
+    use crate::key::fixtures::ann;
     use crate::key::{KeyStore, NewKey, OpaqueFormat, SealedSecret, WriteOutcome};
     use crate::store::MemoryKeyStore;
-
-    fn ann() -> Owner {
-        Owner::new("ann").unwrap()
-    }
 
     fn manager(store: &Arc<MemoryKeyStore>, byte: u8) -> KeyManager {
         KeyManager::new(store.clone()).with_recoverable(SealingKeys::new([byte; 32]))

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use time::{Duration, OffsetDateTime};
 
 use super::*;
+use crate::key::fixtures::{ann, at};
 use crate::key::{
     KeyState, KeyUpdate, OpaqueFormat, ParsedKey, Scopes, VerifyErrorKind, random_base62,
 };
@@ -26,16 +27,8 @@ impl Hand {
     }
 }
 
-fn at(second: i64) -> OffsetDateTime {
-    OffsetDateTime::UNIX_EPOCH + Duration::seconds(second)
-}
-
 fn seconds(count: i64) -> Duration {
     Duration::seconds(count)
-}
-
-fn ann() -> Owner {
-    Owner::new("ann").unwrap()
 }
 
 fn bob() -> Owner {
@@ -160,7 +153,7 @@ async fn a_revocation_wins_every_race() {
         let mut once = Some(revoked);
         store.before_replace(move |memory| {
             if let Some(revoked) = once.take() {
-                memory.put_now(revoked);
+                memory.put_now(&revoked.id().clone(), Some(revoked));
             }
         });
 
@@ -453,8 +446,8 @@ async fn a_list_is_read_page_by_page() {
         }
         assert_eq!(names, ["0", "1", "1", "2", "3"], "{limit}");
     }
-    let nobody = Owner::new("nobody").unwrap();
-    let page = keys.list(&nobody, None, 10).await.unwrap();
+    let stranger = Owner::new("stranger").unwrap();
+    let page = keys.list(&stranger, None, 10).await.unwrap();
     assert!(page.keys().is_empty() && page.next().is_none());
     assert_eq!(keys.list(&ann(), None, usize::MAX).await.unwrap().keys().len(), 5);
 }
@@ -574,7 +567,7 @@ async fn an_error_of_the_store_is_passed_on() {
     assert_eq!(kind(keys.rotate(&ann(), id, seconds(1)).await), unavailable);
     assert_eq!(kind(keys.revoke(&ann(), id).await), unavailable);
     assert_eq!(kind(keys.delete(&ann(), std::slice::from_ref(id)).await), unavailable);
-    for fault in [Fault::Error, Fault::OtherRecord] {
+    for fault in [Fault::Error, Fault::Lie] {
         store.heal();
         store.fail("find", fault);
         store.fail("list", fault);
@@ -611,7 +604,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// Whatever happens to a key: the model of its life says when which secret works, and no secret
+    /// In every life of a key, a model says when which secret works, and no secret
     /// but the newest works beyond its own overlap.
     #[test]
     fn a_life_follows_the_model(steps in steps(), opaque: bool) {

@@ -4,25 +4,17 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use proptest::prelude::*;
-use time::OffsetDateTime;
 
 use super::*;
+use crate::key::fixtures::{ann, at};
 use crate::key::secret::Secret;
 use crate::key::{
     GenerateError, IssuedKey, KeyDraft, KeyManager, NewKey, Pepper, StoreError, WriteOutcome,
 };
-use crate::store::fault_store::{Fault as Failure, FaultStore};
-
-fn at(second: i64) -> OffsetDateTime {
-    OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(second)
-}
+use crate::store::fault_store::{Fault as Failure, FaultStore, Script};
 
 fn clock(second: i64) -> Clock {
     Clock::from_fn(move || at(second))
-}
-
-fn ann() -> Owner {
-    Owner::new("ann").unwrap()
 }
 
 fn pepper(name: &str) -> Pepper {
@@ -189,8 +181,8 @@ async fn the_state_is_shown_only_to_who_has_the_secret() {
 
 #[tokio::test(start_paused = true)]
 async fn a_fault_of_the_store_is_never_a_verdict_about_the_key() {
-    let ready = [Failure::Panic, Failure::OtherRecord, Failure::NoVisit, Failure::TwoVisits];
-    let waiting = [Failure::Error, Failure::Hang, Failure::Panic, Failure::OtherRecord];
+    let ready = [Failure::Panic, Failure::Lie, Failure::NoVisit, Failure::TwoVisits];
+    let waiting = [Failure::Error, Failure::Hang, Failure::Panic, Failure::Lie];
     let ready = ready.map(|fault| (FaultStore::ready(), "try_find_now", fault));
     let waiting = waiting.map(|fault| (FaultStore::waiting(), "find", fault));
 
@@ -276,46 +268,12 @@ async fn the_cause_of_a_fault_is_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn the_deadline_of_the_store_is_kept() {
-    /// Answers after a while.
-    struct Slow(FaultStore, Duration);
-
-    #[async_trait::async_trait]
-    impl KeyStore for Slow {
-        async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
-            tokio::time::sleep(self.1).await;
-            self.0.find(id).await
-        }
-
-        async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
-            self.0.insert(record).await
-        }
-
-        async fn replace(
-            &self,
-            record: KeyRecord,
-            version: u64,
-        ) -> Result<WriteOutcome, StoreError> {
-            self.0.replace(record, version).await
-        }
-
-        async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
-            self.0.remove(owner, ids).await
-        }
-
-        async fn list(
-            &self,
-            owner: &Owner,
-            after: Option<&crate::key::PageCursor>,
-            limit: usize,
-        ) -> Result<Vec<KeyRecord>, StoreError> {
-            self.0.list(owner, after, limit).await
-        }
-    }
-
     let store = FaultStore::waiting();
     let issued = issue(&store, NewKey::new("a")).await;
     for (millisecond, in_time) in [(1, true), (999, true), (1001, false), (60_000, false)] {
-        let verifier = KeyVerifier::new(Slow(store.clone(), Duration::from_millis(millisecond)));
+        let before = Duration::from_millis(millisecond);
+        store.set_reads(Script { before, ..Script::default() });
+        let verifier = KeyVerifier::new(store.clone());
         let started = tokio::time::Instant::now();
 
         let verified = verifier.verify(issued.secret().expose_secret().as_bytes()).await;

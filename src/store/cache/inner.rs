@@ -7,7 +7,6 @@ use std::time::Duration;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, UnitWeighter, Weighter};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::Settings;
@@ -17,6 +16,7 @@ use super::lookups::{Joined, Lookup, Lookups, Waiter};
 use super::stats::{Counter, Counters};
 use crate::key::{KeyId, KeyRecord, KeyStore, StoreError, WriteOutcome};
 use crate::store::Invalidation;
+use crate::store::task::StoreTasks;
 
 /// A map with a bound. `quick_cache` evicts what was not read lately.
 type Map<V, W> = Cache<KeyId, V, W, RandomState>;
@@ -33,7 +33,7 @@ pub(super) struct Inner<S> {
     /// Serializes the comparison with a kept record and the write of the new one.
     fills: Mutex<()>,
     pub(super) lookups: Arc<Lookups>,
-    changes: Arc<Semaphore>,
+    changes: StoreTasks,
     pub(super) counters: Counters,
 }
 
@@ -59,7 +59,7 @@ impl<S> Inner<S> {
         Arc::new(Self {
             store,
             lookups: Arc::new(Lookups::new(settings.max_lookups)),
-            changes: Arc::new(Semaphore::new(MAX_CHANGES)),
+            changes: StoreTasks::new().with_limit(MAX_CHANGES).with_deadline(Duration::MAX),
             records: map(max_entries, max_bytes, ByBytes { share }),
             unknown: map(max_unknown, max_unknown as u64, UnitWeighter),
             settings,
@@ -137,21 +137,14 @@ impl<S: KeyStore> Inner<S> {
     where
         F: Future<Output = Result<WriteOutcome, StoreError>> + Send + 'static,
     {
-        let runtime = Handle::try_current().map_err(StoreError::new)?;
-        let permit = Arc::clone(&self.changes).try_acquire_owned();
-        let permit = permit.map_err(|_| StoreError::new("too many changes are under way"))?;
         let written = call(Arc::clone(&self.store));
         let change = Change { inner: Arc::clone(self), ids };
-        let task = runtime.spawn(async move {
+        let call = async move {
             let written = written.await;
-            drop((change, permit));
+            drop(change);
             written
-        });
-        match task.await {
-            Ok(written) => written,
-            Err(error) if error.is_panic() => Err(StoreError::new("the key store panicked")),
-            Err(_) => Err(StoreError::new("the runtime has ended")),
-        }
+        };
+        self.changes.spawn(call).await
     }
 
     /// Single flight: loads a record from the store, or joins the load that is under way.

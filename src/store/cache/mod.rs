@@ -19,8 +19,6 @@ mod lookups;
 mod stats;
 
 #[cfg(test)]
-mod fake_store;
-#[cfg(test)]
 mod model_tests;
 #[cfg(test)]
 mod tests;

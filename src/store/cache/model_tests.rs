@@ -10,9 +10,9 @@ use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, advance};
 
-use super::fake_store::{FakeStore, Fault, Script};
 use super::*;
 use crate::key::{KeyHasher, ParsedKey};
+use crate::store::fault_store::{Fault, FaultStore, Script};
 
 const TTL: Duration = Duration::from_secs(5);
 const NEGATIVE_TTL: Duration = Duration::from_secs(1);
@@ -94,8 +94,8 @@ struct Held {
 }
 
 struct World {
-    store: FakeStore,
-    cache: CachedKeyStore<FakeStore>,
+    store: FaultStore,
+    cache: CachedKeyStore<FaultStore>,
     clock: Clock,
     skew: Arc<AtomicI64>,
     held: Mutex<HashMap<KeyId, Vec<Held>>>,
@@ -112,7 +112,7 @@ impl World {
             let elapsed = time::Duration::try_from(start.elapsed()).unwrap();
             at(1_000_000 + step.load(Ordering::SeqCst)) + elapsed
         });
-        let store = FakeStore::default();
+        let store = FaultStore::default();
         let cache = CachedKeyStore::new(store.clone())
             .with_ttl(TTL)
             .and_then(|cache| cache.with_negative_ttl(NEGATIVE_TTL))

@@ -5,12 +5,12 @@ use std::sync::{Mutex, mpsc};
 use time::OffsetDateTime;
 use tokio::time::{Instant, advance};
 
-use super::fake_store::{FakeStore, Fault, Script};
 use super::*;
 use crate::key::{
     KeyHasher, KeyManager, KeyUpdate, KeyVerifier, ManageErrorKind, NewKey, ParsedKey,
     VerifyErrorKind,
 };
+use crate::store::fault_store::{Fault, FaultStore, Script};
 use crate::store::{Invalidation, MemoryKeyStore};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -35,15 +35,15 @@ fn record(text: &str, version: u64) -> KeyRecord {
 
 /// A cache over a store, on tokio's clock: 1970 plus the time since the start, plus `skew`.
 struct World {
-    store: FakeStore,
-    cache: CachedKeyStore<FakeStore>,
+    store: FaultStore,
+    cache: CachedKeyStore<FaultStore>,
     skew: Arc<AtomicI64>,
     clock: Clock,
 }
 
 impl World {
     fn new() -> Self {
-        let store = FakeStore::default();
+        let store = FaultStore::default();
         let skew = Arc::new(AtomicI64::new(0));
         let (start, step) = (Instant::now(), Arc::clone(&skew));
         let clock = Clock::from_fn(move || {
@@ -195,7 +195,7 @@ async fn guarantee_1_a_change_whose_store_panics_is_seen() {
 
 #[test]
 fn guarantee_1_a_change_cut_short_by_a_runtime_is_seen() {
-    let store = FakeStore::default();
+    let store = FaultStore::default();
     store.put(&id("a"), Some(record("a", 1)));
     store.set_writes(failing(Fault::Hang));
     let cache = CachedKeyStore::new(store);
@@ -276,7 +276,7 @@ async fn guarantee_2_each_clock_alone_ends_the_time() {
 
 #[tokio::test]
 async fn guarantee_2_no_more_than_60_seconds_can_be_set() {
-    let cache = || CachedKeyStore::new(FakeStore::default());
+    let cache = || CachedKeyStore::new(FaultStore::default());
 
     assert!(cache().with_ttl(60 * SECOND).is_ok());
     assert!(cache().with_ttl(60 * SECOND + Duration::from_nanos(1)).is_err());
@@ -510,7 +510,7 @@ async fn guarantee_7_the_store_has_until_its_deadline() {
 
 #[test]
 fn guarantee_7_a_runtime_that_ends_is_an_error_on_another() {
-    let store = FakeStore::default();
+    let store = FaultStore::default();
     store.set_reads(failing(Fault::Hang));
     let cache = CachedKeyStore::new(store.clone());
     let (other, clone) = (tokio::runtime::Runtime::new().unwrap(), cache.clone());
@@ -535,7 +535,7 @@ fn guarantee_7_a_runtime_that_ends_is_an_error_on_another() {
 
 #[test]
 fn guarantee_7_without_a_runtime_a_look_up_is_an_error() {
-    let cache = CachedKeyStore::new(FakeStore::default());
+    let cache = CachedKeyStore::new(FaultStore::default());
     let id = id("a");
     let mut find = cache.find(&id);
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
@@ -676,7 +676,10 @@ async fn guarantee_8_changes_under_way_are_bounded() {
     settle().await;
 
     let error = world.cache.insert(record("b", 1)).await.unwrap_err();
-    assert_eq!(error.source().unwrap().to_string(), "too many changes are under way");
+    assert_eq!(
+        error.source().unwrap().to_string(),
+        "too many calls of the key store are under way"
+    );
     assert_eq!(world.find("a").await, None);
 }
 
@@ -994,7 +997,7 @@ async fn a_verifier_that_gives_up_ends_its_load() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn guarantee_1_no_thread_sees_a_record_from_before_a_change() {
-    let store = FakeStore::default();
+    let store = FaultStore::default();
     let cache = CachedKeyStore::new(store.clone());
     store.put(&id("a"), Some(record("a", 1)));
     /// The version that every look-up has to see at least.
@@ -1042,7 +1045,7 @@ async fn a_cache_keeps_the_contract_of_key_stores() {
 
 #[test]
 fn debug_shows_settings_and_no_records() {
-    let cache = CachedKeyStore::new(FakeStore::default());
+    let cache = CachedKeyStore::new(FaultStore::default());
 
     assert!(format!("{cache:?}").starts_with("CachedKeyStore { ttl: 5s"));
 }

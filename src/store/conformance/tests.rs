@@ -1,4 +1,3 @@
-use std::future::pending;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -6,47 +5,22 @@ use async_trait::async_trait;
 use super::*;
 use crate::key::{KeyId, KeyRecord, Owner, PageCursor, StoreError, WriteOutcome};
 use crate::store::MemoryKeyStore;
+use crate::store::fault_store::{Fault, FaultStore};
 
 #[tokio::test]
 async fn the_memory_store_keeps_the_contract() {
     check(async || MemoryKeyStore::new()).await;
 }
 
-/// Never answers a list.
-struct Hangs(MemoryKeyStore);
-
-#[async_trait]
-impl KeyStore for Hangs {
-    async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
-        self.0.find(id).await
-    }
-
-    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
-        self.0.insert(record).await
-    }
-
-    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<WriteOutcome, StoreError> {
-        self.0.replace(record, expected).await
-    }
-
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
-        self.0.remove(owner, ids).await
-    }
-
-    async fn list(
-        &self,
-        _: &Owner,
-        _: Option<&PageCursor>,
-        _: usize,
-    ) -> Result<Vec<KeyRecord>, StoreError> {
-        pending().await
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_call_without_an_answer_is_a_violation() {
     let timeout = Duration::from_millis(20);
-    let outcome = run(&group::ALL, async || Hangs(MemoryKeyStore::new()), timeout).await;
+    let hangs = async || {
+        let store = FaultStore::waiting();
+        store.fail("list", Fault::Hang);
+        store
+    };
+    let outcome = run(&group::ALL, hangs, timeout).await;
 
     let text = outcome.unwrap_err().to_string();
     assert!(text.contains("list(\"ann\", from the start, limit 10) -> no answer"), "{text}");

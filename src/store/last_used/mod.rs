@@ -1,23 +1,22 @@
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use time::OffsetDateTime;
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 pub use self::sink::{LastUsedSink, LastUsedSource};
 use crate::ConfigError;
 use crate::key::{KeyId, LastUsedObserver, StoreError};
-use crate::util::{CatchPanic, Panicked};
+use crate::util::{CatchPanic, Panicked, timeout};
 
 mod sink;
 
-/// WriteOutcome-behind buffer of the times at which keys were last used.
+/// Write-behind buffer of the times at which keys were last used.
 ///
 /// 1. To record a use does not wait, takes no lock and, for a key that is remembered, allocates nothing.
 ///    Times are kept to the second.
@@ -207,7 +206,7 @@ impl LastUsedTracker {
                 // From here on a notification is not missed.
                 end.as_mut().enable();
                 if tracker.0.has_ended.load(Ordering::SeqCst)
-                    || timeout(tracker.0.settings.interval, end).await.is_ok()
+                    || timeout(tracker.0.settings.interval, &mut end).await.is_some()
                 {
                     return;
                 }
@@ -339,15 +338,9 @@ impl Settings {
     /// One write. A panic of the sink ends neither the task nor the process.
     async fn write(&self, batch: Vec<(KeyId, OffsetDateTime)>) -> Result<(), StoreError> {
         let panicked = |Panicked| StoreError::new("the sink panicked");
-        let mut write = pin!(CatchPanic::new(|| self.sink.write(batch)).map_err(panicked)?);
-        // A sink that is ready at once needs no timer.
-        let written = match poll_fn(|context| Poll::Ready(write.as_mut().poll(context))).await {
-            Poll::Ready(written) => written,
-            Poll::Pending => timeout(self.write_deadline, write)
-                .await
-                .map_err(|_| StoreError::new("the sink took too long"))?,
-        };
-        written.map_err(panicked)?
+        let mut write = CatchPanic::new(|| self.sink.write(batch)).map_err(panicked)?;
+        let written = timeout(self.write_deadline, &mut write).await;
+        written.ok_or_else(|| StoreError::new("the sink took too long"))?.map_err(panicked)?
     }
 }
 

@@ -1,85 +1,10 @@
 //! What every store does, and what this one keeps where.
 
-use std::collections::BTreeMap;
-
-use tower_webhook::key::{KeyStore, PageCursor, WriteOutcome};
+use tower_webhook::key::KeyStore;
 use tower_webhook::store::RedisKeyStore;
 
-use super::support::{Numbers, conflict, done, fresh, id, owner, record, record_of};
+use super::support::{conflict, done, fresh, id, owner, record, record_of};
 use crate::shared::records;
-
-#[tokio::test]
-async fn the_store_agrees_with_a_sorted_map() {
-    let (_server, store) = fresh().await;
-    let mut model: BTreeMap<_, tower_webhook::key::KeyRecord> = BTreeMap::new();
-    let mut numbers = Numbers::new(1);
-    for _ in 0..1500 {
-        let name = format!("k{}", numbers.below(12));
-        let who = format!("o{}", numbers.below(3));
-        match numbers.below(5) {
-            0 | 1 => {
-                let new = record_of(&who, &name, numbers.below(3) as i64);
-                let expected = if model.contains_key(new.id()) {
-                    WriteOutcome::Conflict
-                } else {
-                    WriteOutcome::Applied
-                };
-                model.entry(new.id().clone()).or_insert_with(|| new.clone());
-                assert_eq!(store.insert(new).await.unwrap(), expected);
-            }
-            2 => {
-                let stored = model.get(&id(&name)).cloned();
-                let expected = numbers.below(3) + 1;
-                let version = expected + numbers.below(2);
-                let new = stored.unwrap_or(record(&name)).with_version(version);
-                let outcome = match model.get_mut(new.id()) {
-                    Some(stored) if stored.version() == expected => {
-                        *stored = new.clone();
-                        WriteOutcome::Applied
-                    }
-                    _ => WriteOutcome::Conflict,
-                };
-                assert_eq!(store.replace(new, expected).await.unwrap(), outcome);
-            }
-            3 => {
-                let ids: Vec<_> =
-                    (0..numbers.below(3)).map(|_| id(&format!("k{}", numbers.below(12)))).collect();
-                let owner = owner(&who);
-                let owned = |id| model.get(id).is_some_and(|record| *record.owner() == owner);
-                let outcome = if ids.iter().all(owned) {
-                    model.retain(|id, _| !ids.contains(id));
-                    WriteOutcome::Applied
-                } else {
-                    WriteOutcome::Conflict
-                };
-                assert_eq!(store.remove(&owner, &ids).await.unwrap(), outcome);
-            }
-            _ => {
-                let owner = owner(&who);
-                let after = (numbers.below(2) == 0)
-                    .then(|| PageCursor::of(&record_of("x", &name, numbers.below(3) as i64)));
-                let limit = numbers.below(5) as usize;
-                let mut expected: Vec<_> =
-                    model.values().filter(|record| *record.owner() == owner).collect();
-                expected.sort_by_key(|record| PageCursor::of(record));
-                let expected: Vec<_> = expected
-                    .into_iter()
-                    .filter(|record| after.as_ref().is_none_or(|a| PageCursor::of(record) > *a))
-                    .take(limit)
-                    .map(|record| record.encode())
-                    .collect();
-                let found = store.list(&owner, after.as_ref(), limit).await.unwrap();
-                let found: Vec<_> = found.iter().map(|record| record.encode()).collect();
-                assert_eq!(found, expected);
-            }
-        }
-        let found = store.find(&id(&name)).await.unwrap();
-        assert_eq!(
-            found.map(|record| record.encode()),
-            model.get(&id(&name)).map(|record| record.encode())
-        );
-    }
-}
 
 #[tokio::test]
 async fn a_record_moves_to_another_owner_and_place() {
