@@ -15,4 +15,6 @@ pub mod guards;
 pub mod keys;
 pub mod measure;
 pub mod payload;
+#[path = "../../tests/support/pending.rs"]
+mod pending;
 pub mod requests;

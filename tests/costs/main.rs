@@ -6,6 +6,9 @@
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
+#[path = "../support/pending.rs"]
+#[allow(unreachable_pub, reason = "the benches export it")]
+mod pending;
 mod support;
 
 mod bodies;

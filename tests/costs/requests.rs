@@ -11,8 +11,9 @@ use tower_webhook::key::{
 };
 use tower_webhook::store::MemoryKeyStore;
 
+use crate::pending::Pending;
 use crate::support::{
-    Inner, Pending, bare_request, cost, guarded, keys, layer, no_more_than, request, wait,
+    Inner, bare_request, cost, guarded, keys, layer, no_more_than, request, wait,
 };
 
 #[test]

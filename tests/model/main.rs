@@ -7,6 +7,8 @@
 mod cases;
 mod model;
 mod random;
+#[path = "../support/mod.rs"]
+mod support;
 mod wire;
 mod world;
 

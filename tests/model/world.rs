@@ -21,14 +21,12 @@ use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, Policy, Poli
 use tower_webhook::body::BodyBufferLayer;
 use tower_webhook::credential::{Placement, PresentedCredential};
 use tower_webhook::identity::Identity;
-use tower_webhook::key::{
-    KeyId, KeyManager, KeyRecord, KeyStore, KeyVerifier, NewKey, Owner, PageCursor, Scope, Scopes,
-    StoreError, WriteOutcome,
-};
+use tower_webhook::key::{KeyId, KeyManager, KeyVerifier, NewKey, Owner, Scope, Scopes};
 use tower_webhook::store::MemoryKeyStore;
 use tower_webhook::{Clock, ConfigError, RequestHead};
 
 use crate::cases::{self, Access, Call, Key, Layer, Place, Ring, Secret, Source, Stack};
+use crate::support::{Mode, TestStore};
 use crate::wire;
 
 const NOW: OffsetDateTime = datetime!(2026-11-24 12:00 UTC);
@@ -215,11 +213,10 @@ impl World {
 
 impl RingOfKeys {
     fn new(ring: Ring) -> Self {
-        let store = MemoryKeyStore::new();
         let at = |time: OffsetDateTime| Clock::from_fn(move || time);
         let manager = match ring {
-            Ring::Ready => KeyManager::new(store),
-            Ring::Later => KeyManager::new(LaterStore(store)),
+            Ring::Ready => KeyManager::new(MemoryKeyStore::new()),
+            Ring::Later => KeyManager::new(TestStore::new(Mode::Later)),
         };
         let manager = manager.with_clock(at(NOW));
         let verifier = manager.verifier();
@@ -406,41 +403,5 @@ impl Authenticator for Users {
             (Some(_), _) | (None, Some(_)) => Authentication::Refused,
             (None, None) => Authentication::Missing,
         })
-    }
-}
-
-/// A store that always has to be waited for.
-struct LaterStore(MemoryKeyStore);
-
-#[async_trait]
-impl KeyStore for LaterStore {
-    async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
-        yield_now().await;
-        self.0.find(id).await
-    }
-
-    fn try_find_now(&self, _: &KeyId, _: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {
-        false
-    }
-
-    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
-        self.0.insert(record).await
-    }
-
-    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<WriteOutcome, StoreError> {
-        self.0.replace(record, expected).await
-    }
-
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
-        self.0.remove(owner, ids).await
-    }
-
-    async fn list(
-        &self,
-        owner: &Owner,
-        after: Option<&PageCursor>,
-        limit: usize,
-    ) -> Result<Vec<KeyRecord>, StoreError> {
-        self.0.list(owner, after, limit).await
     }
 }

@@ -61,6 +61,10 @@ pub(crate) struct TestStore {
 }
 
 impl TestStore {
+    pub(crate) fn new(mode: Mode) -> Self {
+        Self { mode: Arc::new(Mutex::new(mode)), ..Self::default() }
+    }
+
     /// The id that was asked for last.
     pub(crate) fn last_id(&self) -> Option<KeyId> {
         self.last_id.lock().unwrap().clone()
