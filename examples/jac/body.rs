@@ -264,7 +264,7 @@ mod tests {
     const MULTIPART: Option<&str> = Some("multipart/form-data; boundary=b");
 
     #[tokio::test]
-    async fn a_json_object_is_read_whatever_its_media_type() {
+    async fn a_json_object_is_read_under_any_media_type() {
         for media in [None, Some("text/plain"), Some("application/json"), FORM, MULTIPART] {
             assert_eq!(found(media, br#"{"k":"key"}"#).await, ["key"], "{media:?}");
             assert_eq!(found(media, br#"{"k":5}"#).await, ["-"], "{media:?}");

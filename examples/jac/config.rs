@@ -354,7 +354,7 @@ mod tests {
             assert!(config(&second, "").is_err(), "{second}");
         }
         for nodes in [
-            node(NODE, "nobody"),
+            node(NODE, "stranger"),
             node("zz", "a"),
             node(ROOT_2, "a"),
             [node(NODE, "a"), node(NODE, "b")].join(","),

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_nobodys_root() {
+    fn a_node_is_no_root() {
         assert!(graph().root(&Owner::new(ROOT).unwrap()).is_some());
         assert!(graph().root(&Owner::new(NODE).unwrap()).is_none());
     }

@@ -24,7 +24,7 @@ pub(crate) const LOGIN_TIME: time::Duration = time::Duration::hours(12);
 pub(crate) struct Users {
     accounts: Vec<Account>,
     /// Compared with for an unknown user, so that the answer takes as long.
-    nobody: KeyDigest,
+    decoy: KeyDigest,
     passwords: KeyHasher,
     password_id: KeyId,
     /// A login is a key that its user has as a cookie. Logins end with the process.
@@ -66,11 +66,11 @@ impl Users {
             })
         });
         let accounts = accounts.collect::<Result<_, BoxError>>()?;
-        let nobody = digest(random_base62(43)?.expose_secret());
+        let decoy = digest(random_base62(43)?.expose_secret());
         let logins =
             KeyManager::new(MemoryKeyStore::new()).with_format(PrefixedFormat::new("login")?);
         let verifier = logins.verifier();
-        Ok(Self { accounts, nobody, passwords, password_id, logins, verifier })
+        Ok(Self { accounts, decoy, passwords, password_id, logins, verifier })
     }
 
     /// The id of the user, if the password is theirs.
@@ -102,7 +102,7 @@ impl Users {
             Name::Email(email) => account.email == email,
             Name::Either(name) => account.username == name || account.email == name,
         });
-        let digest = account.map_or(&self.nobody, |account| &account.password);
+        let digest = account.map_or(&self.decoy, |account| &account.password);
         let presented = ParsedKey::new(self.password_id.clone(), password);
         let matches = self.passwords.matches(digest, &presented)?;
         Ok(account.filter(|_| matches))

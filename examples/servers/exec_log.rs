@@ -50,6 +50,6 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"a\": 1}\n{}\n");
         std::fs::remove_file(path).unwrap();
 
-        ExecLog::open(None).unwrap().append(|| panic!("nobody reads this")).unwrap();
+        ExecLog::open(None).unwrap().append(|| panic!("this is read by no test")).unwrap();
     }
 }

@@ -57,7 +57,7 @@ impl<T> Drop for CatchPanic<'_, T> {
 }
 
 fn discard(payload: Box<dyn Any + Send>) -> Panicked {
-    // The payload may panic when it is dropped, and nobody could contain that panic's payload.
+    // The payload may panic when it is dropped, with a payload that nothing could contain.
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(second);
     }

@@ -249,7 +249,7 @@ async fn a_decoy_opens_nothing_and_is_another_for_each_path() {
     .with_keys(&manager, [Placement::header("x-api-key").unwrap()])
     .unwrap()
     .with_uniform_unauthorized();
-    // Whatever id a decoy has, a record with it opens nothing.
+    // A record with the id of a decoy opens nothing.
     let ids = Arc::new(std::sync::Mutex::new(std::collections::BTreeSet::new()));
     for path in ["/bobs/1", "/bobs/2", "/none/1", "/none/2"] {
         let request = || {

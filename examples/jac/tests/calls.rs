@@ -214,7 +214,7 @@ async fn a_node_stands_between_the_walker_and_the_key_in_the_path() {
 }
 
 #[tokio::test]
-async fn nobody_asks_an_open_walker_for_a_key() {
+async fn an_open_walker_needs_no_key() {
     let server = Server::start().await;
     let twice = [("x-api-key", "a"), ("x-api-key", "b"), ("authorization", "c")];
     server.post("open", &twice, "").await.is(200, &json!({"status": 200, "reports": [null]}));

@@ -16,7 +16,7 @@ async fn input(server: &Server, request: Builder, body: impl Into<Body>) -> Valu
 }
 
 #[tokio::test]
-async fn the_envelope_has_four_members_whatever_is_sent() {
+async fn the_envelope_always_has_four_members() {
     let server = Server::new().await;
     let empty = json!({"GET": {}, "POST": {}, "JSON": {}, "HEADERS": {}});
     assert_eq!(input(&server, hook(""), Body::empty()).await, empty);

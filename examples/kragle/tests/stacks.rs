@@ -278,7 +278,7 @@ async fn a_change_touches_what_it_names() {
 }
 
 #[tokio::test]
-async fn a_refresh_is_for_the_owner_whatever_the_mode() {
+async fn a_refresh_is_for_the_owner_in_every_mode() {
     let server = Server::new().await;
     let path = |id: &str| format!("/blockstacks/hook/token_refresh/{id}");
     for id in ["3", "99", "abc"] {

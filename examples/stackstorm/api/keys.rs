@@ -54,7 +54,7 @@ impl Server {
         let change = Change::read(&members, &NEW).map_err(Refusal::invalid)?;
         let caller = call.caller;
         if change.user.is_some_and(|user| user != caller.user.as_str()) {
-            return Err(Refusal::forbidden("Keys are made for nobody else."));
+            return Err(Refusal::forbidden("A key is made for its caller alone."));
         }
         let grants = change.scopes.as_ref().map_or(&Grants::All, |(_, grants)| grants);
         if !caller.grants.cover(grants) {

@@ -110,7 +110,7 @@ async fn an_unknown_address_and_a_wrong_method_need_no_credential() {
 async fn checks_come_in_their_order() {
     let site = Site::new().await;
     let sender = &[("st2-api-key", "key-send")][..];
-    let nobody = &[("st2-api-key", "key-none")][..];
+    let unknown = &[("st2-api-key", "key-none")][..];
     let bad = &[("st2-api-key", "bad")][..];
     let twice = &[BILL, BILL][..];
     let large = "x".repeat(1_048_577);
@@ -118,32 +118,32 @@ async fn checks_come_in_their_order() {
         (&[][..], "/v1/webhooks/nope", large.as_str(), 401),
         (bad, "/v1/webhooks/nope", &large, 401),
         (twice, "/v1/webhooks/nope", &large, 400),
-        (nobody, "/v1/webhooks/nope", &large, 403),
+        (unknown, "/v1/webhooks/nope", &large, 403),
         (sender, "/v1/webhooks/nope", &large, 403),
         (&[BILL], "/v1/webhooks/nope", &large, 413),
         (&[BILL], "/v1/webhooks/nope", "{", 400),
         (&[BILL], "/v1/webhooks/nope", "1", 400),
         (&[BILL], "/v1/webhooks/nope", "{}", 404),
-        (nobody, "/v1/webhooks?limit=x", "", 404),
-        (nobody, "/v1/rules", &large, 403),
+        (unknown, "/v1/webhooks?limit=x", "", 404),
+        (unknown, "/v1/rules", &large, 403),
         (&[BILL], "/v1/rules", &large, 413),
-        (nobody, "/v1/apikeys", "{", 403),
+        (unknown, "/v1/apikeys", "{", 403),
         (&[BILL], "/v1/apikeys", &large, 413),
     ] {
         assert_eq!(site.call(by, "POST", target, body).await.status, expected, "{by:?} {target}");
     }
     for (by, target, body, expected) in [
-        (nobody, "/v1/rules/nope", "{", 403),
+        (unknown, "/v1/rules/nope", "{", 403),
         (&[BILL][..], "/v1/rules/nope", "{", 400),
         (&[BILL], "/v1/rules/nope", "[]", 400),
         (&[BILL], "/v1/rules/nope", r#"{"name":1}"#, 404),
-        (nobody, "/v1/apikeys/nope", "{", 403),
+        (unknown, "/v1/apikeys/nope", "{", 403),
         (&[BILL], "/v1/apikeys/nope", "[]", 400),
         (&[BILL], "/v1/apikeys/nope", r#"{"key_hash":"x"}"#, 404),
     ] {
         assert_eq!(site.call(by, "PUT", target, body).await.status, expected, "{by:?} {target}");
     }
-    let denied = site.call(nobody, "POST", "/v1/webhooks/No%22pe/", "").await;
+    let denied = site.call(unknown, "POST", "/v1/webhooks/No%22pe/", "").await;
     let text = "User \"bill\" doesn't have required permission \"webhook_send\" on resource \"webhook:No\"pe\"";
     assert_eq!(denied.fault(), text);
     assert_eq!(site.count_events().await, 0);

@@ -61,7 +61,7 @@ async fn a_scoped_key_makes_no_wider_one() {
 }
 
 #[tokio::test]
-async fn a_key_is_shown_masked_to_its_owner_and_to_nobody_else() {
+async fn a_key_is_shown_masked_and_to_its_owner_alone() {
     let site = Site::new().await;
     let made = site.post("/v1/apikeys", r#"{"metadata":{"a":1}}"#).await.json();
     let (id, key) = (made["id"].as_str().unwrap(), made["key"].as_str().unwrap());
