@@ -92,6 +92,8 @@ pub use self::verifier::{
 };
 pub use self::view::KeyView;
 
+#[cfg(feature = "management")]
+pub(crate) use self::new_key::later;
 #[cfg(any(test, feature = "conformance", feature = "management"))]
 pub(crate) use self::record::checked_name;
 pub(crate) use self::verifier::{KeyProof, LookupTarget};

@@ -299,7 +299,7 @@ impl Expiry {
 }
 
 /// `time + interval`, within the years 0 to 9999.
-pub(super) fn later(
+pub(crate) fn later(
     time: OffsetDateTime,
     interval: Duration,
 ) -> Result<OffsetDateTime, ManageError> {

@@ -185,11 +185,11 @@ impl KeyManager {
             let record = self.get(owner, id).await?;
             guard(&record)?;
             let version = next_version(&record)?;
-            let Some(changed) = edit(&record, self.0.clock.now())? else {
+            let Some(changed) = edit(&record, self.parts().clock.now())? else {
                 return Ok(record);
             };
             let changed = changed.with_version(version);
-            let written = self.0.store.replace(changed.clone(), record.version()).await;
+            let written = self.parts().store.replace(changed.clone(), record.version()).await;
             if written.map_err(ManageError::from)? == WriteOutcome::Applied {
                 return Ok(changed);
             }

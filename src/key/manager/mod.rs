@@ -1,19 +1,19 @@
 use std::collections::BTreeSet;
 use std::fmt;
+#[cfg(feature = "recoverable")]
 use std::sync::Arc;
 
 pub use self::error::{ManageError, ManageErrorKind};
 #[cfg(feature = "recoverable")]
 use super::SealingKeys;
 use super::format::system_random;
+use super::verifier::Parts;
 use super::{
     GenerateError, IssuedKey, KeyDigest, KeyDraft, KeyFormat, KeyHasher, KeyId, KeyRecord,
-    KeyStore, KeyVerifier, NewKey, Owner, Page, PageCursor, PrefixedFormat, SealedSecret,
-    StoreError, WriteOutcome,
+    KeyStore, KeyVerifier, NewKey, Owner, Page, PageCursor, SealedSecret, StoreError, WriteOutcome,
 };
 use crate::Clock;
 use crate::key::secret::Secret;
-use crate::util::UniqueId;
 
 /// Generates, lists, changes and revokes keys.
 ///
@@ -61,17 +61,10 @@ use crate::util::UniqueId;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct KeyManager(Arc<Parts>);
-
-#[derive(Clone)]
-struct Parts {
-    verifier_id: UniqueId,
-    store: Arc<dyn KeyStore>,
-    format: Arc<dyn KeyFormat>,
-    hasher: KeyHasher,
-    clock: Clock,
+pub struct KeyManager {
+    verifier: KeyVerifier,
     #[cfg(feature = "recoverable")]
-    sealing: Option<SealingKeys>,
+    sealing: Option<Arc<SealingKeys>>,
 }
 
 /// The maximum number of attempts of a compare-and-set. Each failure means that another change was applied, so
@@ -89,47 +82,45 @@ impl KeyManager {
     /// [SHA-256](KeyHasher::sha256), on the [system's clock](Clock::system).
     #[must_use]
     pub fn new(store: impl KeyStore) -> Self {
-        Self(Arc::new(Parts {
-            verifier_id: UniqueId::new(),
-            store: Arc::new(store),
-            format: Arc::new(PrefixedFormat::default()),
-            hasher: KeyHasher::sha256(),
-            clock: Clock::system(),
+        Self {
+            verifier: KeyVerifier::new(store),
             #[cfg(feature = "recoverable")]
             sealing: None,
-        }))
+        }
     }
 
     /// Sets the format of the texts of keys.
     #[must_use]
-    pub fn with_format(self, format: impl KeyFormat) -> Self {
-        self.with(|parts| parts.format = Arc::new(format))
+    pub fn with_format(mut self, format: impl KeyFormat) -> Self {
+        self.verifier = self.verifier.with_format(format);
+        self
     }
 
     /// Sets the hasher of digests.
     #[must_use]
-    pub fn with_hasher(self, hasher: KeyHasher) -> Self {
-        self.with(|parts| parts.hasher = hasher)
+    pub fn with_hasher(mut self, hasher: KeyHasher) -> Self {
+        self.verifier = self.verifier.with_hasher(hasher);
+        self
     }
 
     /// Sets the clock.
     #[must_use]
-    pub fn with_clock(self, clock: Clock) -> Self {
-        self.with(|parts| parts.clock = clock)
+    pub fn with_clock(mut self, clock: Clock) -> Self {
+        self.verifier = self.verifier.with_clock(clock);
+        self
     }
 
     /// The clock.
     #[must_use]
     pub fn clock(&self) -> &Clock {
-        &self.0.clock
+        &self.parts().clock
     }
 
     /// A verifier of these keys, with the same store, format, hasher and clock. All verifiers of one manager
     /// count as clones of each other.
     #[must_use]
     pub fn verifier(&self) -> KeyVerifier {
-        let Parts { verifier_id, store, format, hasher, clock, .. } = (*self.0).clone();
-        KeyVerifier::from_parts(verifier_id, store, format, hasher, clock)
+        self.verifier.clone()
     }
 
     /// Generates a key and stores its record. The result has the text, which cannot be read again.
@@ -156,7 +147,7 @@ impl KeyManager {
     /// # }
     /// ```
     pub async fn generate(&self, owner: &Owner, new: NewKey) -> Result<IssuedKey, ManageError> {
-        let now = self.0.clock.now();
+        let now = self.parts().clock.now();
         if new.expires.is_some_and(|expiry| expiry.is_over(now)) {
             return Err(ManageError::invalid("the expiry of a new key is in the future"));
         }
@@ -173,7 +164,7 @@ impl KeyManager {
             }
             let record = new.record(owner, id, digest, now)?;
             let record = record.with_version(first_version()?).with_sealed(sealed);
-            if self.0.store.insert(record.clone()).await? == WriteOutcome::Applied {
+            if self.parts().store.insert(record.clone()).await? == WriteOutcome::Applied {
                 return Ok(IssuedKey::new(record, secret));
             }
         }
@@ -193,17 +184,17 @@ impl KeyManager {
         new: NewKey,
     ) -> Result<KeyRecord, ManageError> {
         let parsed = match &new.id {
-            Some(id) => self.0.format.parse_for(id, text.expose_secret()),
-            None => self.0.format.parse(text.expose_secret()),
+            Some(id) => self.parts().format.parse_for(id, text.expose_secret()),
+            None => self.parts().format.parse(text.expose_secret()),
         };
         let parsed = parsed.filter(|_| text.expose_secret().len() <= super::verifier::MAX_KEY_LEN);
         let parsed = parsed.ok_or(ManageError::invalid("the text is not a key of this format"))?;
-        let digest = self.0.hasher.digest(&parsed);
+        let digest = self.parts().hasher.digest(&parsed);
         let id = parsed.into_id();
         let sealed = self.seal(&text, &id, owner)?;
-        let record = new.record(owner, id, digest, self.0.clock.now())?;
+        let record = new.record(owner, id, digest, self.parts().clock.now())?;
         let record = record.with_version(first_version()?).with_sealed(sealed);
-        match self.0.store.insert(record.clone()).await? {
+        match self.parts().store.insert(record.clone()).await? {
             WriteOutcome::Applied => Ok(record),
             WriteOutcome::Conflict => Err(ManageError::new(ManageErrorKind::Conflict)),
         }
@@ -215,7 +206,7 @@ impl KeyManager {
     ///
     /// `NotFound`, `Unavailable`.
     pub async fn get(&self, owner: &Owner, id: &KeyId) -> Result<KeyRecord, ManageError> {
-        let record = self.0.store.find(id).await?;
+        let record = self.parts().store.find(id).await?;
         let record = record.ok_or(ManageError::new(ManageErrorKind::NotFound))?;
         if record.id() != id {
             return Err(StoreError::new("the key store answered with another record").into());
@@ -244,7 +235,7 @@ impl KeyManager {
         }
         let limit = limit.min(Self::MAX_PAGE_LEN);
         // One more than requested shows whether there is another page.
-        let mut keys = self.0.store.list(owner, after.as_ref(), limit + 1).await?;
+        let mut keys = self.parts().store.list(owner, after.as_ref(), limit + 1).await?;
         if keys.iter().any(|record| record.owner() != owner) {
             return Err(StoreError::new("the key store listed keys of another owner").into());
         }
@@ -264,31 +255,28 @@ impl KeyManager {
         if ids.is_empty() {
             return Err(ManageError::invalid("the list of ids is empty"));
         }
-        match self.0.store.remove(owner, &ids).await? {
+        match self.parts().store.remove(owner, &ids).await? {
             WriteOutcome::Applied => Ok(()),
             WriteOutcome::Conflict => Err(ManageError::new(ManageErrorKind::NotFound)),
         }
     }
 
-    fn with(mut self, set: impl FnOnce(&mut Parts)) -> Self {
-        let parts = Arc::make_mut(&mut self.0);
-        parts.verifier_id = UniqueId::new();
-        set(parts);
-        self
+    fn parts(&self) -> &Parts {
+        self.verifier.parts()
     }
 
     /// A new text, with its id and digest. The text is parsed as it will be when it is presented.
     fn draw(&self, draft: &KeyDraft<'_>) -> Result<(KeyId, KeyDigest, Secret), ManageError> {
-        let secret = self.0.format.generate(draft)?;
+        let secret = self.parts().format.generate(draft)?;
         let text = secret.expose_secret();
         // A format that cannot keep ids parses its text without one.
-        let kept = draft.id().and_then(|id| self.0.format.parse_for(id, text));
-        let parsed = kept.or_else(|| self.0.format.parse(text));
+        let kept = draft.id().and_then(|id| self.parts().format.parse_for(id, text));
+        let parsed = kept.or_else(|| self.parts().format.parse(text));
         let parsed = parsed.filter(|_| text.len() <= super::verifier::MAX_KEY_LEN);
         let parsed = parsed.ok_or_else(|| {
             GenerateError::new("the format cannot parse the key that it generated")
         })?;
-        let digest = self.0.hasher.digest(&parsed);
+        let digest = self.parts().hasher.digest(&parsed);
         let id = parsed.into_id();
         Ok((id, digest, secret))
     }
@@ -301,7 +289,7 @@ impl KeyManager {
         owner: &Owner,
     ) -> Result<Option<SealedSecret>, GenerateError> {
         #[cfg(feature = "recoverable")]
-        if let Some(sealing) = &self.0.sealing {
+        if let Some(sealing) = &self.sealing {
             return sealing.seal(secret, &recovery::context(id, owner)).map(Some);
         }
         let _ = (secret, id, owner);
@@ -312,8 +300,8 @@ impl KeyManager {
 impl fmt::Debug for KeyManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyManager")
-            .field("hasher", &self.0.hasher)
-            .field("clock", &self.0.clock)
+            .field("hasher", &self.parts().hasher)
+            .field("clock", &self.parts().clock)
             .finish_non_exhaustive()
     }
 }

@@ -1,5 +1,7 @@
 //! Recovery of the texts of keys.
 
+use std::sync::Arc;
+
 use super::KeyManager;
 use crate::key::secret::Secret;
 use crate::key::{KeyId, KeyRecord, ManageError, ManageErrorKind, Owner, SealingKeys};
@@ -39,8 +41,9 @@ impl KeyManager {
     /// # }
     /// ```
     #[must_use]
-    pub fn with_recoverable(self, keys: SealingKeys) -> Self {
-        self.with(|parts| parts.sealing = Some(keys))
+    pub fn with_recoverable(mut self, keys: SealingKeys) -> Self {
+        self.sealing = Some(Arc::new(keys));
+        self
     }
 
     /// Recovers the text of a key, for its owner.
@@ -61,7 +64,7 @@ impl KeyManager {
     ///
     /// Those of [`recover`](Self::recover).
     pub fn recover_record(&self, record: &KeyRecord) -> Result<Secret, ManageError> {
-        let (Some(sealing), Some(sealed)) = (&self.0.sealing, record.sealed()) else {
+        let (Some(sealing), Some(sealed)) = (&self.sealing, record.sealed()) else {
             return Err(ManageError::new(ManageErrorKind::NotRecoverable));
         };
         sealing.open(sealed, &context(record.id(), record.owner())).map_err(ManageError::from)
@@ -77,7 +80,7 @@ impl KeyManager {
     /// `NotFound`, `Revoked`, `Random`, `Conflict`, `Unavailable`.
     pub async fn reseal(&self, owner: &Owner, id: &KeyId) -> Result<KeyRecord, ManageError> {
         self.change(owner, id, |record, _| {
-            let (Some(sealing), Some(sealed)) = (&self.0.sealing, record.sealed()) else {
+            let (Some(sealing), Some(sealed)) = (&self.sealing, record.sealed()) else {
                 return Ok(None);
             };
             if sealing.is_current(sealed) {
@@ -94,7 +97,6 @@ impl KeyManager {
 #[cfg(test)]
 mod tests {
     use std::error::Error as _;
-    use std::sync::Arc;
 
     use time::Duration;
 

@@ -64,7 +64,7 @@ impl KeyManager {
         old: &KeyRecord,
         overlap: Duration,
     ) -> Result<Option<IssuedKey>, ManageError> {
-        let now = self.0.clock.now();
+        let now = self.parts().clock.now();
         let version = next_version(old)?;
         let until = later(now, overlap)?;
         let until = old.expires_at().map_or(until, |expires_at| until.min(expires_at));
@@ -80,7 +80,9 @@ impl KeyManager {
                 .with_previous_digest(previous)
                 .with_sealed(sealed)
                 .with_version(version);
-            if self.0.store.replace(record.clone(), old.version()).await? == WriteOutcome::Applied {
+            if self.parts().store.replace(record.clone(), old.version()).await?
+                == WriteOutcome::Applied
+            {
                 return Ok(Some(IssuedKey::new(record, secret)));
             }
             return Ok(None);
@@ -94,16 +96,16 @@ impl KeyManager {
             .with_disabled(old.disabled())
             .with_sealed(sealed)
             .with_metadata(old.metadata())?;
-        if self.0.store.insert(record.clone()).await? == WriteOutcome::Conflict {
+        if self.parts().store.insert(record.clone()).await? == WriteOutcome::Conflict {
             return Ok(None);
         }
         let ending = old.clone().with_expires_at(Some(until)).with_version(version);
-        let ended = self.0.store.replace(ending, old.version()).await;
+        let ended = self.parts().store.replace(ending, old.version()).await;
         if matches!(ended, Ok(WriteOutcome::Applied)) {
             return Ok(Some(IssuedKey::new(record, secret)));
         }
         // Undo: the text of the second record is never shown.
-        let removed = self.0.store.remove(owner, &[record.id().clone()]).await;
+        let removed = self.parts().store.remove(owner, &[record.id().clone()]).await;
         if let Err(error) = ended.and(removed) {
             return Err(error.into());
         }

@@ -58,15 +58,16 @@ pub(crate) const MAX_KEY_LEN: usize = 256;
 #[derive(Clone)]
 pub struct KeyVerifier(Arc<Parts>);
 
+/// What a verifier and its manager share.
 #[derive(Clone)]
-struct Parts {
+pub(super) struct Parts {
     /// Clones have the same id. Each changed setting draws a new one, so that a proof of one verifier does not
     /// count under other rules.
     verifier_id: UniqueId,
-    store: Arc<dyn KeyStore>,
-    format: Arc<dyn KeyFormat>,
-    hasher: KeyHasher,
-    clock: Clock,
+    pub(super) store: Arc<dyn KeyStore>,
+    pub(super) format: Arc<dyn KeyFormat>,
+    pub(super) hasher: KeyHasher,
+    pub(super) clock: Clock,
     store_deadline: Duration,
     last_used: Option<Arc<dyn LastUsedObserver>>,
 }
@@ -88,13 +89,15 @@ impl KeyVerifier {
     /// [SHA-256](KeyHasher::sha256), on the [system's clock](Clock::system).
     #[must_use]
     pub fn new(store: impl KeyStore) -> Self {
-        Self::from_parts(
-            UniqueId::new(),
-            Arc::new(store),
-            Arc::new(PrefixedFormat::default()),
-            KeyHasher::sha256(),
-            Clock::system(),
-        )
+        Self(Arc::new(Parts {
+            verifier_id: UniqueId::new(),
+            store: Arc::new(store),
+            format: Arc::new(PrefixedFormat::default()),
+            hasher: KeyHasher::sha256(),
+            clock: Clock::system(),
+            store_deadline: Duration::from_secs(1),
+            last_used: None,
+        }))
     }
 
     /// Sets the format of keys.
@@ -211,24 +214,8 @@ impl KeyVerifier {
         self.0.verifier_id
     }
 
-    /// A verifier that shares its parts with a manager.
-    pub(super) fn from_parts(
-        verifier_id: UniqueId,
-        store: Arc<dyn KeyStore>,
-        format: Arc<dyn KeyFormat>,
-        hasher: KeyHasher,
-        clock: Clock,
-    ) -> Self {
-        let parts = Parts {
-            verifier_id,
-            store,
-            format,
-            hasher,
-            clock,
-            store_deadline: Duration::from_secs(1),
-            last_used: None,
-        };
-        Self(Arc::new(parts))
+    pub(super) fn parts(&self) -> &Parts {
+        &self.0
     }
 
     fn with(mut self, set: impl FnOnce(&mut Parts)) -> Self {

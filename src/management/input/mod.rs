@@ -9,7 +9,7 @@ use self::value::{
     read_object, read_scopes, read_texts, read_time,
 };
 use crate::content::form;
-use crate::key::{KeyId, KeyRecord, KeyUpdate, NewKey, PageCursor, Scopes};
+use crate::key::{KeyId, KeyRecord, KeyUpdate, NewKey, PageCursor, Scopes, later};
 use crate::rejection::{Place, Rejection, RejectionKind};
 
 mod value;
@@ -75,12 +75,12 @@ impl NewKeyInput {
         }
         let expires_in = expires_in.flatten();
         if let Some(interval) = expires_in {
-            match expiry(now, interval) {
-                None => violations.add(member("expires_in"), "the time is beyond the year 9999"),
-                Some(expiry) if not_before.is_some_and(|start| start >= expiry) => {
+            match later(now, interval) {
+                Err(_) => violations.add(member("expires_in"), "the time is beyond the year 9999"),
+                Ok(expiry) if not_before.is_some_and(|start| start >= expiry) => {
                     violations.add(member("not_before"), "the start of a key is before its expiry");
                 }
-                Some(_) => {}
+                Ok(_) => {}
             }
         }
         violations.into_result()?;
@@ -277,10 +277,6 @@ impl PageInput {
         violations.into_result()?;
         Ok(page)
     }
-}
-
-fn expiry(now: OffsetDateTime, interval: Duration) -> Option<OffsetDateTime> {
-    now.checked_add(interval).filter(|time| time.year() <= 9999)
 }
 
 #[cfg(test)]

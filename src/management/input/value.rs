@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use serde_json::Value;
-use time::format_description::well_known::Rfc3339;
-use time::{Duration, OffsetDateTime, UtcOffset};
+use time::{Duration, OffsetDateTime};
 
+use crate::clock::Timestamp;
 use crate::content::ContentError;
 use crate::content::json::{self, JsonKind, JsonLimits, Member};
 use crate::key::{Scope, Scopes, checked_name};
@@ -95,11 +95,7 @@ pub(super) fn read_time(
     found: &Member<'_>,
     violations: &mut Violations,
 ) -> Option<OffsetDateTime> {
-    let time = found.as_text().and_then(|text| OffsetDateTime::parse(&text, &Rfc3339).ok());
-    // In the years 0 to 9999 in UTC as well, since records are in UTC.
-    let time = time
-        .and_then(|time| time.checked_to_offset(UtcOffset::UTC))
-        .filter(|time| (0..=9999).contains(&time.year()));
+    let time = found.as_text().and_then(|text| Timestamp::decode(&text)).map(Timestamp::time);
     if time.is_none() {
         violations.add(member(name), "a time such as \"2030-01-31T00:00:00Z\" (RFC 3339)");
     }
