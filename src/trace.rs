@@ -28,6 +28,8 @@
 
 use crate::identity::Identity;
 use crate::rejection::Rejection;
+#[cfg(feature = "tracing")]
+use crate::util::ErrorChain;
 
 /// The places in which credentials stand, for [`request_span`] to leave them out.
 ///
@@ -168,7 +170,7 @@ pub(crate) fn refused(rejection: &Rejection) {
                 auth.owner = rejection.owner().map(tracing::field::debug),
                 auth.required_scope = rejection.required_scope().map(tracing::field::display),
                 http.response.status_code = rejection.status().as_u16(),
-                error = rejection.source().map(|error| tracing::field::display(Chain(error))),
+                error = rejection.source().map(|error| tracing::field::display(ErrorChain(error))),
                 "request refused",
             )
         };
@@ -214,26 +216,9 @@ pub(crate) fn failed(hook: Option<&str>, failure: &crate::hook::Failure) {
         executor.message = error.and_then(crate::hook::ExecutorError::public_text),
         error = error
             .and_then(crate::hook::ExecutorError::source)
-            .map(|error| tracing::field::display(Chain(error))),
+            .map(|error| tracing::field::display(ErrorChain(error))),
         "execution failed",
     );
-}
-
-/// An error and its causes.
-#[cfg(feature = "tracing")]
-struct Chain<'a>(&'a (dyn std::error::Error + Send + Sync + 'static));
-
-#[cfg(feature = "tracing")]
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
-    }
 }
 
 #[cfg(not(feature = "tracing"))]

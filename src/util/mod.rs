@@ -1,9 +1,13 @@
 //! Helpers of several modules.
 
 mod catch_panic;
+#[cfg(any(test, feature = "conformance", feature = "tracing"))]
+mod error_chain;
 mod timeout;
 mod unique_id;
 
 pub(crate) use self::catch_panic::{CatchPanic, Panicked, catch_panic};
+#[cfg(any(test, feature = "conformance", feature = "tracing"))]
+pub(crate) use self::error_chain::ErrorChain;
 pub(crate) use self::timeout::timeout;
 pub(crate) use self::unique_id::UniqueId;

@@ -1,4 +1,3 @@
-use std::error::Error;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -6,6 +5,7 @@ use super::describe::{cut, described, difference, ids, listed, written};
 use super::drive::{Call, dropped_after, pause, within};
 use super::{Rule, Violation};
 use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
+use crate::util::ErrorChain;
 
 /// A rule that was seen broken.
 pub(super) struct Mismatch {
@@ -203,7 +203,7 @@ impl<'a> RuleScope<'a> {
         let answer = self.wait(text, call).await?;
         let written = match &answer {
             Ok(value) => tell(value),
-            Err(error) => format!("an error: {}", causes(error)),
+            Err(error) => format!("an error: {}", ErrorChain(error)),
         };
         self.trial.note(format!("{text} -> {written}"));
         Ok(answer)
@@ -236,7 +236,7 @@ impl<'a> RuleScope<'a> {
                 Ok(value)
             }
             Err(error) => {
-                let actual = format!("an error: {}", causes(&error));
+                let actual = format!("an error: {}", ErrorChain(&error));
                 self.trial.note(format!("{text} -> {actual}"));
                 Err(self.mismatch("an answer: the store is there and the call is valid", actual))
             }
@@ -262,7 +262,7 @@ impl<'a> RuleScope<'a> {
         let written = match &answer {
             None => format!("dropped after {polls} polls"),
             Some(Ok(_)) => format!("over before poll {}", polls + 1),
-            Some(Err(error)) => format!("an error: {}", causes(error)),
+            Some(Err(error)) => format!("an error: {}", ErrorChain(error)),
         };
         self.trial.note(format!("{text} -> {written}"));
         match answer.transpose() {
@@ -407,15 +407,4 @@ fn list_text(owner: &Owner, after: Option<&PageCursor>, limit: usize) -> String 
         format!("{} at {}", cut(after.id().as_str(), 40), after.created_at())
     });
     format!("list({}, from {after}, limit {limit})", cut(owner.as_str(), 40))
-}
-
-/// The text of an error and of what led to it.
-fn causes(error: &StoreError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
