@@ -17,7 +17,6 @@ use tower_webhook::credential::Placement;
 use tower_webhook::key::{KeyId, KeyManager, KeyRecord, KeyUpdate, NewKey, Scopes};
 use tower_webhook::management::ManagementApi;
 
-use crate::support::interleaving::InterleavingStore;
 use crate::support::{Mode, NOW, TestStore, owner};
 
 fn scopes(texts: &[&str]) -> Scopes {
@@ -256,7 +255,7 @@ async fn a_key_that_stays_as_it_is_makes_its_change() {
 }
 
 /// The owner gives a key all scopes, after the call has looked at it and before it changes it.
-async fn given_all_scopes(app: &App, store: &InterleavingStore, id: &KeyId) {
+async fn given_all_scopes(app: &App, store: &TestStore, id: &KeyId) {
     let (others, id) = (KeyManager::new(store.memory.clone()), id.clone());
     store.before_replace(async move {
         let update = KeyUpdate::new().with_scopes(Scopes::ALL);
@@ -268,7 +267,7 @@ async fn given_all_scopes(app: &App, store: &InterleavingStore, id: &KeyId) {
 #[tokio::test]
 async fn the_scopes_that_count_are_those_of_the_replaced_key() {
     for call in 2..5 {
-        let store = InterleavingStore::default();
+        let store = TestStore::default();
         let app = App::new(store.clone()).await;
         let id = app.key(scopes(&["a"])).await;
         let before = app.record(&id).await;

@@ -1,73 +1,16 @@
 //! A cache in front of a store that does not answer: who waits for whom.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::task::JoinHandle;
-use tower_webhook::key::{
-    KeyId, KeyManager, KeyRecord, KeyStore, KeyVerifier, NewKey, Owner, PageCursor, StoreError,
-    VerifyErrorKind, WriteOutcome,
-};
+use tower_webhook::key::{KeyManager, KeyVerifier, NewKey, VerifyErrorKind};
 use tower_webhook::store::{CachedKeyStore, MemoryKeyStore};
 
-use crate::support::owner;
-
-/// Answers about one id, and about no other one.
-#[derive(Clone, Default)]
-struct Partial {
-    memory: Arc<MemoryKeyStore>,
-    known: Arc<std::sync::Mutex<Vec<KeyId>>>,
-    under_way: Arc<AtomicUsize>,
-}
-
-/// Counts a look-up until it is dropped.
-struct UnderWay(Arc<AtomicUsize>);
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-#[async_trait]
-impl KeyStore for Partial {
-    async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
-        self.under_way.fetch_add(1, Ordering::SeqCst);
-        let _under_way = UnderWay(Arc::clone(&self.under_way));
-        if !self.known.lock().unwrap().contains(id) {
-            std::future::pending::<()>().await;
-        }
-        self.memory.find(id).await
-    }
-
-    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
-        self.known.lock().unwrap().push(record.id().clone());
-        self.memory.insert(record).await
-    }
-
-    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<WriteOutcome, StoreError> {
-        self.memory.replace(record, expected).await
-    }
-
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
-        self.memory.remove(owner, ids).await
-    }
-
-    async fn list(
-        &self,
-        owner: &Owner,
-        after: Option<&PageCursor>,
-        limit: usize,
-    ) -> Result<Vec<KeyRecord>, StoreError> {
-        self.memory.list(owner, after, limit).await
-    }
-}
+use crate::support::{Mode, TestStore, owner};
 
 struct World {
-    store: Partial,
-    cache: CachedKeyStore<Partial>,
+    store: TestStore,
+    cache: CachedKeyStore<TestStore>,
     verifier: KeyVerifier,
     /// The texts of two keys that exist.
     texts: [String; 2],
@@ -75,7 +18,7 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let store = Partial::default();
+        let store = TestStore::new(Mode::HangIfUnknown);
         let cache = CachedKeyStore::new(store.clone());
         let keys = KeyManager::new(cache.clone());
         let make = async || {
@@ -107,7 +50,7 @@ impl World {
             }));
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
-        assert_eq!(self.store.under_way.load(Ordering::SeqCst), 1024);
+        assert_eq!(self.store.running(), 1024);
         guesses
     }
 }
@@ -137,7 +80,7 @@ async fn guesses_whose_senders_have_left_hold_up_no_key() {
     assert_eq!(world.verify(&world.texts[0]).await, Ok(()));
 
     assert!(started.elapsed() < Duration::from_millis(10), "{:?}", started.elapsed());
-    assert_eq!(world.store.under_way.load(Ordering::SeqCst), 0);
+    assert_eq!(world.store.running(), 0);
     assert_eq!(world.cache.stats().abandoned, 1024);
 }
 

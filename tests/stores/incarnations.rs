@@ -9,8 +9,7 @@ use tower_webhook::key::{
 };
 use tower_webhook::store::MemoryKeyStore;
 
-use crate::support::interleaving::InterleavingStore;
-use crate::support::owner;
+use crate::support::{TestStore, owner};
 
 /// The text of a new key under the id of all tests.
 async fn make(keys: &KeyManager) -> String {
@@ -25,7 +24,7 @@ fn id() -> KeyId {
 
 /// One of the changes, while the key is deleted and made again. Returns the texts of both keys.
 async fn overtaken(change: &str) -> (KeyManager, String, String) {
-    let store = InterleavingStore::default();
+    let store = TestStore::default();
     let keys = KeyManager::new(store.clone());
     let others = KeyManager::new(store.memory.clone());
     let old = make(&keys).await;
@@ -84,7 +83,7 @@ async fn every_new_record_begins_at_a_version_of_its_own() {
 
 #[tokio::test]
 async fn a_change_of_a_key_that_is_gone_is_not_found() {
-    let store = InterleavingStore::default();
+    let store = TestStore::default();
     let keys = KeyManager::new(store.clone());
     let others = KeyManager::new(store.memory.clone());
     make(&keys).await;

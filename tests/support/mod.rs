@@ -2,11 +2,11 @@
 
 #![allow(dead_code)]
 
-pub(crate) mod interleaving;
 pub(crate) mod watched;
 pub(crate) mod wire;
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -47,17 +47,24 @@ pub(crate) enum Mode {
     Error,
     /// Never answers.
     Hang,
+    /// Never answers about an id without a record.
+    HangIfUnknown,
     /// Panics.
     Panic,
 }
 
-/// A memory store that counts look-ups and misbehaves on demand.
+type Happening = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A memory store that counts look-ups and misbehaves on demand. Clones share everything.
 #[derive(Clone, Default)]
 pub(crate) struct TestStore {
-    inner: Arc<MemoryKeyStore>,
+    /// The same records, without counts and faults.
+    pub(crate) memory: Arc<MemoryKeyStore>,
     pub(crate) finds: Arc<AtomicUsize>,
     mode: Arc<Mutex<Mode>>,
     last_id: Arc<Mutex<Option<KeyId>>>,
+    running: Arc<AtomicUsize>,
+    before_replace: Arc<Mutex<Option<Happening>>>,
 }
 
 impl TestStore {
@@ -78,9 +85,33 @@ impl TestStore {
         *self.mode.lock().unwrap()
     }
 
+    /// Runs this once, after the record was read and before it is replaced.
+    pub(crate) fn before_replace(&self, happening: impl Future<Output = ()> + Send + 'static) {
+        *self.before_replace.lock().unwrap() = Some(Box::pin(happening));
+    }
+
+    /// Whether what was to run before a change has run.
+    pub(crate) fn is_over(&self) -> bool {
+        self.before_replace.lock().unwrap().is_none()
+    }
+
+    /// How many look-ups are under way.
+    pub(crate) fn running(&self) -> usize {
+        self.running.load(Ordering::SeqCst)
+    }
+
     /// How often a record was asked for since the last call.
     pub(crate) fn take_finds(&self) -> usize {
         self.finds.swap(0, Ordering::SeqCst)
+    }
+}
+
+/// Counts a look-up until it is dropped.
+struct Running<'a>(&'a AtomicUsize);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -89,14 +120,19 @@ impl KeyStore for TestStore {
     async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
         self.finds.fetch_add(1, Ordering::SeqCst);
         *self.last_id.lock().unwrap() = Some(id.clone());
+        self.running.fetch_add(1, Ordering::SeqCst);
+        let _running = Running(&self.running);
         match self.mode() {
-            Mode::Ready => {}
             Mode::Later => tokio::task::yield_now().await,
             Mode::Error => return Err(StoreError::new("connection to 10.0.0.1 refused")),
             Mode::Hang => std::future::pending().await,
+            Mode::HangIfUnknown if self.memory.find(id).await?.is_none() => {
+                std::future::pending().await
+            }
+            Mode::Ready | Mode::HangIfUnknown => {}
             Mode::Panic => panic!("the store panicked"),
         }
-        self.inner.find(id).await
+        self.memory.find(id).await
     }
 
     fn try_find_now(&self, id: &KeyId, visit: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {
@@ -105,19 +141,23 @@ impl KeyStore for TestStore {
         }
         self.finds.fetch_add(1, Ordering::SeqCst);
         *self.last_id.lock().unwrap() = Some(id.clone());
-        self.inner.try_find_now(id, visit)
+        self.memory.try_find_now(id, visit)
     }
 
     async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
-        self.inner.insert(record).await
+        self.memory.insert(record).await
     }
 
     async fn replace(&self, record: KeyRecord, expected: u64) -> Result<WriteOutcome, StoreError> {
-        self.inner.replace(record, expected).await
+        let happening = self.before_replace.lock().unwrap().take();
+        if let Some(happening) = happening {
+            happening.await;
+        }
+        self.memory.replace(record, expected).await
     }
 
     async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
-        self.inner.remove(owner, ids).await
+        self.memory.remove(owner, ids).await
     }
 
     async fn list(
@@ -126,7 +166,7 @@ impl KeyStore for TestStore {
         after: Option<&PageCursor>,
         limit: usize,
     ) -> Result<Vec<KeyRecord>, StoreError> {
-        self.inner.list(owner, after, limit).await
+        self.memory.list(owner, after, limit).await
     }
 }
 
@@ -170,8 +210,7 @@ where
 {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
-    type Future =
-        std::pin::Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send>>;
 
     fn poll_ready(
         &mut self,
