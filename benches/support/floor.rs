@@ -76,7 +76,7 @@ impl<S> Floor<S> {
             ("content-type", "application/problem+json"),
             ("cache-control", "no-store"),
             ("x-content-type-options", "nosniff"),
-            ("www-authenticate", "ApiKey realm=\"webhook\""),
+            ("www-authenticate", "ApiKey realm=\"webhook\", in=\"header\", name=\"x-api-key\""),
         ];
         let refusal = refusal
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));

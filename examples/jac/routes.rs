@@ -120,7 +120,7 @@ where
     T: 'static,
 {
     let auth = AuthLayer::new(Policy::user().with_methods([method]))?
-        .with_authenticator(users.clone(), Users::placements())?
+        .with_authenticator(users.clone(), Users::credentials()?)?
         .with_rejection_response(answers::rejection);
     let service = Router::new().fallback(handler).with_state(keys.clone());
     Ok(service.layer(hooks::limits()).layer(auth))

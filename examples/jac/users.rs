@@ -13,11 +13,14 @@ use servers::Error;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tower_webhook::BoxError;
+use tower_webhook::ConfigError;
 use tower_webhook::RequestHead;
 use tower_webhook::auth::{Authentication, Authenticator, User};
 use tower_webhook::body::BufferedBody;
 use tower_webhook::content::MediaType;
-use tower_webhook::credential::{Placement, PlacementKind, PresentedCredential, Secret};
+use tower_webhook::credential::{
+    Credentials, Placement, PlacementKind, PresentedCredential, Secret,
+};
 use tower_webhook::identity::Identity;
 use tower_webhook::key::{KeyHasher, KeyId, Owner, ParsedKey};
 
@@ -47,13 +50,14 @@ impl Users {
 
     /// Where a user's token sits. A header of another scheme is a credential that is not good, whereas
     /// [`Placement::bearer`] alone does not count it as one.
-    pub(crate) fn placements() -> [Placement; 2] {
+    pub(crate) fn credentials() -> Result<Credentials, ConfigError> {
         let foreign = Placement::custom(|head| {
             let values = head.headers().get_all(AUTHORIZATION).iter();
             let foreign = values.filter(|value| !value.is_empty() && !is_bearer(value));
             foreign.map(|_| Secret::new("of another scheme")).collect()
         });
-        [Placement::bearer(), foreign]
+        // In this protocol, a value with commas is one value.
+        Ok(Credentials::new([Placement::bearer(), foreign])?.with_insecure_unsplit_values())
     }
 
     fn digest(&self, token: &str) -> [u8; 32] {

@@ -184,16 +184,20 @@ async fn import(config: &Config, storage: &Storage, tokens: &Tokens) -> Result<(
 
 /// Who may call, and where credentials are looked for.
 fn auth(tokens: &Tokens, users: &Arc<Users>) -> Result<AuthLayer, Error> {
-    let user_placements = [Placement::basic(), Placement::cookie(COOKIE)?];
-    let presented = Credentials::new(user_placements.clone())?;
+    // In this protocol, a value with commas is one value.
+    let users_presented = Credentials::new([Placement::basic(), Placement::cookie(COOKIE)?])?
+        .with_insecure_unsplit_values();
+    let presented = users_presented.clone();
     let policy = move |head: RequestHead<'_>| -> Option<Policy> {
         let presents_user = || !matches!(presented.find(head), Ok(None));
         head.extensions().get::<Target>()?.policy(head.method(), presents_user)
     };
-    let carriers = Credentials::new(carriers()?)?.with_content_limits(CONTENT_LIMITS);
+    let carriers = Credentials::new(carriers()?)?
+        .with_content_limits(CONTENT_LIMITS)
+        .with_insecure_unsplit_values();
     Ok(AuthLayer::per_request(policy)
         .with_keys(tokens.verifier(), carriers)?
-        .with_authenticator(Arc::clone(users), user_placements)?
+        .with_authenticator(Arc::clone(users), users_presented)?
         // The protocol looks at the credential of the mode that the hook is in, and ignores the others.
         .with_insecure_mixed_credentials()
         .with_rejection_response(refusal))

@@ -63,8 +63,8 @@ pub(crate) fn carriers() -> Result<Credentials, ConfigError> {
         Placement::query("x-auth-token")?,
         Placement::query("st2-api-key")?,
     ])?;
-    // The command line client sends its token and its key together.
-    Ok(credentials.with_insecure_first_credential_wins())
+    // The command line client sends its token and its key together. A value with commas is one value.
+    Ok(credentials.with_insecure_first_credential_wins().with_insecure_unsplit_values())
 }
 
 impl Accounts {

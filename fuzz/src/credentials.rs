@@ -181,17 +181,25 @@ fn values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [u
     values.filter(|value| !value.is_empty())
 }
 
-/// Scheme and credential of each `Authorization`, but for a `Bearer` or `Basic` with nothing behind it.
+/// Scheme and credential of each `Authorization`, but for a `Bearer` or `Basic` with nothing behind it. A list of
+/// `Bearer` and `Basic` credentials is as many fields.
 fn authorizations(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let halves = values(headers, AUTHORIZATION.as_str()).map(|value| {
-        let end = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
-        let (scheme, rest) = value.split_at(end);
-        (scheme, rest.trim_ascii())
+    let is_known = |scheme: &[u8]| {
+        scheme.eq_ignore_ascii_case(b"bearer") || scheme.eq_ignore_ascii_case(b"basic")
+    };
+    let fields = values(headers, AUTHORIZATION.as_str()).flat_map(move |value| {
+        let parts = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        let parts = Vec::from_iter(parts.filter(|part| !part.is_empty()).map(halves));
+        let is_list = parts.iter().all(|(scheme, rest)| is_known(scheme) && !rest.is_empty());
+        if is_list && parts.len() > 1 { parts } else { vec![halves(value)] }
     });
-    halves.filter(|(scheme, rest)| {
-        let known = scheme.eq_ignore_ascii_case(b"bearer") || scheme.eq_ignore_ascii_case(b"basic");
-        !(known && rest.is_empty())
-    })
+    fields.filter(move |(scheme, rest)| !(is_known(scheme) && rest.is_empty()))
+}
+
+fn halves(value: &[u8]) -> (&[u8], &[u8]) {
+    let end = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
+    let (scheme, rest) = value.split_at(end);
+    (scheme, rest.trim_ascii())
 }
 
 /// RFC 7617: the password, or the user name if there is no password.

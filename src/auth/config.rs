@@ -290,9 +290,9 @@ impl AuthConfig {
         &self,
         accepted: Option<(&Credentials, usize)>,
         other: Option<&Credentials>,
-        headers: &HeaderMap,
+        head: RequestHead<'_>,
     ) -> Result<(), Rejection> {
-        let is_mixed = |other: &Credentials| other.beside_in_header(accepted, headers);
+        let is_mixed = |other: &Credentials| other.beside_in_header(accepted, head);
         if !self.allows_mixed && other.is_some_and(is_mixed) {
             return Err(Rejection::new(RejectionKind::Ambiguous));
         }

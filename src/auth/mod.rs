@@ -134,7 +134,7 @@
 //! let request = Request::get("/").header("x-api-key", "guess");
 //! let response = service.oneshot(request.body(Full::default())?).await?;
 //! assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
-//! assert_eq!(response.headers()["www-authenticate"], "ApiKey realm=\"webhook\"");
+//! assert_eq!(response.headers()["www-authenticate"], "Bearer realm=\"webhook\"");
 //! # Ok(())
 //! # }
 //! ```

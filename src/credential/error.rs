@@ -9,6 +9,8 @@ use crate::content::ContentError;
 #[derive(Debug)]
 pub struct ExtractError {
     kind: ExtractErrorKind,
+    /// Whether the credentials of an ambiguous request are equal.
+    are_copies: bool,
     source: Option<ContentError>,
 }
 
@@ -28,7 +30,18 @@ pub enum ExtractErrorKind {
 
 impl ExtractError {
     pub(super) const fn new(kind: ExtractErrorKind) -> Self {
-        Self { kind, source: None }
+        Self { kind, are_copies: false, source: None }
+    }
+
+    pub(super) const fn ambiguous(are_copies: bool) -> Self {
+        Self { are_copies, ..Self::new(ExtractErrorKind::Ambiguous) }
+    }
+
+    /// Whether all credentials of an [`Ambiguous`](ExtractErrorKind::Ambiguous) request are equal: what a proxy
+    /// that adds the field once more makes of one.
+    #[must_use]
+    pub const fn are_copies(&self) -> bool {
+        self.are_copies
     }
 
     /// What went wrong.
@@ -44,13 +57,16 @@ impl ExtractError {
 
 impl From<ContentError> for ExtractError {
     fn from(source: ContentError) -> Self {
-        Self { kind: ExtractErrorKind::Unreadable, source: Some(source) }
+        Self { source: Some(source), ..Self::new(ExtractErrorKind::Unreadable) }
     }
 }
 
 impl fmt::Display for ExtractError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
+            ExtractErrorKind::Ambiguous if self.are_copies => {
+                "one credential was presented more than once, in equal copies"
+            }
             ExtractErrorKind::Ambiguous => "more than one credential was presented",
             ExtractErrorKind::Unreadable => "the place of a credential cannot be read",
             ExtractErrorKind::TargetTooLong => {

@@ -1,6 +1,4 @@
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use http::header::{AUTHORIZATION, COOKIE};
+use http::header::COOKIE;
 use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode;
@@ -58,11 +56,13 @@ impl Credentials {
         is_examined: impl Fn(usize, &Placement) -> bool,
     ) -> Result<(), ExtractError> {
         for (position, placement) in self.placements.iter().enumerate() {
-            if !is_examined(position, placement) {
+            if !is_examined(position, placement) || !placement.applies_to(head) {
                 continue;
             }
-            let mut one = One { found, taken: false, placement, position };
+            let mut one =
+                One { found, foreign: None, taken: false, repeated: None, placement, position };
             self.find_in(placement, head, reading, &mut one)?;
+            one.check()?;
             if self.first_wins && found.is_some() {
                 break;
             }
@@ -73,9 +73,8 @@ impl Credentials {
     /// Whether the body has to be there before it is known which credential is to be verified: the head has none,
     /// or the first one wins and a body placement comes before.
     pub(crate) fn depends_on_body(&self, head: RequestHead<'_>) -> bool {
-        let Some(body) = self.placements.iter().position(Placement::is_in_body) else {
-            return false;
-        };
+        let may_be_in_body = |one: &Placement| one.is_in_body() && one.applies_to(head);
+        let Some(body) = self.placements.iter().position(may_be_in_body) else { return false };
         let mut found = None;
         let in_head = self.find_among(&mut found, head, BodyReading::default(), |position, one| {
             !one.is_in_body() && (position < body || !self.first_wins)
@@ -116,49 +115,38 @@ impl Credentials {
         match &placement.place {
             Place::Header(name) => {
                 for value in values(head.headers(), name) {
-                    one.add(Presented::Text(value.into()))?;
+                    one.add(Presented::Text(value.into()));
                 }
             }
-            Place::Bearer => {
-                // Two `Authorization` headers are a repeat, whatever their schemes.
-                for value in authorizations(head.headers()) {
-                    one.add(match scheme(value, b"bearer") {
-                        Some(token) => Presented::Text(token.into()),
-                        None => Presented::Foreign,
-                    })?;
-                }
-            }
-            Place::Basic => {
-                for value in authorizations(head.headers()) {
-                    one.add(match scheme(value, b"basic") {
-                        Some(encoded) => basic(encoded),
-                        None => Presented::Foreign,
-                    })?;
+            Place::Authorization(scheme) => {
+                // Two fields are a repeat, whatever their schemes.
+                for value in self.authorizations(head.headers()) {
+                    one.add(scheme.read(value));
                 }
             }
             Place::Cookie(name) => {
                 for value in cookies(head.headers(), name.as_bytes()) {
-                    one.add(Presented::Text(value.into()))?;
+                    one.add(Presented::Text(value.into()));
                 }
             }
             Place::Query(name) => {
                 let query = head.uri().query().unwrap_or_default();
                 for pair in form::pairs_up_to(query.as_bytes(), self.limits.fields())? {
                     if pair.is_named(name) {
-                        one.add(Presented::Text(pair.value().into()))?;
+                        one.add(Presented::Text(pair.value().into()));
                     }
                 }
             }
             Place::Path(template) => {
                 if let Some(value) = template.find(head.uri().path()) {
-                    one.add(Presented::Text(value.into()))?;
+                    one.add(Presented::Text(value.into()));
                 }
             }
             Place::Body(name) => self.find_in_body(name, head, reading, one)?,
             Place::Custom(custom) => {
                 for secret in (custom.find)(head) {
                     let text = secret.expose_secret().as_bytes().to_vec();
-                    one.add(Presented::Text(text.into()))?;
+                    one.add(Presented::Text(text.into()));
                 }
             }
         }
@@ -191,7 +179,10 @@ impl Credentials {
         match read {
             Err(error) if !reading.refuses_broken_json && is_broken_json(&error) => Ok(()),
             Err(error) => Err(error.into()),
-            Ok(()) => found.into_iter().try_for_each(|presented| one.add(presented)),
+            Ok(()) => {
+                found.into_iter().for_each(|presented| one.add(presented));
+                Ok(())
+            }
         }
     }
 
@@ -216,16 +207,19 @@ impl Credentials {
     pub(crate) fn beside_in_header(
         &self,
         accepted: Option<(&Self, usize)>,
-        headers: &HeaderMap,
+        head: RequestHead<'_>,
     ) -> bool {
         let accepted = accepted.and_then(|(list, position)| list.placements.get(position));
-        let own = |placement: &&Placement| !accepted.is_some_and(|p| p.clashes_with(placement));
-        self.placements.iter().filter(own).any(|placement| match &placement.place {
+        let counts = |placement: &&Placement| {
+            !accepted.is_some_and(|accepted| accepted.clashes_with(placement))
+                && placement.applies_to(head)
+        };
+        let headers = head.headers();
+        self.placements.iter().filter(counts).any(|placement| match &placement.place {
             Place::Header(name) => values(headers, name).next().is_some(),
-            Place::Bearer => {
-                authorizations(headers).any(|value| scheme(value, b"bearer").is_some())
+            Place::Authorization(scheme) => {
+                self.authorizations(headers).any(|value| scheme.credential(value).is_some())
             }
-            Place::Basic => authorizations(headers).any(|value| scheme(value, b"basic").is_some()),
             _ => false,
         })
     }
@@ -272,11 +266,11 @@ pub(super) fn readable_body<'a>(
 }
 
 /// The content of a place.
-enum Presented<'a> {
+pub(super) enum Presented<'a> {
     Text(Text<'a>),
     UserAndText(Zeroizing<String>, Text<'a>),
     /// Something that is no credential of this place, and yet takes the place of one.
-    Foreign,
+    Foreign(&'a [u8]),
     /// Something that was meant as a credential and cannot be read as one.
     Unreadable,
 }
@@ -284,62 +278,77 @@ enum Presented<'a> {
 /// At most one credential, in all places together: the second that is not empty is one too many.
 struct One<'f, 'a> {
     found: &'f mut Option<PresentedCredential<'a>>,
-    /// Whether something stood in this place.
+    foreign: Option<&'a [u8]>,
+    /// Whether something is in this place.
     taken: bool,
+    /// Whether there is a second credential, and whether all of them are equal.
+    repeated: Option<bool>,
     placement: &'f Placement,
     position: usize,
 }
 
 impl<'a> One<'_, 'a> {
     #[inline]
-    fn add(&mut self, presented: Presented<'a>) -> Result<(), ExtractError> {
-        if matches!(&presented, Presented::Text(text) if text.is_empty()) {
-            return Ok(());
-        }
-        if self.taken {
-            return Err(ExtractError::new(ExtractErrorKind::Ambiguous));
-        }
-        self.taken = true;
+    fn add(&mut self, presented: Presented<'a>) {
         let (text, username) = match presented {
+            Presented::Text(text) if text.is_empty() => return,
+            Presented::Foreign(value) => return self.add_foreign(value),
             Presented::Text(text) => (Some(text), None),
             Presented::UserAndText(username, text) => (Some(text), Some(username)),
             Presented::Unreadable => (None, None),
-            Presented::Foreign => return Ok(()),
         };
-        if self.found.is_some() {
-            return Err(ExtractError::new(ExtractErrorKind::Ambiguous));
-        }
         let mut text = text;
         if let (Some(text), true) = (&mut text, self.placement.secret_token_uri) {
             // RFC 8959: the scheme before the credential proper.
             text.strip_prefix(b"secret-token:");
         }
-        let (placement, position) = (self.placement.kind(), self.position);
-        *self.found = Some(PresentedCredential { text, username, placement, position });
-        Ok(())
+        if self.taken || self.found.is_some() {
+            let is_copy = self.found.as_ref().is_some_and(|found| {
+                text.is_some()
+                    && (found.text.as_deref(), &found.username) == (text.as_deref(), &username)
+            });
+            self.repeat(is_copy);
+        } else {
+            let (placement, position) = (self.placement.kind(), self.position);
+            *self.found = Some(PresentedCredential { text, username, placement, position });
+        }
+        self.taken = true;
+    }
+
+    fn add_foreign(&mut self, value: &'a [u8]) {
+        if self.taken {
+            self.repeat(self.foreign == Some(value));
+        } else {
+            self.foreign = Some(value);
+        }
+        self.taken = true;
+    }
+
+    fn repeat(&mut self, is_copy: bool) {
+        self.repeated = Some(is_copy && self.repeated != Some(false));
+    }
+
+    fn check(self) -> Result<(), ExtractError> {
+        match self.repeated {
+            None => Ok(()),
+            Some(are_copies) => Err(ExtractError::ambiguous(are_copies)),
+        }
     }
 }
 
 /// The values of a header that are not empty, without the blanks around them (RFC 9110, section 5.5).
-fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+pub(super) fn values<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a [u8]> {
     headers.get_all(name).iter().map(trimmed).filter(|value| !value.is_empty())
-}
-
-/// The values of `Authorization`. `Bearer` or `Basic` with nothing behind it is empty too, whichever of them is
-/// read.
-fn authorizations(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    let is_bare = |value: &&[u8]| {
-        let rest = scheme(value, b"bearer").or_else(|| scheme(value, b"basic"));
-        rest.is_some_and(<[u8]>::is_empty)
-    };
-    values(headers, &AUTHORIZATION).filter(move |value| !is_bare(value))
 }
 
 fn trimmed(value: &HeaderValue) -> &[u8] {
     trim_blanks(value.as_bytes())
 }
 
-fn trim_blanks(mut bytes: &[u8]) -> &[u8] {
+pub(super) fn trim_blanks(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = bytes {
         bytes = rest;
     }
@@ -347,46 +356,6 @@ fn trim_blanks(mut bytes: &[u8]) -> &[u8] {
         bytes = rest;
     }
     bytes
-}
-
-/// What follows an authentication scheme: `1*SP` stands between them (RFC 9110, section 11.4). `None`
-/// means another scheme.
-fn scheme<'a>(value: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let (scheme, rest) = value.split_at_checked(name.len())?;
-    if !scheme.eq_ignore_ascii_case(name) {
-        return None;
-    }
-    match rest {
-        [] => Some(rest),
-        [b' ', ..] => Some(trim_blanks(rest)),
-        _ => None,
-    }
-}
-
-/// RFC 7617, section 2: the user name ends at the first colon.
-fn basic(encoded: &[u8]) -> Presented<'static> {
-    if encoded.is_empty() {
-        return Presented::Text(Text::Borrowed(&[]));
-    }
-    // A credential longer than any key would be decoded for nothing.
-    const LONGEST: usize = 4096;
-    if encoded.len() > LONGEST {
-        return Presented::Unreadable;
-    }
-    let mut decoded = Zeroizing::new(vec![0; base64::decoded_len_estimate(encoded.len())]);
-    let Ok(length) = STANDARD.decode_slice(encoded, &mut decoded) else {
-        return Presented::Unreadable;
-    };
-    let decoded = decoded.get(..length).unwrap_or_default();
-    let Ok(text) = std::str::from_utf8(decoded) else { return Presented::Unreadable };
-    match text.split_once(':') {
-        None | Some(("", "")) => Presented::Unreadable,
-        Some((username, "")) => Presented::Text(username.as_bytes().to_vec().into()),
-        Some((username, password)) => Presented::UserAndText(
-            Zeroizing::new(username.to_owned()),
-            password.as_bytes().to_vec().into(),
-        ),
-    }
 }
 
 /// The values of a cookie. HTTP/2 may split the header into several lines (RFC 9113, section 8.2.3).

@@ -6,7 +6,8 @@
 //!    none. A place whose value is empty has no credential in it.
 //! 2. More than one credential is [`Ambiguous`](ExtractErrorKind::Ambiguous), whether two stand in one place
 //!    or in several, and whether they are equal or not (RFC 6750, section 2). Two components that each
-//!    pick another copy would disagree about who is calling.
+//!    pick another copy would disagree about who is calling. Copies that a proxy has joined with commas (RFC 9110,
+//!    section 5.3) are as many, if each part is a credential.
 //! 3. A credential is compared byte for byte: it is decoded as its place prescribes, once, and neither
 //!    trimmed, nor folded, nor normalised. (HTTP trims the blanks around header values.)
 //! 4. [`Credentials::scrub`] removes the content of every configured place from the request that goes
@@ -45,6 +46,7 @@ mod placement;
 mod presented;
 #[cfg(feature = "tracing")]
 mod redact;
+mod scheme;
 mod scrub;
 
 use http::HeaderName;
@@ -58,6 +60,7 @@ pub(crate) use self::extract::BodyReading;
 pub(crate) use self::scrub::redact_target;
 
 use self::placement::Place;
+use self::scheme::Scheme;
 use crate::content::ContentLimits;
 use crate::error::ConfigError;
 use crate::rejection::ChallengeScheme;
@@ -69,6 +72,8 @@ use crate::rejection::ChallengeScheme;
 pub struct Credentials {
     placements: Box<[Placement]>,
     first_wins: bool,
+    /// Whether a value with commas is one value.
+    unsplit: bool,
     limits: ContentLimits,
 }
 
@@ -88,7 +93,7 @@ impl Credentials {
                 return Err(ConfigError::new("two placements read the same place"));
             }
         }
-        Ok(Self { placements, first_wins: false, limits: ContentLimits::default() })
+        Ok(Self { placements, first_wins: false, unsplit: false, limits: ContentLimits::default() })
     }
 
     /// Lets the first placement in the list that has a credential decide alone. Placements after it are
@@ -101,6 +106,18 @@ impl Credentials {
     #[must_use]
     pub const fn with_insecure_first_credential_wins(mut self) -> Self {
         self.first_wins = true;
+        self
+    }
+
+    /// Takes a header value with commas in it as one value, whatever its parts are.
+    ///
+    /// # Security
+    ///
+    /// A proxy may join equal fields with commas. With this setting, a request that has been through such a proxy
+    /// with two credentials is refused as one whose credential is not good (401), and not as an ambiguous one (400).
+    #[must_use]
+    pub const fn with_insecure_unsplit_values(mut self) -> Self {
+        self.unsplit = true;
         self
     }
 
@@ -122,8 +139,15 @@ impl Credentials {
         self.placements.iter().any(Placement::is_in_body)
     }
 
-    pub(crate) fn challenges(&self) -> impl Iterator<Item = ChallengeScheme> {
-        self.placements.iter().map(Placement::challenge)
+    /// The schemes that are read in `Authorization`. Where there is none, a challenge says where the key goes.
+    pub(crate) fn challenges(&self) -> Vec<ChallengeScheme> {
+        let schemes = self.placements.iter().filter_map(|placement| placement.place.scheme());
+        let schemes: Vec<_> = schemes.map(Scheme::challenge).collect();
+        if !schemes.is_empty() {
+            return schemes;
+        }
+        let place = self.placements.iter().find_map(|placement| placement.place.in_challenge());
+        vec![ChallengeScheme::ApiKey(place)]
     }
 
     /// The headers that placements read, for an envelope to leave out.

@@ -41,6 +41,11 @@ impl PathTemplate {
         self.raw(path).filter(|raw| *raw != REDACTED).map(|raw| percent_decoded(raw.as_bytes()))
     }
 
+    /// The name of the parameter.
+    pub(super) fn parameter(&self) -> &str {
+        &self.0.parameter
+    }
+
     /// The target with the credential replaced; `None` if there is none in it.
     ///
     /// `path` is the path of the request. A target from before a router took a prefix away ends with it.

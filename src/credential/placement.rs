@@ -6,8 +6,8 @@ use http::{HeaderName, Request};
 
 use super::Secret;
 use super::path_template::PathTemplate;
+use super::scheme::Scheme;
 use crate::error::ConfigError;
-use crate::rejection::ChallengeScheme;
 use crate::request_head::RequestHead;
 
 /// A place in a request where a credential may sit.
@@ -30,7 +30,10 @@ use crate::request_head::RequestHead;
 pub struct Placement {
     pub(super) place: Place,
     pub(super) secret_token_uri: bool,
+    condition: Option<Arc<Condition>>,
 }
+
+type Condition = dyn Fn(RequestHead<'_>) -> bool + Send + Sync;
 
 /// The kind of a [`Placement`], without its name: what a log line or a metric needs to know.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -42,6 +45,8 @@ pub enum PlacementKind {
     Bearer,
     /// `Authorization: Basic`.
     Basic,
+    /// `Authorization` with another scheme.
+    Authorization,
     /// A cookie.
     Cookie,
     /// A query parameter.
@@ -57,8 +62,7 @@ pub enum PlacementKind {
 #[derive(Clone)]
 pub(super) enum Place {
     Header(HeaderName),
-    Bearer,
-    Basic,
+    Authorization(Scheme),
     Cookie(Box<str>),
     Query(Box<str>),
     Path(PathTemplate),
@@ -98,7 +102,7 @@ impl Placement {
     /// (RFC 9110, section 11.1).
     #[must_use]
     pub const fn bearer() -> Self {
-        Self::new(Place::Bearer)
+        Self::new(Place::Authorization(Scheme::Bearer))
     }
 
     /// `Authorization: Basic <base64 of user:password>` (RFC 7617). The password is the credential, and
@@ -107,7 +111,33 @@ impl Placement {
     /// are empty, the credential is there and cannot be read.
     #[must_use]
     pub const fn basic() -> Self {
-        Self::new(Place::Basic)
+        Self::new(Place::Authorization(Scheme::Basic))
+    }
+
+    /// `Authorization: <scheme> <credential>` with a scheme of your own, such as `ApiKey` or `Token`. The scheme is
+    /// a token, and is read in any case (RFC 9110, section 11.1). A challenge names it as it is written here.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the scheme is no token, or if it is `Bearer` or `Basic`, which
+    /// [`bearer`](Self::bearer) and [`basic`](Self::basic) read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::credential::{Credentials, Placement};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let credentials = Credentials::new([Placement::authorization("ApiKey")?])?;
+    ///
+    /// let request = http::Request::get("/").header("authorization", "apikey  abc").body(())?;
+    /// let candidate = credentials.find((&request).into())?.ok_or("no credential")?;
+    /// assert_eq!(candidate.expose_text(), Some("abc"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn authorization(scheme: &str) -> Result<Self, ConfigError> {
+        Scheme::own(scheme).map(|scheme| Self::new(Place::Authorization(scheme)))
     }
 
     /// A cookie (RFC 6265).
@@ -237,13 +267,58 @@ impl Placement {
         self
     }
 
+    /// Reads the place in some requests only: where the closure returns `true`. Several conditions have to hold
+    /// together.
+    ///
+    /// In other requests nothing in the place counts as a credential, alone or beside another one. The place is
+    /// emptied in all of them, so that a key does not reach the inner service. Challenges do not change.
+    ///
+    /// # Examples
+    ///
+    /// Browsers cannot set a header on an `EventSource`. A key in the query is for such streams, and no other
+    /// request may have its key there:
+    ///
+    /// ```
+    /// use http::Method;
+    /// use http::header::ACCEPT;
+    /// use tower_webhook::credential::{Credentials, Placement};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let stream = Placement::query("token")?.only_if(|head| {
+    ///     let accept = head.headers().get(ACCEPT);
+    ///     *head.method() == Method::GET && accept.is_some_and(|accept| accept == "text/event-stream")
+    /// });
+    /// let credentials = Credentials::new([Placement::header("x-api-key")?, stream])?;
+    ///
+    /// let mut request = http::Request::post("/deploy?token=abc").body(())?;
+    /// assert!(credentials.find((&request).into())?.is_none());
+    /// credentials.scrub(&mut request)?;
+    /// assert_eq!(request.uri(), "/deploy");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn only_if(
+        mut self,
+        condition: impl Fn(RequestHead<'_>) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.condition = Some(match self.condition.take() {
+            None => Arc::new(condition),
+            Some(first) => Arc::new(move |head| first(head) && condition(head)),
+        });
+        self
+    }
+
+    pub(super) fn applies_to(&self, head: RequestHead<'_>) -> bool {
+        self.condition.as_ref().is_none_or(|condition| condition(head))
+    }
+
     /// The kind of the place.
     #[must_use]
     pub const fn kind(&self) -> PlacementKind {
-        match self.place {
+        match &self.place {
             Place::Header(_) => PlacementKind::Header,
-            Place::Bearer => PlacementKind::Bearer,
-            Place::Basic => PlacementKind::Basic,
+            Place::Authorization(scheme) => scheme.kind(),
             Place::Cookie(_) => PlacementKind::Cookie,
             Place::Query(_) => PlacementKind::Query,
             Place::Path(_) => PlacementKind::Path,
@@ -257,34 +332,21 @@ impl Placement {
     }
 
     const fn new(place: Place) -> Self {
-        Self { place, secret_token_uri: false }
-    }
-
-    pub(super) const fn challenge(&self) -> ChallengeScheme {
-        match self.place {
-            Place::Bearer => ChallengeScheme::Bearer,
-            Place::Basic => ChallengeScheme::Basic,
-            Place::Header(_)
-            | Place::Cookie(_)
-            | Place::Query(_)
-            | Place::Path(_)
-            | Place::Body(_)
-            | Place::Custom(_) => ChallengeScheme::ApiKey,
-        }
+        Self { place, secret_token_uri: false, condition: None }
     }
 
     /// Whether two placements read the same place, so that one credential would count twice.
     pub(super) fn clashes_with(&self, other: &Self) -> bool {
         match (&self.place, &other.place) {
             (Place::Header(a), Place::Header(b)) => a == b,
-            (Place::Header(name), Place::Bearer | Place::Basic)
-            | (Place::Bearer | Place::Basic, Place::Header(name)) => {
+            (Place::Header(name), Place::Authorization(_))
+            | (Place::Authorization(_), Place::Header(name)) => {
                 *name == http::header::AUTHORIZATION
             }
             (Place::Header(name), Place::Cookie(_)) | (Place::Cookie(_), Place::Header(name)) => {
                 *name == http::header::COOKIE
             }
-            (Place::Bearer, Place::Bearer) | (Place::Basic, Place::Basic) => true,
+            (Place::Authorization(a), Place::Authorization(b)) => a.is(b),
             (Place::Cookie(a), Place::Cookie(b))
             | (Place::Query(a), Place::Query(b))
             | (Place::Body(a), Place::Body(b)) => a == b,
@@ -294,12 +356,35 @@ impl Placement {
     }
 }
 
+impl Place {
+    pub(super) const fn scheme(&self) -> Option<&Scheme> {
+        match self {
+            Self::Authorization(scheme) => Some(scheme),
+            _ => None,
+        }
+    }
+
+    /// Where the key goes, for a challenge: the part of the request, and the name in it.
+    pub(super) fn in_challenge(&self) -> Option<(&'static str, Box<str>)> {
+        match self {
+            Self::Header(name) => Some(("header", name.as_str().into())),
+            Self::Cookie(name) => Some(("cookie", name.clone())),
+            Self::Query(name) => Some(("query", name.clone())),
+            Self::Path(template) => Some(("path", template.parameter().into())),
+            Self::Body(name) => Some(("body", name.clone())),
+            Self::Authorization(_) | Self::Custom(_) => None,
+        }
+    }
+}
+
 impl fmt::Debug for Placement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
             Place::Header(name) => f.debug_tuple("Header").field(name).finish(),
-            Place::Bearer => f.write_str("Bearer"),
-            Place::Basic => f.write_str("Basic"),
+            Place::Authorization(Scheme::Own(scheme)) => {
+                f.debug_tuple("Authorization").field(scheme).finish()
+            }
+            Place::Authorization(scheme) => scheme.fmt(f),
             Place::Cookie(name) => f.debug_tuple("Cookie").field(name).finish(),
             Place::Query(name) => f.debug_tuple("Query").field(name).finish(),
             Place::Path(template) => f.debug_tuple("Path").field(template).finish(),
@@ -317,6 +402,7 @@ impl PlacementKind {
             Self::Header => "header",
             Self::Bearer => "bearer",
             Self::Basic => "basic",
+            Self::Authorization => "authorization",
             Self::Cookie => "cookie",
             Self::Query => "query",
             Self::Path => "path",
@@ -348,6 +434,13 @@ mod tests {
         assert!(Placement::path("no-slash").is_err());
         assert!(Placement::path("/hook").is_err());
         assert!(Placement::path("/{a}/{b}").is_err());
+        for scheme in ["", "Api Key", "Api,Key", "ApiKey:", "\u{e4}"] {
+            assert!(Placement::authorization(scheme).is_err(), "{scheme:?}");
+        }
+        for (scheme, instead) in [("bearer", "bearer()"), ("BASIC", "basic()")] {
+            let error = Placement::authorization(scheme).unwrap_err();
+            assert!(error.to_string().contains(instead), "{error}");
+        }
     }
 
     #[test]
@@ -357,7 +450,12 @@ mod tests {
         let clashing = [
             (Placement::bearer(), Placement::bearer()),
             (authorization.clone(), Placement::bearer()),
-            (Placement::basic(), authorization),
+            (Placement::basic(), authorization.clone()),
+            (Placement::authorization("Token").unwrap(), authorization),
+            (
+                Placement::authorization("Token").unwrap(),
+                Placement::authorization("TOKEN").unwrap(),
+            ),
             (Placement::cookie("a").unwrap(), cookie),
             (Placement::header("X-A").unwrap(), Placement::header("x-a").unwrap()),
             (Placement::path("/{key}").unwrap(), Placement::path("/{key}").unwrap()),
@@ -366,6 +464,9 @@ mod tests {
             assert!(a.clashes_with(&b) && b.clashes_with(&a), "{a:?} {b:?}");
         }
         assert!(!Placement::bearer().clashes_with(&Placement::basic()));
+        let token = Placement::authorization("Token").unwrap();
+        assert!(!token.clashes_with(&Placement::authorization("Key").unwrap()));
+        assert!(!token.clashes_with(&Placement::bearer()));
         let query = Placement::query("a").unwrap();
         assert!(!query.clashes_with(&Placement::body("a").unwrap()));
     }

@@ -50,7 +50,7 @@ impl Credentials {
                         body.remove_trailer(name);
                     }
                 }
-                Place::Bearer | Place::Basic => {
+                Place::Authorization(_) => {
                     head.headers_mut().remove(AUTHORIZATION);
                 }
                 Place::Cookie(name) => remove_cookie(head.headers_mut(), name.as_bytes()),
@@ -94,7 +94,7 @@ impl Credentials {
         for placement in &self.placements {
             let name = match &placement.place {
                 Place::Header(name) => name,
-                Place::Bearer | Place::Basic => &AUTHORIZATION,
+                Place::Authorization(_) => &AUTHORIZATION,
                 Place::Cookie(_) => &COOKIE,
                 Place::Query(_) | Place::Path(_) | Place::Body(_) | Place::Custom(_) => continue,
             };

@@ -67,11 +67,42 @@ fn authorization_values() {
     let secret_token = one(Placement::bearer().with_secret_token_uri());
     let both = Credentials::new([Placement::bearer(), Placement::basic()]).unwrap();
     type Case<'a> = (&'a Credentials, &'a [&'a str], Result<Option<&'a str>, ExtractErrorKind>);
-    let cases: [Case<'_>; 30] = [
+    let token = one(Placement::authorization("Token").unwrap());
+    let all = ["Token", "Key"].map(|scheme| Placement::authorization(scheme).unwrap());
+    let all = all.into_iter().chain([Placement::bearer(), Placement::basic()]);
+    let all = Credentials::new(all).unwrap();
+    let cases: [Case<'_>; 57] = [
         (&bearer, &["Bearer k"], Ok(Some("k"))),
         (&bearer, &["bEARER   k "], Ok(Some("k"))),
         (&bearer, &["Bearer k x"], Ok(Some("k x"))),
-        (&bearer, &["Bearer k, Basic x"], Ok(Some("k, Basic x"))),
+        (&bearer, &["Bearer k, Basic x"], Err(ExtractErrorKind::Ambiguous)),
+        (&bearer, &["Bearer k,Bearer k"], Err(ExtractErrorKind::Ambiguous)),
+        (&bearer, &["Basic x , bearer  k"], Err(ExtractErrorKind::Ambiguous)),
+        (&bearer, &["Bearer k, , Basic x,"], Err(ExtractErrorKind::Ambiguous)),
+        (&bearer, &["Bearer k, x"], Ok(Some("k, x"))),
+        (&bearer, &["Bearer k,"], Ok(Some("k,"))),
+        (&bearer, &[",", "Bearer k"], Err(ExtractErrorKind::Ambiguous)),
+        (&bearer, &["Bearer k, Token x"], Ok(Some("k, Token x"))),
+        (&bearer, &["Basic x, Basic y"], Err(ExtractErrorKind::Ambiguous)),
+        (&token, &["Token k, Bearer x"], Err(ExtractErrorKind::Ambiguous)),
+        (&token, &["Bearer x, TOKEN k"], Err(ExtractErrorKind::Ambiguous)),
+        (&token, &["Token k"], Ok(Some("k"))),
+        (&token, &["tOKEN   k "], Ok(Some("k"))),
+        (&token, &["Token"], Ok(None)),
+        (&token, &["Tokenk"], Ok(None)),
+        (&token, &["Token\tk"], Ok(None)),
+        (&token, &["Bearer k"], Ok(None)),
+        (&token, &["Token", "Token k"], Ok(Some("k"))),
+        (&token, &["Bearer", "Token k"], Ok(Some("k"))),
+        (&token, &["Key", "Token k"], Err(ExtractErrorKind::Ambiguous)),
+        (&token, &["Token k", "Token k"], Err(ExtractErrorKind::Ambiguous)),
+        (&all, &["Token k"], Ok(Some("k"))),
+        (&all, &["key k"], Ok(Some("k"))),
+        (&all, &["Bearer k"], Ok(Some("k"))),
+        (&all, &["Basic dTpr"], Ok(Some("k"))),
+        (&all, &["Key", "Token k"], Ok(Some("k"))),
+        (&all, &["Key k", "Token k"], Err(ExtractErrorKind::Ambiguous)),
+        (&all, &["Digest k"], Ok(None)),
         (&bearer, &["Bearer"], Ok(None)),
         (&bearer, &["Bearer "], Ok(None)),
         (&bearer, &["Bearerk"], Ok(None)),
@@ -105,6 +136,113 @@ fn authorization_values() {
         let found = find(credentials, &with_headers("authorization", &values));
         let expected = expected.map(|found| found.map(|text| text.as_bytes().to_vec()));
         assert_eq!(found, expected, "{values:?}");
+    }
+}
+
+#[test]
+fn a_value_with_commas_can_be_one_value() {
+    let credentials = one(Placement::bearer()).with_insecure_unsplit_values();
+    for (value, expected) in [
+        ("Bearer k, Bearer k", Some("k, Bearer k")),
+        ("Bearer k, Basic x", Some("k, Basic x")),
+        ("Basic x, Bearer k", None),
+    ] {
+        let found = find(&credentials, &with_headers("authorization", &[value.as_bytes()]));
+        assert_eq!(found, Ok(expected.map(|text| text.as_bytes().to_vec())), "{value}");
+    }
+    let twice = with_headers("authorization", &[b"Bearer k", b"Bearer k"]);
+    assert_eq!(find(&credentials, &twice), Err(ExtractErrorKind::Ambiguous));
+}
+
+#[test]
+fn an_error_says_whether_the_copies_are_equal() {
+    let credentials = [
+        Placement::header("x-key").unwrap(),
+        Placement::bearer().with_secret_token_uri(),
+        Placement::basic(),
+    ];
+    let credentials = Credentials::new(credentials).unwrap();
+    let cases: [(&[(&str, &str)], bool); 9] = [
+        (&[("x-key", "k"), ("x-key", "k")], true),
+        (&[("x-key", "k"), ("x-key", "k"), ("x-key", "k")], true),
+        (&[("x-key", "k"), ("x-key", "k"), ("x-key", "j")], false),
+        (&[("x-key", "j"), ("x-key", "k"), ("x-key", "k")], false),
+        (&[("authorization", "Bearer k"), ("authorization", "bearer secret-token:k")], true),
+        (&[("authorization", "Bearer k, Bearer k")], true),
+        (&[("authorization", "Bearer k, Basic dTpr")], false),
+        (&[("authorization", "Basic dTpr"), ("authorization", "Basic dTpr")], true),
+        (&[("authorization", "Basic %%"), ("authorization", "Basic %%")], true),
+    ];
+    for (fields, are_copies) in cases {
+        let mut request = Request::new(());
+        for (name, value) in fields {
+            let name: HeaderName = name.parse().unwrap();
+            request.headers_mut().append(name, value.parse().unwrap());
+        }
+        let error = credentials.find((&request).into()).unwrap_err();
+        assert_eq!(error.kind(), ExtractErrorKind::Ambiguous, "{fields:?}");
+        assert_eq!(error.are_copies(), are_copies, "{fields:?}");
+        assert_eq!(error.to_string().contains("equal"), are_copies);
+    }
+}
+
+#[test]
+fn a_place_with_a_condition_is_read_in_some_requests() {
+    let query = Placement::query("key").unwrap().only_if(|head| *head.method() == "GET");
+    let both = query.clone().only_if(|head| head.headers().contains_key("accept"));
+    let header = Placement::header("x-key").unwrap();
+    let credentials = Credentials::new([header.clone(), query]).unwrap();
+    let narrow = Credentials::new([header, both]).unwrap();
+    let ambiguous = Err(ExtractErrorKind::Ambiguous);
+    type Case<'a> =
+        (&'a Credentials, &'a str, &'a [&'a str], Result<Option<&'a str>, ExtractErrorKind>);
+    let cases: [Case<'_>; 8] = [
+        (&credentials, "GET", &[], Ok(Some("q"))),
+        (&credentials, "POST", &[], Ok(None)),
+        (&credentials, "GET", &["x-key"], ambiguous),
+        (&credentials, "POST", &["x-key"], Ok(Some("h"))),
+        (&narrow, "GET", &[], Ok(None)),
+        (&narrow, "GET", &["accept"], Ok(Some("q"))),
+        (&narrow, "POST", &["accept"], Ok(None)),
+        (&narrow, "GET", &["x-key"], Ok(Some("h"))),
+    ];
+    for (credentials, method, headers, expected) in cases {
+        let mut request = Request::builder().method(method).uri("/?a=1&key=q").body(()).unwrap();
+        for name in headers {
+            let name: HeaderName = name.parse().unwrap();
+            request.headers_mut().insert(name, HeaderValue::from_static("h"));
+        }
+        let found = find(credentials, &request);
+        let expected = expected.map(|found| found.map(|text| text.as_bytes().to_vec()));
+        assert_eq!(found, expected, "{method} {headers:?}");
+        credentials.scrub(&mut request).unwrap();
+        assert_eq!(request.uri(), "/?a=1", "{method} {headers:?}");
+    }
+}
+
+#[test]
+fn a_challenge_names_a_scheme_that_is_read() {
+    use crate::rejection::ChallengeScheme::{ApiKey, Bearer, Own};
+
+    let header = || Placement::header("X-Key").unwrap();
+    let key_in = |part, name: &str| ApiKey(Some((part, name.into())));
+    let token = || Placement::authorization("ToKen").unwrap();
+    let custom = || Placement::custom(|_| Vec::new());
+    let lists = [
+        (vec![header()], vec![key_in("header", "x-key")]),
+        (vec![header(), Placement::bearer()], vec![Bearer]),
+        (vec![token(), header(), Placement::bearer()], vec![Own("ToKen".into()), Bearer]),
+        (vec![Placement::query("K").unwrap(), header()], vec![key_in("query", "K")]),
+        (vec![Placement::path("/{id}/{key}").unwrap()], vec![key_in("path", "key")]),
+        (vec![Placement::path("/{secret}").unwrap()], vec![key_in("path", "secret")]),
+        (vec![Placement::cookie("c").unwrap()], vec![key_in("cookie", "c")]),
+        (vec![Placement::body("b").unwrap()], vec![key_in("body", "b")]),
+        (vec![custom(), header()], vec![key_in("header", "x-key")]),
+        (vec![custom()], vec![ApiKey(None)]),
+    ];
+    for (placements, expected) in lists {
+        let text = format!("{placements:?}");
+        assert_eq!(Credentials::new(placements).unwrap().challenges(), expected, "{text}");
     }
 }
 

@@ -5,10 +5,12 @@ use http::HeaderValue;
 use crate::error::ConfigError;
 
 /// The authentication schemes that a challenge can name.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum ChallengeScheme {
-    /// A key in a header of its own, a cookie, the query, the path or the body.
-    ApiKey,
+    /// A key elsewhere than in `Authorization`: in which part of the request, and under which name.
+    ApiKey(Option<(&'static str, Box<str>)>),
+    /// A scheme of the app.
+    Own(Box<str>),
     /// RFC 7617.
     Basic,
     /// RFC 6750.
@@ -32,7 +34,10 @@ impl Challenges {
         let mut challenges = Self { plain: Vec::new(), invalid_token: Vec::new() };
         for scheme in distinct(schemes) {
             let (plain, invalid) = match scheme {
-                ChallengeScheme::ApiKey => (format!("ApiKey realm={realm}"), None),
+                ChallengeScheme::ApiKey(place) => {
+                    (format!("ApiKey realm={realm}{}", parameters(place.as_ref())), None)
+                }
+                ChallengeScheme::Own(scheme) => (format!("{scheme} realm={realm}"), None),
                 ChallengeScheme::Basic => (format!("Basic realm={realm}, charset=\"UTF-8\""), None),
                 ChallengeScheme::Bearer => (
                     format!("Bearer realm={realm}"),
@@ -68,13 +73,22 @@ fn distinct(schemes: &[ChallengeScheme]) -> Vec<ChallengeScheme> {
     let mut seen = Vec::with_capacity(3);
     for scheme in schemes {
         if !seen.contains(scheme) {
-            seen.push(*scheme);
+            seen.push(scheme.clone());
         }
     }
     if seen.is_empty() {
-        seen.push(ChallengeScheme::ApiKey);
+        seen.push(ChallengeScheme::ApiKey(None));
     }
     seen
+}
+
+/// The parameters that say where a key goes. A name that no header can hold is left out.
+fn parameters(place: Option<&(&'static str, Box<str>)>) -> String {
+    let Some((part, name)) = place else { return String::new() };
+    match quote(name) {
+        Ok(name) => format!(", in=\"{part}\", name={name}"),
+        Err(_) => format!(", in=\"{part}\""),
+    }
 }
 
 /// A quoted string (RFC 9110, section 5.6.4).
@@ -121,16 +135,33 @@ mod tests {
         }
     }
 
+    fn key_in(part: &'static str, name: &str) -> ChallengeScheme {
+        ChallengeScheme::ApiKey(Some((part, name.into())))
+    }
+
     #[test]
     fn each_scheme_is_offered_once() {
-        use ChallengeScheme::{ApiKey, Basic, Bearer};
+        use ChallengeScheme::{Basic, Bearer, Own};
 
-        let challenges = Challenges::new(&[ApiKey, Bearer, ApiKey, Basic], "r").unwrap();
+        let schemes = [Own("Token".into()), Bearer, Own("Token".into()), Basic];
+        let challenges = Challenges::new(&schemes, "r").unwrap();
 
         assert_eq!(
             challenges.values(false),
-            [r#"ApiKey realm="r""#, r#"Bearer realm="r""#, r#"Basic realm="r", charset="UTF-8""#]
+            [r#"Token realm="r""#, r#"Bearer realm="r""#, r#"Basic realm="r", charset="UTF-8""#]
         );
+    }
+
+    #[test]
+    fn a_challenge_says_where_a_key_goes() {
+        for (scheme, expected) in [
+            (ChallengeScheme::ApiKey(None), r#"ApiKey realm="r""#),
+            (key_in("header", "x-key"), r#"ApiKey realm="r", in="header", name="x-key""#),
+            (key_in("query", r#"a"\b"#), r#"ApiKey realm="r", in="query", name="a\"\\b""#),
+            (key_in("body", "\u{e4}"), r#"ApiKey realm="r", in="body""#),
+        ] {
+            assert_eq!(Challenges::new(&[scheme], "r").unwrap().values(true), [expected]);
+        }
     }
 
     #[test]

@@ -34,6 +34,9 @@ impl Rejection {
 impl From<ExtractError> for Rejection {
     fn from(error: ExtractError) -> Self {
         match (error.kind(), error.content_error()) {
+            (ExtractErrorKind::Ambiguous, _) if error.are_copies() => {
+                Self::new(RejectionKind::Ambiguous).with_source(error)
+            }
             (ExtractErrorKind::Ambiguous, _) => Self::new(RejectionKind::Ambiguous),
             (ExtractErrorKind::Unreadable, Some(source)) => source.into(),
             (ExtractErrorKind::Unreadable, None) => Self::new(RejectionKind::MalformedBody),

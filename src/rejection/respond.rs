@@ -322,7 +322,7 @@ mod tests {
     ];
 
     fn respond() -> Respond {
-        let schemes = [ChallengeScheme::ApiKey, ChallengeScheme::Bearer];
+        let schemes = [ChallengeScheme::ApiKey(None), ChallengeScheme::Bearer];
         let keys = Challenges::new(&schemes, "r").unwrap();
         let users = Challenges::new(&[ChallengeScheme::Basic], "r").unwrap();
         let mut respond = Respond::new();

@@ -46,8 +46,8 @@ fn rows(f: &Fixture) -> Vec<Row> {
     bearer("B42", "Bearer".to_owned(), Missing, 0);
     bearer("B42.blank", "Bearer ".to_owned(), Missing, 0);
     bearer("B43", format!("Bearer {k} x"), Invalid, 0);
-    bearer("B43.list", format!("Bearer {k}, Bearer {k}"), Invalid, 0);
-    bearer("B43.basic", format!("Bearer {k}, Basic x"), Invalid, 0);
+    bearer("B43.list", format!("Bearer {k}, Bearer {k}"), Ambiguous, 0);
+    bearer("B43.basic", format!("Bearer {k}, Basic x"), Ambiguous, 0);
     bearer("B43.quoted", format!("Bearer \"{k}\""), Invalid, 0);
     bearer("B43.parameter", format!("Bearer token={k}"), Invalid, 0);
     bearer("B44", k.to_owned(), Missing, 0);

@@ -519,7 +519,8 @@ async fn a_closure_sees_the_reason_and_cannot_change_the_status() {
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(response.body(), "own");
     let challenge = &response.headers()["www-authenticate"];
-    assert_eq!(challenge, r#"ApiKey realm="a \"quoted\" realm""#);
+    let expected = r#"ApiKey realm="a \"quoted\" realm", in="header", name="x-api-key""#;
+    assert_eq!(challenge, expected);
 }
 
 #[tokio::test]

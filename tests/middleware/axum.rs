@@ -430,7 +430,7 @@ mod readme {
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
         let challenges: Vec<_> = response.headers().get_all("www-authenticate").iter().collect();
         let bearer = r#"Bearer realm="webhook", error="invalid_token""#;
-        assert_eq!(challenges, [r#"ApiKey realm="webhook""#, bearer]);
+        assert_eq!(challenges, [bearer]);
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
         let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!((&problem["status"], &problem["code"]), (&401.into(), &"unauthorized".into()));

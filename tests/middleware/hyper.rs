@@ -69,7 +69,8 @@ async fn both_protocols_are_served_alike() {
 
         let response = soon(client.request(request(version, "junk"))).await.unwrap();
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
-        assert_eq!(response.headers()["www-authenticate"], "ApiKey realm=\"webhook\"");
+        let challenge = r#"ApiKey realm="webhook", in="header", name="x-api-key""#;
+        assert_eq!(response.headers()["www-authenticate"], challenge);
         assert!(!response.headers().contains_key("connection"));
         assert!(inner.take().is_empty());
     }

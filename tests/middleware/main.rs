@@ -8,6 +8,7 @@ mod support;
 
 mod api;
 mod auth;
+mod authorization;
 mod axum;
 mod concealed;
 mod content;

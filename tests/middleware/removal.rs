@@ -58,14 +58,27 @@ enum Access {
     Token,
 }
 
-const PLACES: [&str; 9] =
-    ["header", "bearer", "basic", "cookie", "query", "path", "json", "form", "multipart"];
+const PLACES: [&str; 11] = [
+    "header",
+    "bearer",
+    "basic",
+    "own scheme",
+    "condition",
+    "cookie",
+    "query",
+    "path",
+    "json",
+    "form",
+    "multipart",
+];
 
 fn placement(place: &str) -> Placement {
     match place {
         "header" => Placement::header("x-canary").unwrap(),
         "bearer" => Placement::bearer(),
         "basic" => Placement::basic(),
+        "own scheme" => Placement::authorization("Canary").unwrap(),
+        "condition" => Placement::header("x-canary").unwrap().only_if(|_| false),
         "cookie" => Placement::cookie("canary").unwrap(),
         "query" => Placement::query("canary").unwrap(),
         "path" => Placement::path("/h/{key}").unwrap(),
@@ -95,7 +108,8 @@ fn request(place: &str, canary: &str, proof: Option<(&str, &str)>) -> Request<Fu
     };
     request = request.header("content-type", media);
     request = match place {
-        "header" => request.header("x-canary", canary),
+        "header" | "condition" => request.header("x-canary", canary),
+        "own scheme" => request.header("authorization", format!("canary {canary}")),
         "bearer" => request.header("authorization", format!("Bearer {canary}")),
         "basic" => {
             let pair = STANDARD.encode(format!("user:{canary}"));
@@ -225,7 +239,7 @@ async fn no_place_keeps_what_it_holds() {
 
                     let is_body = ["json", "form", "multipart"].contains(&place);
                     let is_read = place != "multipart" || cfg!(feature = "multipart");
-                    let is_field = ["header", "bearer", "basic"].contains(&place);
+                    let is_field = ["header", "bearer", "basic", "own scheme"].contains(&place);
                     let is_mixed = !is_proof && list != List::Stripped && access != Access::Public;
                     let is_unbuffered = matches!(kind, Kind::Plain | Kind::BufferInside);
                     let reads_body = ["json", "form", "multipart"].contains(&place);
@@ -233,6 +247,7 @@ async fn no_place_keeps_what_it_holds() {
                         () if reads_body && is_read && is_unbuffered => 500,
                         () if is_field && is_mixed => 400,
                         () if is_body && !is_read && is_proof => 401,
+                        () if place == "condition" && is_proof => 401,
                         () if is_body && !is_read && kind == Kind::Hooks => 415,
                         () => 200,
                     };

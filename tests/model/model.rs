@@ -424,18 +424,21 @@ fn refuse(layer: &Layer, policy: Option<&Policy>, statuses: &[u16]) -> Vec<Refus
 /// The schemes that would let a caller in under this policy.
 fn challenges(layer: &Layer, policy: Option<&Policy>) -> usize {
     match policy.map(|policy| policy.access) {
-        Some(Access::User) => schemes(&user_places(layer)),
-        _ => schemes(&key_places(layer)),
+        Some(Access::User) => offered(&user_places(layer)).len().max(1),
+        _ => offered(&key_places(layer)).len().max(1),
     }
 }
 
 fn all_challenges(layer: &Layer) -> usize {
-    schemes(&[key_places(layer), user_places(layer)].concat())
+    let mut all = offered(&key_places(layer));
+    let users = offered(&user_places(layer));
+    all.extend(users.into_iter().filter(|place| !offered(&key_places(layer)).contains(place)));
+    all.len().max(1)
 }
 
-/// `Bearer`, `Basic`, and one name for all other places. There is always one.
-fn schemes(places: &[Place]) -> usize {
-    let named = [Place::Bearer, Place::Basic].iter().filter(|place| places.contains(place)).count();
-    let is_other = |place: &Place| !matches!(place, Place::Bearer | Place::Basic);
-    (named + usize::from(places.iter().any(is_other))).max(1)
+/// The schemes that are read, else the first place.
+fn offered(places: &[Place]) -> Vec<Place> {
+    let is_scheme = |place: &&Place| matches!(place, Place::Bearer | Place::Basic);
+    let schemes: Vec<Place> = places.iter().filter(is_scheme).copied().collect();
+    if schemes.is_empty() { places.first().copied().into_iter().collect() } else { schemes }
 }

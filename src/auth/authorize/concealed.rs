@@ -55,7 +55,7 @@ impl AuthConfig {
         };
         let Some(candidate) = self.find(credentials, self.user_credentials(), head)? else {
             let identity = proven_before(head, verifier)?;
-            self.check_mixed(None, self.user_credentials(), head.headers())?;
+            self.check_mixed(None, self.user_credentials(), head)?;
             let by_bearer = identity.placement() == Some(PlacementKind::Bearer);
             return match head.extensions().get::<SlowBody>() {
                 None => Ok(identity),
@@ -65,7 +65,7 @@ impl AuthConfig {
             };
         };
         let accepted = Some((credentials, candidate.position()));
-        self.check_mixed(accepted, self.user_credentials(), head.headers())?;
+        self.check_mixed(accepted, self.user_credentials(), head)?;
         let placement = candidate.placement();
         let Some(presented) = candidate.expose_bytes() else { return Err(malformed(placement)) };
         // A decoy is looked up where the text of a key names none, so that an unknown hook takes as long.

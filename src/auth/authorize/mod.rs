@@ -100,7 +100,7 @@ impl AuthConfig {
             return self.admit_again(policy, head, verifier, admission);
         };
         let (accepted, users) = ((credentials, candidate.position()), self.user_credentials());
-        if let Err(rejection) = self.check_mixed(Some(accepted), users, head.headers()) {
+        if let Err(rejection) = self.check_mixed(Some(accepted), users, head) {
             return Progress::Decided(Err(rejection));
         }
         let placement = candidate.placement();
@@ -139,7 +139,7 @@ impl AuthConfig {
             return Progress::Later;
         }
         Progress::Decided(proven_before(head, verifier).and_then(|identity| {
-            self.check_mixed(None, self.user_credentials(), head.headers())?;
+            self.check_mixed(None, self.user_credentials(), head)?;
             self.authorize(policy, head.method(), &Caller::of(&identity))?;
             admission.identity = Some(identity);
             Ok(())
@@ -170,7 +170,7 @@ impl AuthConfig {
                 // The verdict of a layer around this one is from before a slow body.
                 let Some((verifier, _)) = &self.keys else { return Err(no_keys()) };
                 let identity = proven_before(head, verifier)?;
-                self.check_mixed(None, self.user_credentials(), head.headers())?;
+                self.check_mixed(None, self.user_credentials(), head)?;
                 admission.identity =
                     Some(self.admit_still(policy, head.method(), &identity).await?);
                 Ok(())

@@ -26,7 +26,7 @@ impl AuthConfig {
                 let candidate = candidate.map_err(Rejection::for_user)?;
                 let Some(found) = &candidate else { return proven_user_before(head, users.id) };
                 let accepted = Some((credentials, found.position()));
-                self.check_mixed(accepted, self.key_credentials(), head.headers())?;
+                self.check_mixed(accepted, self.key_credentials(), head)?;
                 candidate
             }
         };
@@ -37,7 +37,7 @@ impl AuthConfig {
             Authentication::Accepted(User { owner, scopes, extensions }) => {
                 // Without placements, it is only known now that there is a credential of this kind.
                 if candidate.is_none() {
-                    self.check_mixed(None, self.key_credentials(), head.headers())?;
+                    self.check_mixed(None, self.key_credentials(), head)?;
                 }
                 Ok((Identity::of_user(users.id, owner, scopes, placement), extensions))
             }
