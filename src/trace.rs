@@ -181,6 +181,7 @@ pub(crate) fn refused(rejection: &Rejection) {
         kind if kind.is_unauthorized() => refusal!(WARN, "authn_login_fail"),
         RejectionKind::Forbidden => refusal!(WARN, "authz_fail"),
         RejectionKind::Ambiguous
+        | RejectionKind::NoSubprotocol
         | RejectionKind::BodyTooLarge
         | RejectionKind::BodyTimeout
         | RejectionKind::MalformedBody => refusal!(WARN, "input_validation_fail"),

@@ -188,7 +188,7 @@ impl AuthConfig {
     ) -> Result<bool, Rejection> {
         let depends = list.depends_on_body(head);
         if depends && self.conceal {
-            self.check_mixed(None, other, head.headers())?;
+            self.check_mixed(None, other, head)?;
         }
         Ok(depends)
     }

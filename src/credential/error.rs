@@ -24,6 +24,8 @@ pub enum ExtractErrorKind {
     Unreadable,
     /// A placement is in the body, and no layer has buffered the body.
     NotBuffered,
+    /// A key is the only protocol that is offered for a WebSocket.
+    NoSubprotocol,
     /// The target would be longer than a target can be once the credential in it is replaced.
     TargetTooLong,
 }
@@ -69,6 +71,7 @@ impl fmt::Display for ExtractError {
             }
             ExtractErrorKind::Ambiguous => "more than one credential was presented",
             ExtractErrorKind::Unreadable => "the place of a credential cannot be read",
+            ExtractErrorKind::NoSubprotocol => "no WebSocket protocol is offered beside the key",
             ExtractErrorKind::TargetTooLong => {
                 "the target is too long to take the credential out of it"
             }

@@ -5,8 +5,10 @@ use percent_encoding::percent_decode;
 use zeroize::Zeroizing;
 
 use super::placement::{Place, Placement};
-use super::presented::Text;
-use super::{Credentials, ExtractError, ExtractErrorKind, PlacementKind, PresentedCredential};
+use super::presented::{ListRule, SECRET_TOKEN, Text};
+use super::{
+    Credentials, ExtractError, ExtractErrorKind, PlacementKind, PresentedCredential, websocket,
+};
 use crate::body::{BufferedBody, is_identity_coded};
 use crate::content::json::JsonError;
 use crate::content::{ContentError, FieldValue, MediaType, form, visit_field};
@@ -59,8 +61,7 @@ impl Credentials {
             if !is_examined(position, placement) || !placement.applies_to(head) {
                 continue;
             }
-            let mut one =
-                One { found, foreign: None, taken: false, repeated: None, placement, position };
+            let mut one = One::new(found, self, placement, position);
             self.find_in(placement, head, reading, &mut one)?;
             one.check()?;
             if self.first_wins && found.is_some() {
@@ -122,6 +123,14 @@ impl Credentials {
                 // Two fields are a repeat, whatever their schemes.
                 for value in self.authorizations(head.headers()) {
                     one.add(scheme.read(value));
+                }
+            }
+            Place::WebSocketProtocol => {
+                for key in websocket::keys(head.headers()) {
+                    one.add(Presented::Text(websocket::decoded(key)));
+                }
+                if one.taken && one.repeated.is_none() && !websocket::offers_other(head.headers()) {
+                    return Err(ExtractError::new(ExtractErrorKind::NoSubprotocol));
                 }
             }
             Place::Cookie(name) => {
@@ -220,6 +229,7 @@ impl Credentials {
             Place::Authorization(scheme) => {
                 self.authorizations(headers).any(|value| scheme.credential(value).is_some())
             }
+            Place::WebSocketProtocol => websocket::keys(headers).any(|key| !key.is_empty()),
             _ => false,
         })
     }
@@ -281,13 +291,26 @@ struct One<'f, 'a> {
     foreign: Option<&'a [u8]>,
     /// Whether something is in this place.
     taken: bool,
-    /// Whether there is a second credential, and whether all of them are equal.
+    /// Whether there is a second credential in this place, and whether all of them are equal.
     repeated: Option<bool>,
+    /// Whether there is one in another place, and whether it is equal.
+    elsewhere: Option<bool>,
+    credentials: &'f Credentials,
     placement: &'f Placement,
     position: usize,
 }
 
-impl<'a> One<'_, 'a> {
+impl<'f, 'a> One<'f, 'a> {
+    const fn new(
+        found: &'f mut Option<PresentedCredential<'a>>,
+        credentials: &'f Credentials,
+        placement: &'f Placement,
+        position: usize,
+    ) -> Self {
+        let (foreign, taken, repeated, elsewhere) = (None, false, None, None);
+        Self { found, foreign, taken, repeated, elsewhere, credentials, placement, position }
+    }
+
     #[inline]
     fn add(&mut self, presented: Presented<'a>) {
         let (text, username) = match presented {
@@ -299,20 +322,40 @@ impl<'a> One<'_, 'a> {
         };
         let mut text = text;
         if let (Some(text), true) = (&mut text, self.placement.secret_token_uri) {
-            // RFC 8959: the scheme before the credential proper.
-            text.strip_prefix(b"secret-token:");
+            text.strip_prefix(SECRET_TOKEN);
         }
-        if self.taken || self.found.is_some() {
-            let is_copy = self.found.as_ref().is_some_and(|found| {
-                text.is_some()
-                    && (found.text.as_deref(), &found.username) == (text.as_deref(), &username)
-            });
-            self.repeat(is_copy);
-        } else {
-            let (placement, position) = (self.placement.kind(), self.position);
-            *self.found = Some(PresentedCredential { text, username, placement, position });
+        let is_copy = |found: &PresentedCredential<'_>| {
+            let presented = (text.as_deref(), &username);
+            text.is_some() && (found.text.as_deref(), &found.username) == presented
+        };
+        match self.found {
+            None if self.taken => self.repeat(false),
+            None => *self.found = Some(self.credential(text, username)),
+            Some(found) if found.position == self.position => {
+                let is_copy = is_copy(found);
+                self.repeat(is_copy);
+            }
+            Some(found) => self.elsewhere = Some(is_copy(found) && self.elsewhere != Some(false)),
         }
         self.taken = true;
+    }
+
+    fn credential(
+        &self,
+        text: Option<Text<'a>>,
+        username: Option<Zeroizing<String>>,
+    ) -> PresentedCredential<'a> {
+        let (merges_copies, secret_token_uri) =
+            (self.credentials.merges_copies, self.placement.secret_token_uri);
+        let is_split =
+            matches!(self.placement.place, Place::Header(_)) && !self.credentials.unsplit;
+        PresentedCredential {
+            text,
+            username,
+            placement: self.placement.kind(),
+            position: self.position,
+            list: is_split.then_some(ListRule { merges_copies, secret_token_uri }),
+        }
     }
 
     fn add_foreign(&mut self, value: &'a [u8]) {
@@ -329,9 +372,13 @@ impl<'a> One<'_, 'a> {
     }
 
     fn check(self) -> Result<(), ExtractError> {
-        match self.repeated {
-            None => Ok(()),
-            Some(are_copies) => Err(ExtractError::ambiguous(are_copies)),
+        match (self.repeated, self.elsewhere) {
+            (None, None) => Ok(()),
+            (Some(true), None) if self.credentials.merges_copies => Ok(()),
+            (repeated, elsewhere) => {
+                let are_copies = repeated != Some(false) && elsewhere != Some(false);
+                Err(ExtractError::ambiguous(are_copies))
+            }
         }
     }
 }

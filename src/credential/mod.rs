@@ -7,7 +7,9 @@
 //! 2. More than one credential is [`Ambiguous`](ExtractErrorKind::Ambiguous), whether two stand in one place
 //!    or in several, and whether they are equal or not (RFC 6750, section 2). Two components that each
 //!    pick another copy would disagree about who is calling. Copies that a proxy has joined with commas (RFC 9110,
-//!    section 5.3) are as many, if each part is a credential.
+//!    section 5.3) are as many, if each part is a credential: in `Authorization`, one with a scheme that is read; in
+//!    a header of its own, a text of the [format](crate::key::KeyFormat) of the keys. Where the whole is such a text
+//!    too, because the format allows commas, parts count if they are equal.
 //! 3. A credential is compared byte for byte: it is decoded as its place prescribes, once, and neither
 //!    trimmed, nor folded, nor normalised. (HTTP trims the blanks around header values.)
 //! 4. [`Credentials::scrub`] removes the content of every configured place from the request that goes
@@ -48,6 +50,7 @@ mod presented;
 mod redact;
 mod scheme;
 mod scrub;
+mod websocket;
 
 use http::HeaderName;
 
@@ -74,6 +77,8 @@ pub struct Credentials {
     first_wins: bool,
     /// Whether a value with commas is one value.
     unsplit: bool,
+    /// Whether equal credentials in one place are one.
+    merges_copies: bool,
     limits: ContentLimits,
 }
 
@@ -93,7 +98,13 @@ impl Credentials {
                 return Err(ConfigError::new("two placements read the same place"));
             }
         }
-        Ok(Self { placements, first_wins: false, unsplit: false, limits: ContentLimits::default() })
+        Ok(Self {
+            placements,
+            first_wins: false,
+            unsplit: false,
+            merges_copies: false,
+            limits: ContentLimits::default(),
+        })
     }
 
     /// Lets the first placement in the list that has a credential decide alone. Placements after it are
@@ -106,6 +117,21 @@ impl Credentials {
     #[must_use]
     pub const fn with_insecure_first_credential_wins(mut self) -> Self {
         self.first_wins = true;
+        self
+    }
+
+    /// Takes equal credentials in one place as one: fields that are repeated, or that a proxy has joined with
+    /// commas. Different ones, and equal ones in two places, are still ambiguous.
+    ///
+    /// For a proxy that adds the field once more and cannot be made to stop.
+    ///
+    /// # Security
+    ///
+    /// A component that reads another copy sees the same caller. But an attacker who can add fields to the request of
+    /// someone else can also test a guess of its credential: a wrong one is a 400 instead of an answer.
+    #[must_use]
+    pub const fn with_insecure_equal_copies(mut self) -> Self {
+        self.merges_copies = true;
         self
     }
 

@@ -1,7 +1,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_PROTOCOL, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE,
+};
 use http::{HeaderName, Request};
 
 use super::Secret;
@@ -47,6 +50,8 @@ pub enum PlacementKind {
     Basic,
     /// `Authorization` with another scheme.
     Authorization,
+    /// A protocol that is offered for a WebSocket.
+    WebSocketProtocol,
     /// A cookie.
     Cookie,
     /// A query parameter.
@@ -63,6 +68,7 @@ pub enum PlacementKind {
 pub(super) enum Place {
     Header(HeaderName),
     Authorization(Scheme),
+    WebSocketProtocol,
     Cookie(Box<str>),
     Query(Box<str>),
     Path(PathTemplate),
@@ -138,6 +144,49 @@ impl Placement {
     /// ```
     pub fn authorization(scheme: &str) -> Result<Self, ConfigError> {
         Scheme::own(scheme).map(|scheme| Self::new(Place::Authorization(scheme)))
+    }
+
+    /// A protocol that is offered for a WebSocket: `key.<credential>` in `Sec-WebSocket-Protocol`, beside the protocols
+    /// that the app speaks. Browsers can set no other field of a handshake.
+    ///
+    /// A protocol is a token (RFC 6455, section 4.1). A credential that is one is sent as it is. Any other is sent in
+    /// base64url without padding (RFC 4648, section 5). It is told from the first by what it decodes to: a text
+    /// without control characters in which at least one character may not be in a token. (Keys of
+    /// [`PrefixedFormat`](crate::key::PrefixedFormat) are tokens. A short key that happens to decode to such a text
+    /// cannot be sent here.)
+    ///
+    /// The protocol of the key is taken out, and the others stay as they were sent, so that the service cannot pick it
+    /// for its answer. A browser fails a connection for which the server picks none of the offered protocols. A key
+    /// that is offered alone is therefore refused as
+    /// [`NoSubprotocol`](crate::rejection::RejectionKind::NoSubprotocol).
+    ///
+    /// # Security
+    ///
+    /// Some proxies and servers write this field to their logs, other than `Authorization`.
+    ///
+    /// # Examples
+    ///
+    /// In the browser: `new WebSocket(url, ["chat", "key." + key])`.
+    ///
+    /// ```
+    /// use tower_webhook::credential::{Credentials, Placement};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let credentials = Credentials::new([Placement::websocket_protocol()])?;
+    ///
+    /// let request = http::Request::get("/").header("sec-websocket-protocol", "chat, key.abc");
+    /// let mut request = request.body(())?;
+    /// let candidate = credentials.find((&request).into())?.ok_or("no credential")?;
+    /// assert_eq!(candidate.expose_text(), Some("abc"));
+    ///
+    /// credentials.scrub(&mut request)?;
+    /// assert_eq!(request.headers()["sec-websocket-protocol"], "chat");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub const fn websocket_protocol() -> Self {
+        Self::new(Place::WebSocketProtocol)
     }
 
     /// A cookie (RFC 6265).
@@ -223,22 +272,25 @@ impl Placement {
     ///
     /// # Examples
     ///
-    /// A key in a WebSocket subprotocol:
+    /// A key in a member of a list, `X-Params: a=1, key=abc`:
     ///
     /// ```
     /// use tower_webhook::credential::{Placement, Secret};
     ///
-    /// let subprotocol = Placement::custom(|head| {
+    /// let member = Placement::custom(|head| {
     ///     head.headers()
-    ///         .get_all("sec-websocket-protocol")
+    ///         .get_all("x-params")
     ///         .iter()
     ///         .filter_map(|value| value.to_str().ok())
     ///         .flat_map(|value| value.split(','))
-    ///         .filter_map(|protocol| protocol.trim().strip_prefix("key."))
+    ///         .filter_map(|member| member.trim().strip_prefix("key="))
     ///         .map(Secret::new)
     ///         .collect()
+    /// })
+    /// .with_scrub(|request| {
+    ///     request.headers_mut().remove("x-params");
     /// });
-    /// # let _ = subprotocol;
+    /// # let _ = member;
     /// ```
     ///
     /// # Security
@@ -319,6 +371,7 @@ impl Placement {
         match &self.place {
             Place::Header(_) => PlacementKind::Header,
             Place::Authorization(scheme) => scheme.kind(),
+            Place::WebSocketProtocol => PlacementKind::WebSocketProtocol,
             Place::Cookie(_) => PlacementKind::Cookie,
             Place::Query(_) => PlacementKind::Query,
             Place::Path(_) => PlacementKind::Path,
@@ -347,6 +400,9 @@ impl Placement {
                 *name == http::header::COOKIE
             }
             (Place::Authorization(a), Place::Authorization(b)) => a.is(b),
+            (Place::Header(name), Place::WebSocketProtocol)
+            | (Place::WebSocketProtocol, Place::Header(name)) => *name == SEC_WEBSOCKET_PROTOCOL,
+            (Place::WebSocketProtocol, Place::WebSocketProtocol) => true,
             (Place::Cookie(a), Place::Cookie(b))
             | (Place::Query(a), Place::Query(b))
             | (Place::Body(a), Place::Body(b)) => a == b,
@@ -368,6 +424,7 @@ impl Place {
     pub(super) fn in_challenge(&self) -> Option<(&'static str, Box<str>)> {
         match self {
             Self::Header(name) => Some(("header", name.as_str().into())),
+            Self::WebSocketProtocol => Some(("header", SEC_WEBSOCKET_PROTOCOL.as_str().into())),
             Self::Cookie(name) => Some(("cookie", name.clone())),
             Self::Query(name) => Some(("query", name.clone())),
             Self::Path(template) => Some(("path", template.parameter().into())),
@@ -385,6 +442,7 @@ impl fmt::Debug for Placement {
                 f.debug_tuple("Authorization").field(scheme).finish()
             }
             Place::Authorization(scheme) => scheme.fmt(f),
+            Place::WebSocketProtocol => f.write_str("WebSocketProtocol"),
             Place::Cookie(name) => f.debug_tuple("Cookie").field(name).finish(),
             Place::Query(name) => f.debug_tuple("Query").field(name).finish(),
             Place::Path(template) => f.debug_tuple("Path").field(template).finish(),
@@ -403,6 +461,7 @@ impl PlacementKind {
             Self::Bearer => "bearer",
             Self::Basic => "basic",
             Self::Authorization => "authorization",
+            Self::WebSocketProtocol => "websocket_protocol",
             Self::Cookie => "cookie",
             Self::Query => "query",
             Self::Path => "path",
@@ -457,6 +516,8 @@ mod tests {
                 Placement::authorization("TOKEN").unwrap(),
             ),
             (Placement::cookie("a").unwrap(), cookie),
+            (Placement::websocket_protocol(), Placement::websocket_protocol()),
+            (Placement::header("sec-websocket-protocol").unwrap(), Placement::websocket_protocol()),
             (Placement::header("X-A").unwrap(), Placement::header("x-a").unwrap()),
             (Placement::path("/{key}").unwrap(), Placement::path("/{key}").unwrap()),
         ];

@@ -4,7 +4,11 @@ use std::ops::Deref;
 
 use zeroize::Zeroizing;
 
-use super::PlacementKind;
+use super::scheme::list;
+use super::{ExtractError, PlacementKind};
+
+/// The scheme that may be before the credential proper (RFC 8959).
+pub(super) const SECRET_TOKEN: &[u8] = b"secret-token:";
 
 /// What a caller presents as a credential, unverified, and where it stood.
 ///
@@ -15,6 +19,14 @@ pub struct PresentedCredential<'a> {
     pub(super) username: Option<Zeroizing<String>>,
     pub(super) placement: PlacementKind,
     pub(super) position: usize,
+    pub(super) list: Option<ListRule>,
+}
+
+/// How a header value is read that may be a list of credentials.
+#[derive(Clone, Copy)]
+pub(super) struct ListRule {
+    pub(super) merges_copies: bool,
+    pub(super) secret_token_uri: bool,
 }
 
 impl PresentedCredential<'_> {
@@ -35,6 +47,45 @@ impl PresentedCredential<'_> {
     #[must_use]
     pub fn username(&self) -> Option<&str> {
         self.username.as_deref().map(String::as_str)
+    }
+
+    /// Refuses a header value that is a list of credentials: what a proxy makes of fields that it joins. Equal parts
+    /// are copies of one. Different ones are several, unless the whole is a credential too.
+    ///
+    /// `is_key` parses, and looks nothing up.
+    pub(crate) fn check_list(
+        &mut self,
+        is_key: impl Fn(&[u8]) -> bool,
+    ) -> Result<(), ExtractError> {
+        /// A list of more is refused without a look at the rest: parsing can cost a hash for each.
+        const MOST: usize = 16;
+        let (Some(rule), Some(Text::Borrowed(value))) = (self.list, &self.text) else {
+            return Ok(());
+        };
+        let value = *value;
+        if !value.contains(&b',') {
+            return Ok(());
+        }
+        let parts = || {
+            list(value).enumerate().map(|(index, part)| match rule.secret_token_uri && index > 0 {
+                true => part.strip_prefix(SECRET_TOKEN).unwrap_or(part),
+                false => part,
+            })
+        };
+        let (Some(first), Some(_)) = (parts().next(), parts().nth(1)) else { return Ok(()) };
+        let are_copies = parts().all(|part| part == first);
+        let is_list = match are_copies {
+            true => is_key(first),
+            false => !is_key(value) && parts().take(MOST).all(is_key),
+        };
+        match is_list {
+            false => Ok(()),
+            true if are_copies && rule.merges_copies => {
+                self.text = Some(first.into());
+                Ok(())
+            }
+            true => Err(ExtractError::ambiguous(are_copies)),
+        }
     }
 
     /// The kind of place where the credential stood.

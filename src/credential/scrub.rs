@@ -1,14 +1,14 @@
 use std::borrow::Cow;
 use std::mem;
 
-use http::header::{AUTHORIZATION, COOKIE};
-use http::{HeaderMap, HeaderValue, Request, Uri};
+use http::header::{AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use zeroize::Zeroizing;
 
 use super::extract::{BodyReading, cookie_value, is_broken_json, readable_body};
 use super::path_template::with_path_and_query;
 use super::placement::Place;
-use super::{Credentials, ExtractError};
+use super::{Credentials, ExtractError, websocket};
 use crate::body::{self, BufferedBody};
 use crate::content::{form, remove_field};
 use crate::request_head::HeadMut;
@@ -53,7 +53,15 @@ impl Credentials {
                 Place::Authorization(_) => {
                     head.headers_mut().remove(AUTHORIZATION);
                 }
-                Place::Cookie(name) => remove_cookie(head.headers_mut(), name.as_bytes()),
+                Place::WebSocketProtocol => {
+                    let name = &SEC_WEBSOCKET_PROTOCOL;
+                    remove_elements(head.headers_mut(), name, b", ", websocket::is_key);
+                }
+                Place::Cookie(name) => {
+                    remove_elements(head.headers_mut(), &COOKIE, b"; ", |pair| {
+                        cookie_value(pair, name.as_bytes()).is_some()
+                    })
+                }
                 Place::Query(name) => rewrite_targets(head, |uri| without_parameter(uri, name))?,
                 Place::Path(template) => {
                     let path = Zeroizing::new(head.uri_mut().path().to_owned());
@@ -95,6 +103,7 @@ impl Credentials {
             let name = match &placement.place {
                 Place::Header(name) => name,
                 Place::Authorization(_) => &AUTHORIZATION,
+                Place::WebSocketProtocol => &SEC_WEBSOCKET_PROTOCOL,
                 Place::Cookie(_) => &COOKIE,
                 Place::Query(_) | Place::Path(_) | Place::Body(_) | Place::Custom(_) => continue,
             };
@@ -105,27 +114,40 @@ impl Credentials {
     }
 }
 
-fn remove_cookie(headers: &mut HeaderMap, name: &[u8]) {
-    let is_credential = |pair: &[u8]| cookie_value(pair, name).is_some();
-    let lines: Vec<HeaderValue> = headers.get_all(COOKIE).iter().cloned().collect();
-    if !lines.iter().any(|line| line.as_bytes().split(|byte| *byte == b';').any(is_credential)) {
+/// Removes elements of a list that may be in several fields. Fields in which there is none stay as they are.
+fn remove_elements(
+    headers: &mut HeaderMap,
+    name: &HeaderName,
+    separator: &'static [u8; 2],
+    is_credential: impl Fn(&[u8]) -> bool,
+) {
+    let has_credential = |line: &HeaderValue| elements(line, separator).any(&is_credential);
+    if !headers.get_all(name).iter().any(has_credential) {
         return;
     }
-    headers.remove(COOKIE);
+    let lines: Vec<HeaderValue> = headers.get_all(name).iter().cloned().collect();
+    headers.remove(name);
     for line in lines {
-        let kept: Vec<&[u8]> = line
-            .as_bytes()
-            .split(|byte| *byte == b';')
-            .filter(|pair| !is_credential(pair))
-            .map(<[u8]>::trim_ascii)
-            .filter(|pair| !pair.is_empty())
-            .collect();
+        if !has_credential(&line) {
+            headers.append(name, line);
+            continue;
+        }
+        let kept = elements(&line, separator).filter(|piece| !is_credential(piece));
+        let kept: Vec<&[u8]> = kept.collect();
         if let (false, Ok(value)) =
-            (kept.is_empty(), HeaderValue::from_bytes(&kept.join(b"; ".as_slice())))
+            (kept.is_empty(), HeaderValue::from_bytes(&kept.join(separator.as_slice())))
         {
-            headers.append(COOKIE, value);
+            headers.append(name, value);
         }
     }
+}
+
+fn elements<'a>(
+    line: &'a HeaderValue,
+    [delimiter, _]: &'static [u8; 2],
+) -> impl Iterator<Item = &'a [u8]> {
+    let pieces = line.as_bytes().split(move |byte| byte == delimiter);
+    pieces.map(<[u8]>::trim_ascii).filter(|piece| !piece.is_empty())
 }
 
 /// What a change of a target comes to: `None` if there is nothing to change in it.

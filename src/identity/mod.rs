@@ -12,6 +12,7 @@ use crate::credential::PlacementKind;
 use crate::key::{
     KeyDigest, KeyId, KeyProof, KeyRecord, KeyVerifier, Owner, Scope, Scopes, VerifyError,
 };
+use crate::rejection::SharedChallenges;
 use crate::util::UniqueId;
 
 /// The proven caller of a request.
@@ -40,6 +41,8 @@ pub struct Identity {
     key_id: Option<KeyId>,
     placement: Option<PlacementKind>,
     proof: Proof,
+    /// Those of the layer that let the request in.
+    challenges: Option<SharedChallenges>,
 }
 
 #[derive(Clone)]
@@ -74,6 +77,7 @@ impl Identity {
             key_id: Some(record.id().clone()),
             placement: Some(placement),
             proof: Proof::Key(KeyProof::new(verifier, record, digest)),
+            challenges: None,
         }
     }
 
@@ -83,7 +87,8 @@ impl Identity {
         scopes: Scopes,
         placement: Option<PlacementKind>,
     ) -> Self {
-        Self { owner, scopes, key_id: None, placement, proof: Proof::User(users) }
+        let proof = Proof::User(users);
+        Self { owner, scopes, key_id: None, placement, proof, challenges: None }
     }
 
     /// The identity in a request's extensions: `None` on a public route.
@@ -97,6 +102,15 @@ impl Identity {
             None if extensions.get::<Public>().is_some() => Ok(None),
             None => Err(MissingAuthLayer),
         }
+    }
+
+    pub(crate) fn set_challenges(&mut self, challenges: SharedChallenges) {
+        self.challenges = Some(challenges);
+    }
+
+    #[cfg(feature = "management")]
+    pub(crate) fn challenges(&self) -> Option<&SharedChallenges> {
+        self.challenges.as_ref()
     }
 
     /// Whether this verifier, or a clone of it, has proven the identity.

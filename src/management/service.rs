@@ -18,14 +18,12 @@ use super::route::Route;
 use crate::BoxError;
 use crate::body::{BodyLimits, ReadBody, is_identity_coded};
 use crate::content::MediaType;
-use crate::credential::PlacementKind;
 use crate::error::ConfigError;
 use crate::hook::ResponseFuture;
 use crate::identity::Identity;
 use crate::key::KeyManager;
 use crate::rejection::{
-    Asked, ChallengeScheme, Challenges, Rejection, RejectionKind, Respond, ResponseBody,
-    without_content,
+    Asked, Rejection, RejectionKind, Respond, ResponseBody, SharedChallenges, without_content,
 };
 use crate::request_head::RequestHead;
 use crate::util::{CatchPanic, Panicked, timeout};
@@ -49,9 +47,6 @@ struct Shared {
     store_deadline: Duration,
     respond: Respond,
 }
-
-/// The realm of a layer that was given none.
-const REALM: &str = "webhook";
 
 impl ManagementApi {
     /// A service at this path: `/keys`, or `/`. Requests have their whole path, as on hyper or behind
@@ -202,11 +197,11 @@ where
             let is_head = parts.method == Method::HEAD;
             let asked = shared.respond.asked((&parts).into(), &shared.keys);
             let caller = Identity::of(&parts.extensions).ok().flatten();
-            let placement = caller.and_then(Identity::placement);
+            let challenges = caller.and_then(Identity::challenges).cloned();
             let response = match shared.serve(parts, body).await {
                 Ok(response) if is_head => without_content(response),
                 Ok(response) => response,
-                Err(rejection) => shared.refusal(&rejection, &asked, placement),
+                Err(rejection) => shared.refusal(&rejection, &asked, challenges),
             };
             response.map(|bytes| ResponseBody::service(Full::new(bytes)))
         })
@@ -302,26 +297,20 @@ impl Shared {
         }
     }
 
-    /// A caller whose key has ended meanwhile gets the challenge of the place where the key was.
+    /// A caller whose key has ended meanwhile gets the challenges of the layer that let it in.
     fn refusal(
         &self,
         rejection: &Rejection,
         asked: &Asked,
-        placement: Option<PlacementKind>,
+        challenges: Option<SharedChallenges>,
     ) -> Response<Bytes> {
-        let scheme = match placement {
-            Some(PlacementKind::Bearer) => ChallengeScheme::Bearer,
-            Some(PlacementKind::Basic) => ChallengeScheme::Basic,
-            _ => return self.respond.response(rejection, asked),
+        let is_unauthorized = rejection.kind().is_unauthorized();
+        let Some(challenges) = challenges.filter(|_| is_unauthorized) else {
+            return self.respond.response(rejection, asked);
         };
-        match Challenges::new(&[scheme], REALM) {
-            Ok(challenges) => {
-                let mut respond = self.respond.clone();
-                respond.set_challenges([challenges, Challenges::default(), Challenges::default()]);
-                respond.response(rejection, asked)
-            }
-            Err(_) => self.respond.response(rejection, asked),
-        }
+        let mut respond = self.respond.clone();
+        respond.set_challenges(challenges);
+        respond.response(rejection, asked)
     }
 }
 

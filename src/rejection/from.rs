@@ -40,6 +40,7 @@ impl From<ExtractError> for Rejection {
             (ExtractErrorKind::Ambiguous, _) => Self::new(RejectionKind::Ambiguous),
             (ExtractErrorKind::Unreadable, Some(source)) => source.into(),
             (ExtractErrorKind::Unreadable, None) => Self::new(RejectionKind::MalformedBody),
+            (ExtractErrorKind::NoSubprotocol, _) => Self::new(RejectionKind::NoSubprotocol),
             (ExtractErrorKind::TargetTooLong, _) => Self::new(RejectionKind::TargetTooLong),
             (ExtractErrorKind::NotBuffered, _) => {
                 Self::new(RejectionKind::Misconfigured).with_source(error)

@@ -8,6 +8,8 @@ pub enum RejectionKind {
     Missing,
     /// More than one credential was presented (RFC 6750, section 2).
     Ambiguous,
+    /// A key is the only protocol that is offered for a WebSocket: a browser would fail the connection.
+    NoSubprotocol,
     /// The credential does not have the form of one. The store was not asked.
     Malformed,
     /// No such key, or no such user.
@@ -81,7 +83,9 @@ impl RejectionKind {
             | Self::Disabled
             | Self::Revoked
             | Self::WrongOwner => StatusCode::UNAUTHORIZED,
-            Self::Ambiguous | Self::MalformedBody | Self::TooManyFields => StatusCode::BAD_REQUEST,
+            Self::Ambiguous | Self::NoSubprotocol | Self::MalformedBody | Self::TooManyFields => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -112,6 +116,7 @@ impl RejectionKind {
         match self {
             Self::Missing => "missing",
             Self::Ambiguous => "ambiguous",
+            Self::NoSubprotocol => "no_subprotocol",
             Self::Malformed => "malformed",
             Self::Unknown => "unknown",
             Self::WrongSecret => "wrong_secret",

@@ -29,6 +29,7 @@
 //! |---|---|---|---|---|
 //! | [`Missing`], [`Malformed`], [`Unknown`], [`WrongSecret`], [`NotYetValid`], [`Expired`], [`Disabled`], [`Revoked`], [`WrongOwner`] | 401 | 16 | `unauthorized` | `WWW-Authenticate` |
 //! | [`Ambiguous`] | 400 | 3 | `invalid_request` | |
+//! | [`NoSubprotocol`] | 400 | 3 | `no_subprotocol` | |
 //! | [`MalformedBody`] | 400 | 3 | `malformed_body` | |
 //! | [`TooManyFields`] | 400 | 3 | `too_many_fields` | |
 //! | [`Forbidden`] | 403 | 7 | `forbidden` | |
@@ -74,6 +75,7 @@
 //! [`Revoked`]: RejectionKind::Revoked
 //! [`WrongOwner`]: RejectionKind::WrongOwner
 //! [`Ambiguous`]: RejectionKind::Ambiguous
+//! [`NoSubprotocol`]: RejectionKind::NoSubprotocol
 //! [`MalformedBody`]: RejectionKind::MalformedBody
 //! [`TooManyFields`]: RejectionKind::TooManyFields
 //! [`Forbidden`]: RejectionKind::Forbidden
@@ -118,7 +120,7 @@ pub(crate) use self::asked::{Asked, NoPlacements, Scrub};
 pub use self::body::ResponseBody;
 pub(crate) use self::challenge::{ChallengeScheme, Challenges};
 pub use self::kind::RejectionKind;
-pub(crate) use self::respond::{Respond, without_content};
+pub(crate) use self::respond::{Respond, SharedChallenges, without_content};
 pub(crate) use self::violation::Place;
 #[cfg(feature = "management")]
 pub(crate) use self::violation::Step;

@@ -46,6 +46,9 @@ impl RejectionKind {
             Self::Ambiguous => {
                 const { &problem!(400, "invalid_request", "More than one credential") }
             }
+            Self::NoSubprotocol => {
+                const { &problem!(400, "no_subprotocol", "No WebSocket protocol beside the key") }
+            }
             Self::MalformedBody => const { &problem!(400, "malformed_body", "Malformed body") },
             Self::TooManyFields => {
                 const { &problem!(400, "too_many_fields", "Too many parameters or fields") }

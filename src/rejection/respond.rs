@@ -19,7 +19,7 @@ use crate::trace;
 /// Makes responses of rejections: the challenges of a layer, and the closure that replaces the body.
 #[derive(Clone)]
 pub(crate) struct Respond {
-    challenges: [Challenges; 3],
+    challenges: SharedChallenges,
     body: Option<Arc<BodyFn>>,
     /// Whether gRPC calls are refused in the form of gRPC.
     grpc: bool,
@@ -28,6 +28,9 @@ pub(crate) struct Respond {
     /// The headers of a default 401, made beforehand: junk is answered more often than anything else.
     unauthorized: Unauthorized,
 }
+
+/// By [`Audience`]. An identity has those of its layer, for refusals of stages behind it.
+pub(crate) type SharedChallenges = Arc<[Challenges; 3]>;
 
 /// By [`Audience`], and by whether a bearer token was presented.
 type Unauthorized = [[HeaderMap; 2]; 3];
@@ -71,8 +74,12 @@ impl Respond {
             accept: None,
             unauthorized: Unauthorized::default(),
         };
-        respond.set_challenges(Default::default());
+        respond.set_challenges(SharedChallenges::default());
         respond
+    }
+
+    pub(crate) fn challenges(&self) -> SharedChallenges {
+        Arc::clone(&self.challenges)
     }
 
     /// For a stage that reads these media types only.
@@ -82,8 +89,8 @@ impl Respond {
     }
 
     /// The challenges for keys, for users, and for both.
-    pub(crate) fn set_challenges(&mut self, challenges: [Challenges; 3]) {
-        self.challenges = challenges;
+    pub(crate) fn set_challenges(&mut self, challenges: impl Into<SharedChallenges>) {
+        self.challenges = challenges.into();
         let headers = |rejection: Rejection| {
             [false, true].map(|by_bearer| {
                 let rejection = rejection.clone().by_bearer(by_bearer);
@@ -289,7 +296,7 @@ mod tests {
     use super::super::{ChallengeScheme, NoPlacements};
     use super::*;
 
-    const KINDS: [RejectionKind; 29] = [
+    const KINDS: [RejectionKind; 30] = [
         RejectionKind::Missing,
         RejectionKind::Ambiguous,
         RejectionKind::Malformed,
@@ -306,6 +313,7 @@ mod tests {
         RejectionKind::TargetTooLong,
         RejectionKind::BodyTooLarge,
         RejectionKind::BodyTimeout,
+        RejectionKind::NoSubprotocol,
         RejectionKind::MalformedBody,
         RejectionKind::TooManyFields,
         RejectionKind::UnsupportedMediaType,

@@ -13,6 +13,9 @@ use super::run::Corpus;
 const BEARER: Setup = Setup::new("bearer", |f| token(f, [Placement::bearer()]));
 const BASIC: Setup = Setup::new("basic", |f| token(f, [Placement::basic()]));
 const BOTH: Setup = Setup::new("header and bearer", |f| token(f, [header(), Placement::bearer()]));
+const SCHEMES: Setup = Setup::new("schemes", |f| {
+    token(f, [Placement::authorization("ApiKey").unwrap(), Placement::bearer()])
+});
 const SECRET_TOKEN: Setup =
     Setup::new("secret-token", |f| token(f, [Placement::bearer().with_secret_token_uri()]));
 const REALM: Setup =
@@ -46,8 +49,10 @@ fn rows(f: &Fixture) -> Vec<Row> {
     bearer("B42", "Bearer".to_owned(), Missing, 0);
     bearer("B42.blank", "Bearer ".to_owned(), Missing, 0);
     bearer("B43", format!("Bearer {k} x"), Invalid, 0);
-    bearer("B43.list", format!("Bearer {k}, Bearer {k}"), Ambiguous, 0);
-    bearer("B43.basic", format!("Bearer {k}, Basic x"), Ambiguous, 0);
+    bearer("B54", format!("Bearer {k}, Bearer {k}"), Ambiguous, 0);
+    bearer("B54.basic", format!("Bearer {k}, Basic x"), Ambiguous, 0);
+    bearer("B54.foreign", format!("Bearer {k}, Digest x"), Invalid, 0);
+    bearer("B54.first", format!("Basic x,bearer {k}"), Ambiguous, 0);
     bearer("B43.quoted", format!("Bearer \"{k}\""), Invalid, 0);
     bearer("B43.parameter", format!("Bearer token={k}"), Invalid, 0);
     bearer("B44", k.to_owned(), Missing, 0);
@@ -112,6 +117,15 @@ fn rows(f: &Fixture) -> Vec<Row> {
             Invalid,
             0,
         ),
+        row("B55", SCHEMES, authorization(format!("ApiKey {k}")), Ok, 1),
+        row("B55.lower", SCHEMES, authorization(format!("apikey  {k}")), Ok, 1),
+        row("B55.bearer", SCHEMES, authorization(good()), Ok, 1),
+        row("B55.bare", SCHEMES, authorization("ApiKey"), Missing, 0),
+        row("B55.joined", SCHEMES, authorization(format!("ApiKey{k}")), Missing, 0),
+        row("B55.other", SCHEMES, authorization(format!("Token {k}")), Missing, 0),
+        row("B55.junk", SCHEMES, authorization("ApiKey junk"), Invalid, 0),
+        row("B55.twice", SCHEMES, twice(good(), format!("ApiKey {k}")), Ambiguous, 0),
+        row("B55.list", SCHEMES, authorization(format!("ApiKey {k}, Bearer x")), Ambiguous, 0),
         row("B53", REALM, authorization("Bearer junk"), Invalid, 0),
     ]);
     rows

@@ -1,17 +1,29 @@
 //! A: a key in a header of its own.
 
 use tower_webhook::auth::AuthLayer;
-use tower_webhook::credential::PlacementKind;
+use tower_webhook::credential::{Credentials, Placement, PlacementKind};
 
 use super::fixture::{Fixture, ID_LEN, SECRET_LEN, forge, with_char};
-use super::request::{key, post};
-use super::row::Code::{Ambiguous, Invalid, Missing, Ok};
-use super::row::{HEADER, OnWire, Row, Setup, header, row};
+use super::request::{Sent, key, post};
+use super::row::Code::{Ambiguous, Invalid, Missing, NoSubprotocol, Ok};
+use super::row::{HEADER, OnWire, Row, Setup, header, row, token};
 use super::run::Corpus;
 use crate::support::owner;
 
 const PUBLIC: Setup =
     Setup::new("public", |f| AuthLayer::public().with_keys(&f.manager, [header()]).unwrap());
+
+const COPIES: Setup = Setup::new("equal copies", |f| {
+    token(f, Credentials::new([header()]).unwrap().with_insecure_equal_copies())
+});
+const UNSPLIT: Setup = Setup::new("unsplit", |f| {
+    token(f, Credentials::new([header()]).unwrap().with_insecure_unsplit_values())
+});
+const WEBSOCKET: Setup = Setup::new("websocket", |f| token(f, [Placement::websocket_protocol()]));
+
+fn protocols(value: impl AsRef<[u8]>) -> Sent {
+    post("/").header("sec-websocket-protocol", value)
+}
 
 #[test]
 fn a_key_in_a_header() {
@@ -133,8 +145,27 @@ fn rows(f: &Fixture) -> Vec<Row> {
         row("A34", PUBLIC, key(k), Ok, 0),
         row("A34.twice", PUBLIC, key(k).header("x-api-key", k2), Ok, 0),
     ];
+    for (index, value) in
+        [format!("{k}, {k}"), format!("{k},{k}"), format!("{k}, , {k2}")].iter().enumerate()
+    {
+        rows.push(row(format!("A37.{index}"), HEADER, key(value), Ambiguous, 0));
+        let sent = key(value);
+        let expected = if index < 2 { Ok } else { Ambiguous };
+        rows.push(row(format!("A37.{index}.copies"), COPIES, sent, expected, (index < 2).into()));
+        rows.push(row(format!("A37.{index}.unsplit"), UNSPLIT, key(value), Invalid, 0));
+    }
+    rows.extend([
+        row("A38", WEBSOCKET, protocols(format!("chat, key.{k}")), Ok, 1).check(|seen| {
+            if let Some(request) = seen.request() {
+                assert_eq!(request.headers()["sec-websocket-protocol"], "chat");
+            }
+        }),
+        row("A38.junk", WEBSOCKET, protocols("chat, key.junk"), Invalid, 0),
+        row("A38.none", WEBSOCKET, protocols("chat, key."), Missing, 0),
+        row("A38.alone", WEBSOCKET, protocols(format!("key.{k}")), NoSubprotocol, 0),
+        row("A38.twice", WEBSOCKET, protocols(format!("a, key.{k}, key.{k}")), Ambiguous, 0),
+    ]);
     for (index, value) in [
-        format!("{k}, {k}"),
         format!("{k},"),
         format!(",{k}"),
         format!("{k};{k}"),

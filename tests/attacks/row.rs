@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use tower_webhook::auth::{AuthLayer, Policy};
-use tower_webhook::credential::Placement;
+use tower_webhook::credential::{IntoCredentials, Placement};
 use tower_webhook::envelope::EnvelopeBuilder;
 
 use super::fixture::Fixture;
@@ -21,6 +21,8 @@ pub(super) enum Code {
     Invalid,
     /// 400, more than one credential.
     Ambiguous,
+    /// 400, a key alone among the protocols of a WebSocket.
+    NoSubprotocol,
     Forbidden,
     NotFound,
     /// 405, with what `Allow` has to say.
@@ -42,7 +44,7 @@ impl Code {
         match self {
             Self::Ok => 200,
             Self::Missing | Self::Invalid => 401,
-            Self::Ambiguous | Self::Malformed | Self::TooMany => 400,
+            Self::Ambiguous | Self::NoSubprotocol | Self::Malformed | Self::TooMany => 400,
             Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::Method(_) => 405,
@@ -60,6 +62,7 @@ impl Code {
             Self::Ok => "",
             Self::Missing | Self::Invalid => "unauthorized",
             Self::Ambiguous => "invalid_request",
+            Self::NoSubprotocol => "no_subprotocol",
             Self::Malformed => "malformed_body",
             Self::TooMany => "too_many_fields",
             Self::Forbidden => "forbidden",
@@ -81,6 +84,7 @@ impl Code {
             Self::Missing
                 | Self::Invalid
                 | Self::Ambiguous
+                | Self::NoSubprotocol
                 | Self::Forbidden
                 | Self::NotFound
                 | Self::Method(_)
@@ -164,10 +168,7 @@ pub(super) fn header() -> Placement {
 }
 
 /// A layer for keys in these places, for the methods that rows use.
-pub(super) fn token(
-    fixture: &Fixture,
-    placements: impl IntoIterator<Item = Placement>,
-) -> AuthLayer {
+pub(super) fn token(fixture: &Fixture, placements: impl IntoCredentials) -> AuthLayer {
     let methods = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE];
     let policy = Policy::token().with_methods(methods);
     AuthLayer::new(policy).unwrap().with_keys(&fixture.manager, placements).unwrap()

@@ -175,6 +175,11 @@ async fn the_refusal_of_an_ended_key_is_that_of_the_layer() {
         (Placement::bearer(), "authorization", format!("Bearer {}", app.text)),
         (Placement::basic(), "authorization", format!("Basic {basic}")),
         (Placement::cookie("key").unwrap(), "cookie", format!("key={}", app.text)),
+        (
+            Placement::authorization("Token").unwrap(),
+            "authorization",
+            format!("Token {}", app.text),
+        ),
     ] {
         let (keys, caller) = (app.keys.clone(), app.caller.clone());
         let disabled = async move {

@@ -19,6 +19,7 @@ mod hyper;
 mod identities;
 mod orders;
 mod policy_with_key;
+mod proxies;
 mod readiness;
 mod redaction;
 mod refused_heads;
@@ -30,3 +31,4 @@ mod spans;
 #[cfg(feature = "tracing")]
 mod tracing;
 mod waiting;
+mod websocket;

@@ -58,12 +58,13 @@ enum Access {
     Token,
 }
 
-const PLACES: [&str; 11] = [
+const PLACES: [&str; 12] = [
     "header",
     "bearer",
     "basic",
     "own scheme",
     "condition",
+    "websocket",
     "cookie",
     "query",
     "path",
@@ -77,6 +78,7 @@ fn placement(place: &str) -> Placement {
         "header" => Placement::header("x-canary").unwrap(),
         "bearer" => Placement::bearer(),
         "basic" => Placement::basic(),
+        "websocket" => Placement::websocket_protocol(),
         "own scheme" => Placement::authorization("Canary").unwrap(),
         "condition" => Placement::header("x-canary").unwrap().only_if(|_| false),
         "cookie" => Placement::cookie("canary").unwrap(),
@@ -109,6 +111,7 @@ fn request(place: &str, canary: &str, proof: Option<(&str, &str)>) -> Request<Fu
     request = request.header("content-type", media);
     request = match place {
         "header" | "condition" => request.header("x-canary", canary),
+        "websocket" => request.header("sec-websocket-protocol", format!("chat, key.{canary}")),
         "own scheme" => request.header("authorization", format!("canary {canary}")),
         "bearer" => request.header("authorization", format!("Bearer {canary}")),
         "basic" => {
@@ -239,7 +242,8 @@ async fn no_place_keeps_what_it_holds() {
 
                     let is_body = ["json", "form", "multipart"].contains(&place);
                     let is_read = place != "multipart" || cfg!(feature = "multipart");
-                    let is_field = ["header", "bearer", "basic", "own scheme"].contains(&place);
+                    let is_field =
+                        ["header", "bearer", "basic", "own scheme", "websocket"].contains(&place);
                     let is_mixed = !is_proof && list != List::Stripped && access != Access::Public;
                     let is_unbuffered = matches!(kind, Kind::Plain | Kind::BufferInside);
                     let reads_body = ["json", "form", "multipart"].contains(&place);

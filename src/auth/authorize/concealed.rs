@@ -53,7 +53,7 @@ impl AuthConfig {
         let Some((verifier, credentials)) = &self.keys else {
             return Err(Rejection::new(RejectionKind::Missing));
         };
-        let Some(candidate) = self.find(credentials, self.user_credentials(), head)? else {
+        let Some(mut candidate) = self.find(credentials, self.user_credentials(), head)? else {
             let identity = proven_before(head, verifier)?;
             self.check_mixed(None, self.user_credentials(), head)?;
             let by_bearer = identity.placement() == Some(PlacementKind::Bearer);
@@ -67,10 +67,11 @@ impl AuthConfig {
         let accepted = Some((credentials, candidate.position()));
         self.check_mixed(accepted, self.user_credentials(), head)?;
         let placement = candidate.placement();
-        let Some(presented) = candidate.expose_bytes() else { return Err(malformed(placement)) };
         // A decoy is looked up where the text of a key names none, so that an unknown hook takes as long.
         let decoy = decoy(head);
         let target = LookupTarget::Concealed(policy.key().unwrap_or(&decoy));
+        candidate.check_list(|text| verifier.can_parse(text, target))?;
+        let Some(presented) = candidate.expose_bytes() else { return Err(malformed(placement)) };
         let verification = verifier.begin_with(presented, target, |record, digest| {
             Identity::of_record(verifier, record, digest, placement)
         });

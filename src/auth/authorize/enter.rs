@@ -76,13 +76,14 @@ impl AuthConfig {
         head: &mut impl HeadMut,
         admission: Admission,
     ) -> Decision {
-        let Admission { identity, extensions } = admission;
+        let Admission { mut identity, extensions } = admission;
         let placement = identity.as_ref().and_then(Identity::placement);
         self.check_body(policy, placement, head.head())?;
         for credentials in self.all_credentials() {
             credentials.scrub_head(head, self.reading)?;
         }
-        if let Some(identity) = &identity {
+        if let Some(identity) = &mut identity {
+            identity.set_challenges(self.respond.challenges());
             trace::accepted(identity);
         }
         if let Some(hook) = policy.hook_name() {

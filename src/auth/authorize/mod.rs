@@ -96,7 +96,7 @@ impl AuthConfig {
         if let Err(error) = credentials.find_into(&mut candidate, head, self.reading) {
             return Progress::Decided(Err(error.into()));
         }
-        let Some(candidate) = &candidate else {
+        let Some(candidate) = &mut candidate else {
             return self.admit_again(policy, head, verifier, admission);
         };
         let (accepted, users) = ((credentials, candidate.position()), self.user_credentials());
@@ -104,10 +104,13 @@ impl AuthConfig {
             return Progress::Decided(Err(rejection));
         }
         let placement = candidate.placement();
+        let target = policy.key().map_or(LookupTarget::Named, LookupTarget::Only);
+        if let Err(error) = candidate.check_list(|text| verifier.can_parse(text, target)) {
+            return Progress::Decided(Err(error.into()));
+        }
         let Some(presented) = candidate.expose_bytes() else {
             return Progress::Decided(Err(malformed(placement)));
         };
-        let target = policy.key().map_or(LookupTarget::Named, LookupTarget::Only);
         let verification = verifier.begin_with(presented, target, |record, digest| {
             self.authorize(policy, head.method(), &Caller::of_record(record, placement))?;
             admission.identity = Some(Identity::of_record(verifier, record, digest, placement));

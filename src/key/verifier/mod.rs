@@ -210,6 +210,11 @@ impl KeyVerifier {
         self.0.format.redact(text)
     }
 
+    /// Whether a text could be a key. There is no look-up.
+    pub(crate) fn can_parse(&self, text: &[u8], target: LookupTarget<'_>) -> bool {
+        self.0.parse(text, target).is_some()
+    }
+
     pub(crate) fn verifier_id(&self) -> UniqueId {
         self.0.verifier_id
     }
