@@ -66,7 +66,7 @@ async fn work(mut receiver: mpsc::Receiver<u64>, jobs: Jobs) {
 }
 
 fn resolve(head: RequestHead<'_>) -> Option<Policy> {
-    match head.uri().path() {
+    match head.original_path() {
         "/hook/build" => Some(Policy::token().with_hook("build")),
         "/hook/ping" => Some(Policy::token().with_hook("ping")),
         _ => None,

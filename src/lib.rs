@@ -72,8 +72,9 @@
 //! # In a stack of layers
 //!
 //! From the outside in: tracing, CORS, compression, then [`AuthLayer`], then limits of concurrency. Browsers send
-//! preflight requests without credentials, so a CORS layer inside the auth layer gets a 401 for them. A layer that
-//! counts permits belongs inside, so that callers without a key hold none of them.
+//! preflight requests without credentials, so a CORS layer inside the auth layer gets a 401 for them (unless
+//! [`with_preflight_passed_on`](auth::AuthLayer::with_preflight_passed_on) is set), and refusals have no CORS headers. A
+//! layer that counts permits belongs inside, so that callers without a key hold none of them.
 //!
 //! # Minimum supported Rust version
 //!

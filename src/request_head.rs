@@ -1,5 +1,6 @@
 use std::fmt;
 
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use http::request::Parts;
 use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
 
@@ -25,10 +26,43 @@ impl<'a> RequestHead<'a> {
         self.method
     }
 
-    /// The target of the request, as the layer sees it: inside axum's `nest` without the prefix.
+    /// The target of the request, as the layer sees it: inside axum's `nest` without the prefix. Decide who may call
+    /// by [`original_path`](Self::original_path), or by axum's `MatchedPath`.
     #[must_use]
     pub const fn uri(&self) -> &'a Uri {
         self.uri
+    }
+
+    /// The path of the request as it was sent: with feature `axum`, inside axum's `nest` with the prefix
+    /// (axum's `OriginalUri`). It is not decoded.
+    ///
+    /// A layer that is put on a router, or on a route of it, sees the same path as one around all routers. What
+    /// rewrites the path in another way than axum's routers do leaves no trace here, and so does `nest` without
+    /// feature `axum`.
+    ///
+    /// Credentials are still in it while a [`PolicyResolver`](crate::auth::PolicyResolver) or an
+    /// [`Authenticator`](crate::auth::Authenticator) is asked, as in [`uri`](Self::uri): do not log it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::RequestHead;
+    /// use tower_webhook::auth::{AuthLayer, Policy};
+    ///
+    /// // On a router that is nested at `/admin`, this does not open `/admin/status`.
+    /// let layer = AuthLayer::per_request(|head: RequestHead<'_>| match head.original_path() {
+    ///     "/status" => Some(Policy::public()),
+    ///     _ => Some(Policy::token()),
+    /// });
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn original_path(&self) -> &'a str {
+        #[cfg(feature = "axum")]
+        if let Some(original) = self.extensions.get::<axum::extract::OriginalUri>() {
+            return original.path();
+        }
+        self.uri.path()
     }
 
     /// The HTTP version of the request.
@@ -58,6 +92,26 @@ impl<'a> RequestHead<'a> {
         *request.headers_mut() = self.headers.clone();
         *request.extensions_mut() = self.extensions.clone();
         request.into_parts().0
+    }
+}
+
+impl<'a> RequestHead<'a> {
+    /// The method that policies know this request by. Extended `CONNECT` (RFC 8441, section 4) is what `GET` is in
+    /// HTTP/1.1: it asks for a WebSocket. It has a scheme and a path, and plain `CONNECT` has neither.
+    pub(crate) fn served_method(&self) -> &'a Method {
+        static GET: Method = Method::GET;
+        let is_extended_connect = *self.method == Method::CONNECT
+            && self.version >= Version::HTTP_2
+            && self.uri.scheme().is_some()
+            && self.uri.path().starts_with('/');
+        if is_extended_connect { &GET } else { self.method }
+    }
+
+    /// Whether a browser asks for the permission of another site's page (Fetch, section 4.8, "CORS-preflight fetch").
+    pub(crate) fn is_preflight(&self) -> bool {
+        *self.method == Method::OPTIONS
+            && self.headers.contains_key(ORIGIN)
+            && self.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
     }
 }
 

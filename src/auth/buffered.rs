@@ -16,7 +16,7 @@ use super::config::AuthConfig;
 use super::future::{Entered, Refusal, Waiting};
 use super::{AuthLayer, Policy, ResponseFuture};
 use crate::body::{
-    BodyBufferLayer, BodyLimits, BodyRules, BufferedBody, ReadBody, ReplayBody, check_coding,
+    self, BodyBufferLayer, BodyLimits, BodyRules, BufferedBody, ReadBody, ReplayBody, check_coding,
 };
 use crate::rejection::{Rejection, ResponseBody};
 
@@ -170,6 +170,12 @@ impl<S: fmt::Debug> fmt::Debug for BufferedAuth<S> {
     }
 }
 
+/// Puts an empty body in the place of the one that was sent.
+fn discard(parts: &mut Parts) {
+    parts.extensions.get_or_insert_with(BufferedBody::default);
+    body::discard(parts);
+}
+
 /// The way in for a request whose body is read: head, verdict, body, removal of credentials.
 struct Entry {
     config: Arc<AuthConfig>,
@@ -208,6 +214,10 @@ impl Entry {
         config.check_method_first(&policy, (&*parts).into())?;
 
         let mut unread = Some(body);
+        if config.skips_body(&policy) {
+            unread = None;
+            discard(parts);
+        }
         let reads_body_first = config.reads_body_first(&policy, parts);
         if reads_body_first.map_err(|rejection| config.conceal(&policy, rejection))?
             && let Some(body) = unread.take()
@@ -222,7 +232,11 @@ impl Entry {
         config.admit(&policy, (&*parts).into(), &mut admission).await?;
         let by_target = admission.by_target();
 
-        if let Some(body) = unread {
+        if policy.is_without_body() {
+            discard(parts);
+        } else if let Some(body) = unread
+            && !policy.is_probe(&parts.method)
+        {
             if !self.body.takes_coded {
                 check_coding(parts, &body).map_err(|rejection| self.refuse(rejection))?;
             }

@@ -47,6 +47,8 @@ pub(crate) struct AuthConfig {
     pub(super) reading: BodyReading,
     /// The methods under a policy that names none; `None` for all.
     pub(super) default_methods: Option<&'static [Method]>,
+    /// The policy for preflight requests, where they are passed on.
+    pub(super) preflight: Option<Policy>,
     pub(super) respond: Respond,
     /// How long the inner service has time to become ready.
     pub(super) readiness_deadline: Duration,
@@ -91,6 +93,7 @@ impl AuthConfig {
             allows_mixed: false,
             reading: BodyReading::default(),
             default_methods: None,
+            preflight: None,
             respond: Respond::new(),
             readiness_deadline: Duration::from_secs(10),
             decision_deadline: Duration::from_secs(5),
@@ -119,6 +122,8 @@ impl AuthConfig {
     pub(crate) fn set_hook_defaults(&mut self) {
         // A policy that names no method serves what a webhook is called by.
         self.default_methods = Some(&[Method::POST]);
+        // There is no service inside that could answer them.
+        self.preflight = None;
         self.reading.refuses_broken_json = true;
     }
 
@@ -218,6 +223,11 @@ impl AuthConfig {
         &self,
         head: RequestHead<'_>,
     ) -> Option<Result<Cow<'_, Policy>, Rejection>> {
+        if let Some(policy) = &self.preflight
+            && head.is_preflight()
+        {
+            return Some(Ok(Cow::Borrowed(policy)));
+        }
         match &self.source {
             PolicySource::Fixed(policy) => Some(Ok(Cow::Borrowed(policy))),
             PolicySource::PerRequest(resolver) => {
@@ -325,7 +335,7 @@ impl AuthConfig {
         if self.conceal && policy.access() != Access::Public {
             return Ok(());
         }
-        policy.check_method(head.method(), self.default_methods)
+        policy.check_method(head, self.default_methods)
     }
 }
 

@@ -229,6 +229,10 @@ impl<S, B> Waiting<S, B> {
             };
             match next {
                 Next::Step(step) => self.step = step,
+                Next::Answer { by_target } => {
+                    let response = Some(authorize::probe_answer(by_target));
+                    return Poll::Ready(Ok(State::Response { response }));
+                }
                 Next::Call { request, by_target } => {
                     let future = self.service.call(request);
                     return Poll::Ready(Ok(State::Inner { future, by_target }));
@@ -249,7 +253,7 @@ impl<S, B> Waiting<S, B> {
                     return Poll::Ready(Ok(Err(polled_again())));
                 };
                 let entered = self.config.enter_verified(request, policy, verdict, since);
-                Poll::Ready(Ok(entered.map(Next::readying)))
+                Poll::Ready(Ok(entered.map(Next::of)))
             }
             Step::Deciding { deciding, .. } => {
                 let entered = ready!(deciding.as_mut().poll(cx));
@@ -257,11 +261,11 @@ impl<S, B> Waiting<S, B> {
                     return Poll::Ready(Ok(Err(polled_again())));
                 };
                 let entered = entered.map(|entered| entered.with_body(body));
-                Poll::Ready(Ok(entered.map(Next::readying)))
+                Poll::Ready(Ok(entered.map(Next::of)))
             }
             Step::Entering(entering) => {
                 let entered = ready!(entering.as_mut().poll(cx));
-                Poll::Ready(Ok(entered.map(Next::readying)))
+                Poll::Ready(Ok(entered.map(Next::of)))
             }
             Step::Readying { entered, ready_timeout } => {
                 if self.service.poll_ready(cx)?.is_pending() {
@@ -301,8 +305,8 @@ impl<S, B> Waiting<S, B> {
         let identity = request.extensions().get::<Identity>().cloned();
         match identity {
             Some(identity) if since.elapsed() > VERDICT_LIFETIME => {
-                let (config, method) = (Arc::clone(&self.config), request.method().clone());
-                let renewal = async move { config.admit_still(&policy, &method, &identity).await };
+                let config = Arc::clone(&self.config);
+                let renewal = async move { config.admit_still(&policy, &identity).await };
                 Next::Step(Step::Renewing { request, by_target, renewal: Box::pin(renewal) })
             }
             _ => Next::Call { request, by_target },
@@ -315,11 +319,21 @@ type Stepped<B, E> = Result<Result<Next<B>, Refusal>, E>;
 
 enum Next<B> {
     Step(Step<B>),
-    Call { request: Request<B>, by_target: bool },
+    Call {
+        request: Request<B>,
+        by_target: bool,
+    },
+    /// A probe, which the inner service has no part in.
+    Answer {
+        by_target: bool,
+    },
 }
 
 impl<B> Next<B> {
-    fn readying(entered: Entered<B>) -> Self {
+    fn of(entered: Entered<B>) -> Self {
+        if entered.policy.is_probe(entered.request.method()) {
+            return Self::Answer { by_target: entered.by_target };
+        }
         Self::Step(Step::Readying { entered, ready_timeout: None })
     }
 }

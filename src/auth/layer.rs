@@ -273,6 +273,45 @@ impl AuthLayer {
         self.with(|config| config.conceal = true)
     }
 
+    /// Passes CORS preflight requests on to the inner service, whatever the policies say, as requests on a public
+    /// route: without an identity and without a decision, with what the configured places hold removed, and without a
+    /// body where bodies are buffered. A [`PolicyResolver`] is not asked about them.
+    ///
+    /// A preflight request is `OPTIONS` with `Origin` and `Access-Control-Request-Method`
+    /// ([Fetch, section 3.3.2](https://fetch.spec.whatwg.org/#http-requests)), which browsers send without
+    /// credentials. Every other `OPTIONS` is decided about as it is without this setting, which is off by default.
+    ///
+    /// It is for a CORS layer, or a service that answers preflights, inside of this layer. A CORS layer outside is the
+    /// better order: it answers preflights before they get here, and puts its headers on refusals too. A refusal that
+    /// did not pass a CORS layer has no CORS headers, so the page that sent the request sees an error of the network,
+    /// and neither 401 nor its challenge.
+    ///
+    /// [`Hooks`](crate::hook::Hooks) has no service inside, and takes no notice of this setting.
+    ///
+    /// # Security
+    ///
+    /// Anyone can send such a request. The inner service must have no other answer to `OPTIONS` than one that every
+    /// caller may see. With [`with_uniform_unauthorized`](Self::with_uniform_unauthorized), what the inner service says
+    /// to preflights may show which hooks there are.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::auth::AuthLayer;
+    /// use tower_webhook::key::KeyManager;
+    /// use tower_webhook::store::MemoryKeyStore;
+    ///
+    /// # fn main() -> Result<(), tower_webhook::ConfigError> {
+    /// let keys = KeyManager::new(MemoryKeyStore::new());
+    /// let layer = AuthLayer::header("x-api-key", &keys)?.with_preflight_passed_on();
+    /// # let _ = layer;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_preflight_passed_on(self) -> Self {
+        self.with(|config| config.preflight = Some(Policy::public().without_body()))
+    }
+
     /// Replaces the body of refusals. Status, `WWW-Authenticate`, `Allow`, `Retry-After` and
     /// `Cache-Control` are set after the closure has run.
     ///

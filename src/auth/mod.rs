@@ -96,7 +96,16 @@
 //!
 //! A [`PolicyResolver`] is asked for every request. Keep the policies in an `ArcSwap` or behind a lock in it, and a
 //! new set holds from the next request on. Below `route_layer` it can look at axum's `MatchedPath` in
-//! [`RequestHead::extensions`](crate::RequestHead::extensions), and need not compare raw paths.
+//! [`RequestHead::extensions`](crate::RequestHead::extensions), and need not compare raw paths. Otherwise it compares
+//! [`RequestHead::original_path`](crate::RequestHead::original_path), which has the prefixes of nested routers.
+//!
+//! # Requests that are not calls
+//!
+//! | request | with | answer |
+//! |---|---|---|
+//! | `HEAD` or `GET` of a sender or load balancer that only asks | [`Policy::with_probe`] | the whole decision, then 200 without the inner service |
+//! | `OPTIONS` of a browser that asks for another site's page (CORS) | [`AuthLayer::with_preflight_passed_on`] | passed on without a decision |
+//! | any, with a body that is not needed | [`Policy::without_body`] | decided about without the body |
 //!
 //! # Examples
 //!

@@ -5,6 +5,7 @@ use http::{HeaderValue, Method};
 use crate::error::ConfigError;
 use crate::key::{KeyId, Owner, Scope, Scopes};
 use crate::rejection::{Rejection, RejectionKind};
+use crate::request_head::RequestHead;
 
 /// Who may call, and by which method.
 ///
@@ -34,6 +35,8 @@ pub struct Policy(Arc<Inner>);
 struct Inner {
     access: Access,
     methods: Option<Box<[Method]>>,
+    probes: Box<[Method]>,
+    without_body: bool,
     scopes: Box<[Scope]>,
     owner: Option<Owner>,
     key: Option<KeyId>,
@@ -84,7 +87,8 @@ impl Policy {
     /// Serves these methods only; all others are refused with 405 and `Allow`, before any credential is
     /// looked at. Without this call every method is served.
     ///
-    /// `HEAD` is not implied by `GET`, and `OPTIONS` is a method like any other.
+    /// `HEAD` is not implied by `GET` (see [`with_probe`](Self::with_probe)), and `OPTIONS` is a method like any other.
+    /// `GET` serves extended `CONNECT` too, by which WebSockets are opened over HTTP/2 and HTTP/3 (RFC 8441, RFC 9220).
     #[must_use]
     pub fn with_methods(self, methods: impl IntoIterator<Item = Method>) -> Self {
         self.with(|inner| {
@@ -92,6 +96,68 @@ impl Policy {
                 inner.fault = Some("a policy is given its methods twice");
             }
         })
+    }
+
+    /// Answers requests by these methods, `HEAD` or `GET`, without the inner service: 200 and no content if the caller
+    /// may call. Some senders and load balancers ask in this way whether an endpoint is there and their key is good.
+    ///
+    /// A probe passes the whole decision: key, owner and scope. It is refused as any other request is. The body is not
+    /// read, no executor is run, and the response has `Cache-Control: no-store`. `Allow` lists the methods of probes
+    /// beside those that are served.
+    ///
+    /// Without this setting there are no probes. Any other method, no method, and one that
+    /// [`with_methods`](Self::with_methods) serves as well are faults of the configuration: a
+    /// [`ConfigError`] where a layer is given the policy, and a 500 where a resolver gives it. A policy that names no
+    /// methods serves all others than those of its probes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http::Method;
+    /// use tower_webhook::auth::Policy;
+    ///
+    /// let hook = Policy::token().with_methods([Method::POST]).with_probe([Method::HEAD, Method::GET]);
+    /// let health = Policy::public().with_methods([Method::GET]).with_probe([Method::HEAD]);
+    /// # let _ = (hook, health);
+    /// ```
+    #[must_use]
+    pub fn with_probe(self, methods: impl IntoIterator<Item = Method>) -> Self {
+        self.with(|inner| {
+            if !inner.probes.is_empty() {
+                inner.fault = Some("a policy is given the methods of its probes twice");
+            }
+            inner.probes = methods.into_iter().collect();
+            if inner.probes.is_empty() {
+                inner.fault = Some("a policy has probes by no method");
+            }
+        })
+    }
+
+    /// Leaves the body of requests unread: the inner service gets an empty one, and an envelope shows none. A request
+    /// that announces a body and sends nothing is answered at once.
+    ///
+    /// That is what [`with_buffer`](super::AuthLayer::with_buffer), [`Hooks`](crate::hook::Hooks) and a layer inside of
+    /// a [`BodyBufferLayer`](crate::body::BodyBufferLayer) do; outside of them, a layer passes the body on untouched, as
+    /// it always does. `Content-Type`, `Content-Length` and the other header fields about the body are removed
+    /// with it. What was sent is not looked at: a credential in it counts for nothing, and is no second one. A server may
+    /// close the connection of HTTP/1 after the response, because the rest of the body is still on it.
+    ///
+    /// Where a layer [conceals](super::AuthLayer::with_uniform_unauthorized) its hooks and a placement is in the body,
+    /// that body is read before the verdict as for an unknown hook, and a credential in it counts. The inner service
+    /// gets an empty one nevertheless.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http::Method;
+    /// use tower_webhook::auth::Policy;
+    ///
+    /// let status = Policy::token().with_methods([Method::GET]).without_body();
+    /// # let _ = status;
+    /// ```
+    #[must_use]
+    pub fn without_body(self) -> Self {
+        self.with(|inner| inner.without_body = true)
     }
 
     /// Asks for a scope. Several calls ask for all of them. A caller without one is refused with 403.
@@ -168,26 +234,50 @@ impl Policy {
         self.0.access
     }
 
+    pub(super) fn is_without_body(&self) -> bool {
+        self.0.without_body
+    }
+
+    /// Whether a request that may go in is answered by the layer.
+    #[inline]
+    pub(super) fn is_probe(&self, method: &Method) -> bool {
+        self.0.probes.contains(method)
+    }
+
     /// # Errors
     ///
     /// Returns an error if no method is served at all, or if settings contradict each other.
     pub(crate) fn check_config(&self) -> Result<(), ConfigError> {
-        match (self.0.fault, self.0.methods.as_deref()) {
-            (Some(fault), _) => Err(ConfigError::new(fault)),
-            (None, Some([])) => Err(ConfigError::new("a policy serves no method")),
-            (None, _) => Ok(()),
+        let Inner { fault, methods, probes, .. } = &*self.0;
+        let methods = methods.as_deref();
+        let is_served = |probe| methods.is_some_and(|methods| methods.contains(probe));
+        match *fault {
+            Some(fault) => Err(ConfigError::new(fault)),
+            None if methods.is_some_and(<[Method]>::is_empty) => {
+                Err(ConfigError::new("a policy serves no method"))
+            }
+            None if probes.iter().any(|method| ![Method::GET, Method::HEAD].contains(method)) => {
+                Err(ConfigError::new("a probe is sent by HEAD or GET"))
+            }
+            None if probes.iter().any(is_served) => {
+                Err(ConfigError::new("a policy serves a method of its probes"))
+            }
+            None => Ok(()),
         }
     }
 
     /// Checks the method against those of the policy, or against `default` if it names none.
     pub(crate) fn check_method(
         &self,
-        method: &Method,
+        head: RequestHead<'_>,
         default: Option<&[Method]>,
     ) -> Result<(), Rejection> {
         match self.0.methods.as_deref().or(default) {
-            Some(methods) if !methods.contains(method) => {
-                Err(Rejection::new(RejectionKind::MethodNotAllowed).with_allow(allow(methods)))
+            Some(methods)
+                if !methods.contains(head.served_method()) && !self.is_probe(head.method()) =>
+            {
+                let allow = allow(methods.iter().chain(&self.0.probes));
+                Err(Rejection::new(RejectionKind::MethodNotAllowed).with_allow(allow))
             }
             _ => Ok(()),
         }
@@ -225,6 +315,8 @@ impl Policy {
         Self(Arc::new(Inner {
             access,
             methods: None,
+            probes: Box::default(),
+            without_body: false,
             scopes: Box::default(),
             owner: None,
             key: None,
@@ -248,8 +340,8 @@ impl Inner {
     }
 }
 
-fn allow(methods: &[Method]) -> HeaderValue {
-    let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+fn allow<'a>(methods: impl Iterator<Item = &'a Method>) -> HeaderValue {
+    let names: Vec<&str> = methods.map(Method::as_str).collect();
     // A method is a token, so a list of them is a header value.
     HeaderValue::try_from(names.join(", ")).unwrap_or(HeaderValue::from_static(""))
 }

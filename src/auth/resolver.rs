@@ -13,21 +13,55 @@ use crate::request_head::RequestHead;
 ///
 /// Credentials are still in the head; header values in configured places are marked as sensitive.
 ///
+/// # Security
+///
+/// Compare whole paths, and let what is unknown need a credential. axum's `nest` takes its prefix off
+/// [`RequestHead::uri`], so that `/admin/status` looks like `/status` there:
+/// [`RequestHead::original_path`] has the prefix.
+///
 /// # Examples
+///
+/// Public paths beside a credential in the path. `//health`, `/health/` and `/health%2F` are other paths, and not
+/// public:
 ///
 /// ```
 /// use tower_webhook::RequestHead;
 /// use tower_webhook::auth::{AuthLayer, Policy};
+/// use tower_webhook::credential::Placement;
+/// use tower_webhook::key::KeyManager;
+/// use tower_webhook::store::MemoryKeyStore;
 ///
 /// # fn main() -> Result<(), tower_webhook::ConfigError> {
-/// let layer = AuthLayer::per_request(|head: RequestHead<'_>| match head.uri().path() {
-///     "/hook/status" => Some(Policy::public()),
-///     "/hook/deploy" => Some(Policy::token()),
-///     _ => None,
-/// });
+/// let keys = KeyManager::new(MemoryKeyStore::new());
+/// let layer = AuthLayer::per_request(|head: RequestHead<'_>| match head.original_path() {
+///     "/health" => Some(Policy::public()),
+///     _ => Some(Policy::token()),
+/// })
+/// .with_keys(&keys, [Placement::path("/hook/{name}/{key}")?])?;
 /// # let _ = layer;
 /// # Ok(())
 /// # }
+/// ```
+///
+/// Below axum's `route_layer`, by the route that was matched. It has the prefixes of all routers, and what no route
+/// matches is not found:
+///
+/// ```
+/// use axum::Router;
+/// use axum::extract::MatchedPath;
+/// use axum::routing::get;
+/// use tower_webhook::RequestHead;
+/// use tower_webhook::auth::{AuthLayer, Policy};
+///
+/// let layer = AuthLayer::per_request(|head: RequestHead<'_>| {
+///     match head.extensions().get::<MatchedPath>()?.as_str() {
+///         "/admin/status" => Some(Policy::public()),
+///         _ => Some(Policy::token()),
+///     }
+/// });
+/// let admin = Router::new().route("/status", get(async || "up")).route_layer(layer);
+/// let app: Router = Router::new().nest("/admin", admin);
+/// # let _ = app;
 /// ```
 #[async_trait]
 pub trait PolicyResolver: Send + Sync + 'static {

@@ -7,10 +7,11 @@ use std::time::Instant;
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::authorize::{Admission, Progress};
+use super::authorize::{self, Admission, Progress};
 use super::config::AuthConfig;
 use super::future::{Entered, Waiting};
 use super::{Policy, ResponseFuture};
+use crate::body;
 use crate::rejection::{Rejection, ResponseBody};
 use crate::request_head::RequestHead;
 
@@ -68,6 +69,10 @@ where
             Some(Err(rejection)) => return self.refuse(&rejection, head),
             None => return self.decide_later(None, request),
         };
+        if self.config.skips_body(&policy) {
+            body::discard(&mut request);
+        }
+        let head = RequestHead::from(&request);
         let mut admission = Admission::default();
         match self.config.admit_ready(&policy, head, &mut admission) {
             Progress::Decided(Ok(())) => {
@@ -75,6 +80,9 @@ where
                 match self.config.enter(&policy, &mut request, admission) {
                     Ok(()) => {}
                     Err(rejection) => return self.refuse(&rejection, (&request).into()),
+                }
+                if policy.is_probe(request.method()) {
+                    return ResponseFuture::response(authorize::probe_answer(by_target));
                 }
                 // A service that is ready at once needs no waker. One that is not is polled again by the
                 // future, which has a real one. The instance that was polled is the one that is called: see

@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRAILER,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TRAILER,
     TRANSFER_ENCODING,
 };
 
 use super::{BufferedBody, ReadErrorKind};
+use crate::request_head::HeadMut;
 
 /// The length that `Content-Length` announces (RFC 9110, section 8.6). Equal repeats count once.
 ///
@@ -56,6 +57,19 @@ pub(crate) fn rewrite(headers: &mut HeaderMap, body: &BufferedBody, bytes: Bytes
     }
     headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
     body.replace(bytes);
+}
+
+/// Empties a body that is buffered, and drops the header fields about it. One that is not buffered stays.
+pub(crate) fn discard(head: &mut impl HeadMut) {
+    let Some(body) = head.extensions_mut().get::<BufferedBody>().cloned() else { return };
+    let headers = head.headers_mut();
+    for name in [TRANSFER_ENCODING, TRAILER, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE]
+        .into_iter()
+        .chain(DIGESTS)
+    {
+        headers.remove(name);
+    }
+    body.replace(Bytes::new());
 }
 
 /// RFC 9530, section 2 and 3, and what came before it: RFC 3230, section 4.3.2, and RFC 1864.

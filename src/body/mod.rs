@@ -104,4 +104,4 @@ pub use self::service::BodyBuffer;
 pub(crate) use self::collect::Collected;
 pub(crate) use self::collect::{BodyLimits, BodyRules, ReadBody, SlowBody, VERDICT_LIFETIME};
 pub(crate) use self::error::check_coding;
-pub(crate) use self::headers::{is_identity_coded, rewrite};
+pub(crate) use self::headers::{discard, is_identity_coded, rewrite};

@@ -113,7 +113,7 @@ impl Hooks {
     /// use tower_webhook::envelope::{EnvelopeBuilder, EnvelopePart};
     /// use tower_webhook::hook::{Hooks, Invocation, Outcome};
     ///
-    /// let resolve = |head: RequestHead<'_>| match head.uri().path() {
+    /// let resolve = |head: RequestHead<'_>| match head.original_path() {
     ///     "/logs" => Some(Policy::public().with_hook("logs")),
     ///     "/deploy" => Some(Policy::public().with_hook("deploy")),
     ///     _ => None,

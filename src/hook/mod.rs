@@ -4,7 +4,7 @@
 //!
 //! 1. Which hook is it, and who may call it? ([`PolicyResolver`](crate::auth::PolicyResolver); 404)
 //! 2. The method (405 with `Allow`). A policy that names no methods serves `POST`. `HEAD` and `OPTIONS` reach
-//!    an executor only if a policy names them.
+//!    an executor only if a policy names them. A [probe](crate::auth::Policy::with_probe) is answered after step 3.
 //! 3. The caller, exactly as [`auth`](crate::auth) decides (400, 401, 403, 503). The body is not polled
 //!    before this, except where a placement is in the body and the head has no credential, and then under a
 //!    limit of its own.

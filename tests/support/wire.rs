@@ -27,7 +27,7 @@ pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(LONG, future).await.expect("an answer that does not come")
 }
 
-/// Serves HTTP/1.1 and HTTP/2, until the test is over.
+/// Serves HTTP/1.1 and HTTP/2 with extended `CONNECT`, until the test is over.
 pub(crate) async fn serve<S, B>(service: S) -> SocketAddr
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
@@ -42,7 +42,8 @@ where
         while let Ok((stream, _)) = listener.accept().await {
             let service = TowerToHyperService::new(service.clone());
             tokio::spawn(async move {
-                let builder = auto::Builder::new(TokioExecutor::new());
+                let mut builder = auto::Builder::new(TokioExecutor::new());
+                builder.http2().enable_connect_protocol();
                 let _ = builder.serve_connection(TokioIo::new(stream), service).await;
             });
         }

@@ -38,7 +38,7 @@ impl AuthConfig {
             Access::Token | Access::Public => key.map(|identity| (identity, None)),
         };
         let decision = proven.and_then(|(identity, extensions)| {
-            self.authorize(policy, head.method(), &Caller::of(&identity))?;
+            self.authorize(policy, head, &Caller::of(&identity))?;
             *admission = Admission { identity: Some(identity), extensions };
             Ok(())
         });

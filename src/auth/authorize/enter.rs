@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use http::header::{CACHE_CONTROL, REFERRER_POLICY};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request};
+use http::{HeaderMap, HeaderValue, Request, Response};
 
 use super::{Admission, Decision, Verdict};
 use crate::auth::config::AuthConfig;
 use crate::auth::future::{Entered, Refusal};
-use crate::auth::policy::Policy;
+use crate::auth::policy::{Access, Policy};
+use crate::body;
 use crate::identity::{self, Identity};
-use crate::rejection::Rejection;
+use crate::rejection::{Rejection, ResponseBody};
 use crate::request_head::HeadMut;
 use crate::trace;
 
@@ -26,7 +28,7 @@ impl AuthConfig {
         since: Instant,
     ) -> Result<Entered<B>, Refusal> {
         let mut admission = Admission::default();
-        let decision = self.verified(&policy, request.method(), verdict, &mut admission);
+        let decision = self.verified(&policy, (&request).into(), verdict, &mut admission);
         let by_target = admission.by_target();
         decision
             .and_then(|()| self.enter(&policy, &mut request, admission))
@@ -57,6 +59,9 @@ impl AuthConfig {
             Some(policy) => policy,
             None => self.resolve((&*parts).into()).await?,
         };
+        if self.skips_body(&policy) {
+            body::discard(parts);
+        }
         let mut admission = Admission::default();
         let since = Instant::now();
         self.admit(&policy, (&*parts).into(), &mut admission).await?;
@@ -65,7 +70,14 @@ impl AuthConfig {
         Ok((policy, by_target, since))
     }
 
-    /// Takes every credential out of an admitted request, and puts the identity in.
+    /// Whether no credential is looked for in the body, because the policy leaves it unread. Where hooks are
+    /// concealed, the bodies of all of them are treated alike until the caller is known.
+    #[inline]
+    pub(in crate::auth) fn skips_body(&self, policy: &Policy) -> bool {
+        policy.is_without_body() && !(self.conceal && policy.access() != Access::Public)
+    }
+
+    /// Takes every credential out of an admitted request, and puts the identity in. A probe goes no further.
     ///
     /// # Errors
     ///
@@ -77,8 +89,14 @@ impl AuthConfig {
         admission: Admission,
     ) -> Decision {
         let Admission { mut identity, extensions } = admission;
-        let placement = identity.as_ref().and_then(Identity::placement);
-        self.check_body(policy, placement, head.head())?;
+        if policy.is_probe(head.method()) {
+            identity.iter().for_each(trace::accepted);
+            return Ok(());
+        }
+        if policy.is_without_body() {
+            body::discard(head);
+        }
+        self.check_body(policy, identity.as_ref(), head)?;
         for credentials in self.all_credentials() {
             credentials.scrub_head(head, self.reading)?;
         }
@@ -100,6 +118,16 @@ impl AuthConfig {
 /// The name of the hook that a request is for, in its extensions.
 #[derive(Clone)]
 pub(crate) struct HookName(pub(crate) Arc<str>);
+
+/// The answer to a probe of a caller who may call.
+pub(in crate::auth) fn probe_answer<B>(by_target: bool) -> Response<ResponseBody<B>> {
+    let mut response = Response::new(ResponseBody::refusal(Bytes::new()));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if by_target {
+        protect_target(response.headers_mut());
+    }
+    response
+}
 
 /// Protects the response to a request that had its credential in the target (RFC 6750, section 2.3).
 pub(in crate::auth) fn protect_target(headers: &mut HeaderMap) {

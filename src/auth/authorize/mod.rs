@@ -8,7 +8,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use http::{Extensions, Method};
+use http::Extensions;
 
 use super::config::AuthConfig;
 use super::policy::{Access, Policy};
@@ -23,7 +23,7 @@ use crate::rejection::{Rejection, RejectionKind};
 use crate::request_head::RequestHead;
 
 pub(crate) use self::enter::HookName;
-pub(super) use self::enter::protect_target;
+pub(super) use self::enter::{probe_answer, protect_target};
 
 /// What a caller who is let in brings along. The stages write it in place, because it is large to pass on;
 /// it counts only together with a [`Decision`] that lets the caller in.
@@ -112,7 +112,7 @@ impl AuthConfig {
             return Progress::Decided(Err(malformed(placement)));
         };
         let verification = verifier.begin_with(presented, target, |record, digest| {
-            self.authorize(policy, head.method(), &Caller::of_record(record, placement))?;
+            self.authorize(policy, head, &Caller::of_record(record, placement))?;
             admission.identity = Some(Identity::of_record(verifier, record, digest, placement));
             Ok(())
         });
@@ -143,7 +143,7 @@ impl AuthConfig {
         }
         Progress::Decided(proven_before(head, verifier).and_then(|identity| {
             self.check_mixed(None, self.user_credentials(), head)?;
-            self.authorize(policy, head.method(), &Caller::of(&identity))?;
+            self.authorize(policy, head, &Caller::of(&identity))?;
             admission.identity = Some(identity);
             Ok(())
         }))
@@ -160,7 +160,7 @@ impl AuthConfig {
             Progress::Decided(decision) => decision,
             Progress::Verifying(mut verifying) => {
                 let verdict = poll_fn(|cx| verifying.poll(cx)).await;
-                self.verified(policy, head.method(), verdict, admission)
+                self.verified(policy, head, verdict, admission)
             }
             Progress::Later if policy.access() == Access::User && self.users.is_none() => {
                 Err(misconfigured("a policy asks for a user, and the layer has no authenticator"))
@@ -174,13 +174,12 @@ impl AuthConfig {
                 let Some((verifier, _)) = &self.keys else { return Err(no_keys()) };
                 let identity = proven_before(head, verifier)?;
                 self.check_mixed(None, self.user_credentials(), head)?;
-                admission.identity =
-                    Some(self.admit_still(policy, head.method(), &identity).await?);
+                admission.identity = Some(self.admit_still(policy, &identity).await?);
                 Ok(())
             }
             Progress::Later => {
                 let (identity, extensions) = self.ask_authenticator(head).await?;
-                self.authorize(policy, head.method(), &Caller::of(&identity))
+                self.authorize(policy, head, &Caller::of(&identity))
                     .map_err(Rejection::for_user)?;
                 *admission = Admission { identity: Some(identity), extensions: Some(extensions) };
                 Ok(())
@@ -192,43 +191,42 @@ impl AuthConfig {
     fn verified(
         &self,
         policy: &Policy,
-        method: &Method,
+        head: RequestHead<'_>,
         verdict: Verdict,
         admission: &mut Admission,
     ) -> Decision {
         let identity = verdict?;
-        self.authorize(policy, method, &Caller::of(&identity))?;
+        self.authorize(policy, head, &Caller::of(&identity))?;
         admission.identity = Some(identity);
         Ok(())
     }
 
     /// Decides again about a caller who was let in a while ago. A user is not asked again.
-    pub(super) async fn admit_still(
-        &self,
-        policy: &Policy,
-        method: &Method,
-        identity: &Identity,
-    ) -> Verdict {
+    pub(super) async fn admit_still(&self, policy: &Policy, identity: &Identity) -> Verdict {
         let by_bearer = identity.placement() == Some(PlacementKind::Bearer);
         let fresh = identity.reverify().await.map_err(|error| Rejection::of_key(error, by_bearer));
         let decision = fresh.and_then(|fresh| {
-            self.authorize(policy, method, &Caller::of(&fresh))?;
+            permit(policy, &Caller::of(&fresh))?;
             Ok(fresh)
         });
         decision.map_err(|rejection| self.conceal(policy, rejection))
     }
 
-    /// What a proven caller may do.
-    fn authorize(&self, policy: &Policy, method: &Method, caller: &Caller<'_>) -> Decision {
-        let permitted = policy.authorize(caller.owner, caller.key_id, caller.scopes);
-        permitted.map_err(|rejection| {
-            rejection.with_key_id(caller.key_id.cloned()).by_bearer(caller.by_bearer)
-        })?;
+    /// What a proven caller may do. Where hooks are concealed, the method comes last.
+    fn authorize(&self, policy: &Policy, head: RequestHead<'_>, caller: &Caller<'_>) -> Decision {
+        permit(policy, caller)?;
         if self.conceal {
-            policy.check_method(method, self.default_methods)?;
+            policy.check_method(head, self.default_methods)?;
         }
         Ok(())
     }
+}
+
+fn permit(policy: &Policy, caller: &Caller<'_>) -> Decision {
+    let permitted = policy.authorize(caller.owner, caller.key_id, caller.scopes);
+    permitted.map_err(|rejection| {
+        rejection.with_key_id(caller.key_id.cloned()).by_bearer(caller.by_bearer)
+    })
 }
 
 impl Admission {
