@@ -21,9 +21,10 @@ use crate::credential::{
     BodyReading, Credentials, ExtractError, PlacementKind, PresentedCredential,
 };
 use crate::error::ConfigError;
+use crate::identity::Identity;
 use crate::key::{KeyVerifier, Owner, Scope};
 use crate::rejection::{Asked, Challenges, Rejection, RejectionKind, Respond, Scrub};
-use crate::request_head::RequestHead;
+use crate::request_head::{HeadMut, RequestHead};
 use crate::util::{CatchPanic, Panicked, UniqueId, catch_panic, timeout};
 
 /// Everything about a layer that does not change from request to request.
@@ -199,20 +200,22 @@ impl AuthConfig {
     }
 
     /// Refuses a second credential, in the body, of the kind that was accepted in the head.
+    #[inline]
     pub(super) fn check_body(
         &self,
         policy: &Policy,
-        placement: Option<PlacementKind>,
-        head: RequestHead<'_>,
+        accepted: Option<&Identity>,
+        head: &impl HeadMut,
     ) -> Result<(), Rejection> {
-        let accepted = match policy.access() {
+        let list = match policy.access() {
             Access::Public => None,
             Access::Token => self.key_credentials(),
             Access::User => self.user_credentials(),
         };
-        match accepted {
-            Some(list) if placement != Some(PlacementKind::Body) => {
-                Ok(list.check_body(head, self.reading)?)
+        let is_in_body = || accepted.and_then(Identity::placement) == Some(PlacementKind::Body);
+        match list {
+            Some(list) if list.need_body() && !is_in_body() => {
+                Ok(list.check_body(head.head(), self.reading)?)
             }
             _ => Ok(()),
         }

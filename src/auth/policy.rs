@@ -241,7 +241,7 @@ impl Policy {
     /// Whether a request that may go in is answered by the layer.
     #[inline]
     pub(super) fn is_probe(&self, method: &Method) -> bool {
-        self.0.probes.contains(method)
+        !self.0.probes.is_empty() && self.0.probes.contains(method)
     }
 
     /// # Errors
@@ -267,20 +267,28 @@ impl Policy {
     }
 
     /// Checks the method against those of the policy, or against `default` if it names none.
+    #[inline]
     pub(crate) fn check_method(
         &self,
         head: RequestHead<'_>,
         default: Option<&[Method]>,
     ) -> Result<(), Rejection> {
         match self.0.methods.as_deref().or(default) {
-            Some(methods)
-                if !methods.contains(head.served_method()) && !self.is_probe(head.method()) =>
-            {
-                let allow = allow(methods.iter().chain(&self.0.probes));
-                Err(Rejection::new(RejectionKind::MethodNotAllowed).with_allow(allow))
-            }
-            _ => Ok(()),
+            Some(methods) => self.check_method_among(methods, head),
+            None => Ok(()),
         }
+    }
+
+    fn check_method_among(
+        &self,
+        methods: &[Method],
+        head: RequestHead<'_>,
+    ) -> Result<(), Rejection> {
+        if methods.contains(head.served_method()) || self.is_probe(head.method()) {
+            return Ok(());
+        }
+        let allow = allow(methods.iter().chain(&self.0.probes));
+        Err(Rejection::new(RejectionKind::MethodNotAllowed).with_allow(allow))
     }
 
     /// What a proven caller may do, once the credential itself is good.

@@ -60,6 +60,7 @@ pub(crate) fn rewrite(headers: &mut HeaderMap, body: &BufferedBody, bytes: Bytes
 }
 
 /// Empties a body that is buffered, and drops the header fields about it. One that is not buffered stays.
+#[cold]
 pub(crate) fn discard(head: &mut impl HeadMut) {
     let Some(body) = head.extensions_mut().get::<BufferedBody>().cloned() else { return };
     let headers = head.headers_mut();

@@ -13,7 +13,7 @@ use crate::auth::config::AuthConfig;
 use crate::auth::future::{Entered, Refusal};
 use crate::auth::policy::{Access, Policy};
 use crate::body;
-use crate::identity::{self, Identity};
+use crate::identity;
 use crate::rejection::{Rejection, ResponseBody};
 use crate::request_head::HeadMut;
 use crate::trace;
