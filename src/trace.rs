@@ -189,6 +189,7 @@ pub(crate) fn refused(rejection: &Rejection) {
             refusal!(DEBUG, "request_refused");
         }
         RejectionKind::TooManyFields
+        | RejectionKind::InvalidUtf8
         | RejectionKind::Invalid
         | RejectionKind::TargetTooLong
         | RejectionKind::UnsupportedMediaType

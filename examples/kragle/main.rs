@@ -12,6 +12,7 @@
 //! | `main.rs` | the start, and the way of a request |
 //! | `rules.rs` | addresses, who may call them, refusals |
 //! | `api.rs` | the answers at every address but those of hooks |
+//! | `envelope.rs` | what a stack is given |
 //! | `run.rs` | running a stack |
 //! | `stacks.rs` | stacks, and their definitions in JSON |
 //! | `views.rs` | what is shown of stacks |
@@ -24,6 +25,7 @@
 
 mod api;
 mod config;
+mod envelope;
 mod rules;
 mod run;
 mod stacks;
@@ -44,8 +46,8 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use http::header::{self, CONTENT_TYPE};
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
 use servers::{DataFolder, Error, ExecLog, Flags};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_webhook::RequestHead;
@@ -53,7 +55,6 @@ use tower_webhook::auth::{AuthLayer, Policy};
 use tower_webhook::body::BodyBufferLayer;
 use tower_webhook::content::ContentLimits;
 use tower_webhook::credential::{Credentials, Placement};
-use tower_webhook::envelope::{EnvelopeBuilder, HeaderRepeats, JsonValues, NonUtf8};
 use tower_webhook::hook::{Failure, Hooks, Invocation, Outcome, ResponseFormat};
 
 use crate::config::Config;
@@ -66,18 +67,6 @@ use crate::users::{COOKIE, Users};
 /// Only its size limits what a body may hold.
 const CONTENT_LIMITS: ContentLimits =
     ContentLimits::new().with_json(JSON_LIMITS).with_fields(usize::MAX).with_parts(usize::MAX);
-
-/// Headers that say how a request travelled. Every other one but those with credentials is shown.
-const TRANSPORT: [HeaderName; 8] = [
-    header::CONNECTION,
-    header::CONTENT_LENGTH,
-    header::EXPECT,
-    HeaderName::from_static("keep-alive"),
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
 
 /// For the built-in configuration, in every state of the data folder. A server prints no credentials: `curl` reads
 /// them from files and from answers.
@@ -116,7 +105,7 @@ impl App {
         let hooks = {
             let runner = Arc::clone(&runner);
             let run = move |invocation: Invocation| {
-                let run = runner.run(invocation);
+                let run = runner.run(&invocation);
                 async move { Outcome::json(&run?.output) }
             };
             limited(Hooks::new(auth.clone(), run))?
@@ -124,7 +113,7 @@ impl App {
         };
         let exec = {
             let run = move |invocation: Invocation| {
-                let run = runner.run(invocation);
+                let run = runner.run(&invocation);
                 async move { Outcome::json(&run?.blocks) }
             };
             limited(Hooks::new(for_owners()?, run))?
@@ -140,6 +129,9 @@ impl App {
     async fn serve(self: Arc<Self>, mut request: Request) -> Result<Response, Fault> {
         let address = Address::parse(request.uri().path()).ok_or(Fault::NotFound)?;
         let is_hook = matches!(address, Address::Hook(_));
+        if matches!(address, Address::Hook(_) | Address::Exec(_)) {
+            envelope::prepare(&mut request)?;
+        }
         request.extensions_mut().insert(self.target(address).await?);
         if is_hook {
             let Ok(response) = self.hooks.clone().oneshot(request).await;
@@ -221,18 +213,8 @@ fn carriers() -> Result<[Placement; 3], Error> {
 
 /// The envelope of the protocol, under limits that leave room for every body.
 fn limited(hooks: Hooks) -> Result<Hooks, Error> {
-    let envelope = EnvelopeBuilder::new()
-        .with_json_values(JsonValues::ObjectsOnly)
-        .with_header_repeats(HeaderRepeats::Joined)
-        .with_header_bytes(NonUtf8::Latin1)
-        // All headers of a request are shown but those of credentials.
-        .with_insecure_exact_header_names()
-        .with_transport_headers()
-        .with_excluded_headers(TRANSPORT)
-        .with_insecure_lenient_media_types()
-        .with_limits(CONTENT_LIMITS);
     Ok(hooks
-        .with_envelope(envelope)?
+        .with_envelope(envelope::builder()?)?
         .with_max_body_bytes(MAX_BODY_BYTES)
         // A byte of a form can become six in the envelope.
         .with_max_response_bytes(8 * MAX_BODY_BYTES)

@@ -4,6 +4,7 @@ use serde_json::value::RawValue;
 use servers::ExecLog;
 use tower_webhook::hook::{ExecutorError, Invocation};
 
+use crate::envelope;
 use crate::rules::Target;
 use crate::stacks::Kind;
 
@@ -27,11 +28,10 @@ impl Runner {
     }
 
     /// Runs the stack that a request is for, with its envelope as the input.
-    pub(crate) fn run(&self, invocation: Invocation) -> Result<Run, ExecutorError> {
+    pub(crate) fn run(&self, invocation: &Invocation) -> Result<Run, ExecutorError> {
         let target = invocation.extensions().get::<Target>().cloned();
         let stack = target.as_ref().and_then(Target::stack).ok_or("no stack to run")?;
-        // Every value stays the text that it is, so numbers keep their digits.
-        let input = RawValue::from_string(invocation.into_envelope().into_string())?;
+        let input = envelope::input(invocation)?;
         self.log.append(|| format!(r#"{{"stack":{},"input":{input}}}"#, stack.id))?;
 
         let blocks = stack.settings.blocks.iter().map(|block| block.id).collect();

@@ -19,9 +19,11 @@ use tokio::time::timeout;
 
 mod data;
 mod exec_log;
+mod headers;
 
 pub use self::data::DataFolder;
 pub use self::exec_log::ExecLog;
+pub use self::headers::{headers_json, joined};
 
 /// An error of the start, shown on standard error.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

@@ -33,7 +33,6 @@ use tokio::sync::Mutex;
 use crate::accounts::Accounts;
 use crate::api::Server;
 use crate::config::{Config, check_distinct};
-use crate::payload::Payloads;
 use crate::rules::read_folder;
 use crate::storage::Storage;
 
@@ -101,7 +100,6 @@ async fn open(data: &DataFolder, config: Config, rules: Option<PathBuf>) -> Resu
         storage,
         types: config.types,
         validate_payload: config.validate_payload,
-        payloads: Payloads::new()?,
         key_changes: Mutex::new(()),
     })
 }

@@ -1,18 +1,12 @@
 //! What a request says: its body as JSON, and the payload of a trigger.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::{CONTENT_TYPE, HeaderName};
-use http::request::Parts;
-use tower_webhook::ConfigError;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderName, PROXY_AUTHORIZATION};
+use servers::{headers_json, joined};
 use tower_webhook::content::json::JsonKind;
 use tower_webhook::content::multipart::{self, Part};
 use tower_webhook::content::{MediaType, form};
-use tower_webhook::envelope::{
-    BuildError, EnvelopeBuilder, EnvelopeInput, EnvelopePart, HeaderCase, HeaderRepeats, NonUtf8,
-};
 use uuid::Uuid;
 
 use crate::json::{Object, Value, array, quoted};
@@ -79,51 +73,24 @@ pub(crate) fn trace_tag(headers: &HeaderMap, hook: &str) -> String {
     }
 }
 
-/// Makes the payload of a hook's trigger: `{"headers":..,"headers_lower":..,"body":..}`.
-#[derive(Clone, Debug)]
-pub(crate) struct Payloads {
-    title: EnvelopeBuilder,
-    lower: EnvelopeBuilder,
+/// The payload of a hook's trigger, for a body that is a JSON text. Credentials of this server are gone when a
+/// request comes here, and those of others are not written.
+pub(crate) fn payload(headers: &HeaderMap, body: &str) -> serde_json::Result<String> {
+    const LEFT_OUT: [HeaderName; 4] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, TRACE_TAG];
+    let title = headers_json(headers, &LEFT_OUT, title_case)?;
+    let lower = headers_json(headers, &LEFT_OUT, HeaderName::to_string)?;
+    let payload = Object::new().raw("headers", &title).raw("headers_lower", &lower);
+    Ok(payload.raw("body", body).finish())
 }
 
-impl Payloads {
-    pub(crate) fn new() -> Result<Self, ConfigError> {
-        // Credentials of this server are gone when a request comes here, and those of others are never
-        // written.
-        let headers = EnvelopeBuilder::new()
-            .without_part(EnvelopePart::Get)
-            .without_part(EnvelopePart::Post)
-            .without_part(EnvelopePart::Json)
-            .with_part(EnvelopePart::Headers, "headers")?
-            .with_header_repeats(HeaderRepeats::Joined)
-            .with_header_bytes(NonUtf8::Latin1)
-            .with_excluded_headers([TRACE_TAG])
-            .with_insecure_exact_header_names()
-            .with_transport_headers();
-        let title = headers.clone().with_header_case(HeaderCase::Title);
-        Ok(Self { title, lower: headers })
-    }
-
-    /// The payload for a request with this body, a JSON text.
-    pub(crate) fn build(&self, head: &Parts, body: &str) -> Result<String, BuildError> {
-        let input = EnvelopeInput::new(head, b"");
-        let lower = self.lower.build(&input)?;
-        let input = input
-            .with_member("headers_lower", lower.headers().unwrap_or("{}"))
-            .with_member("body", body);
-        Ok(self.title.build(&input)?.into_string())
-    }
-}
-
-/// The values of a header, joined. Bytes that are not UTF-8 are read as Latin-1.
-pub(crate) fn joined<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Cow<'a, str> {
-    let text = |bytes: &'a [u8]| match std::str::from_utf8(bytes) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => Cow::Owned(bytes.iter().copied().map(char::from).collect()),
-    };
-    let mut values = headers.get_all(name).iter().map(|value| text(value.as_bytes()));
-    let first = values.next().unwrap_or_default();
-    values.fold(first, |joined, value| Cow::Owned(format!("{joined}, {value}")))
+/// `X-Github-Event`
+fn title_case(name: &HeaderName) -> String {
+    let mut starts_word = true;
+    let title = name.as_str().chars().map(|letter| {
+        let upper = std::mem::replace(&mut starts_word, letter == '-');
+        if upper { letter.to_ascii_uppercase() } else { letter }
+    });
+    title.collect()
 }
 
 /// An empty body counts as an empty object.
@@ -300,7 +267,7 @@ mod tests {
             .unwrap()
             .into_parts();
 
-        let payload = Payloads::new().unwrap().build(&head, r#"{"n": 1e400}"#).unwrap();
+        let payload = payload(&head.headers, r#"{"n": 1e400}"#).unwrap();
 
         assert_eq!(
             payload,

@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use http::header::{HeaderName, HeaderValue};
-use servers::Error;
+use servers::{Error, joined};
 use tower_webhook::RequestHead;
 use tower_webhook::auth::{AuthLayer, Policy};
 use tower_webhook::body::BodyBufferLayer;
@@ -18,7 +18,6 @@ use crate::accounts::carriers;
 use crate::address::Address;
 use crate::answer::{Refusal, refused};
 use crate::api::{Server, caller};
-use crate::payload::joined;
 
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 

@@ -81,8 +81,13 @@ fn check_field(data: &[u8], name: &str, members: &[(String, Tree)]) {
     });
     assert_eq!(found, Vec::from_iter(expected));
 
+    // One byte order mark changes nothing.
+    let marked = Bytes::from([super::MARK, data].concat());
+    assert_eq!(find_field(&MediaType::Json, &marked, name, &limits).expect("accepted"), found);
     let body = Bytes::copy_from_slice(data);
     let rest = remove_field(&MediaType::Json, &body, name, &limits).expect("it was accepted");
+    let marked = remove_field(&MediaType::Json, &marked, name, &limits).expect("accepted");
+    assert_eq!(marked.strip_prefix(super::MARK), Some(&*rest));
     let kept: Vec<_> = members.iter().filter(|(other, _)| other != name).cloned().collect();
     assert_eq!(
         serde_json::from_slice::<Tree>(&rest).expect("the rest is JSON"),

@@ -14,6 +14,14 @@ pub mod texts;
 /// The names that are looked for although an input may not have them.
 const NAMES: [&str; 2] = ["api_key", "session"];
 
+/// A byte order mark.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// One byte order mark, or none, and what is behind it.
+fn split_mark(data: &[u8]) -> (&[u8], &[u8]) {
+    data.split_at(if data.starts_with(MARK) { MARK.len() } else { 0 })
+}
+
 /// No more names of one input are tried, so that an input stays cheap.
 const MOST_NAMES: usize = 8;
 

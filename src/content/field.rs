@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 #[cfg(feature = "multipart")]
 use super::multipart;
-use super::{ContentError, ContentErrorKind, ContentLimits, MediaType, form, json};
+use super::{ContentError, ContentErrorKind, ContentLimits, MediaType, form, json, without_mark};
 
 /// The value of a field of a body.
 #[derive(Clone, Eq, PartialEq)]
@@ -29,9 +29,8 @@ impl fmt::Debug for FieldValue<'_> {
 /// Every occurrence of a field at the top level of a body, in order: a member of a JSON object,
 /// pairs of a form, parts of a multipart form.
 ///
-/// An empty body has no fields, whatever its label, and neither has a blank one that is labelled as JSON, or
-/// JSON that is no object. The
-/// whole body is checked, also behind the field.
+/// An empty body has no fields, whatever its label, and neither has JSON that is no object. The whole body is
+/// checked, also behind the field. One byte order mark in front of JSON or a form is skipped.
 ///
 /// # Errors
 ///
@@ -64,11 +63,8 @@ pub(crate) fn visit_field<'a>(
         return Ok(());
     }
     match media {
-        // Nothing has been said yet that could have a field, as with an empty body.
-        MediaType::Json if body.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')) => {
-        }
         MediaType::Json => {
-            json::visit_members(body, limits.json(), |member| {
+            json::visit_members(without_mark(body), limits.json(), |member| {
                 if member.name() == name {
                     visit(match (member.kind(), member.as_text()) {
                         (json::JsonKind::Null, _) => FieldValue::Text(Cow::Borrowed("")),
@@ -79,7 +75,7 @@ pub(crate) fn visit_field<'a>(
             })?;
         }
         MediaType::Form => {
-            for pair in form::pairs_up_to(body, limits.fields())? {
+            for pair in form::pairs_up_to(without_mark(body), limits.fields())? {
                 if pair.is_named(name) {
                     visit(pair.value_text().map_or(FieldValue::NotText, FieldValue::Text));
                 }
@@ -99,8 +95,8 @@ pub(crate) fn visit_field<'a>(
     Ok(())
 }
 
-/// The body without that field. Everything else stays as it was sent, and a body without the field
-/// is returned as it is, without a copy.
+/// The body without that field. Everything else stays as it was sent, a byte order mark as well, and a body
+/// without the field is returned as it is, without a copy.
 ///
 /// # Errors
 ///
@@ -114,16 +110,19 @@ pub fn remove_field(
     if body.is_empty() {
         return Ok(body.clone());
     }
+    let text = without_mark(body);
+    let mark = body.len() - text.len();
+    let with_mark = |rest: &[u8]| [body.get(..mark).unwrap_or_default(), rest].concat();
     let rest = match media {
-        MediaType::Json => match json::remove(body, name, limits.json())? {
+        MediaType::Json => match json::remove(text, name, limits.json())? {
             Cow::Borrowed(_) => None,
-            Cow::Owned(rest) => Some(rest.into_bytes()),
+            Cow::Owned(rest) => Some(with_mark(rest.as_bytes())),
         },
         MediaType::Form => {
-            form::pairs_up_to(body, limits.fields())?;
-            match form::remove_bytes(body, name) {
+            form::pairs_up_to(text, limits.fields())?;
+            match form::remove_bytes(text, name) {
                 Cow::Borrowed(_) => None,
-                Cow::Owned(rest) => Some(rest),
+                Cow::Owned(rest) => Some(with_mark(&rest)),
             }
         }
         #[cfg(feature = "multipart")]
@@ -188,8 +187,26 @@ mod tests {
     }
 
     #[test]
-    fn a_blank_json_body_has_no_fields() {
-        assert_eq!(find(&MediaType::Json, b" \r\n\t"), Ok(Vec::new()));
+    fn a_blank_json_body_is_malformed() {
+        for body in [&b" \r\n\t"[..], b"\xef\xbb\xbf", b"\xef\xbb\xbf "] {
+            assert_eq!(find(&MediaType::Json, body), Err(ContentErrorKind::Malformed));
+        }
+    }
+
+    #[test]
+    fn one_byte_order_mark_is_skipped_and_kept() {
+        for (media, body, rest) in [
+            (MediaType::Json, "\u{feff}{\"k\":\"x\",\"a\":1}", "\u{feff}{\"a\":1}"),
+            (MediaType::Form, "\u{feff}k=x&a=1", "\u{feff}a=1"),
+            (MediaType::Form, "\u{feff}k=x", "\u{feff}"),
+        ] {
+            assert_eq!(find(&media, body.as_bytes()), Ok(vec![text("x")]), "{body}");
+            assert_eq!(remove(&media, body.as_bytes()).unwrap(), rest, "{body}");
+            assert_eq!(remove(&media, rest.as_bytes()).unwrap(), rest, "{body}");
+        }
+        let twice = "\u{feff}\u{feff}{\"k\":\"x\"}".as_bytes();
+        assert_eq!(find(&MediaType::Json, twice), Err(ContentErrorKind::Malformed));
+        assert_eq!(find(&MediaType::Form, "\u{feff}\u{feff}k=x".as_bytes()), Ok(vec![]));
     }
 
     #[test]

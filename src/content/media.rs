@@ -8,8 +8,8 @@ const LONGEST_ESSENCE: usize = 255;
 
 /// How a body is to be read, by its `Content-Type`.
 ///
-/// Type and subtype are compared without regard to case, and parameters do not matter for the
-/// choice.
+/// Type and subtype are compared without regard to case. Of the parameters, only a charset of JSON or a form
+/// and the boundary of multipart matter.
 ///
 /// # Examples
 ///
@@ -51,8 +51,8 @@ impl MediaType {
     /// * [`RepeatedContentType`](ContentErrorKind::RepeatedContentType): several lines, or a list;
     /// * [`UnsupportedMediaType`](ContentErrorKind::UnsupportedMediaType): no media type can be
     ///   read, or one that other readers take for another one, such as `multipart/form-data+x`;
-    /// * [`UnsupportedCharset`](ContentErrorKind::UnsupportedCharset): a form in another charset
-    ///   than UTF-8;
+    /// * [`UnsupportedCharset`](ContentErrorKind::UnsupportedCharset): JSON or a form in another
+    ///   charset than UTF-8 or US-ASCII;
     /// * [`Malformed`](ContentErrorKind::Malformed): multipart without one valid boundary of 1 to
     ///   70 characters (RFC 2046 section 5.1.1). One with a blank or one of `(),/:=?` needs quotes (RFC
     ///   9110 section 5.6.6).
@@ -71,8 +71,10 @@ impl MediaType {
 
         let (essence, parameters) = line.split_once(';').unwrap_or((line, ""));
         match read_essence(trim(essence)).ok_or_else(unsupported)? {
-            Self::Form if !is_utf8(parameters) => {
-                Err(ContentError::new(ContentErrorKind::UnsupportedCharset))
+            Self::Form if !is_utf8(parameters) => Err(unsupported_charset()),
+            // JSON has no such parameter (RFC 8259 section 11), and senders add others that are malformed.
+            Self::Json if names_charset(parameters) && !is_utf8(parameters) => {
+                Err(unsupported_charset())
             }
             Self::Multipart { .. } => read_boundary(parameters),
             media => Ok(media),
@@ -89,7 +91,7 @@ impl MediaType {
     }
 
     /// Reads the media type as [`from_headers`](Self::from_headers) does, but takes an unreadable
-    /// or repeated one for [`Other`](Self::Other), and every urlencoded form for UTF-8.
+    /// or repeated one for [`Other`](Self::Other), and JSON and every urlencoded form for UTF-8.
     ///
     /// # Errors
     ///
@@ -107,7 +109,10 @@ impl MediaType {
                 ContentErrorKind::RepeatedContentType | ContentErrorKind::UnsupportedMediaType => {
                     Ok(Self::Other)
                 }
-                ContentErrorKind::UnsupportedCharset => Ok(Self::Form),
+                ContentErrorKind::UnsupportedCharset => {
+                    let label = Label::of(headers).and_then(|label| read_essence(label.essence));
+                    Ok(label.unwrap_or(Self::Other))
+                }
                 _ => Err(error),
             },
             read => read,
@@ -115,8 +120,56 @@ impl MediaType {
     }
 }
 
+/// The one `Content-Type` of a request, as it was sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Label<'a> {
+    essence: &'a str,
+    parameters: &'a str,
+}
+
+impl<'a> Label<'a> {
+    /// `None` if there is no `Content-Type`, or more than one.
+    pub(crate) fn of(headers: &'a HeaderMap) -> Option<Self> {
+        let mut lines = headers.get_all(header::CONTENT_TYPE).iter();
+        let (Some(line), None) = (lines.next(), lines.next()) else { return None };
+        let line = line.to_str().ok().filter(|line| !is_list(line))?;
+        let (essence, parameters) = line.split_once(';').unwrap_or((line, ""));
+        Some(Self { essence: trim(essence), parameters })
+    }
+
+    /// Whether a text is the name of a media type that is [`MediaType::Other`].
+    pub(crate) fn is_other(name: &str) -> bool {
+        read_essence(name) == Some(MediaType::Other)
+    }
+
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.essence.eq_ignore_ascii_case(name)
+    }
+
+    /// Whether no other charset than UTF-8 or US-ASCII is named.
+    pub(crate) fn is_utf8(&self) -> bool {
+        !names_charset(self.parameters) || is_utf8(self.parameters)
+    }
+
+    /// `text/*`, XML (RFC 7303) and JavaScript (RFC 9239).
+    pub(crate) fn is_text(&self) -> bool {
+        const JAVASCRIPT: [&str; 4] = ["javascript", "x-javascript", "ecmascript", "x-ecmascript"];
+        let essence = self.essence.to_ascii_lowercase();
+        match essence.split_once('/') {
+            Some(("text", _) | ("application", "xml")) => true,
+            Some(("application", subtype)) if JAVASCRIPT.contains(&subtype) => true,
+            Some((_, subtype)) => subtype.ends_with("+xml"),
+            None => false,
+        }
+    }
+}
+
 fn unsupported() -> ContentError {
     ContentError::new(ContentErrorKind::UnsupportedMediaType)
+}
+
+fn unsupported_charset() -> ContentError {
+    ContentError::new(ContentErrorKind::UnsupportedCharset)
 }
 
 /// A media type without its parameters. The boundary of multipart is still to be read.
@@ -157,15 +210,20 @@ fn is_read_elsewhere(mime: &Mime) -> bool {
     }
 }
 
-/// No charset is named, or UTF-8 once.
+/// No charset is named, or UTF-8 or its subset once.
 fn is_utf8(parameters: &str) -> bool {
     match single_parameter(parameters, "charset") {
         Ok(None) => true,
         Ok(Some(charset)) => {
-            charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("utf8")
+            ["utf-8", "utf8", "us-ascii"].iter().any(|name| charset.eq_ignore_ascii_case(name))
         }
         Err(Unreadable) => false,
     }
+}
+
+/// Whether a reader may see a charset in these parameters, however malformed they are.
+fn names_charset(parameters: &str) -> bool {
+    parameters.to_ascii_lowercase().contains("charset")
 }
 
 fn read_boundary(parameters: &str) -> Result<MediaType, ContentError> {
@@ -339,8 +397,9 @@ mod tests {
             (" application/json\t;charset=\"utf-8\"", MediaType::Json),
             ("application/json ; a=\"x,y\"", MediaType::Json),
             ("application/json;", MediaType::Json),
-            ("application/json; charset", MediaType::Json),
-            ("application/json; charset=iso-8859-1", MediaType::Json),
+            ("application/json; q", MediaType::Json),
+            ("application/json; CHARSET=us-ascii", MediaType::Json),
+            ("application/json; profile=\"charset\"", MediaType::Json),
             ("application/vnd.x+json", MediaType::Json),
             ("application/vnd.a+b+JSON", MediaType::Json),
             ("model/gltf+json", MediaType::Json),
@@ -405,21 +464,45 @@ mod tests {
     }
 
     #[test]
-    fn a_form_in_another_charset_is_refused() {
+    fn json_and_forms_in_another_charset_are_refused() {
         for parameters in [
             "charset=iso-8859-1",
+            "charset=\"UTF-16\"",
+            "q; charset=utf-16",
             "charset=utf-8;charset=utf-8",
             "charset=",
             "charset",
             "charset=utf-8 x",
         ] {
-            let line = format!("application/x-www-form-urlencoded; {parameters}");
-            assert_eq!(
-                read(&[line.as_bytes()]),
-                Err(ContentErrorKind::UnsupportedCharset),
-                "{line}"
-            );
-            assert_eq!(read_leniently(&[line.as_bytes()]), Ok(MediaType::Form));
+            for (essence, media) in [
+                ("application/x-www-form-urlencoded", MediaType::Form),
+                ("application/json", MediaType::Json),
+                ("application/vnd.a+JSON", MediaType::Json),
+            ] {
+                let line = format!("{essence}; {parameters}");
+                let unsupported = Err(ContentErrorKind::UnsupportedCharset);
+                assert_eq!(read(&[line.as_bytes()]), unsupported, "{line}");
+                assert_eq!(read_leniently(&[line.as_bytes()]), Ok(media), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn texts_are_told_from_other_types() {
+        for (line, is_text) in [
+            ("text/plain", true),
+            ("Text/X-Anything; charset=utf-16", true),
+            ("application/xml", true),
+            ("image/SVG+xml", true),
+            ("application/JavaScript", true),
+            ("application/json-seq", false),
+            ("application/xml-x", false),
+            ("application/octet-stream", false),
+            ("image/png", false),
+            ("text", false),
+        ] {
+            let headers = headers(&[line.as_bytes()]);
+            assert_eq!(Label::of(&headers).unwrap().is_text(), is_text, "{line}");
         }
     }
 

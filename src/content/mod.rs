@@ -2,10 +2,12 @@
 //!
 //! 1. The media type alone decides how a body is read: a form that is labelled as JSON is malformed
 //!    JSON. Nothing is guessed.
-//! 2. Two readers agree: what [`find_field`] finds is what the envelope shows. Inputs on which
+//! 2. JSON and forms are UTF-8. One byte order mark in front of them is skipped, as
+//!    [RFC 8259, section 8.1] allows.
+//! 3. Two readers agree: what [`find_field`] finds is what the envelope shows. Inputs on which
 //!    parsers are known to disagree are refused: two `Content-Type` lines, a JSON member twice, two
 //!    names in one `Content-Disposition`.
-//! 3. Everything is bounded by [`ContentLimits`].
+//! 4. Everything is bounded by [`ContentLimits`].
 //!
 //! Everything here is a pure function of its arguments.
 //!
@@ -29,6 +31,8 @@
 //! assert_eq!(rest, r#"{"n":1.0}"#);
 //! # Ok::<(), content::ContentError>(())
 //! ```
+//!
+//! [RFC 8259, section 8.1]: https://www.rfc-editor.org/rfc/rfc8259#section-8.1
 
 use std::error::Error;
 use std::fmt;
@@ -48,6 +52,15 @@ pub use self::media::MediaType;
 
 pub(crate) use self::field::visit_field;
 pub(crate) use self::form::percent_decoded;
+pub(crate) use self::media::Label;
+
+/// U+FEFF in UTF-8.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// A JSON text or a form without the one byte order mark that may be in front of it.
+pub(crate) fn without_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body)
+}
 
 /// How much a body or a query may hold.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -137,7 +150,8 @@ impl ContentError {
         self.json.as_ref()
     }
 
-    /// Where a malformed JSON text went wrong, in bytes from the start of the body.
+    /// Where a malformed JSON text went wrong, in bytes from the start of the body, behind a byte order mark that
+    /// is skipped.
     #[must_use]
     pub fn offset(&self) -> Option<usize> {
         self.json.map(|error| error.offset())
@@ -155,7 +169,9 @@ impl fmt::Display for ContentError {
         f.write_str(match self.kind {
             ContentErrorKind::RepeatedContentType => "the request names more than one media type",
             ContentErrorKind::UnsupportedMediaType => "the media type of the body is not supported",
-            ContentErrorKind::UnsupportedCharset => "the charset of the form is not supported",
+            ContentErrorKind::UnsupportedCharset => "the charset of the body is not supported",
+            ContentErrorKind::ByteOrderMark => "the body begins with a byte order mark",
+            ContentErrorKind::InvalidUtf8 => "a name or value is not UTF-8",
             ContentErrorKind::Malformed => "the body is malformed",
             ContentErrorKind::TooManyFields => "the request has too many fields",
         })
@@ -176,8 +192,13 @@ pub enum ContentErrorKind {
     RepeatedContentType,
     /// The media type is missing, unreadable, or none that the reader knows.
     UnsupportedMediaType,
-    /// An urlencoded form is labelled with a charset other than UTF-8.
+    /// JSON or an urlencoded form is labelled with a charset other than UTF-8 or US-ASCII.
     UnsupportedCharset,
+    /// The body begins with a byte order mark where one is
+    /// [refused](crate::envelope::ByteOrderMark::Refused).
+    ByteOrderMark,
+    /// A name or value of the query or of a form is not UTF-8.
+    InvalidUtf8,
     /// The body does not follow the syntax of its media type, or breaks a limit of [`JsonLimits`].
     Malformed,
     /// There are more fields or parts than [`ContentLimits`] allow.

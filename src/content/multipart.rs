@@ -126,17 +126,21 @@ pub struct Part<'a> {
     /// From the part's delimiter to the next one.
     span: Range<usize>,
     content: &'a [u8],
+    /// Whether no byte of its header was replaced.
+    has_utf8_head: bool,
 }
 
 impl<'a> Part<'a> {
     fn new(headers: &HeaderMap, passed: Passed<'a>) -> Result<Self, ContentError> {
         let line = headers.get(header::CONTENT_DISPOSITION).ok_or_else(malformed)?;
         let line = String::from_utf8_lossy(line.as_bytes());
-        let (name, file_name) = read_disposition(&line).map_err(|_| malformed())?;
+        let (name, file_name, is_utf8) = read_disposition(&line).map_err(|_| malformed())?;
+        let has_utf8_head = is_utf8 && std::str::from_utf8(passed.head).is_ok();
         let content_type = headers
             .get(header::CONTENT_TYPE)
             .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        Ok(Self { name, file_name, content_type, span: passed.span, content: passed.content })
+        let Passed { span, content, .. } = passed;
+        Ok(Self { name, file_name, content_type, span, content, has_utf8_head })
     }
 
     /// The name of the field.
@@ -161,6 +165,12 @@ impl<'a> Part<'a> {
     #[must_use]
     pub const fn content(&self) -> &'a [u8] {
         self.content
+    }
+
+    /// Whether the name, the file name and the text of a text field are UTF-8. The content of a file need not be.
+    #[must_use]
+    pub fn is_utf8(&self) -> bool {
+        self.has_utf8_head && (self.file_name.is_some() || self.text().is_some())
     }
 
     /// The text of a text field. `None` for a file, and for bytes that are not UTF-8.
@@ -188,8 +198,8 @@ fn ready<T>(future: impl Future<Output = multer::Result<T>>) -> Result<T, Conten
     future.now_or_never().and_then(Result::ok).ok_or_else(malformed)
 }
 
-/// The name and the file name in a `Content-Disposition`.
-fn read_disposition(line: &str) -> Result<(String, Option<String>), Unreadable> {
+/// The name and the file name in a `Content-Disposition`, and whether a file name that is encoded is UTF-8.
+fn read_disposition(line: &str) -> Result<(String, Option<String>, bool), Unreadable> {
     let (kind, parameters) = line.split_once(';').ok_or(Unreadable)?;
     if !kind.trim().eq_ignore_ascii_case("form-data") {
         return Err(Unreadable);
@@ -210,12 +220,14 @@ fn read_disposition(line: &str) -> Result<(String, Option<String>), Unreadable> 
             return Err(Unreadable);
         }
     }
-    let extended = extended.map(|value| {
+    let mut is_utf8 = true;
+    let file_name = file_name.or(extended.map(|value| {
         // RFC 8187: charset, language and value, separated by single quotes.
-        let encoded = value.rsplit('\'').next().unwrap_or_default();
-        percent_decode_str(encoded).decode_utf8_lossy().into_owned()
-    });
-    Ok((name.ok_or(Unreadable)?, file_name.or(extended)))
+        let encoded = percent_decode_str(value.rsplit('\'').next().unwrap_or_default());
+        is_utf8 = encoded.clone().decode_utf8().is_ok();
+        encoded.decode_utf8_lossy().into_owned()
+    }));
+    Ok((name.ok_or(Unreadable)?, file_name, is_utf8))
 }
 
 /// The longest header of a part.

@@ -342,7 +342,7 @@ fn body_fields() {
     let credentials = one(Placement::body("key").unwrap());
     type Case<'a> = (&'a str, &'a str, &'a str, Result<Option<&'a str>, ExtractErrorKind>);
     let unreadable = Err(ExtractErrorKind::Unreadable);
-    let cases: [Case<'_>; 18] = [
+    let cases: [Case<'_>; 19] = [
         ("POST", JSON, r#"{"key":"k"}"#, Ok(Some("k"))),
         ("POST", JSON, r#"{"\u006bey":"\u006b"}"#, Ok(Some("k"))),
         ("POST", JSON, r#"{"key":1}"#, Ok(Some("<unreadable>"))),
@@ -352,7 +352,8 @@ fn body_fields() {
         ("POST", JSON, "", Ok(None)),
         ("POST", JSON, r#"{"key":"k","key":"k"}"#, unreadable),
         ("POST", JSON, "key=k", Ok(None)),
-        ("POST", JSON, "\u{feff}{\"key\":\"k\"}", unreadable),
+        ("POST", JSON, "\u{feff}{\"key\":\"k\"}", Ok(Some("k"))),
+        ("POST", JSON, "\u{feff}\u{feff}{\"key\":\"k\"}", unreadable),
         ("POST", FORM, "key=k", Ok(Some("k"))),
         ("POST", FORM, "key=k&key=", Ok(Some("k"))),
         ("POST", FORM, "key=k&key=k", Err(ExtractErrorKind::Ambiguous)),

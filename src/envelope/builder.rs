@@ -1,23 +1,21 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::headers::HeaderOptions;
+use super::body::{Body, BodyOptions, JsonFields};
+use super::headers::{push_headers, remove_hidden};
 use super::input::Redact;
+use super::names::Names;
 use super::sources::Form;
-#[cfg(feature = "multipart")]
-use super::sources::Parts;
-use super::text::{Length, ObjectWriter, Sink, push_bytes};
-use super::{
-    BuildError, Envelope, EnvelopeInput, EnvelopePart, HeaderCase, HeaderRepeats, Inner, NonUtf8,
-    Repeats,
+use super::text::{Length, ObjectWriter, Sink};
+use super::{BuildError, ByteOrderMark, Envelope, EnvelopeInput, EnvelopePart, Inner, ReadAs};
+use crate::content::json::{self, JsonLimits};
+use crate::content::{
+    ContentError, ContentErrorKind, ContentLimits, MediaType, form, remove_field,
 };
-#[cfg(not(feature = "multipart"))]
-use crate::content::ContentErrorKind;
-use crate::content::json::{self, JsonKind, JsonLimits};
-use crate::content::{ContentError, ContentLimits, MediaType, form};
 use crate::error::ConfigError;
 
 /// Decides the shape of envelopes, and builds them.
@@ -45,14 +43,11 @@ use crate::error::ConfigError;
 /// ```
 #[derive(Clone, Debug)]
 pub struct EnvelopeBuilder {
-    names: [Option<Cow<'static, str>>; EnvelopePart::COUNT],
-    repeats: Repeats,
-    headers: HeaderOptions,
-    json_values: JsonValues,
+    names: Names,
+    left_out_headers: Vec<HeaderName>,
     absent_json: AbsentJson,
     left_out_query: Vec<String>,
-    lenient_media_types: bool,
-    limits: ContentLimits,
+    body: BodyOptions,
 }
 
 impl EnvelopeBuilder {
@@ -60,15 +55,11 @@ impl EnvelopeBuilder {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            names: [Some("GET"), Some("POST"), Some("JSON"), Some("HEADERS"), None]
-                .map(|name| name.map(Cow::Borrowed)),
-            repeats: Repeats::default(),
-            headers: HeaderOptions::default(),
-            json_values: JsonValues::default(),
+            names: Names::default(),
+            left_out_headers: Vec::new(),
             absent_json: AbsentJson::default(),
             left_out_query: Vec::new(),
-            lenient_media_types: false,
-            limits: ContentLimits::new(),
+            body: BodyOptions::default(),
         }
     }
 
@@ -82,53 +73,128 @@ impl EnvelopeBuilder {
         part: EnvelopePart,
         name: impl Into<Cow<'static, str>>,
     ) -> Result<Self, ConfigError> {
-        let name = name.into();
-        let is_taken = |(index, other): (usize, &Option<Cow<'_, str>>)| {
-            index != part.index() && other.as_ref() == Some(&name)
-        };
-        if self.names.iter().enumerate().any(is_taken) {
+        if !self.names.set(part, Some(name.into())) {
             return Err(ConfigError::new("two parts of the envelope have one name"));
-        }
-        if let Some(slot) = self.names.get_mut(part.index()) {
-            *slot = Some(name);
         }
         Ok(self)
     }
 
-    /// Leaves a part out. What only that part would show is not read, and so not refused either.
+    /// Leaves a part out. A query that is not shown is not read, and so not refused either. A body that only
+    /// this part would show is refused with 415.
     #[must_use]
     pub fn without_part(mut self, part: EnvelopePart) -> Self {
-        if let Some(slot) = self.names.get_mut(part.index()) {
-            *slot = None;
+        self.names.set(part, None);
+        self
+    }
+
+    /// Reads bodies of these media types as JSON, beside `application/json` and subtypes that end in `+json`.
+    ///
+    /// Some senders cannot be changed: Amazon SNS labels JSON as
+    /// [`text/plain`](https://docs.aws.amazon.com/sns/latest/dg/http-header.html), and senders of logs send JSON
+    /// lines.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error for what is no media type, for one that is read as JSON or a form anyway, and for one
+    /// that was given before.
+    ///
+    /// # Security
+    ///
+    /// A [body placement](crate::credential::Placement::body) looks for a credential in the media types that it
+    /// knows, and not in these. [`Hooks`](crate::hook::Hooks) removes what has the name of one from JSON that is
+    /// read by this setting, so that no executor sees it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http::Request;
+    /// use tower_webhook::envelope::{EnvelopeBuilder, EnvelopeInput, EnvelopePart, ReadAs};
+    ///
+    /// let builder = EnvelopeBuilder::new()
+    ///     .with_part(EnvelopePart::Body, "BODY")?
+    ///     .without_part(EnvelopePart::Headers)
+    ///     .with_media_types(["text/json"], ReadAs::Json)?
+    ///     .with_media_types(["text/plain"], ReadAs::JsonIfValid)?
+    ///     .with_media_types(["application/x-ndjson"], ReadAs::JsonLines)?;
+    /// let build = |media: &str, body: &[u8]| {
+    ///     let (head, ()) = Request::post("/").header("content-type", media).body(())?.into_parts();
+    ///     let envelope = builder.build(&EnvelopeInput::new(&head, body))?;
+    ///     let shown = [envelope.json(), envelope.body()];
+    ///     Ok::<_, Box<dyn std::error::Error>>(shown.map(|part| part.unwrap_or_default().to_owned()))
+    /// };
+    ///
+    /// assert_eq!(build("text/plain", br#"{"Type":"Notification"}"#)?, [r#"{"Type":"Notification"}"#, "null"]);
+    /// assert_eq!(build("text/plain", b"hello")?, ["{}", r#""hello""#]);
+    /// assert_eq!(build("application/x-ndjson", b"{\"n\":1.0}\n\n[2]\n")?, [r#"[{"n":1.0},[2]]"#, "null"]);
+    /// assert!(build("text/json", b"hello").is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_media_types(
+        mut self,
+        names: impl IntoIterator<Item = impl AsRef<str>>,
+        read: ReadAs,
+    ) -> Result<Self, ConfigError> {
+        for name in names {
+            self.body.set_media_type(name.as_ref(), read)?;
         }
+        Ok(self)
+    }
+
+    /// Reads a body without a `Content-Type` as JSON. The default is an opaque text.
+    #[must_use]
+    pub const fn with_absent_media_type(mut self, read: ReadAs) -> Self {
+        self.body.set_absent(read);
         self
     }
 
-    /// How fields of one name are written in `GET` and `POST`.
+    /// Inlines the fields of forms with these names, if their text is a JSON text within the
+    /// [limits](Self::with_limits), which hold for each field. Any other text stays a string.
+    ///
+    /// [GitHub] and [Slack] can send JSON in a field `payload` of an urlencoded form.
+    ///
+    /// [GitHub]: https://docs.github.com/en/webhooks/webhook-events-and-payloads
+    /// [Slack]: https://docs.slack.dev/interactivity/handling-user-interaction
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http::Request;
+    /// use tower_webhook::envelope::{EnvelopeBuilder, EnvelopeInput};
+    ///
+    /// let (head, body) = Request::post("/")
+    ///     .header("content-type", "application/x-www-form-urlencoded")
+    ///     .body(b"payload=%7B%22id%22%3A1.0%7D&note=1")?
+    ///     .into_parts();
+    /// let builder = EnvelopeBuilder::new().with_json_fields(["payload"]);
+    /// let envelope = builder.build(&EnvelopeInput::new(&head, body))?;
+    /// assert_eq!(envelope.post(), Some(r#"{"payload":{"id":1.0},"note":"1"}"#));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
-    pub const fn with_repeats(mut self, repeats: Repeats) -> Self {
-        self.repeats = repeats;
+    pub fn with_json_fields(
+        mut self,
+        names: impl IntoIterator<Item = impl Into<Box<str>>>,
+    ) -> Self {
+        self.body.add_json_fields(names.into_iter().map(Into::into));
         self
     }
 
-    /// How headers of one name are written.
+    /// What becomes of one byte order mark at the start of JSON, a form or a text.
     #[must_use]
-    pub const fn with_header_repeats(mut self, repeats: HeaderRepeats) -> Self {
-        self.headers.repeats = repeats;
+    pub const fn with_byte_order_mark(mut self, mark: ByteOrderMark) -> Self {
+        self.body.mark = mark;
         self
     }
 
-    /// How the names of headers are written.
+    /// Writes U+FFFD for bytes of a query or a form that are not UTF-8 (WHATWG URL standard, section 5.1), in
+    /// place of a refusal.
+    ///
+    /// # Security
+    ///
+    /// Names and values that differ become equal, and nothing in the envelope says so.
     #[must_use]
-    pub const fn with_header_case(mut self, case: HeaderCase) -> Self {
-        self.headers.case = case;
-        self
-    }
-
-    /// How values of headers that are not UTF-8 are written.
-    #[must_use]
-    pub const fn with_header_bytes(mut self, non_utf8: NonUtf8) -> Self {
-        self.headers.non_utf8 = non_utf8;
+    pub const fn with_insecure_replacement_characters(mut self) -> Self {
+        self.body.replaces = true;
         self
     }
 
@@ -136,30 +202,7 @@ impl EnvelopeBuilder {
     /// never written. `_` and `-` are the same: with `x-api-key` goes `X_Api_Key`.
     #[must_use]
     pub fn with_excluded_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
-        self.headers.left_out.extend(names);
-        self
-    }
-
-    /// Takes `X_Api_Key` for another header than `x-api-key`, so that it is not left out with it.
-    ///
-    /// # Security
-    ///
-    /// What hands headers on in environment variables, as CGI does (RFC 3875, section 4.1.18), makes one name
-    /// of the two. An executor behind such a program could be given a credential under the other name.
-    #[must_use]
-    pub const fn with_insecure_exact_header_names(mut self) -> Self {
-        self.headers.exact_names = true;
-        self
-    }
-
-    /// Writes the headers that serve the transport too: `connection`, `content-length`, `expect`,
-    /// `keep-alive`, `proxy-connection`, `te`, `trailer`, `transfer-encoding`, `upgrade`.
-    ///
-    /// They are left out by default, since they say how a request travelled and not what it says: a
-    /// chunked body would give another envelope than the same body with its length.
-    #[must_use]
-    pub const fn with_transport_headers(mut self) -> Self {
-        self.headers.with_transport = true;
+        self.left_out_headers.extend(names);
         self
     }
 
@@ -173,13 +216,6 @@ impl EnvelopeBuilder {
         self
     }
 
-    /// Which JSON bodies are shown.
-    #[must_use]
-    pub const fn with_json_values(mut self, values: JsonValues) -> Self {
-        self.json_values = values;
-        self
-    }
-
     /// What stands for a JSON body where there is none.
     #[must_use]
     pub const fn with_absent_json(mut self, absent: AbsentJson) -> Self {
@@ -187,25 +223,10 @@ impl EnvelopeBuilder {
         self
     }
 
-    /// Takes a body with an unreadable or repeated `Content-Type` for an opaque one instead of
-    /// refusing it, and reads every urlencoded form as UTF-8: see
-    /// [`MediaType::from_headers_lenient`].
-    ///
-    /// # Security
-    ///
-    /// A credential in a body is removed by the strict reading. The envelope of a public route shows one
-    /// that stands in a form with the label `charset=latin1`. Where every credential is in the head, there
-    /// is nothing to lose.
-    #[must_use]
-    pub const fn with_insecure_lenient_media_types(mut self) -> Self {
-        self.lenient_media_types = true;
-        self
-    }
-
     /// How much the query and the body may hold.
     #[must_use]
     pub const fn with_limits(mut self, limits: ContentLimits) -> Self {
-        self.limits = limits;
+        self.body.limits = limits;
         self
     }
 
@@ -213,34 +234,35 @@ impl EnvelopeBuilder {
     ///
     /// # Errors
     ///
-    /// * The query has more fields than the limits allow;
+    /// * The query or a form has more fields than the limits allow, or a name or value that is not UTF-8;
     /// * the body does not follow its media type or breaks a limit, or its media type is refused by
-    ///   [`MediaType::from_headers`]; multipart without the feature `multipart` is unsupported;
+    ///   [`MediaType::from_headers`](crate::content::MediaType::from_headers);
+    /// * no part that is on shows the body;
     /// * an added member is not JSON, or its name is taken.
     pub fn build(&self, input: &EnvelopeInput<'_>) -> Result<Envelope, BuildError> {
         // Everything is read before anything is written.
         self.check_members(input)?;
         let query = self.read_query(input)?;
-        let body = self.read_body(input)?;
+        let body = self.body.read(&input.head.headers, input.body, &self.names);
+        let body =
+            body.map_err(|error| BuildError::of_body(error, || self.body.accepted(&self.names)))?;
 
         let mut text = String::with_capacity(self.length(input, &query, &body));
         let mut parts = [const { None }; EnvelopePart::COUNT];
         let mut object = ObjectWriter::new(&mut text);
         let mut push = |part: EnvelopePart, write: &dyn Fn(&mut String)| {
-            if let (Some(name), Some(span)) = (self.name(part), parts.get_mut(part.index())) {
+            if let (Some(name), Some(span)) = (self.names.get(part), parts.get_mut(part.index())) {
                 *span = Some(object.member(name, |out| write(out)));
             }
         };
-        push(EnvelopePart::Get, &|out| query.push(out, self.repeats));
-        push(EnvelopePart::Post, &|out| body.push_fields(out, self.repeats));
-        push(EnvelopePart::Json, &|out| out.push_str(self.json_text(&body)));
+        push(EnvelopePart::Get, &|out| query.push(out));
+        push(EnvelopePart::Post, &|out| body.push_fields(out));
+        push(EnvelopePart::Json, &|out| out.push_str(body.json().unwrap_or(self.absent_json())));
         push(EnvelopePart::Headers, &|out| {
-            self.headers.push(out, &input.head.headers, input.left_out_headers, input.redact);
+            let left_out = [&*self.left_out_headers, input.left_out_headers];
+            push_headers(out, &input.head.headers, left_out, input.redact);
         });
-        push(EnvelopePart::Body, &|out| match body {
-            Body::Opaque(bytes) => push_bytes(out, bytes),
-            _ => out.push_str("null"),
-        });
+        push(EnvelopePart::Body, &|out| body.push_opaque(out));
         let members = input
             .members
             .iter()
@@ -253,17 +275,12 @@ impl EnvelopeBuilder {
     /// Room for the whole text, so that it need not grow: a text that grows is there twice.
     fn length(&self, input: &EnvelopeInput<'_>, query: &Form<'_>, body: &Body<'_>) -> usize {
         let mut length = Length(128);
-        query.push(&mut length, self.repeats);
-        body.push_fields(&mut length, self.repeats);
-        match body {
-            Body::Json(text, _) => length.push_str(text),
-            Body::Opaque(bytes) if self.name(EnvelopePart::Body).is_some() => {
-                push_bytes(&mut length, bytes);
-            }
-            _ => {}
-        }
-        let names: usize = self.names.iter().flatten().map(|name| 2 * name.len()).sum();
-        let headers: usize = match self.name(EnvelopePart::Headers) {
+        query.push(&mut length);
+        body.push_fields(&mut length);
+        length.push_str(body.json().unwrap_or_default());
+        body.push_opaque(&mut length);
+        let names: usize = self.names.iter().map(|name| 2 * name.len()).sum();
+        let headers: usize = match self.names.get(EnvelopePart::Headers) {
             Some(_) => input
                 .head
                 .headers
@@ -277,24 +294,37 @@ impl EnvelopeBuilder {
         length.0 + names + headers + members
     }
 
-    fn name(&self, part: EnvelopePart) -> Option<&str> {
-        self.names.get(part.index())?.as_deref()
-    }
-
     /// Whether a part of the envelope has this name.
     pub(crate) fn has_member(&self, name: &str) -> bool {
-        self.names.iter().flatten().any(|other| **other == *name)
+        self.names.iter().any(|other| other == name)
+    }
+
+    /// The body without fields of these names, if it is JSON by a setting. Credentials have been looked for and
+    /// removed by the media type alone. A body that is no JSON stays as it is, to be refused or shown as a text.
+    pub(crate) fn without_json_fields(
+        &self,
+        headers: &HeaderMap,
+        body: Bytes,
+        names: &[Box<str>],
+    ) -> Bytes {
+        if names.is_empty() || !self.body.may_be_json(headers) {
+            return body;
+        }
+        names.iter().fold(body, |body, name| {
+            let rest = remove_field(&MediaType::Json, &body, name, &self.body.limits);
+            rest.unwrap_or(body)
+        })
     }
 
     /// Removes the headers that the envelope leaves out because they hold credentials.
     pub(crate) fn remove_hidden_headers(&self, headers: &mut HeaderMap, left_out: &[HeaderName]) {
-        self.headers.remove_hidden(headers, left_out);
+        remove_hidden(headers, [&self.left_out_headers, left_out]);
     }
 
     fn check_members(&self, input: &EnvelopeInput<'_>) -> Result<(), BuildError> {
         let limits = JsonLimits::new().with_nodes(usize::MAX);
         for (index, (name, json)) in input.members.iter().enumerate() {
-            let is_taken = self.names.iter().flatten().any(|other| other == name)
+            let is_taken = self.has_member(name)
                 || input.members.iter().take(index).any(|(other, _)| other == name);
             if is_taken || json::validate(json.as_bytes(), &limits).is_err() {
                 return Err(BuildError::member());
@@ -303,12 +333,26 @@ impl EnvelopeBuilder {
         Ok(())
     }
 
-    fn read_query<'a>(&self, input: &EnvelopeInput<'a>) -> Result<Form<'a>, ContentError> {
-        let query = match self.name(EnvelopePart::Get) {
+    fn read_query<'a>(&'a self, input: &EnvelopeInput<'a>) -> Result<Form<'a>, ContentError> {
+        let query = match self.names.get(EnvelopePart::Get) {
             Some(_) => input.head.uri.query().unwrap_or_default().as_bytes(),
             None => &[],
         };
-        let pairs = form::pairs_up_to(query, self.limits.fields())?;
+        let query = self.shown_query(query, input)?;
+        let form = Form::new(query, usize::MAX, JsonFields::none(self.body.limits.json()))?;
+        if self.body.replaces || form.is_utf8() {
+            return Ok(form);
+        }
+        Err(ContentError::new(ContentErrorKind::InvalidUtf8))
+    }
+
+    /// The query without credentials.
+    fn shown_query<'a>(
+        &self,
+        query: &'a [u8],
+        input: &EnvelopeInput<'_>,
+    ) -> Result<Cow<'a, [u8]>, ContentError> {
+        let pairs = form::pairs_up_to(query, self.body.limits.fields())?;
         let is_shown = |pair: &form::Pair<'_>| {
             let mut left_out = self.left_out_query.iter().chain(input.left_out_query);
             !left_out.any(|name| pair.is_named(name))
@@ -319,7 +363,7 @@ impl EnvelopeBuilder {
             })
         };
         if pairs.clone().all(|pair| is_shown(&pair) && is_clean(&pair)) {
-            return Form::new(Cow::Borrowed(query), usize::MAX);
+            return Ok(Cow::Borrowed(query));
         }
         let mut shown = Vec::with_capacity(query.len());
         for pair in pairs.filter(is_shown) {
@@ -338,49 +382,13 @@ impl EnvelopeBuilder {
             shown.push(b'=');
             shown.extend_from_slice(encode(pair.value_lossy()).as_bytes());
         }
-        Form::new(Cow::Owned(shown), usize::MAX)
+        Ok(Cow::Owned(shown))
     }
 
-    fn read_body<'a>(&self, input: &EnvelopeInput<'a>) -> Result<Body<'a>, ContentError> {
-        if input.body.is_empty() {
-            return Ok(Body::Unread);
-        }
-        let headers = &input.head.headers;
-        let media = if self.lenient_media_types {
-            MediaType::from_headers_lenient(headers)?
-        } else {
-            MediaType::from_headers(headers)?
-        };
-        let is_on = |part| self.name(part).is_some();
-        match media {
-            MediaType::Json if is_on(EnvelopePart::Json) => {
-                let text = json::validate(input.body, self.limits.json())?;
-                Ok(Body::Json(text.as_str(), text.kind()))
-            }
-            MediaType::Form if is_on(EnvelopePart::Post) => {
-                let limit = self.limits.fields();
-                Ok(Body::Form(Form::new(Cow::Borrowed(input.body), limit)?))
-            }
-            #[cfg(feature = "multipart")]
-            MediaType::Multipart { boundary } if is_on(EnvelopePart::Post) => {
-                let limit = self.limits.parts();
-                Ok(Body::Parts(Parts::new(input.body, &boundary, limit)?))
-            }
-            #[cfg(not(feature = "multipart"))]
-            MediaType::Multipart { .. } if is_on(EnvelopePart::Post) => {
-                Err(ContentError::new(ContentErrorKind::UnsupportedMediaType))
-            }
-            MediaType::Other | MediaType::Absent => Ok(Body::Opaque(input.body)),
-            _ => Ok(Body::Unread),
-        }
-    }
-
-    fn json_text<'a>(&self, body: &Body<'a>) -> &'a str {
-        match (body, self.json_values, self.absent_json) {
-            (Body::Json(text, _), JsonValues::Any, _)
-            | (Body::Json(text, JsonKind::Object), JsonValues::ObjectsOnly, _) => text,
-            (_, _, AbsentJson::EmptyObject) => "{}",
-            (_, _, AbsentJson::Null) => "null",
+    const fn absent_json(&self) -> &'static str {
+        match self.absent_json {
+            AbsentJson::EmptyObject => "{}",
+            AbsentJson::Null => "null",
         }
     }
 }
@@ -389,17 +397,6 @@ impl Default for EnvelopeBuilder {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// Which JSON bodies an envelope shows.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum JsonValues {
-    /// Every value.
-    #[default]
-    Any,
-    /// Objects. Any other value counts as no JSON, but must be well-formed.
-    ObjectsOnly,
 }
 
 /// What stands for a JSON body where there is none.
@@ -411,28 +408,6 @@ pub enum AbsentJson {
     EmptyObject,
     /// `null`
     Null,
-}
-
-/// A body as its media type says.
-enum Body<'a> {
-    Json(&'a str, JsonKind),
-    Form(Form<'a>),
-    #[cfg(feature = "multipart")]
-    Parts(Parts<'a>),
-    Opaque(&'a [u8]),
-    /// There is none, or the part that would show it is off.
-    Unread,
-}
-
-impl Body<'_> {
-    fn push_fields(&self, out: &mut impl Sink, repeats: Repeats) {
-        match self {
-            Self::Form(form) => form.push(out, repeats),
-            #[cfg(feature = "multipart")]
-            Self::Parts(parts) => parts.push(out, repeats),
-            _ => out.push_str("{}"),
-        }
-    }
 }
 
 fn redacted<'a>(text: Cow<'a, str>, redact: Option<Redact<'_>>) -> Cow<'a, str> {

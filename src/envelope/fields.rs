@@ -2,17 +2,6 @@ use std::cmp::Ordering;
 
 use super::text::{ObjectWriter, Sink, push_array};
 
-/// How fields of one name are written.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Repeats {
-    /// A field that was sent once has its value, a repeated one an array.
-    #[default]
-    AsNeeded,
-    /// Every field has an array, so that a reader need not tell the cases apart.
-    AlwaysArrays,
-}
-
 /// The fields of a query or a form, each known by a number below [`Groups::END`].
 pub(super) trait Fields {
     /// By name.
@@ -80,17 +69,13 @@ impl Groups {
     }
 }
 
-/// Appends fields as an object. Names are in the order of their first appearance.
-pub(super) fn push_fields<S: Sink>(
-    out: &mut S,
-    source: &impl Fields,
-    groups: &Groups,
-    repeats: Repeats,
-) {
+/// Appends fields as an object: one that was sent once has its value, a repeated one an array. Names are in the
+/// order of their first appearance.
+pub(super) fn push_fields<S: Sink>(out: &mut S, source: &impl Fields, groups: &Groups) {
     let mut object = ObjectWriter::new(out);
     for (first, others) in groups.iter(source) {
         let value = |out: &mut S| {
-            if others.is_empty() && repeats == Repeats::AsNeeded {
+            if others.is_empty() {
                 source.push_value(out, first);
             } else {
                 let all = [first].into_iter().chain(others.iter().copied());

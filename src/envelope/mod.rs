@@ -12,21 +12,28 @@
 //! | `POST` | the fields of a form | as `GET`; a file is an object of file name, media type, size |
 //! | `JSON` | a JSON body | the text that was sent, checked and untouched; `{}` if there is none |
 //! | `HEADERS` | the headers | as `GET`, names in lower case and in alphabetical order |
+//! | `BODY`, off by default | any other body | a string if it is text in UTF-8, or else `{"base64":".."}` |
 //!
 //! 1. The envelope is valid JSON for every request, whatever bytes are in it, and has no member
 //!    name twice.
-//! 2. The body is read by its [media type](crate::content::MediaType) alone. A body that says it is
-//!    JSON and is not, is refused; a body that says nothing of the kind is never refused for its
-//!    content. Without a body nothing is refused.
-//! 3. Numbers, white space and order of a JSON body stay as they were sent.
-//! 4. Equal requests have equal envelopes: the order of headers of different names does not matter,
+//! 2. The body is read by its [media type](crate::content::MediaType) alone. What senders cannot change is a
+//!    setting: JSON [under another label](EnvelopeBuilder::with_media_types) or
+//!    [none](EnvelopeBuilder::with_absent_media_type), JSON lines, JSON
+//!    [in a form](EnvelopeBuilder::with_json_fields). A body that says it is JSON and is not, is refused, and
+//!    so is one of blanks only. Zero bytes are no body, and refused under no label.
+//! 3. Nothing is lost. A body that no part shows is refused: as a 415 that names the media types which are
+//!    taken ([`BuildError::accepted_media_types`]).
+//! 4. Numbers, white space and order of a JSON body stay as they were sent.
+//! 5. Equal requests have equal envelopes: the order of headers of different names does not matter,
 //!    nor how the body travelled.
-//! 5. `authorization`, `proxy-authorization` and `cookie` never appear, and neither do the
+//! 6. `authorization`, `proxy-authorization` and `cookie` never appear, and neither do the
 //!    credentials that [`EnvelopeInput`] names. `_` and `-` are the same in a header's name for
 //!    this purpose.
-//! 6. Bytes of headers and bodies that are not UTF-8 are kept without loss as `{"base64":".."}`.
-//!    Those of queries and forms are U+FFFD (WHATWG URL standard, section 5.1).
-//! 7. A form is sorted in place of being taken apart: with the default shape, a body and its envelope take
+//! 7. Bytes of headers and opaque bodies that are not UTF-8 are kept without loss as `{"base64":".."}`. A
+//!    query, a form or JSON with such bytes is refused. JSON and forms with the label of another charset than
+//!    UTF-8 or US-ASCII are a 415, and a text with one is base64.
+//! 8. One [byte order mark](ByteOrderMark) in front of JSON, a form or a text is dropped.
+//! 9. A form is sorted in place of being taken apart: with the default shape, a body and its envelope take
 //!    less than eight times the size of a body that is not tiny, under any [limits](crate::content::ContentLimits).
 //!
 //! # Examples
@@ -64,19 +71,20 @@ use serde::de::DeserializeOwned;
 
 use crate::content::{ContentError, ContentErrorKind};
 
+mod body;
 mod builder;
 mod fields;
 mod headers;
 mod input;
+mod names;
 mod sources;
 #[cfg(test)]
 mod tests;
 mod text;
 
-pub use self::builder::{AbsentJson, EnvelopeBuilder, JsonValues};
-pub use self::fields::Repeats;
+pub use self::body::{ByteOrderMark, ReadAs};
+pub use self::builder::{AbsentJson, EnvelopeBuilder};
 pub(crate) use self::headers::CREDENTIAL_HEADERS;
-pub use self::headers::{HeaderCase, HeaderRepeats, NonUtf8};
 pub use self::input::EnvelopeInput;
 
 /// What an executor is given: a request as one JSON text.
@@ -203,8 +211,9 @@ pub enum EnvelopePart {
     Json,
     /// The headers, by default `HEADERS`.
     Headers,
-    /// A body that is neither JSON nor a form: a string if it is UTF-8, `{"base64":".."}`
-    /// otherwise, and `null` if there is none. Off by default.
+    /// A body that is neither JSON nor a form: `null` if there is none, and a string if it is UTF-8 and its
+    /// media type is `text/*`, XML or JavaScript without another charset, or missing. `{"base64":".."}`
+    /// otherwise, whatever the bytes are. Off by default.
     Body,
 }
 
@@ -223,17 +232,35 @@ impl EnvelopePart {
 pub struct BuildError {
     kind: BuildErrorKind,
     source: Option<ContentError>,
+    accepted: Option<Box<str>>,
 }
 
 impl BuildError {
     pub(crate) const fn member() -> Self {
-        Self { kind: BuildErrorKind::Member, source: None }
+        Self { kind: BuildErrorKind::Member, source: None, accepted: None }
+    }
+
+    /// The refusal of a body.
+    fn of_body(error: ContentError, accepted: impl FnOnce() -> String) -> Self {
+        let is_of_type = matches!(
+            error.kind(),
+            ContentErrorKind::UnsupportedMediaType | ContentErrorKind::UnsupportedCharset
+        );
+        let accepted = is_of_type.then(|| accepted().into_boxed_str());
+        Self { accepted, ..error.into() }
     }
 
     /// The fault.
     #[must_use]
     pub const fn kind(&self) -> BuildErrorKind {
         self.kind
+    }
+
+    /// The media types that the envelope shows, as in `Accept`, if the body has another one. Empty if the envelope
+    /// shows no body.
+    #[must_use]
+    pub fn accepted_media_types(&self) -> Option<&str> {
+        self.accepted.as_deref()
     }
 
     /// What is wrong with the request's content, if that is the fault.
@@ -245,7 +272,8 @@ impl BuildError {
 
 impl From<ContentError> for BuildError {
     fn from(error: ContentError) -> Self {
-        Self { kind: BuildErrorKind::Content(error.kind()), source: Some(error) }
+        let kind = BuildErrorKind::Content(error.kind());
+        Self { kind, source: Some(error), accepted: None }
     }
 }
 

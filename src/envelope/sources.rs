@@ -1,7 +1,8 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use super::fields::{Fields, Groups, Repeats, push_fields};
+use super::body::JsonFields;
+use super::fields::{Fields, Groups, push_fields};
 use super::text::{Sink, push_chars, push_string};
 use crate::content::{ContentError, ContentErrorKind, form};
 
@@ -9,11 +10,16 @@ use crate::content::{ContentError, ContentErrorKind, form};
 pub(super) struct Form<'a> {
     raw: Cow<'a, [u8]>,
     groups: Groups,
+    json: JsonFields<'a>,
 }
 
 impl<'a> Form<'a> {
     /// Takes a text with at most `limit` pieces.
-    pub(super) fn new(raw: Cow<'a, [u8]>, limit: usize) -> Result<Self, ContentError> {
+    pub(super) fn new(
+        raw: Cow<'a, [u8]>,
+        limit: usize,
+        json: JsonFields<'a>,
+    ) -> Result<Self, ContentError> {
         let count = form::pairs_up_to(&raw, limit)?.count();
         if raw.len() >= Groups::END as usize {
             return Err(ContentError::new(ContentErrorKind::TooManyFields));
@@ -27,21 +33,30 @@ impl<'a> Form<'a> {
             // Below `Groups::END`, since the text is shorter.
             position += piece.len() as u32 + 1;
         }
-        let groups = Groups::new(fields, &Pairs(&raw));
-        Ok(Self { raw, groups })
+        let groups = Groups::new(fields, &Pairs { raw: &raw, json });
+        Ok(Self { raw, groups, json })
     }
 
-    pub(super) fn push(&self, out: &mut impl Sink, repeats: Repeats) {
-        push_fields(out, &Pairs(&self.raw), &self.groups, repeats);
+    /// Whether every name and value is UTF-8.
+    pub(super) fn is_utf8(&self) -> bool {
+        form::pairs(&self.raw).all(|pair| pair.is_utf8())
+    }
+
+    pub(super) fn push(&self, out: &mut impl Sink) {
+        let pairs = Pairs { raw: &self.raw, json: self.json };
+        push_fields(out, &pairs, &self.groups);
     }
 }
 
 /// Pairs by the place where they begin.
-struct Pairs<'a>(&'a [u8]);
+struct Pairs<'a> {
+    raw: &'a [u8],
+    json: JsonFields<'a>,
+}
 
 impl<'a> Pairs<'a> {
     fn pair(&self, field: u32) -> Option<form::Pair<'a>> {
-        form::pairs(self.0.get(field as usize..)?).next()
+        form::pairs(self.raw.get(field as usize..)?).next()
     }
 }
 
@@ -64,6 +79,10 @@ impl Fields for Pairs<'_> {
 
     fn push_value(&self, out: &mut impl Sink, field: u32) {
         let Some(pair) = self.pair(field) else { return };
+        if let Some(json) = self.json.find(|name| pair.is_named(name), || pair.value_text()) {
+            out.push_str(&json);
+            return;
+        }
         match pair.plain_value() {
             Some(value) => push_string(out, value),
             None => push_chars(out, pair.value_chars()),
@@ -82,8 +101,13 @@ mod parts {
 
     /// A multipart form.
     pub(in crate::envelope) struct Parts<'a> {
-        parts: Vec<Part<'a>>,
+        source: Source<'a>,
         groups: Groups,
+    }
+
+    struct Source<'a> {
+        parts: Vec<Part<'a>>,
+        json: JsonFields<'a>,
     }
 
     impl<'a> Parts<'a> {
@@ -91,6 +115,7 @@ mod parts {
             body: &'a [u8],
             boundary: &str,
             limit: usize,
+            json: JsonFields<'a>,
         ) -> Result<Self, ContentError> {
             let parts = multipart::parts(body, boundary, limit)?;
             let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
@@ -99,27 +124,44 @@ mod parts {
             }
             let mut fields = Vec::with_capacity(parts.len());
             fields.extend(0..count);
-            let groups = Groups::new(fields, &parts);
-            Ok(Self { parts, groups })
+            let source = Source { parts, json };
+            let groups = Groups::new(fields, &source);
+            Ok(Self { source, groups })
         }
 
-        pub(in crate::envelope) fn push(&self, out: &mut impl Sink, repeats: Repeats) {
-            push_fields(out, &self.parts, &self.groups, repeats);
+        /// Whether every name and text is UTF-8.
+        pub(in crate::envelope) fn is_utf8(&self) -> bool {
+            self.source.parts.iter().all(Part::is_utf8)
+        }
+
+        pub(in crate::envelope) fn push(&self, out: &mut impl Sink) {
+            push_fields(out, &self.source, &self.groups);
         }
     }
 
-    impl Fields for Vec<Part<'_>> {
+    impl<'a> Source<'a> {
+        fn part(&self, field: u32) -> Option<&Part<'a>> {
+            self.parts.get(field as usize)
+        }
+    }
+
+    impl Fields for Source<'_> {
         fn compare(&self, a: u32, b: u32) -> Ordering {
-            let [a, b] = [a, b].map(|field| self.get(field as usize).map(Part::name));
+            let [a, b] = [a, b].map(|field| self.part(field).map(Part::name));
             a.cmp(&b)
         }
 
         fn push_name(&self, out: &mut impl Sink, field: u32) {
-            push_string(out, self.get(field as usize).map_or("", Part::name));
+            push_string(out, self.part(field).map_or("", Part::name));
         }
 
         fn push_value(&self, out: &mut impl Sink, field: u32) {
-            let Some(part) = self.get(field as usize) else { return };
+            let Some(part) = self.part(field) else { return };
+            let text = || part.text().map(Cow::Borrowed);
+            if let Some(json) = self.json.find(|name| part.name() == name, text) {
+                out.push_str(&json);
+                return;
+            }
             let Some(file_name) = part.file_name() else {
                 match part.text() {
                     Some(text) => push_string(out, text),

@@ -135,13 +135,17 @@ pub(super) fn push_chars(out: &mut impl Sink, chars: impl Iterator<Item = char>)
 
 /// Appends bytes as a JSON string if they are UTF-8, and marked as base64 otherwise.
 pub(super) fn push_bytes(out: &mut impl Sink, bytes: &[u8]) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => push_string(out, text),
+        Err(_) => push_base64(out, bytes),
+    }
+}
+
+/// Appends bytes that are marked as base64.
+pub(super) fn push_base64(out: &mut impl Sink, bytes: &[u8]) {
     // Without a remainder, so that the pieces join without padding.
     const PIECE: usize = 3 * 256;
 
-    if let Ok(text) = std::str::from_utf8(bytes) {
-        push_string(out, text);
-        return;
-    }
     out.push_str("{\"base64\":\"");
     let mut encoded = String::new();
     for piece in bytes.chunks(PIECE) {

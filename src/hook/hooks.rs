@@ -47,6 +47,8 @@ struct Shared {
     envelopes: HashMap<Box<str>, EnvelopeBuilder>,
     /// Headers in which credentials travel. No executor sees them.
     left_out: Box<[HeaderName]>,
+    /// Fields of bodies in which credentials travel.
+    left_out_fields: Box<[Box<str>]>,
     identity_member: Option<Box<str>>,
     shape: ResponseFormat,
     pre_auth_max_bytes: usize,
@@ -69,9 +71,11 @@ impl Hooks {
         let limits = BodyLimits::default();
         let body = BodyRules { limits, respond: None, takes_coded: false };
         let left_out = config.all_credentials().flat_map(|list| list.header_names().cloned());
+        let fields = config.all_credentials().flat_map(|list| list.field_names().map(Box::from));
         Self {
             shared: Arc::new(Shared {
                 left_out: left_out.collect(),
+                left_out_fields: fields.collect(),
                 identity_member: None,
                 config,
                 body,
@@ -303,6 +307,7 @@ impl Shared {
         let bytes = parts.extensions.get().map(BufferedBody::bytes).unwrap_or_default();
         let builder = hook.as_deref().and_then(|name| self.envelopes.get(name));
         let builder = builder.unwrap_or(&self.envelope);
+        let bytes = builder.without_json_fields(&parts.headers, bytes, &self.left_out_fields);
         let envelope = self.build(builder, &parts, &bytes, identity.as_ref())?;
 
         let slot = self.slots.take(hook.clone().unwrap_or_default());

@@ -19,6 +19,36 @@
 //! 504 or 500, so that a sender which repeats what was not delivered does so.
 //! [`ResponseFormat::status_json`] is for senders that read the body in place of the status.
 //!
+//! # Senders
+//!
+//! The default takes JSON and forms of up to 1 MiB. What some senders need beside that:
+//!
+//! | sender | largest body | content type | what to set |
+//! |---|---|---|---|
+//! | [GitHub] | 25 MB | JSON, or a form with JSON in `payload` | [`with_max_body_bytes`], [`with_json_fields`] |
+//! | [GitLab] | 25 MB | JSON | [`with_max_body_bytes`] |
+//! | [Bitbucket Cloud] | 256 KB | JSON | nothing |
+//! | [Amazon SNS] | 256 KiB of [message], in JSON | `text/plain; charset=UTF-8` | [`with_media_types`] |
+//! | [Slack], interactions | | a form with JSON in `payload` | [`with_json_fields`] |
+//! | [Mailgun], routes | | a form, or `multipart/form-data` with attachments | [`with_max_body_bytes`] for mail |
+//! | [SendGrid], inbound parse | 30 MB | `multipart/form-data` | [`with_max_body_bytes`] |
+//!
+//! A larger limit on bodies lets each request hold more memory: see
+//! [`BodyBufferLayer::with_max_bytes`](crate::body::BodyBufferLayer::with_max_bytes). Give the hook a
+//! longer [`with_body_deadline`](Hooks::with_body_deadline) as well.
+//!
+//! [GitHub]: https://docs.github.com/en/webhooks/webhook-events-and-payloads
+//! [GitLab]: https://gitlab.com/gitlab-org/gitlab/-/merge_requests/38687
+//! [Bitbucket Cloud]: https://support.atlassian.com/bitbucket-cloud/docs/troubleshoot-webhooks/
+//! [Amazon SNS]: https://docs.aws.amazon.com/sns/latest/dg/http-header.html
+//! [message]: https://docs.aws.amazon.com/sns/latest/dg/large-message-payloads.html
+//! [Slack]: https://docs.slack.dev/interactivity/handling-user-interaction
+//! [Mailgun]: https://documentation.mailgun.com/docs/mailgun/user-manual/receive-forward-store/receive-http
+//! [SendGrid]: https://www.twilio.com/docs/sendgrid/for-developers/parsing-email/inbound-email
+//! [`with_max_body_bytes`]: Hooks::with_max_body_bytes
+//! [`with_json_fields`]: crate::envelope::EnvelopeBuilder::with_json_fields
+//! [`with_media_types`]: crate::envelope::EnvelopeBuilder::with_media_types
+//!
 //! # Examples
 //!
 //! ```

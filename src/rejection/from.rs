@@ -3,6 +3,7 @@
 //! are turned into one where that is known.
 
 use super::{Place, Rejection, RejectionKind, Violation};
+use crate::content::json::JsonErrorKind;
 use crate::content::{ContentError, ContentErrorKind};
 use crate::credential::{ExtractError, ExtractErrorKind};
 use crate::envelope::BuildError;
@@ -52,7 +53,13 @@ impl From<ExtractError> for Rejection {
 impl From<BuildError> for Rejection {
     fn from(error: BuildError) -> Self {
         match error.content() {
-            Some(content) => content.into(),
+            Some(content) => {
+                let rejection = Self::from(content);
+                match error.accepted_media_types() {
+                    Some(types) => rejection.with_accept(types),
+                    None => rejection,
+                }
+            }
             // A member that the app has added does not fit: the sender has no part in it.
             None => Self::new(RejectionKind::Internal).with_source(error),
         }
@@ -61,16 +68,27 @@ impl From<BuildError> for Rejection {
 
 impl From<&ContentError> for Rejection {
     fn from(error: &ContentError) -> Self {
-        Self::new(match error.kind() {
-            ContentErrorKind::RepeatedContentType | ContentErrorKind::Malformed => {
-                RejectionKind::MalformedBody
-            }
+        let rejection = Self::new(match error.kind() {
+            ContentErrorKind::RepeatedContentType
+            | ContentErrorKind::ByteOrderMark
+            | ContentErrorKind::Malformed => RejectionKind::MalformedBody,
+            ContentErrorKind::InvalidUtf8 => RejectionKind::InvalidUtf8,
             ContentErrorKind::UnsupportedMediaType | ContentErrorKind::UnsupportedCharset => {
                 RejectionKind::UnsupportedMediaType
             }
             ContentErrorKind::TooManyFields => RejectionKind::TooManyFields,
         })
-        .with_source(error.clone())
+        .with_source(error.clone());
+        let has_mark = error.kind() == ContentErrorKind::ByteOrderMark
+            || error.json().is_some_and(|json| json.kind() == JsonErrorKind::ByteOrderMark);
+        match error.kind() {
+            // Editors show no trace of it.
+            _ if has_mark => rejection.with_detail("the body begins with a byte order mark"),
+            ContentErrorKind::UnsupportedCharset => {
+                rejection.with_detail("the charset of JSON and forms is UTF-8")
+            }
+            _ => rejection,
+        }
     }
 }
 

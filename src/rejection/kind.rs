@@ -42,6 +42,8 @@ pub enum RejectionKind {
     MalformedBody,
     /// The query or the body has too many fields.
     TooManyFields,
+    /// A name or value of the query or of a form is not UTF-8.
+    InvalidUtf8,
     /// The media type of the body is not one that is read here.
     UnsupportedMediaType,
     /// The body has a `Content-Encoding` that is not decoded here.
@@ -83,9 +85,11 @@ impl RejectionKind {
             | Self::Disabled
             | Self::Revoked
             | Self::WrongOwner => StatusCode::UNAUTHORIZED,
-            Self::Ambiguous | Self::NoSubprotocol | Self::MalformedBody | Self::TooManyFields => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Ambiguous
+            | Self::NoSubprotocol
+            | Self::MalformedBody
+            | Self::TooManyFields
+            | Self::InvalidUtf8 => StatusCode::BAD_REQUEST,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -133,6 +137,7 @@ impl RejectionKind {
             Self::BodyTimeout => "body_timeout",
             Self::MalformedBody => "malformed_body",
             Self::TooManyFields => "too_many_fields",
+            Self::InvalidUtf8 => "invalid_utf8",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::UnsupportedContentCoding => "unsupported_content_coding",
             Self::Invalid => "invalid",

@@ -18,8 +18,8 @@
 //!
 //! The [`Rejection`] is in the extensions of the response, for layers outside: access logs, metrics.
 //!
-//! The body is a problem document ([RFC 9457]) with the members `type`, `title`, `status` and `code`,
-//! and for [`Invalid`] `errors`, a list of [`Violation`]s.
+//! The body is a problem document ([RFC 9457]) with the members `type`, `title`, `status` and `code`, where
+//! more is to be said a `detail`, and for [`Invalid`] `errors`, a list of [`Violation`]s.
 //! A closure may replace it ([`AuthLayer::with_rejection_response`]); the status and the headers above
 //! are set after the closure has run.
 //!
@@ -32,6 +32,7 @@
 //! | [`NoSubprotocol`] | 400 | 3 | `no_subprotocol` | |
 //! | [`MalformedBody`] | 400 | 3 | `malformed_body` | |
 //! | [`TooManyFields`] | 400 | 3 | `too_many_fields` | |
+//! | [`InvalidUtf8`] | 400 | 3 | `invalid_utf8` | |
 //! | [`Forbidden`] | 403 | 7 | `forbidden` | |
 //! | [`NotFound`] | 404 | 12 | `not_found` | |
 //! | [`MethodNotAllowed`] | 405 | 12 | `method_not_allowed` | `Allow` |
@@ -78,6 +79,7 @@
 //! [`NoSubprotocol`]: RejectionKind::NoSubprotocol
 //! [`MalformedBody`]: RejectionKind::MalformedBody
 //! [`TooManyFields`]: RejectionKind::TooManyFields
+//! [`InvalidUtf8`]: RejectionKind::InvalidUtf8
 //! [`Forbidden`]: RejectionKind::Forbidden
 //! [`NotFound`]: RejectionKind::NotFound
 //! [`MethodNotAllowed`]: RejectionKind::MethodNotAllowed
@@ -144,10 +146,11 @@ pub struct Rejection {
 #[derive(Clone, Default)]
 struct Details {
     allow: Option<HeaderValue>,
+    accept: Option<HeaderValue>,
     owner: Option<Owner>,
     required_scope: Option<Scope>,
     violations: Box<[Violation]>,
-    /// A text of the executor for the caller.
+    /// A text for the caller.
     detail: Option<Box<str>>,
     retry_after: Option<Duration>,
     close: bool,
@@ -201,6 +204,17 @@ impl Rejection {
 
     pub(crate) fn with_allow(self, allow: HeaderValue) -> Self {
         self.with(|details| details.allow = Some(allow))
+    }
+
+    /// The media types that are taken in place of the one that was sent.
+    pub(crate) fn with_accept(self, types: &str) -> Self {
+        let detail = match (types, self.detail()) {
+            (_, Some(detail)) => detail.to_owned(),
+            ("", None) => "no body is taken here".to_owned(),
+            (types, None) => format!("a body is taken as {types}"),
+        };
+        let accept = HeaderValue::from_str(types).ok();
+        self.with(|details| details.accept = accept).with_detail(detail)
     }
 
     pub(crate) fn with_key_id(self, key_id: Option<KeyId>) -> Self {
@@ -293,8 +307,8 @@ impl Rejection {
         self.details.as_ref()?.source.as_deref()
     }
 
-    /// What an executor says to the caller: the `detail` of the problem document
-    /// ([`RejectionKind::ExecutorFailed`]).
+    /// The `detail` of the problem document: what an executor says to the caller
+    /// ([`RejectionKind::ExecutorFailed`]), or what is wrong with the label or the first bytes of a body.
     #[must_use]
     pub fn detail(&self) -> Option<&str> {
         self.details.as_ref()?.detail.as_deref()
@@ -305,6 +319,10 @@ impl Rejection {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.details.as_ref()?.retry_after
+    }
+
+    fn accept(&self) -> Option<&HeaderValue> {
+        self.details.as_ref()?.accept.as_ref()
     }
 
     fn allow(&self) -> Option<&HeaderValue> {

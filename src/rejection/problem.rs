@@ -53,6 +53,9 @@ impl RejectionKind {
             Self::TooManyFields => {
                 const { &problem!(400, "too_many_fields", "Too many parameters or fields") }
             }
+            Self::InvalidUtf8 => {
+                const { &problem!(400, "invalid_utf8", "A parameter or field is not UTF-8") }
+            }
             Self::Forbidden => const { &problem!(403, "forbidden", "Forbidden") },
             Self::NotFound => const { &problem!(404, "not_found", "Not found") },
             Self::MethodNotAllowed => {

@@ -219,8 +219,8 @@ impl Respond {
                 headers.insert(RETRY_AFTER, retry_seconds(rejection).into());
             }
             RejectionKind::UnsupportedMediaType => {
-                let media_types = self.accept.unwrap_or(READ_MEDIA_TYPES);
-                headers.insert(ACCEPT, HeaderValue::from_static(media_types));
+                let own = || HeaderValue::from_static(self.accept.unwrap_or(READ_MEDIA_TYPES));
+                headers.insert(ACCEPT, rejection.accept().cloned().unwrap_or_else(own));
             }
             RejectionKind::UnsupportedContentCoding => {
                 headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -296,7 +296,7 @@ mod tests {
     use super::super::{ChallengeScheme, NoPlacements};
     use super::*;
 
-    const KINDS: [RejectionKind; 30] = [
+    const KINDS: [RejectionKind; 31] = [
         RejectionKind::Missing,
         RejectionKind::Ambiguous,
         RejectionKind::Malformed,
@@ -316,6 +316,7 @@ mod tests {
         RejectionKind::NoSubprotocol,
         RejectionKind::MalformedBody,
         RejectionKind::TooManyFields,
+        RejectionKind::InvalidUtf8,
         RejectionKind::UnsupportedMediaType,
         RejectionKind::UnsupportedContentCoding,
         RejectionKind::Invalid,

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use super::fixture::Fixture;
 use super::request::{Sent, Step, key, post, request};
 use super::row::Code::{Internal, Invalid, Malformed, Missing, Ok, Timeout, TooLarge};
-use super::row::{HEADER, OnWire, Row, Setup, Via, row};
+use super::row::{OnWire, Row, Setup, Via, WITH_BODY, row};
 use super::run::Corpus;
 
 const LIMIT: usize = 1024;
-const LIMITED: Setup = HEADER.with_max_body(LIMIT);
+const LIMITED: Setup = WITH_BODY.with_max_body(LIMIT);
 const IMPATIENT: Setup = LIMITED.with_deadline(Duration::from_millis(50));
 
 const READERS: &[Via] = &[Via::Hooks, Via::Buffered];
@@ -69,7 +69,7 @@ fn rows(f: &Fixture) -> Vec<Row> {
         .in_process(),
         row("H153", LIMITED, in_steps(vec![data(10), Step::Error]), Malformed, 1).in_process(),
         row("H153.first", LIMITED, in_steps(vec![Step::Error]), Malformed, 1).in_process(),
-        row("H154", HEADER, in_steps(vec![single(1); 100_000]), Ok, 1).in_process(),
+        row("H154", WITH_BODY, in_steps(vec![single(1); 100_000]), Ok, 1).in_process(),
         row("H154.empty", LIMITED, in_steps(vec![single(0); 100_000]), Ok, 1).in_process(),
         row(
             "H154.empty.endless",
@@ -101,12 +101,12 @@ fn rows(f: &Fixture) -> Vec<Row> {
     }
     let mut rows: Vec<Row> = rows.into_iter().map(|row| row.via(READERS)).collect();
     let trailer = post("/").steps([data(10), Step::Trailer("x-api-key", k.to_owned())]);
-    rows.push(row("K187", HEADER, trailer, Missing, 0));
+    rows.push(row("K187", WITH_BODY, trailer, Missing, 0));
     for method in ["GET", "DELETE", "PUT"] {
         let sent = Sent { method: method.to_owned(), ..of(10) };
-        rows.push(row(format!("H159.{method}"), HEADER, sent, Ok, 1));
+        rows.push(row(format!("H159.{method}"), WITH_BODY, sent, Ok, 1));
         let sent = request(method, "/").header("x-api-key", k);
-        rows.push(row(format!("H159.{method}.none"), HEADER, sent, Ok, 1));
+        rows.push(row(format!("H159.{method}.none"), WITH_BODY, sent, Ok, 1));
     }
     rows
 }

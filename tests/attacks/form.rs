@@ -37,6 +37,8 @@ fn forms(f: &Fixture) -> Vec<Row> {
         ("F120.blank", format!("api_key=+{k}"), Invalid, 0),
         ("F120.ff", format!("api_key={}%FF", &k[1..]), Invalid, 0),
         ("F120.empty", String::new(), Missing, 0),
+        ("F120.mark", format!("\u{feff}api_key={k}"), Ok, 1),
+        ("F120.marks", format!("\u{feff}\u{feff}api_key={k}"), Missing, 0),
         ("F121", format!("api_key={k}&api_key={k}"), Ambiguous, 0),
         ("F121.junk", format!("api_key=junk&api_key={k}"), Ambiguous, 0),
         ("F121.empty", format!("api_key=&api_key={k}"), Ok, 1),

@@ -85,25 +85,32 @@ fn keys(f: &Fixture) -> Vec<Row> {
         ("E101.number", "0".to_owned(), Missing, 0),
         ("E101.null", "null".to_owned(), Missing, 0),
         ("E102", String::new(), Missing, 0),
-        ("E102.blank", " \r\n\t".to_owned(), Missing, 0),
         ("E103.upper", format!(r#"{{"API_KEY":"{k}"}}"#), Missing, 0),
         ("E103.blank", format!(r#"{{"api_key ":"{k}"}}"#), Missing, 0),
         ("E103.nul", format!(r#"{{"api_key\u0000":"{k}"}}"#), Missing, 0),
-        ("E104", format!("\u{feff}{{\"api_key\":\"{k}\"}}"), Malformed, 0),
+        ("E104", format!("\u{feff}{{\"api_key\":\"{k}\"}}"), Ok, 1),
+        ("E104.junk", "\u{feff}{\"api_key\":\"junk\"}".to_owned(), Invalid, 0),
+        ("E104.twice", format!("\u{feff}\u{feff}{{\"api_key\":\"{k}\"}}"), Malformed, 0),
     ] {
         rows.push(row(id, BODY, json(text), expected, finds));
     }
+    rows.extend(broken("E102.blank", json(" \r\n\t")));
+    rows.extend(broken("E104.blank", json("\u{feff} ")));
     // What is left of the body is what was sent, without the key.
     for (id, before, after) in [
         ("E95.first", r#"{ "api_key" : "K" , "a": 1.10 }"#, r#"{ "a": 1.10 }"#),
         ("E95.last", r#"{"a":1.10,"api_key":"K"}"#, r#"{"a":1.10}"#),
+        ("E104.rest", "\u{feff}{\"api_key\":\"K\",\"a\":1.10}", "{\"a\":1.10}"),
         ("E95.middle", r#"{"b":{},"api_key":"K","a":[]}"#, r#"{"b":{},"a":[]}"#),
     ] {
         rows.push(row(id, BODY, json(before.replace('K', k)), Ok, 1).check(move |seen| {
             assert!(seen.envelope().is_none_or(|envelope| envelope.contains(after)), "{after}");
             if let Some(request) = seen.request() {
-                assert_eq!(request.body(), after);
-                assert_eq!(request.headers()["content-length"], after.len().to_string());
+                let body = str::from_utf8(request.body()).unwrap();
+                let is_marked = before.starts_with('\u{feff}');
+                assert_eq!(body.strip_prefix('\u{feff}').is_some(), is_marked);
+                assert_eq!(body.trim_start_matches('\u{feff}'), after);
+                assert_eq!(request.headers()["content-length"], body.len().to_string());
             }
         }));
     }
@@ -197,7 +204,7 @@ fn texts(f: &Fixture) -> Vec<Row> {
         "{\"a\":}",
         "{:1}",
         "[\"a\":1]",
-        "\u{feff}1",
+        "\u{feff}\u{feff}1",
     ] {
         refused("E116", text);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Method;
 use tower_webhook::auth::{AuthLayer, Policy};
 use tower_webhook::credential::{IntoCredentials, Placement};
-use tower_webhook::envelope::EnvelopeBuilder;
+use tower_webhook::envelope::{EnvelopeBuilder, EnvelopePart};
 
 use super::fixture::Fixture;
 use super::request::Sent;
@@ -31,6 +31,8 @@ pub(super) enum Code {
     Malformed,
     /// 400, too many fields.
     TooMany,
+    /// 400, a name or value that is not UTF-8.
+    InvalidUtf8,
     Timeout,
     TooLarge,
     MediaType,
@@ -44,7 +46,11 @@ impl Code {
         match self {
             Self::Ok => 200,
             Self::Missing | Self::Invalid => 401,
-            Self::Ambiguous | Self::NoSubprotocol | Self::Malformed | Self::TooMany => 400,
+            Self::Ambiguous
+            | Self::NoSubprotocol
+            | Self::Malformed
+            | Self::TooMany
+            | Self::InvalidUtf8 => 400,
             Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::Method(_) => 405,
@@ -65,6 +71,7 @@ impl Code {
             Self::NoSubprotocol => "no_subprotocol",
             Self::Malformed => "malformed_body",
             Self::TooMany => "too_many_fields",
+            Self::InvalidUtf8 => "invalid_utf8",
             Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
             Self::Method(_) => "method_not_allowed",
@@ -162,6 +169,10 @@ impl Setup {
 
 /// The header of most rows, alone.
 pub(super) const HEADER: Setup = Setup::new("header", |f| token(f, [header()]));
+
+/// The same, with opaque bodies in the envelope.
+pub(super) const WITH_BODY: Setup =
+    HEADER.with_envelope(|| EnvelopeBuilder::new().with_part(EnvelopePart::Body, "BODY").unwrap());
 
 pub(super) fn header() -> Placement {
     Placement::header("X-Api-Key").unwrap()

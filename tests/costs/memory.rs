@@ -3,7 +3,7 @@
 use allocation_counter::measure;
 use tower_webhook::content::json::{self, JsonErrorKind, JsonLimits};
 use tower_webhook::content::{self, ContentLimits, MediaType};
-use tower_webhook::envelope::{EnvelopeBuilder, EnvelopeInput, EnvelopePart};
+use tower_webhook::envelope::{EnvelopeBuilder, EnvelopeInput, EnvelopePart, ReadAs};
 
 /// Nothing depends on it, up to 1 GiB. A longer body takes longer.
 const LENGTH: usize = 256 * 1024;
@@ -43,6 +43,8 @@ fn spelled(mut number: usize, alphabet: &[u8]) -> Vec<u8> {
 fn cost(content_type: &str, body: &[u8]) -> f64 {
     let builder = EnvelopeBuilder::new().with_limits(LIMITS);
     let builder = builder.with_part(EnvelopePart::Body, "BODY").unwrap();
+    let lines = builder.with_media_types(["application/jsonl"], ReadAs::JsonLines).unwrap();
+    let builder = lines.with_json_fields(["payload"]).with_insecure_replacement_characters();
     let request = http::Request::post("/?a=1&b=2").header("content-type", content_type);
     let (head, ()) = request.body(()).unwrap().into_parts();
     let mut envelope = None;
@@ -79,6 +81,9 @@ fn a_form_costs_eight_times_its_size_at_most() {
         ("names twice", filled(|i| [spelled(i / 2, letters), b"&".to_vec()].concat())),
         ("names again", filled(|i| [spelled(i % 99_999, letters), b"&".to_vec()].concat())),
         ("controls as names", filled(|i| [spelled(i, &controls), b"&".to_vec()].concat())),
+        ("JSON", [&b"payload=["[..], &filled(|_| b"0,".to_vec()), b"0]"].concat()),
+        ("encoded JSON", [&b"payload=["[..], &filled(|_| b"%30,".to_vec()), b"0]"].concat()),
+        ("much JSON", filled(|_| b"payload={}&".to_vec())),
         ("broken names", filled(|i| [spelled(i, b"\xffa"), b"&".to_vec()].concat())),
     ];
     let costs = forms.map(|(name, body)| (name, cost("application/x-www-form-urlencoded", &body)));
@@ -119,6 +124,8 @@ fn other_bodies_cost_eight_times_their_size_at_most() {
     let bodies = [
         ("zeros", "application/json", format!("[{}0]", "0,".repeat(half - 1)).into_bytes()),
         ("arrays", "application/json", [vec![b'['; half], vec![b']'; half]].concat()),
+        ("lines", "application/jsonl", filled(|_| b"0\n".to_vec())),
+        ("objects in lines", "application/jsonl", filled(|_| b"{\"\":0}\n".to_vec())),
         ("controls", "text/plain", vec![1; LENGTH]),
         ("binary", "text/plain", vec![0xff; LENGTH]),
     ];

@@ -1,7 +1,6 @@
 //! What an executor is given beside the envelope.
 
 use http::HeaderValue;
-use tower_webhook::envelope::{EnvelopeBuilder, EnvelopePart};
 
 use super::*;
 

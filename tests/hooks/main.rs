@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bodies;
 mod executions;
 mod invocations;
 mod responses;
@@ -21,6 +22,7 @@ use tower_webhook::BoxError;
 use tower_webhook::RequestHead;
 use tower_webhook::auth::{AuthLayer, Policy};
 use tower_webhook::credential::Placement;
+use tower_webhook::envelope::{EnvelopeBuilder, EnvelopePart};
 use tower_webhook::hook::{Executor, ExecutorError, Hooks, Invocation, Outcome, ServiceExecutor};
 
 use crate::support::wire::soon;
@@ -158,7 +160,8 @@ async fn a_coded_body_is_refused_unless_it_is_asked_for() {
     };
     assert_eq!(call(&hooks, coded("text/plain")).await.status(), 415);
 
-    let hooks = hooks.with_encoded_bodies();
+    let envelope = EnvelopeBuilder::new().with_part(EnvelopePart::Body, "BODY").unwrap();
+    let hooks = hooks.with_encoded_bodies().with_envelope(envelope).unwrap();
     let response = call(&hooks, coded("text/plain")).await;
     assert_eq!(response.status(), 200);
     assert!(response.body().contains(r#""content-encoding":"gzip""#));

@@ -486,10 +486,23 @@ async fn a_body_is_small_quick_and_json() {
     assert_eq!(too_large.status, 413);
     assert_eq!(too_large.headers["connection"], "close");
 
-    for body in ["{", r#"{"name":"a","name":"b"}"#, "{}x", "\u{feff}{}"] {
+    for body in
+        ["{", r#"{"name":"a","name":"b"}"#, "{}x", "\u{feff}\u{feff}{}", "\u{feff}", " \r\n"]
+    {
         let refused = app.call("ann", "POST", "/keys", body).await;
         assert_eq!((refused.status, &refused.json["code"]), (400, &json!("malformed_body")));
     }
+
+    let marked = app.call("ann", "POST", "/keys", "\u{feff}{\"name\":\"marked\"}").await;
+    assert!(marked.status == 201 && marked.text.contains(r#""name":"marked""#), "{marked:?}");
+    let request = Request::post("/keys").header("x-user", "ann");
+    let request = request.header("content-type", "application/json; charset=utf-16");
+    let request = request.body(Full::<Bytes>::from(r#"{"name":"a"}"#)).unwrap();
+    let in_utf16 = app.send(request).await;
+    assert_eq!(
+        (in_utf16.status, &in_utf16.headers["accept"]),
+        (415, &"application/json".parse().unwrap())
+    );
 
     let api = app.api.clone().with_body_deadline(Duration::from_millis(10));
     let auth = AuthLayer::user(Names, [Placement::header("x-user").unwrap()]).unwrap();
@@ -500,7 +513,7 @@ async fn a_body_is_small_quick_and_json() {
         .unwrap();
     let response = auth.layer(api).oneshot(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
-    assert_eq!(app.records("ann").await.len(), 1);
+    assert_eq!(app.records("ann").await.len(), 2);
 }
 
 #[tokio::test]

@@ -22,7 +22,8 @@ fn only_a_broken_grammar_is_a_syntax_error() {
         (b"{\"a\":\"\xff\",\"k\":\"x\"}", false),
         (br#"{"a":"\ud800","k":"x"}"#, false),
         (br#"{"a":"\udc00\ud800","k":"x"}"#, false),
-        (b"\xef\xbb\xbf{\"k\":\"x\"}", false),
+        (b"\xef\xbb\xbf\xef\xbb\xbf{\"k\":\"x\"}", false),
+        (b" ", true),
     ] {
         let error = find_field(&MediaType::Json, body, "k", &limits).unwrap_err();
         let json = error.json().expect("a fault of the JSON text");

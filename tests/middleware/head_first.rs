@@ -13,6 +13,7 @@ use tower_webhook::RequestHead;
 use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, Policy, User};
 use tower_webhook::body::BodyBufferLayer;
 use tower_webhook::credential::{Credentials, Placement, PresentedCredential};
+use tower_webhook::envelope::{EnvelopeBuilder, EnvelopePart};
 use tower_webhook::hook::{Hooks, Invocation, Outcome};
 use tower_webhook::key::NewKey;
 
@@ -69,6 +70,8 @@ where
                 seen.lock().unwrap().push(Bytes::from(envelope));
                 std::future::ready(Outcome::json("done"))
             });
+            let envelope = EnvelopeBuilder::new().with_part(EnvelopePart::Body, "BODY").unwrap();
+            let hooks = hooks.with_envelope(envelope).unwrap();
             hooks.with_max_body_bytes(MEBIBYTE).oneshot(request).await.unwrap().status()
         }
     };

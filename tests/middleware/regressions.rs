@@ -23,6 +23,7 @@ use tower_webhook::BoxError;
 use tower_webhook::auth::{AuthLayer, BufferedAuthLayer, Policy};
 use tower_webhook::body::BodyBufferLayer;
 use tower_webhook::credential::Placement;
+use tower_webhook::envelope::{EnvelopeBuilder, EnvelopePart};
 use tower_webhook::hook::{ExecutorError, Hooks, Invocation, Outcome};
 use tower_webhook::identity::Identity;
 use tower_webhook::key::{KeyManager, NewKey};
@@ -266,7 +267,8 @@ async fn a_body_need_not_be_text() {
     assert_eq!(inner.take()[0].body(), &bytes);
 
     // A hook is called for it, and its envelope is JSON.
-    let hooks = Hooks::new(by_header(&keys.manager), echo);
+    let envelope = EnvelopeBuilder::new().with_part(EnvelopePart::Body, "BODY").unwrap();
+    let hooks = Hooks::new(by_header(&keys.manager), echo).with_envelope(envelope).unwrap();
     let request = with_key(&keys.text).map(|_| Full::new(Bytes::from(bytes)));
     assert_eq!(status(hooks, request).await, StatusCode::OK);
 }

@@ -16,7 +16,6 @@ use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, Policy, User
 use tower_webhook::body::{BodyBufferLayer, BufferedBody};
 use tower_webhook::content::ContentLimits;
 use tower_webhook::credential::{Credentials, Placement, PresentedCredential};
-use tower_webhook::envelope::EnvelopeBuilder;
 use tower_webhook::hook::{Hooks, Invocation, Outcome};
 
 use crate::support::{Keys, Recorder, owner};
@@ -288,7 +287,8 @@ async fn a_faulty_body_is_refused_on_public_routes_too() {
         (json, r#"{"canary":1,"canary":2}"#, 400, 400),
         (json, r#"{"a":{"b":1,"b":2}}"#, 400, 400),
         (json, &deep, 400, 400),
-        (json, "\u{feff}{\"canary\":1}", 400, 400),
+        (json, "\u{feff}{\"canary\":1}", 200, 200),
+        (json, "\u{feff}\u{feff}{\"canary\":1}", 400, 400),
         (json, r#"{"canary":"\ud800"}"#, 400, 400),
         (json, r#"{"canary":1,}"#, 200, 400),
         // Some readers stop behind the first value.
@@ -299,7 +299,7 @@ async fn a_faulty_body_is_refused_on_public_routes_too() {
         ("a/b/c", "{}", 415, 415),
         (form, &many, 400, 400),
         ("application/x-www-form-urlencoded; charset=latin1", "canary=1", 415, 415),
-        ("text/plain", "canary=1", 200, 200),
+        ("text/plain", "canary=1", 200, 415),
     ];
     if cfg!(feature = "multipart") {
         cases.extend([
@@ -391,28 +391,6 @@ async fn a_target_that_cannot_be_cleaned_is_refused() {
         assert_eq!(status, expected, "{length}");
         assert!(!seen.contains("s3cret"), "{length}");
     }
-}
-
-#[tokio::test]
-async fn a_lenient_hook_refuses_a_form_it_cannot_clean() {
-    let auth = AuthLayer::public().with_removed([placement("form")]).unwrap();
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let executions = Arc::clone(&seen);
-    let hooks = Hooks::new(auth, move |invocation: Invocation| {
-        executions.lock().unwrap().push(invocation.envelope().as_str().to_owned());
-        std::future::ready(Outcome::json("done"))
-    })
-    .with_envelope(EnvelopeBuilder::new().with_insecure_lenient_media_types())
-    .unwrap();
-    for media in
-        ["application/x-www-form-urlencoded; charset=latin1", "text/plain, application/json"]
-    {
-        let request = Request::post("/").header("content-type", media);
-        let request = request.body(Full::<Bytes>::from("a=1&canary=secret")).unwrap();
-        let response = hooks.clone().oneshot(request).await.unwrap();
-        assert!(response.status().is_client_error(), "{media}: {}", response.status());
-    }
-    assert!(seen.lock().unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -131,7 +131,8 @@ async fn slow_request(happens: Change, late: u16, by_hooks: bool) {
     let auth = auth.with_scope(scope("deploy")).unwrap();
     let runs = Arc::new(AtomicUsize::new(0));
     let (sender, body) = slow_body();
-    let request = Request::post("/").header("x-api-key", &keys.text).body(body).unwrap();
+    let request = Request::post("/").header("content-type", "application/json");
+    let request = request.header("x-api-key", &keys.text).body(body).unwrap();
     let counted = Arc::clone(&runs);
     let response = if by_hooks {
         let hooks = Hooks::new(auth, move |_: Invocation| {

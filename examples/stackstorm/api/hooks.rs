@@ -6,7 +6,7 @@ use tower_webhook::content::json::JsonKind;
 use super::{Answer, Call, Server, value};
 use crate::answer::{Refusal, json};
 use crate::json::{Value, array, sent};
-use crate::payload::{Accepts, check_shape, trace_tag};
+use crate::payload::{Accepts, check_shape, payload, trace_tag};
 use crate::schema::not_of_type;
 use crate::storage::{Event, Hook};
 
@@ -37,7 +37,7 @@ impl Server {
             self.storage.add_event(&event).await?;
         } else {
             let trigger = self.hook(name).await?.reference();
-            let payload = self.payloads.build(call.head, &text).map_err(Refusal::internal)?;
+            let payload = payload(&call.head.headers, &text).map_err(Refusal::internal)?;
             let event = Event { trigger: &trigger, payload: Some(&payload), trace_tag: &tag };
             self.storage.add_event(&event).await?;
         }

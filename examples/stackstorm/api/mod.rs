@@ -11,7 +11,7 @@ use crate::accounts::{Accounts, Caller};
 use crate::address::Address;
 use crate::answer::{Refusal, json};
 use crate::json::{Value, array};
-use crate::payload::{Accepts, Payloads, read_body};
+use crate::payload::{Accepts, read_body};
 use crate::query::{Page, Query};
 use crate::rules::TriggerTypes;
 use crate::storage::Storage;
@@ -30,7 +30,6 @@ pub(crate) struct Server {
     pub(crate) storage: Storage,
     pub(crate) types: TriggerTypes,
     pub(crate) validate_payload: bool,
-    pub(crate) payloads: Payloads,
     /// Changes of API keys take turns: a key is a record in the key store and details beside it.
     pub(crate) key_changes: tokio::sync::Mutex<()>,
 }

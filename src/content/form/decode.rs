@@ -68,11 +68,19 @@ pub(crate) struct LossyChars<I> {
     /// The bytes ahead, from the first one: the longest character has four.
     ahead: [u8; 4],
     length: usize,
+    /// Whether a byte was replaced.
+    replaced: bool,
 }
 
 impl<I: Iterator<Item = u8>> LossyChars<I> {
     pub(super) const fn new(bytes: I) -> Self {
-        Self { bytes, ahead: [0; 4], length: 0 }
+        Self { bytes, ahead: [0; 4], length: 0, replaced: false }
+    }
+
+    /// Whether all characters are those that were sent.
+    pub(super) fn into_is_utf8(mut self) -> bool {
+        self.by_ref().for_each(drop);
+        !self.replaced
     }
 
     fn consume(&mut self, count: usize) {
@@ -113,6 +121,7 @@ impl<I: Iterator<Item = u8>> Iterator for LossyChars<I> {
                 Some(char)
             }
             None => {
+                self.replaced = true;
                 self.consume(broken);
                 Some(char::REPLACEMENT_CHARACTER)
             }
@@ -139,7 +148,9 @@ mod tests {
                 })
             })
         ) {
-            let chars: String = LossyChars::new(bytes.iter().copied()).collect();
+            let chars = LossyChars::new(bytes.iter().copied());
+            prop_assert_eq!(chars.clone().into_is_utf8(), std::str::from_utf8(&bytes).is_ok());
+            let chars: String = chars.collect();
             prop_assert_eq!(chars, String::from_utf8_lossy(&bytes));
         }
 

@@ -178,6 +178,16 @@ impl<'a> Pair<'a> {
         LossyChars::new(DecodedBytes::of_form(split_at_byte(self.raw, b'=').1))
     }
 
+    /// Whether name and value are UTF-8.
+    #[must_use]
+    pub fn is_utf8(&self) -> bool {
+        let (name, value) = split_at_byte(self.raw, b'=');
+        let is_utf8 = |raw| {
+            plain(raw).is_some() || LossyChars::new(DecodedBytes::of_form(raw)).into_is_utf8()
+        };
+        is_utf8(name) && is_utf8(value)
+    }
+
     /// Compares the names as [`name_lossy`](Self::name_lossy) shows them, without a copy.
     pub(crate) fn compare_names(&self, other: &Self) -> Ordering {
         let [name, others] = [self, other].map(|pair| split_at_byte(pair.raw, b'=').0);
@@ -279,7 +289,11 @@ mod tests {
         for raw in ["k=%FF", "k=%C0%AF", "k=%ED%A0%80"] {
             let pair = pairs(raw.as_bytes()).next().unwrap();
             assert_eq!(pair.value_text(), None, "{raw}");
+            assert!(!pair.is_utf8(), "{raw}");
         }
+        assert!(!pairs(b"\xffk=1").next().unwrap().is_utf8());
+        assert!(!pairs(b"%C3=").next().unwrap().is_utf8());
+        assert!(pairs(b"%C3%A9+=\xc3\xa9").next().unwrap().is_utf8());
         let replacement = pairs(b"k=%EF%BF%BD").next().unwrap();
         assert_eq!(replacement.value_text().unwrap(), "\u{fffd}");
     }

@@ -348,6 +348,11 @@ impl fmt::Debug for Element<'_> {
     }
 }
 
+/// White space between values (RFC 8259 section 2).
+pub(crate) const fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
+}
+
 /// What the inside of a JSON string says. The escapes have been checked; one that is wrong is left
 /// out.
 fn unescape(raw: &str) -> String {
@@ -418,6 +423,11 @@ impl JsonError {
     #[must_use]
     pub const fn is_syntax(&self) -> bool {
         matches!(self.kind, JsonErrorKind::Syntax)
+    }
+
+    /// The same in a text that begins at `start` of another one.
+    pub(crate) const fn behind(self, start: usize) -> Self {
+        Self { offset: self.offset + start, ..self }
     }
 
     /// Its place, in bytes from the start. For a repeated name this is the end of the second one,

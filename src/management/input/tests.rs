@@ -220,13 +220,19 @@ fn a_text_that_is_no_strict_json_is_malformed() {
         r#"{"name":"a","metadata":{"x":1,"x":2}}"#,
         r#"{"name":"\ud800"}"#,
         "{\"name\":\"a\",}",
-        "\u{feff}{}",
+        "\u{feff}\u{feff}{}",
+        "\u{feff}",
         " ",
         r#"{"expires_in":NaN}"#,
         r#"{"expires_in":01}"#,
     ] {
         assert_eq!(new_key(body).unwrap_err().kind(), RejectionKind::MalformedBody, "{body}");
     }
+}
+
+#[test]
+fn one_byte_order_mark_is_skipped() {
+    assert_eq!(new_key("\u{feff}{\"name\":\"a\"}").unwrap().name, "a");
 }
 
 #[test]

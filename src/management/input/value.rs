@@ -6,8 +6,8 @@ use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 
 use crate::clock::Timestamp;
-use crate::content::ContentError;
 use crate::content::json::{self, JsonKind, JsonLimits, Member};
+use crate::content::{ContentError, without_mark};
 use crate::key::{Scope, Scopes, checked_name};
 use crate::rejection::{Place, Rejection, RejectionKind, Step, Violation};
 
@@ -55,7 +55,7 @@ pub(super) fn read_object(
     if body.is_empty() {
         return Ok(violations);
     }
-    let text = json::visit_members(body, &JsonLimits::new(), |member| {
+    let text = json::visit_members(without_mark(body), &JsonLimits::new(), |member| {
         if !visit(&member, &mut violations) {
             violations.add(Place::BODY, unknown);
         }
