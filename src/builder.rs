@@ -3,6 +3,7 @@ use tower::layer::util::Stack;
 
 use crate::auth::{AuthLayer, BufferedAuthLayer};
 use crate::body::BodyBufferLayer;
+use crate::drain::DrainLayer;
 
 /// Methods for [`tower::ServiceBuilder`], in the manner of tower-http.
 ///
@@ -37,6 +38,9 @@ pub trait ServiceBuilderExt<L>: Sized {
 
     /// Reads the body under limits, and lets the inner service read it again: [`BodyBufferLayer`].
     fn buffer_body(self, buffer: BodyBufferLayer) -> ServiceBuilder<Stack<BodyBufferLayer, L>>;
+
+    /// Reads what the inner service has left of the body, after the response: [`DrainLayer`].
+    fn drain_body(self, drain: DrainLayer) -> ServiceBuilder<Stack<DrainLayer, L>>;
 }
 
 impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
@@ -53,5 +57,9 @@ impl<L> ServiceBuilderExt<L> for ServiceBuilder<L> {
 
     fn buffer_body(self, buffer: BodyBufferLayer) -> ServiceBuilder<Stack<BodyBufferLayer, L>> {
         self.layer(buffer)
+    }
+
+    fn drain_body(self, drain: DrainLayer) -> ServiceBuilder<Stack<DrainLayer, L>> {
+        self.layer(drain)
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`drain`] | reads what a refused upload has left, so that its client sees the response |
 //! | [`auth`] | the layer and service: public, key or user, as a policy says |
 //! | [`credential`] | where a credential is, how it is read and removed |
 //! | [`body`] | reads a body once, under limits, and replays it |
@@ -71,10 +72,8 @@
 //!
 //! # In a stack of layers
 //!
-//! From the outside in: tracing, CORS, compression, then [`AuthLayer`], then limits of concurrency. Browsers send
-//! preflight requests without credentials, so a CORS layer inside the auth layer gets a 401 for them (unless
-//! [`with_preflight_passed_on`](auth::AuthLayer::with_preflight_passed_on) is set), and refusals have no CORS headers. A
-//! layer that counts permits belongs inside, so that callers without a key hold none of them.
+//! From the outside in: tracing, CORS, draining, compression, decoding, then [`AuthLayer`], then limits of concurrency. The
+//! page `orders` says why, and what another order does.
 //!
 //! # Minimum supported Rust version
 //!
@@ -96,6 +95,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 // In the order of a request's path.
+pub mod drain;
+
 pub mod auth;
 pub mod credential;
 
@@ -116,6 +117,10 @@ pub mod management;
 
 pub mod rejection;
 pub mod trace;
+
+// A page of the docs.
+#[cfg(any(doc, doctest))]
+pub mod orders;
 
 #[cfg(feature = "util")]
 mod builder;

@@ -12,6 +12,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body::Body;
 use http_body_util::Full;
+use tower_layer::Layer;
 use tower_service::Service;
 
 use super::concurrency::ConcurrencyLimits;
@@ -22,6 +23,7 @@ use crate::BoxError;
 use crate::auth::{AuthConfig, AuthLayer, BufferedAuth, HookName, PRE_AUTH_MAX_BYTES};
 use crate::body::{BodyLimits, BodyRules, BufferedBody};
 use crate::credential::redact_target;
+use crate::drain::DrainLayer;
 use crate::envelope::{Envelope, EnvelopeBuilder, EnvelopeInput};
 use crate::error::ConfigError;
 use crate::identity::Identity;
@@ -55,6 +57,7 @@ struct Shared {
     max_response_bytes: usize,
     deadline: Duration,
     slots: ConcurrencyLimits,
+    drain: DrainLayer,
 }
 
 impl Hooks {
@@ -87,6 +90,7 @@ impl Hooks {
                 max_response_bytes: 1024 * 1024,
                 deadline: Duration::from_secs(15),
                 slots: ConcurrencyLimits::new(64),
+                drain: DrainLayer::new(),
             }),
         }
     }
@@ -205,6 +209,29 @@ impl Hooks {
         self.with(|shared| shared.deadline = deadline)
     }
 
+    /// How much of the body of a refused request is read and thrown away after the response, and for how long, so that
+    /// a client which is still sending sees the response: see [`drain`](crate::drain). The default is
+    /// [`DrainLayer::new`], 1 MiB and 1 second. [`DrainLayer::with_max_bytes`] with 0 turns it off.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use tower_webhook::auth::AuthLayer;
+    /// use tower_webhook::drain::DrainLayer;
+    /// use tower_webhook::hook::{Hooks, Invocation, Outcome};
+    ///
+    /// let drain = DrainLayer::new().with_max_bytes(32 * 1024 * 1024).with_deadline(Duration::from_secs(3));
+    /// let hooks = Hooks::new(AuthLayer::public(), |_: Invocation| async { Ok(Outcome::empty()) })
+    ///     .with_drain(drain);
+    /// # let _ = hooks;
+    /// ```
+    #[must_use]
+    pub fn with_drain(self, drain: DrainLayer) -> Self {
+        self.with(|shared| shared.drain = drain)
+    }
+
     /// How many executions of one hook may be under way at a time. The default is 64. A request beyond
     /// that is refused with 503 and `Retry-After`; there is no queue.
     ///
@@ -250,11 +277,10 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
-        let Shared { config, body, pre_auth_max_bytes, .. } = &*self.shared;
+        let Shared { config, body, pre_auth_max_bytes, drain, .. } = &*self.shared;
         let run = Run(Arc::clone(&self.shared));
-        let mut auth =
-            BufferedAuth::new(run, Arc::clone(config), body.clone(), *pre_auth_max_bytes);
-        let response = auth.call(request);
+        let auth = BufferedAuth::new(run, Arc::clone(config), body.clone(), *pre_auth_max_bytes);
+        let response = drain.layer(auth).call(request.map(Box::pin));
         ResponseFuture::new(async move {
             match response.await {
                 Ok(response) => response,

@@ -75,7 +75,9 @@ pub(super) fn response(
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Some(seconds) = retry_after {
-        headers.insert(GRPC_RETRY_PUSHBACK_MS, seconds.saturating_mul(1000).into());
+        // A signed integer of 32 bits.
+        let millis = i32::try_from(seconds.saturating_mul(1000)).unwrap_or(i32::MAX);
+        headers.insert(GRPC_RETRY_PUSHBACK_MS, millis.into());
     }
     let is_web = media_type.as_bytes().get(..WEB.len());
     if is_web.is_some_and(|start| start.eq_ignore_ascii_case(WEB.as_bytes())) {

@@ -7,6 +7,7 @@ mod support;
 
 mod bodies;
 mod executions;
+mod grpc;
 mod invocations;
 mod responses;
 

@@ -13,6 +13,7 @@ mod axum;
 mod concealed;
 mod content;
 mod credentials;
+mod drain;
 mod grpc;
 mod head_first;
 mod hyper;
