@@ -1,0 +1,46 @@
+//! Hooks on axum with the settings that real senders and clients need: a key in every place, JSON under other labels,
+//! JSON lines, forms with JSON in them, CORS, probes, refusals that gRPC clients read, and refusals that arrive.
+//!
+//! Start with `webhook`, which is shorter.
+//!
+//! ```text
+//! cargo run --example hooks
+//! ```
+//!
+//! prints its address, and `curl` lines with the answers to expect. Run them at the top folder: some send
+//! `examples/payloads/github-push.json`. Another port: `cargo run --example hooks -- 127.0.0.1:0`.
+//!
+//! | file | what |
+//! |---|---|
+//! | `policies.rs` | which hooks there are, and who may call them |
+//! | `runs.rs` | what the hooks do |
+//! | `logins.rs` | users, who log in with a name and a token |
+//! | `app.rs` | the settings |
+//! | `instructions.rs` | what is printed |
+
+use std::env;
+use std::error::Error;
+
+use tokio::net::TcpListener;
+
+mod app;
+mod instructions;
+mod logins;
+mod policies;
+mod runs;
+#[cfg(test)]
+mod tests;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
+    if address.starts_with('-') {
+        println!("usage: hooks [ADDRESS:PORT]");
+        return Ok(());
+    }
+    let (app, credentials) = app::app().await?;
+    let listener = TcpListener::bind(&address).await?;
+    println!("{}", instructions::text(&listener.local_addr()?.to_string(), &credentials));
+    axum::serve(listener, app).await?;
+    Ok(())
+}

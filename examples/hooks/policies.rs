@@ -1,0 +1,23 @@
+//! Which hook a request is for, who may call it, and by which method.
+
+use http::Method;
+use tower_webhook::RequestHead;
+use tower_webhook::auth::Policy;
+use tower_webhook::key::{Owner, Scope};
+
+pub(crate) fn policy(head: RequestHead<'_>, deploy: &Scope, owner: &Owner) -> Option<Policy> {
+    // The whole path, also where the router is nested in another one.
+    let name = head.original_path().strip_prefix("/hook/")?.split('/').next()?;
+    let token = || Policy::token().with_methods([Method::POST]).with_scope(deploy.clone());
+    let policy = match name {
+        // A client that announces a body and sends none is answered at once.
+        "status" => Policy::public().with_methods([Method::GET, Method::HEAD]).without_body(),
+        "echo" => Policy::public().with_methods([Method::POST]),
+        // Senders try a hook out by HEAD before they use it.
+        "deploy" => token().with_probe([Method::HEAD]),
+        "deploy-any" => token(),
+        "report" => Policy::user().with_methods([Method::POST]).with_owner(owner.clone()),
+        _ => return None,
+    };
+    Some(policy.with_hook(name))
+}

@@ -1,0 +1,91 @@
+//! The hooks without a network. `tests/clients/hooks.py` plays more cases over one.
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use http::{Request, StatusCode};
+use tower::ServiceExt;
+
+use crate::app::{Credentials, app};
+
+const PUSH: &str = include_str!("../payloads/github-push.json");
+const DEPLOYED: &str = r#"{"commits":20,"deployed":"refs/heads/main"}"#;
+
+async fn answer(app: &Router, request: Request<Body>) -> (StatusCode, String) {
+    let response = app.clone().oneshot(request).await.unwrap();
+    let status = response.status();
+    let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    (status, String::from_utf8(body.into()).unwrap())
+}
+
+fn push(uri: &str) -> http::request::Builder {
+    Request::post(uri).header("content-type", "application/json")
+}
+
+#[tokio::test]
+async fn the_key_opens_the_hook_from_every_place() {
+    let (app, Credentials { key, .. }) = app().await.unwrap();
+    let body = || Body::from(PUSH);
+    let requests = [
+        push("/hook/deploy").header("x-webhook-token", &key).body(body()),
+        push("/hook/deploy").header("authorization", format!("Bearer {key}")).body(body()),
+        push(&format!("/hook/deploy?token={key}")).body(body()),
+        push(&format!("/hook/deploy/{key}")).body(body()),
+    ];
+    for request in requests {
+        let (status, body) = answer(&app, request.unwrap()).await;
+        assert_eq!((status, body.as_str()), (StatusCode::OK, DEPLOYED));
+    }
+
+    let body = format!(r#"{{"token":"{key}","ref":"v1"}}"#);
+    let (status, body) = answer(&app, push("/hook/deploy").body(body.into()).unwrap()).await;
+    let expected = r#"{"commits":0,"deployed":"v1"}"#;
+    assert_eq!((status, body.as_str()), (StatusCode::OK, expected));
+}
+
+#[tokio::test]
+async fn the_public_and_the_user_hook_answer() {
+    let (app, Credentials { login, .. }) = app().await.unwrap();
+
+    let request = Request::get("/hook/status").body(Body::empty()).unwrap();
+    let (status, body) = answer(&app, request).await;
+    let expected = r#"{"healthy":true}"#;
+    assert_eq!((status, body.as_str()), (StatusCode::OK, expected));
+
+    use base64::Engine as _;
+    let user = format!("alice:{login}");
+    let encoded = base64::engine::general_purpose::STANDARD.encode(user);
+    let request = Request::post("/hook/report")
+        .header("authorization", format!("Basic {encoded}"))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Body::from("week=47"))
+        .unwrap();
+    let (status, body) = answer(&app, request).await;
+    let expected = r#"{"week":"47"}"#;
+    assert_eq!((status, body.as_str()), (StatusCode::OK, expected));
+}
+
+#[tokio::test]
+async fn refusals_are_as_printed() {
+    let (app, credentials) = app().await.unwrap();
+    let Credentials { key, expired, revoked, without_scope, login } = credentials;
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    let cases = [
+        (push("/hook/deploy"), StatusCode::UNAUTHORIZED),
+        (push("/hook/deploy").header("x-webhook-token", "wrong"), StatusCode::UNAUTHORIZED),
+        (push("/hook/deploy").header("x-webhook-token", &login), StatusCode::UNAUTHORIZED),
+        (push("/hook/deploy").header("x-webhook-token", &expired), StatusCode::UNAUTHORIZED),
+        (push("/hook/deploy").header("x-webhook-token", &revoked), StatusCode::UNAUTHORIZED),
+        (push("/hook/deploy").header("x-webhook-token", &without_scope), StatusCode::FORBIDDEN),
+        (
+            push(&format!("/hook/deploy?token={key}")).header("x-webhook-token", &key),
+            StatusCode::BAD_REQUEST,
+        ),
+        (Request::get("/hook/deploy"), StatusCode::METHOD_NOT_ALLOWED),
+        (Request::get("/hook/unknown"), StatusCode::NOT_FOUND),
+        (push("/hook/report").header("x-webhook-token", &key), StatusCode::UNAUTHORIZED),
+    ];
+    for (request, expected) in cases {
+        let (status, _) = answer(&app, request.body(Body::from("{}")).unwrap()).await;
+        assert_eq!(status, expected);
+    }
+}
