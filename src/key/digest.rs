@@ -2,14 +2,14 @@ use std::error::Error;
 use std::fmt;
 use std::hint::black_box;
 use std::iter;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
-use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use smol_str::SmolStr;
 use subtle::{Choice, ConstantTimeEq};
 
 use super::format::{Layout, ParsedKey};
+use super::pepper::{Pepper, PepperReference, is_reference};
 use crate::ConfigError;
 
 /// The algorithm of a [`KeyDigest`].
@@ -33,7 +33,7 @@ impl DigestAlgorithm {
     }
 }
 
-/// The stored form of a key: 32 bytes, the algorithm and the name of the pepper.
+/// The stored form of a key: 32 bytes, the algorithm and which pepper was used.
 ///
 /// Only a [`KeyHasher`] compares digests, in constant time.
 ///
@@ -74,11 +74,8 @@ impl DigestAlgorithm {
 #[derive(Clone)]
 pub struct KeyDigest {
     bytes: [u8; 32],
-    pepper: Option<PepperName>,
+    pepper: Option<PepperReference>,
 }
-
-/// Shared, since there are few peppers and many digests.
-type PepperName = Arc<SmolStr>;
 
 impl KeyDigest {
     /// A digest from the columns of a store.
@@ -93,7 +90,7 @@ impl KeyDigest {
     ) -> Result<Self, InvalidDigest> {
         let pepper = match (algorithm, pepper) {
             ("sha256", None) => None,
-            ("hmac-sha256", Some(name)) if is_pepper_name(name) => Some(SmolStr::new(name).into()),
+            ("hmac-sha256", Some(text)) if is_reference(text) => Some(SmolStr::new(text).into()),
             _ => return Err(InvalidDigest(())),
         };
         let bytes = bytes.try_into().map_err(|_| InvalidDigest(()))?;
@@ -109,7 +106,8 @@ impl KeyDigest {
         }
     }
 
-    /// The name of the pepper, if one was used.
+    /// Which pepper was used, if one was: its name, a dot and its [fingerprint](Pepper::fingerprint). A record from
+    /// elsewhere can have the name alone.
     #[must_use]
     pub fn pepper(&self) -> Option<&str> {
         self.pepper.as_ref().map(|name| name.as_str())
@@ -148,77 +146,6 @@ impl fmt::Display for InvalidDigest {
 
 impl Error for InvalidDigest {}
 
-/// A secret key of the application for all digests (HMAC).
-///
-/// It is kept outside the store. A copy of the store then cannot be matched against a list of keys, and
-/// write access to the store is not enough to create a working key.
-///
-/// # Examples
-///
-/// ```
-/// use tower_webhook::key::{KeyHasher, Pepper};
-///
-/// # let secret_of_2026 = *b"0123456789abcdef0123456789abcdef";
-/// # let secret_of_2025 = *b"fedcba9876543210fedcba9876543210";
-/// let hasher = KeyHasher::peppered(Pepper::new("2026", secret_of_2026)?)
-///     .with_previous_pepper(Pepper::new("2025", secret_of_2025)?)?;
-/// assert_eq!(format!("{hasher:?}"), r#"KeyHasher { peppers: ["2026", "2025"], .. }"#);
-/// # Ok::<(), tower_webhook::ConfigError>(())
-/// ```
-#[derive(Clone)]
-pub struct Pepper {
-    name: PepperName,
-    /// Keyed once, which saves two of the four blocks of a short message.
-    prepared: Hmac<Sha256>,
-}
-
-impl Pepper {
-    /// A pepper with a name that records refer to: 1 to 32 of `a-z`, `0-9` and `-`.
-    ///
-    /// # Errors
-    ///
-    /// Refuses another name, fewer than 32 bytes, and bytes that are all equal.
-    ///
-    /// # Security
-    ///
-    /// The bytes are random. A passphrase is not a pepper.
-    pub fn new(name: &str, bytes: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
-        let bytes = bytes.as_ref();
-        if !is_pepper_name(name) {
-            return Err(ConfigError::new("the name of a pepper is 1 to 32 of a-z, 0-9 and -"));
-        }
-        if bytes.len() < 32 {
-            return Err(ConfigError::new("a pepper has at least 32 bytes"));
-        }
-        if bytes.iter().all(|byte| Some(byte) == bytes.first()) {
-            return Err(ConfigError::new("a pepper is random: its bytes are not all equal"));
-        }
-        let prepared = Hmac::new_from_slice(bytes)
-            .map_err(|_| ConfigError::new("HMAC does not take a pepper of this length"))?;
-        Ok(Self { name: SmolStr::new(name).into(), prepared })
-    }
-
-    /// The name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub(super) fn hmac(&self, parts: &[&[u8]]) -> [u8; 32] {
-        let mut mac = self.prepared.clone();
-        for part in parts {
-            mac.update(part);
-        }
-        mac.finalize().into_bytes().into()
-    }
-}
-
-impl fmt::Debug for Pepper {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pepper").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
 /// Makes the digests of keys and compares them.
 ///
 /// The hashed message includes the id, so that a digest copied to another record matches no key:
@@ -249,6 +176,10 @@ impl KeyHasher {
     }
 
     /// HMAC-SHA-256 under `pepper`. Digests without a pepper are refused.
+    ///
+    /// A digest names its pepper and has a fingerprint of it. One that was made under other bytes of the same name is
+    /// a fault of the configuration, and not a wrong key: see
+    /// [`KeyManager::check`](super::KeyManager::check).
     #[must_use]
     pub fn peppered(pepper: Pepper) -> Self {
         Self { current: Some(pepper), others: Vec::new() }
@@ -260,7 +191,7 @@ impl KeyHasher {
     ///
     /// Refuses a duplicate name.
     pub fn with_previous_pepper(mut self, pepper: Pepper) -> Result<Self, ConfigError> {
-        if self.ways().flatten().any(|known| known.name == pepper.name) {
+        if self.peppers().any(|known| known.name() == pepper.name()) {
             return Err(ConfigError::new("two peppers have the same name"));
         }
         self.others.push(Some(pepper));
@@ -283,7 +214,7 @@ impl KeyHasher {
     /// The digest of a key, under the current pepper if there is one.
     #[must_use]
     pub fn digest(&self, key: &ParsedKey<'_>) -> KeyDigest {
-        let pepper = self.current.as_ref().map(|pepper| Arc::clone(&pepper.name));
+        let pepper = self.current.as_ref().map(Pepper::reference);
         KeyDigest { bytes: hash(self.current.as_ref(), key), pepper }
     }
 
@@ -291,7 +222,7 @@ impl KeyHasher {
     ///
     /// # Errors
     ///
-    /// The digest cannot be checked: its pepper is unknown, or it has none and
+    /// The digest cannot be checked: its pepper is unknown or has other bytes, or it has none and
     /// [`with_insecure_unpeppered_keys`](Self::with_insecure_unpeppered_keys) is off. That is a fault of the
     /// configuration, not of the key.
     pub fn matches(&self, digest: &KeyDigest, key: &ParsedKey<'_>) -> Result<bool, UnknownPepper> {
@@ -312,15 +243,33 @@ impl KeyHasher {
         digest: &KeyDigest,
         presented: &PresentedDigests,
     ) -> Result<Choice, UnknownPepper> {
-        let asked = |way: &Option<Pepper>| way.as_ref().map(Pepper::name) == digest.pepper();
+        let asked = |way: &Option<Pepper>| match (way, digest.pepper()) {
+            (None, None) => true,
+            (Some(pepper), Some(reference)) => pepper.is_named_by(reference),
+            _ => false,
+        };
         if asked(&self.current) {
             return Ok(same(&digest.bytes, &presented.current));
         }
         let mut others = self.others.iter().zip(&presented.others);
         match others.find(|(way, _)| asked(way)) {
             Some((_, bytes)) => Ok(same(&digest.bytes, bytes)),
-            None => Err(UnknownPepper(())),
+            None => Err(UnknownPepper { namesake: self.namesake(digest) }),
         }
+    }
+
+    /// Whether the pepper of a digest is configured.
+    pub(super) fn knows_pepper(&self, digest: &KeyDigest) -> Result<(), UnknownPepper> {
+        match digest.pepper() {
+            Some(reference) if self.peppers().any(|pepper| pepper.is_named_by(reference)) => Ok(()),
+            _ => Err(UnknownPepper { namesake: self.namesake(digest) }),
+        }
+    }
+
+    /// The name of a configured pepper that has other bytes than the pepper of this digest.
+    fn namesake(&self, digest: &KeyDigest) -> Option<SmolStr> {
+        let (name, _) = digest.pepper()?.split_once('.')?;
+        self.peppers().any(|pepper| pepper.name() == name).then(|| name.into())
     }
 
     /// The work of [`compare`](Self::compare) for a key without a record. The result is false.
@@ -334,7 +283,17 @@ impl KeyHasher {
         black_box(same(&DECOY, &presented.current)) & Choice::from(0)
     }
 
-    /// All accepted peppers, the current one first.
+    /// The pepper of new digests.
+    pub(super) fn current_pepper(&self) -> Option<&Pepper> {
+        self.current.as_ref()
+    }
+
+    /// All peppers, the current one first.
+    pub(super) fn peppers(&self) -> impl Iterator<Item = &Pepper> {
+        self.ways().flatten()
+    }
+
+    /// All accepted ways to make a digest, the current one first.
     fn ways(&self) -> impl Iterator<Item = &Option<Pepper>> {
         iter::once(&self.current).chain(&self.others)
     }
@@ -356,18 +315,28 @@ impl Default for KeyHasher {
 
 impl fmt::Debug for KeyHasher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.ways().flatten().map(Pepper::name).collect();
+        let names: Vec<_> = self.peppers().map(Pepper::name).collect();
         f.debug_struct("KeyHasher").field("peppers", &names).finish_non_exhaustive()
     }
 }
 
-/// A digest whose pepper is not configured.
+/// A digest whose pepper is not configured, or is configured with other bytes.
+///
+/// `Display` says which of both, and in the second case the name of the pepper.
 #[derive(Clone, Debug)]
-pub struct UnknownPepper(());
+pub struct UnknownPepper {
+    /// The name under which other bytes are configured.
+    namesake: Option<SmolStr>,
+}
 
 impl fmt::Display for UnknownPepper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the digest was made with a pepper that is not configured, or without one")
+        match &self.namesake {
+            Some(name) => write!(f, "the digest was made with other bytes of the pepper `{name}`"),
+            None => f.write_str(
+                "the digest was made with a pepper that is not configured, or without one",
+            ),
+        }
     }
 }
 
@@ -420,11 +389,6 @@ fn same(left: &[u8; 32], right: &[u8; 32]) -> Choice {
     })
 }
 
-fn is_pepper_name(name: &str) -> bool {
-    let allowed = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
-    (1..=32).contains(&name.len()) && name.as_bytes().iter().all(allowed)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -446,20 +410,6 @@ mod tests {
         assert_eq!(
             hex(&sha256(&[b"a", b"bc"])),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
-    }
-
-    #[test]
-    fn the_keyed_hash_is_hmac_sha_256() {
-        // RFC 4231, test case 6: a key longer than one block, and not all of it equal here, so the
-        // state is made directly.
-        let pepper = Pepper {
-            name: SmolStr::new("rfc").into(),
-            prepared: Hmac::new_from_slice(&[0xaa; 131]).unwrap(),
-        };
-        assert_eq!(
-            hex(&pepper.hmac(&[b"Test Using Larger Than Block-Size Key - Hash Key First"])),
-            "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"
         );
     }
 
@@ -518,10 +468,29 @@ mod tests {
 
         assert!(both.matches(&digest, &key).unwrap());
         assert!(new.matches(&digest, &key).is_err());
-        assert_eq!(both.digest(&key).pepper(), Some("2026"));
+        assert!(both.digest(&key).pepper().unwrap().starts_with("2026."));
         assert!(both.with_previous_pepper(pepper("2026", 3)).is_err());
-        let impostor = KeyHasher::peppered(pepper("2025", 9));
-        assert!(!impostor.matches(&digest, &key).unwrap());
+    }
+
+    #[test]
+    fn other_bytes_of_a_pepper_are_no_wrong_key() {
+        let key = ParsedKey::new(id("a"), "secret");
+        let digest = KeyHasher::peppered(pepper("2025", 1)).digest(&key);
+        let current = KeyHasher::peppered(pepper("2025", 8));
+        let previous = KeyHasher::peppered(pepper("2026", 1));
+        let previous = previous.with_previous_pepper(pepper("2025", 8)).unwrap();
+        for hasher in [current, previous] {
+            let error = hasher.matches(&digest, &key).unwrap_err().to_string();
+            assert!(error.ends_with("other bytes of the pepper `2025`"), "{error}");
+        }
+        let error = KeyHasher::peppered(pepper("2026", 1)).matches(&digest, &key).unwrap_err();
+        assert!(error.to_string().contains("not configured"), "{error}");
+
+        // Without a fingerprint it is not known.
+        let bytes = digest.expose_bytes();
+        let named = KeyDigest::from_parts("hmac-sha256", Some("2025"), bytes).unwrap();
+        assert!(KeyHasher::peppered(pepper("2025", 1)).matches(&named, &key).unwrap());
+        assert!(!KeyHasher::peppered(pepper("2025", 8)).matches(&named, &key).unwrap());
     }
 
     #[test]
@@ -537,21 +506,16 @@ mod tests {
     }
 
     #[test]
-    fn a_weak_pepper_is_refused() {
-        assert!(Pepper::new("p", [0; 32]).is_err());
-        assert!(Pepper::new("p", [9; 64]).is_err());
-        assert!(Pepper::new("p", b"0123456789abcdef0123456789abcde").is_err());
-        assert!(Pepper::new("p", b"0123456789abcdef0123456789abcdef").is_ok());
-        for name in ["", "P", "a b", "a_b", &"a".repeat(33)] {
-            assert!(Pepper::new(name, b"0123456789abcdef0123456789abcdef").is_err(), "{name:?}");
-        }
-    }
-
-    #[test]
     fn parts_that_do_not_fit_make_no_digest() {
         let cases: &[(&str, Option<&str>, usize, bool)] = &[
             ("sha256", None, 32, true),
             ("hmac-sha256", Some("p"), 32, true),
+            ("hmac-sha256", Some("p.0123abcd"), 32, true),
+            ("hmac-sha256", Some("p.0123abc"), 32, false),
+            ("hmac-sha256", Some("p.0123ABCD"), 32, false),
+            ("hmac-sha256", Some(".0123abcd"), 32, false),
+            ("hmac-sha256", Some("p."), 32, false),
+            ("hmac-sha256", Some("p.0123abcd."), 32, false),
             ("sha256", None, 31, false),
             ("sha256", None, 33, false),
             ("sha256", None, 0, false),
@@ -577,6 +541,5 @@ mod tests {
         let digest = KeyDigest::from_parts("sha256", None, &[0xab; 32]).unwrap();
 
         assert_eq!(format!("{digest:?}"), "KeyDigest { algorithm: Sha256, pepper: None, .. }");
-        assert_eq!(format!("{:?}", pepper("p", 1)), "Pepper { name: \"p\", .. }");
     }
 }

@@ -55,6 +55,7 @@ mod new_key;
 mod observer;
 mod owner;
 mod page;
+mod pepper;
 mod record;
 mod record_json;
 mod scope;
@@ -65,9 +66,7 @@ mod store;
 mod verifier;
 mod view;
 
-pub use self::digest::{
-    DigestAlgorithm, InvalidDigest, KeyDigest, KeyHasher, Pepper, UnknownPepper,
-};
+pub use self::digest::{DigestAlgorithm, InvalidDigest, KeyDigest, KeyHasher, UnknownPepper};
 pub use self::format::{
     GenerateError, KeyDraft, KeyFormat, OpaqueFormat, ParsedKey, PrefixedFormat, TokenFormat,
     random_base62,
@@ -78,6 +77,7 @@ pub use self::new_key::{IssuedKey, KeyUpdate, NewKey};
 pub use self::observer::LastUsedObserver;
 pub use self::owner::Owner;
 pub use self::page::{InvalidCursor, Page, PageCursor};
+pub use self::pepper::Pepper;
 pub use self::record::{InvalidRecord, KeyRecord};
 pub use self::record_json::{DecodeError, DecodeErrorKind};
 pub use self::scope::{InvalidScope, Scope, Scopes};

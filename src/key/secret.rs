@@ -22,6 +22,11 @@ impl Secret {
         Self(Zeroizing::new(text.into()))
     }
 
+    /// Whether there is white space at an end, such as the line end of a file. No header can bring such a text back.
+    pub(crate) fn has_outer_blanks(&self) -> bool {
+        self.0.trim_ascii().len() != self.0.len()
+    }
+
     /// The text. Show it once, to the owner of the key.
     #[must_use]
     pub fn expose_secret(&self) -> &str {

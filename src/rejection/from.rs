@@ -102,7 +102,9 @@ impl From<ManageError> for Rejection {
             ManageErrorKind::Revoked => Self::new(RejectionKind::AlreadyRevoked),
             ManageErrorKind::Invalid => Self::new(RejectionKind::Invalid)
                 .with_violations([Violation::new(Place::BODY, error.text())]),
-            ManageErrorKind::Random | ManageErrorKind::Unavailable => {
+            ManageErrorKind::Random
+            | ManageErrorKind::WrongPepper
+            | ManageErrorKind::Unavailable => {
                 Self::new(RejectionKind::Unavailable).with_source(error)
             }
         }

@@ -20,6 +20,7 @@ mod hyper;
 mod identities;
 mod orders;
 mod paths;
+mod peppers;
 mod policy_with_key;
 mod preflight;
 mod probes;

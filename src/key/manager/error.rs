@@ -4,13 +4,14 @@ use std::fmt;
 use super::{GenerateError, StoreError};
 #[cfg(feature = "recoverable")]
 use crate::key::OpenError;
+use crate::key::UnknownPepper;
 use crate::key::record::InvalidRecord;
 
 use crate::BoxError;
 
 /// A failed call to a [`KeyManager`](super::KeyManager).
 ///
-/// `Display` is a fixed text, and says for `Invalid` which limit was broken. The cause of `Random` and
+/// `Display` is a fixed text, and says for `Invalid` which limit was broken. The cause of `Random`, `WrongPepper` and
 /// `Unavailable` is the [`source`](Error::source).
 pub struct ManageError {
     kind: ManageErrorKind,
@@ -35,6 +36,8 @@ pub enum ManageErrorKind {
     NotRecoverable,
     /// No key could be generated. Nothing was changed.
     Random,
+    /// The store has another pepper of the same name: its bytes differ. Nothing was changed.
+    WrongPepper,
     /// The store is unavailable. It is unknown whether something was changed.
     Unavailable,
 }
@@ -65,6 +68,7 @@ impl ManageError {
                 "the text of the key was not sealed and cannot be recovered"
             }
             ManageErrorKind::Random => "no key could be generated",
+            ManageErrorKind::WrongPepper => "the pepper is not that of the key store",
             ManageErrorKind::Unavailable => "the key store cannot answer",
         }
     }
@@ -73,6 +77,12 @@ impl ManageError {
 impl From<StoreError> for ManageError {
     fn from(error: StoreError) -> Self {
         Self { source: Some(error.into()), ..Self::new(ManageErrorKind::Unavailable) }
+    }
+}
+
+impl From<UnknownPepper> for ManageError {
+    fn from(error: UnknownPepper) -> Self {
+        Self { source: Some(error.into()), ..Self::new(ManageErrorKind::WrongPepper) }
     }
 }
 

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
-#[cfg(feature = "recoverable")]
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 pub use self::error::{ManageError, ManageErrorKind};
 #[cfg(feature = "recoverable")]
@@ -63,6 +63,8 @@ use crate::key::secret::Secret;
 #[derive(Clone)]
 pub struct KeyManager {
     verifier: KeyVerifier,
+    /// Whether the store is known to have the pepper of new digests.
+    pepper_is_kept: Arc<AtomicBool>,
     #[cfg(feature = "recoverable")]
     sealing: Option<Arc<SealingKeys>>,
 }
@@ -84,6 +86,7 @@ impl KeyManager {
     pub fn new(store: impl KeyStore) -> Self {
         Self {
             verifier: KeyVerifier::new(store),
+            pepper_is_kept: Arc::default(),
             #[cfg(feature = "recoverable")]
             sealing: None,
         }
@@ -100,6 +103,7 @@ impl KeyManager {
     #[must_use]
     pub fn with_hasher(mut self, hasher: KeyHasher) -> Self {
         self.verifier = self.verifier.with_hasher(hasher);
+        self.pepper_is_kept = Arc::default();
         self
     }
 
@@ -127,7 +131,7 @@ impl KeyManager {
     ///
     /// # Errors
     ///
-    /// `Invalid`, `Random`, `Unavailable`; `Conflict` if the [explicit](NewKey::with_id) id, or one random
+    /// `Invalid`, `Random`, `WrongPepper`, `Unavailable`; `Conflict` if the [explicit](NewKey::with_id) id, or one random
     /// id after the other, is taken. No record is overwritten.
     ///
     /// # Examples
@@ -151,6 +155,7 @@ impl KeyManager {
         if new.expires.is_some_and(|expiry| expiry.is_over(now)) {
             return Err(ManageError::invalid("the expiry of a new key is in the future"));
         }
+        self.keep_pepper().await?;
         let draws = if new.id.is_some() { 1 } else { MAX_DRAWS };
         for _ in 0..draws {
             let mut draft = KeyDraft::new(owner, now);
@@ -176,13 +181,19 @@ impl KeyManager {
     /// # Errors
     ///
     /// `Invalid`, also if the text is not of the format or not the one with the
-    /// [explicit](NewKey::with_id) id; `Conflict` if the id is taken; `Random`, `Unavailable`.
+    /// [explicit](NewKey::with_id) id, or if it has white space at its ends, such as the line end of a file;
+    /// `Conflict` if the id is taken; `Random`, `WrongPepper`, `Unavailable`.
     pub async fn import(
         &self,
         owner: &Owner,
         text: Secret,
         new: NewKey,
     ) -> Result<KeyRecord, ManageError> {
+        if text.has_outer_blanks() {
+            return Err(ManageError::invalid(
+                "the text of a key has white space at its ends, such as the line end of a file",
+            ));
+        }
         let parsed = match &new.id {
             Some(id) => self.parts().format.parse_for(id, text.expose_secret()),
             None => self.parts().format.parse(text.expose_secret()),
@@ -191,6 +202,7 @@ impl KeyManager {
         let parsed = parsed.ok_or(ManageError::invalid("the text is not a key of this format"))?;
         let digest = self.parts().hasher.digest(&parsed);
         let id = parsed.into_id();
+        self.keep_pepper().await?;
         let sealed = self.seal(&text, &id, owner)?;
         let record = new.record(owner, id, digest, self.parts().clock.now())?;
         let record = record.with_version(first_version()?).with_sealed(sealed);
@@ -272,7 +284,8 @@ impl KeyManager {
         // A format that cannot keep ids parses its text without one.
         let kept = draft.id().and_then(|id| self.parts().format.parse_for(id, text));
         let parsed = kept.or_else(|| self.parts().format.parse(text));
-        let parsed = parsed.filter(|_| text.len() <= super::verifier::MAX_KEY_LEN);
+        let fits = text.len() <= super::verifier::MAX_KEY_LEN && !secret.has_outer_blanks();
+        let parsed = parsed.filter(|_| fits);
         let parsed = parsed.ok_or_else(|| {
             GenerateError::new("the format cannot parse the key that it generated")
         })?;
@@ -327,6 +340,7 @@ fn first_version() -> Result<u64, GenerateError> {
 }
 
 mod change;
+mod check;
 mod error;
 #[cfg(feature = "recoverable")]
 mod recovery;

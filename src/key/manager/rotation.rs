@@ -21,7 +21,7 @@ impl KeyManager {
     /// # Errors
     ///
     /// `Invalid` if the overlap is negative or leads beyond the year 9999; `NotFound`, `Revoked`,
-    /// `Random`, `Conflict`, `Unavailable`. After `Unavailable` the old record may expire after
+    /// `Random`, `Conflict`, `WrongPepper`, `Unavailable`. After `Unavailable` the old record may expire after
     /// `overlap` although there is no new one; [`extend`](Self::extend) undoes that.
     pub async fn rotate(
         &self,
@@ -50,6 +50,7 @@ impl KeyManager {
         for _ in 0..MAX_ATTEMPTS {
             let old = self.get(owner, id).await?;
             guard(&old)?;
+            self.keep_pepper().await?;
             if let Some(issued) = self.rotate_once(owner, &old, overlap).await? {
                 return Ok(issued);
             }

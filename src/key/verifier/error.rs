@@ -1,7 +1,7 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::key::{KeyId, StoreError};
+use crate::key::{KeyId, StoreError, UnknownPepper};
 
 /// A refused key, or a failed verification.
 ///
@@ -35,7 +35,8 @@ pub enum VerifyErrorKind {
     Disabled,
     /// The key was revoked.
     Revoked,
-    /// The store failed, or the pepper of the key is not configured. The validity of the key is unknown.
+    /// The store failed, or the pepper of the key is not configured or has other bytes. The validity of the key is
+    /// unknown.
     StoreUnavailable,
 }
 
@@ -109,7 +110,7 @@ pub(super) enum Fault {
     Panicked,
     NoAnswer,
     OtherRecord,
-    UnknownPepper,
+    UnknownPepper(UnknownPepper),
 }
 
 impl fmt::Display for Fault {
@@ -122,7 +123,7 @@ impl fmt::Display for Fault {
                 "the key store returned `true` from `try_find_now` and did not visit exactly once"
             }
             Self::OtherRecord => "the key store answered with the record of another key",
-            Self::UnknownPepper => "the pepper of the stored digest is not configured",
+            Self::UnknownPepper(error) => return error.fmt(f),
         })
     }
 }

@@ -289,8 +289,9 @@ impl Parts {
         if record.id() != id {
             return fault(Fault::OtherRecord);
         }
-        let Ok(current) = current else {
-            return fault(Fault::UnknownPepper);
+        let current = match current {
+            Ok(current) => current,
+            Err(error) => return fault(Fault::UnknownPepper(error)),
         };
         let now = LazyCell::new(|| self.clock.timestamp());
         let now = || *now;
@@ -303,7 +304,7 @@ impl Parts {
             }
             match (record.usable_previous(now), matches) {
                 (None, _) => return refuse(VerifyErrorKind::WrongSecret),
-                (Some(_), Some(Err(_))) => return fault(Fault::UnknownPepper),
+                (Some(_), Some(Err(error))) => return fault(Fault::UnknownPepper(error)),
                 (Some(previous), _) => matched = previous,
             }
         }

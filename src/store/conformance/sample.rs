@@ -325,7 +325,8 @@ pub(super) fn digests() -> Vec<KeyDigest> {
     let (plain, peppered) = ("sha256", "hmac-sha256");
     let longest = "z".repeat(32);
     let made = ramp.chunks(32).map(|bytes| KeyDigest::from_parts(plain, None, bytes));
-    let names = ["a", "0", "-", "2026-01", "null", &longest];
+    let with_fingerprint = format!("{longest}.0123abcd");
+    let names = ["a", "0", "-", "2026-01", "null", "2026-01.00ff00ff", &longest, &with_fingerprint];
     let named = names.iter().map(|name| KeyDigest::from_parts(peppered, Some(name), &[0xff; 32]));
     let odd = [[0; 32], [0xff; 32], *b"' or 1=1; -- \r\n\t\0\x1a\\\"%_$?{}[]:;,,"];
     let odd = odd.iter().map(|bytes| KeyDigest::from_parts(plain, None, bytes));
