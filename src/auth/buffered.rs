@@ -218,8 +218,7 @@ impl Entry {
             unread = None;
             discard(parts);
         }
-        let reads_body_first = config.reads_body_first(&policy, parts);
-        if reads_body_first.map_err(|rejection| config.conceal(&policy, rejection))?
+        if config.reads_body_first(&policy, parts)
             && let Some(body) = unread.take()
         {
             let max_bytes = self.body.limits.max_bytes.min(self.pre_auth_max_bytes);

@@ -151,11 +151,7 @@ impl AuthConfig {
     }
 
     /// Whether the body of a request has to be read before the verdict.
-    pub(super) fn reads_body_first(
-        &self,
-        policy: &Policy,
-        parts: &Parts,
-    ) -> Result<bool, Rejection> {
+    pub(super) fn reads_body_first(&self, policy: &Policy, parts: &Parts) -> bool {
         let (keys, users) = (self.key_credentials(), self.user_credentials());
         let head = RequestHead::from(parts);
         let depends = |list: Option<&Credentials>, other| {
@@ -167,7 +163,7 @@ impl AuthConfig {
             Access::Token => depends(keys, users),
             Access::User => depends(users, keys),
         };
-        Ok(depends && Credentials::may_be_in_body(parts, self.reading)?)
+        depends && Credentials::may_be_in_body(parts, self.reading)
     }
 
     /// Finds the credential in one list of placements.

@@ -195,19 +195,14 @@ impl Credentials {
         }
     }
 
-    /// Whether the body of a request has to be read before a credential can be looked for in it.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the media type cannot be told.
-    pub(crate) fn may_be_in_body(
-        parts: &Parts,
-        reading: BodyReading,
-    ) -> Result<bool, ExtractError> {
+    /// Whether the body of a request has to be read before a credential can be looked for in it. Where the media type
+    /// cannot be told, the search is an error without it.
+    pub(crate) fn may_be_in_body(parts: &Parts, reading: BodyReading) -> bool {
         let is_left_alone = matches!(parts.method, http::Method::GET | http::Method::HEAD)
             || parts.extensions.get::<BufferedBody>().is_some()
             || !(reading.ignores_coding || is_identity_coded(&parts.headers));
-        Ok(!is_left_alone && MediaType::from_headers(&parts.headers)?.has_fields())
+        !is_left_alone
+            && MediaType::from_headers(&parts.headers).is_ok_and(|media| media.has_fields())
     }
 
     /// Whether a header field of these placements has something in it, beside the place where a candidate of
