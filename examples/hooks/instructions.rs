@@ -46,7 +46,7 @@ What a sender checks first: does the hook exist, and is the key good? Nothing ru
   curl -sI {hook}/deploy
 
 What a browser asks first. Answer: 200 with access-control-allow-headers: x-webhook-token
-  curl -s -X OPTIONS -H 'Origin: https://a.example' -H 'Access-Control-Request-Method: POST' -H 'Access-Control-Request-Headers: x-webhook-token' -D - {hook}/deploy
+  curl -s -i -X OPTIONS -H 'Origin: https://a.example' -H 'Access-Control-Request-Method: POST' -H 'Access-Control-Request-Headers: x-webhook-token' {hook}/deploy
 
 Refused: no key (401), a wrong one (401), an expired one (401), a revoked one (401), one without the scope
 (403), two keys (400), copies that a proxy joined (400), a second one in the body (400), another method (405), no
