@@ -343,7 +343,7 @@ impl<'f, 'a> One<'f, 'a> {
         let (merges_copies, secret_token_uri) =
             (self.credentials.merges_copies, self.placement.secret_token_uri);
         let is_split =
-            matches!(self.placement.place, Place::Header(_)) && !self.credentials.unsplit;
+            username.is_none() && !self.placement.is_in_body() && !self.credentials.unsplit;
         PresentedCredential {
             text,
             username,

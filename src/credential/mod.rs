@@ -8,8 +8,8 @@
 //!    or in several, and whether they are equal or not (RFC 6750, section 2). Two components that each
 //!    pick another copy would disagree about who is calling. Copies that a proxy has joined with commas (RFC 9110,
 //!    section 5.3) are as many, if each part is a credential: in `Authorization`, one with a scheme that is read; in
-//!    a header of its own, a text of the [format](crate::key::KeyFormat) of the keys. Where the whole is such a text
-//!    too, because the format allows commas, parts count if they are equal.
+//!    any place of the head, a text of the [format](crate::key::KeyFormat) of the keys. Where the whole is such a
+//!    text too, because the format allows commas, parts count if they are equal.
 //! 3. A credential is compared byte for byte: it is decoded as its place prescribes, once, and neither
 //!    trimmed, nor folded, nor normalised. (HTTP trims the blanks around header values.)
 //! 4. [`Credentials::scrub`] removes the content of every configured place from the request that goes
@@ -135,7 +135,7 @@ impl Credentials {
         self
     }
 
-    /// Takes a header value with commas in it as one value, whatever its parts are.
+    /// Takes a value with commas in it as one value, whatever its parts are.
     ///
     /// # Security
     ///

@@ -22,7 +22,7 @@ pub struct PresentedCredential<'a> {
     pub(super) list: Option<ListRule>,
 }
 
-/// How a header value is read that may be a list of credentials.
+/// How a value is read that may be a list of credentials.
 #[derive(Clone, Copy)]
 pub(super) struct ListRule {
     pub(super) merges_copies: bool,
@@ -49,8 +49,8 @@ impl PresentedCredential<'_> {
         self.username.as_deref().map(String::as_str)
     }
 
-    /// Refuses a header value that is a list of credentials: what a proxy makes of fields that it joins. Equal parts
-    /// are copies of one. Different ones are several, unless the whole is a credential too.
+    /// Refuses a value that is a list of credentials: what a proxy makes of fields or parameters that it joins. Equal
+    /// parts are copies of one. Different ones are several, unless the whole is a credential too.
     ///
     /// `is_key` parses, and looks nothing up.
     pub(crate) fn check_list(
@@ -59,10 +59,7 @@ impl PresentedCredential<'_> {
     ) -> Result<(), ExtractError> {
         /// A list of more is refused without a look at the rest: parsing can cost a hash for each.
         const MOST: usize = 16;
-        let (Some(rule), Some(Text::Borrowed(value))) = (self.list, &self.text) else {
-            return Ok(());
-        };
-        let value = *value;
+        let (Some(rule), Some(value)) = (self.list, self.text.as_deref()) else { return Ok(()) };
         if !value.contains(&b',') {
             return Ok(());
         }
@@ -81,7 +78,7 @@ impl PresentedCredential<'_> {
         match is_list {
             false => Ok(()),
             true if are_copies && rule.merges_copies => {
-                self.text = Some(first.into());
+                self.text = Some(first.to_vec().into());
                 Ok(())
             }
             true => Err(ExtractError::ambiguous(are_copies)),

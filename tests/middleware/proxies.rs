@@ -111,7 +111,7 @@ async fn joined_schemes_are_as_many_as_repeated_ones() {
         ("Bearer K, Bearer J", [400, 400, 401]),
         ("Basic eDp5, Bearer K", [400, 400, 401]),
         ("Bearer K, Basic eDp5", [400, 400, 401]),
-        ("Bearer K, K", [401, 401, 401]),
+        ("Bearer K, K", [400, 200, 401]),
         ("Bearer K, x", [401, 401, 401]),
         ("Digest a=\"b\", Bearer K", [401, 401, 401]),
     ] {
@@ -129,6 +129,34 @@ async fn joined_schemes_are_as_many_as_repeated_ones() {
         ],
     )
     .await;
+}
+
+#[tokio::test]
+async fn joined_copies_are_several_outside_of_headers_too() {
+    let keys = Keys::new().await;
+    let k = keys.text.as_str();
+    let list = || {
+        let path = Placement::path("/hook/{key}").unwrap();
+        Credentials::new([Placement::query("key").unwrap(), path]).unwrap()
+    };
+    let lists =
+        [list(), list().with_insecure_equal_copies(), list().with_insecure_unsplit_values()];
+    for (list, setting) in lists.into_iter().zip(0..) {
+        let layer = AuthLayer::token(&keys.manager, list).unwrap();
+        for (target, expected) in [
+            ("/?key=K", [200, 200, 200]),
+            ("/?key=K,K", [400, 200, 401]),
+            ("/?key=K%2CK", [400, 200, 401]),
+            ("/?key=K,+K", [400, 200, 401]),
+            ("/?key=K,x", [401, 401, 401]),
+            ("/hook/K,K", [400, 200, 401]),
+        ] {
+            let request = Request::post(target.replace('K', k)).body(Full::<Bytes>::default());
+            let response = layer.layer(Recorder::default()).oneshot(request.unwrap()).await;
+            let status = response.unwrap().status().as_u16();
+            assert_eq!(status, expected[setting], "{setting} {target}");
+        }
+    }
 }
 
 #[tokio::test]
