@@ -27,7 +27,7 @@ const LONGEST_ESSENCE: usize = 255;
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum MediaType {
-    /// `application/json`, and every subtype that ends in `+json`.
+    /// `application/json`, and every subtype that ends in `+json`, except those of gRPC.
     Json,
     /// `application/x-www-form-urlencoded`
     Form,
@@ -184,7 +184,7 @@ fn read_essence(essence: &str) -> Option<MediaType> {
     if is_read_elsewhere(&mime) {
         return None;
     }
-    Some(if mime.suffix() == Some(mime::JSON) {
+    Some(if mime.suffix() == Some(mime::JSON) && !is_framed(&mime) {
         MediaType::Json
     } else if mime.essence_str() == mime::APPLICATION_WWW_FORM_URLENCODED {
         MediaType::Form
@@ -193,6 +193,12 @@ fn read_essence(essence: &str) -> Option<MediaType> {
     } else {
         MediaType::Other
     })
+}
+
+/// Whether a suffix names the format of messages within frames: those of gRPC are never JSON as a whole.
+fn is_framed(mime: &Mime) -> bool {
+    mime.type_() == mime::APPLICATION
+        && ["grpc", "grpc-web", "grpc-web-text"].contains(&mime.subtype().as_str())
 }
 
 /// Whether other readers take a type for one of those that are read here, although it is another one: axum's
@@ -401,6 +407,9 @@ mod tests {
             ("application/json; CHARSET=us-ascii", MediaType::Json),
             ("application/json; profile=\"charset\"", MediaType::Json),
             ("application/vnd.x+json", MediaType::Json),
+            ("application/grpc+json", MediaType::Other),
+            ("application/grpc-web+json", MediaType::Other),
+            ("application/grpcx+json", MediaType::Json),
             ("application/vnd.a+b+JSON", MediaType::Json),
             ("model/gltf+json", MediaType::Json),
             ("application/x-www-form-urlencoded", MediaType::Form),
