@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::any_service;
+use http::HeaderName;
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use tower_http::cors::{AllowHeaders, AllowMethods, Any, CorsLayer};
 use tower_webhook::auth::AuthLayer;
@@ -58,11 +58,13 @@ fn placements() -> Result<[Placement; 6], ConfigError> {
 }
 
 fn cors() -> CorsLayer {
+    // The refusal that a gRPC-web client reads is in these.
+    let grpc = ["grpc-status", "grpc-message"].map(HeaderName::from_static);
     CorsLayer::new()
         .allow_origin(Any)
         .allow_methods(AllowMethods::mirror_request())
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([WWW_AUTHENTICATE, RETRY_AFTER])
+        .expose_headers([WWW_AUTHENTICATE, RETRY_AFTER].into_iter().chain(grpc).collect::<Vec<_>>())
 }
 
 pub(crate) async fn app() -> Result<(Router, Credentials), Box<dyn Error>> {
@@ -104,9 +106,7 @@ pub(crate) async fn app() -> Result<(Router, Credentials), Box<dyn Error>> {
         .with_max_response_bytes(8 * KIB * KIB)
         .with_drain(drain);
 
-    let router = Router::new()
-        .route("/hook/{name}", any_service(hooks.clone()))
-        .route("/hook/{name}/{key}", any_service(hooks))
-        .layer(cors());
+    // Not `route`: a path that is no hook is refused in the form, and drained in the way, that all refusals have.
+    let router = Router::new().fallback_service(hooks).layer(cors());
     Ok((router, credentials))
 }

@@ -20,8 +20,10 @@
 
 use std::env;
 use std::error::Error;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::time::sleep;
 
 mod app;
 mod instructions;
@@ -34,13 +36,40 @@ mod tests;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
-    if address.starts_with('-') {
+    if ["-h", "--help"].contains(&&*address) {
         println!("usage: hooks [ADDRESS:PORT]");
         return Ok(());
     }
     let (app, credentials) = app::app().await?;
     let listener = TcpListener::bind(&address).await?;
     println!("{}", instructions::text(&listener.local_addr()?.to_string(), &credentials));
-    axum::serve(listener, app).await?;
+    let server = axum::serve(listener, app).with_graceful_shutdown(stopped());
+    // Requests in progress may end, but a caller that never finishes does not keep the process.
+    let overdue = async {
+        stopped().await;
+        sleep(Duration::from_secs(4)).await;
+    };
+    tokio::select! {
+        ended = server => ended?,
+        () = overdue => {}
+    }
     Ok(())
+}
+
+/// Waits for SIGTERM or SIGINT.
+async fn stopped() {
+    #[cfg(unix)]
+    let terminated = async {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminated = std::future::pending::<()>();
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
 }

@@ -7,7 +7,12 @@ use tower_webhook::key::{Owner, Scope};
 
 pub(crate) fn policy(head: RequestHead<'_>, deploy: &Scope, owner: &Owner) -> Option<Policy> {
     // The whole path, also where the router is nested in another one.
-    let name = head.original_path().strip_prefix("/hook/")?.split('/').next()?;
+    let path = head.original_path().strip_prefix("/hook/")?;
+    let (name, key) = path.split_once('/').map_or((path, None), |(name, key)| (name, Some(key)));
+    // Behind the name there may be a key, and nothing else.
+    if key.is_some_and(|key| key.is_empty() || key.contains('/')) {
+        return None;
+    }
     let token = || Policy::token().with_methods([Method::POST]).with_scope(deploy.clone());
     let policy = match name {
         // A client that announces a body and sends none is answered at once.

@@ -1,26 +1,50 @@
 //! What the hooks do. The envelope has no credential in it, wherever the caller put one.
 
+use http::StatusCode;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
+use tower_webhook::envelope::Envelope;
 use tower_webhook::hook::{ExecutorError, Invocation, Outcome};
 
-/// What the `deploy` hook reads of a push.
+/// What the `deploy` hook reads of a push. A call that names nothing deploys `main`.
 #[derive(Deserialize)]
 struct Push {
+    #[serde(default = "main_branch")]
     r#ref: String,
     #[serde(default)]
     commits: Vec<IgnoredAny>,
 }
 
+fn main_branch() -> String {
+    "refs/heads/main".to_owned()
+}
+
+/// GitHub sends a push as JSON or in a form.
+#[derive(Deserialize)]
+struct Form {
+    payload: Option<Push>,
+}
+
+fn read_push(envelope: &Envelope) -> serde_json::Result<Push> {
+    let form: Form = serde_json::from_str(envelope.post().unwrap_or("{}"))?;
+    match form.payload {
+        Some(push) => Ok(push),
+        None => serde_json::from_str(envelope.json().unwrap_or("{}")),
+    }
+}
+
 pub(crate) async fn run(invocation: Invocation) -> Result<Outcome, ExecutorError> {
     match invocation.hook() {
         Some("status") => Outcome::json(&json!({"healthy": true})),
-        Some("deploy") => {
-            let push: Push = serde_json::from_str(invocation.envelope().json().unwrap_or_default())
-                .map_err(|_| ExecutorError::public("the payload is no push"))?;
-            Outcome::json(&json!({"deployed": push.r#ref, "commits": push.commits.len()}))
-        }
+        Some("deploy") => match read_push(invocation.envelope()) {
+            Ok(push) => {
+                Outcome::json(&json!({"deployed": push.r#ref, "commits": push.commits.len()}))
+            }
+            // The sender's mistake. An error would be ours: a 502, after which senders try again.
+            Err(_) => Outcome::json(&json!({"error": "the payload is no push"}))?
+                .with_status(StatusCode::UNPROCESSABLE_ENTITY),
+        },
         Some("report") => Outcome::json_text(invocation.envelope().post().unwrap_or_default()),
         // The others answer with their envelope.
         _ => Outcome::json_text(invocation.into_envelope().into_string()),

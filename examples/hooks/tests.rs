@@ -43,6 +43,45 @@ async fn the_key_opens_the_hook_from_every_place() {
 }
 
 #[tokio::test]
+async fn a_push_comes_as_json_or_in_a_form() {
+    let (app, Credentials { key, .. }) = app().await.unwrap();
+    let main = r#"{"commits":0,"deployed":"refs/heads/main"}"#;
+    let (json, form) = ("application/json", "application/x-www-form-urlencoded");
+    let cases = [
+        (json, "{}", StatusCode::OK, main),
+        (json, "", StatusCode::OK, main),
+        (form, "payload={\"ref\":\"v1\"}", StatusCode::OK, r#"{"commits":0,"deployed":"v1"}"#),
+        (form, "a=1", StatusCode::OK, main),
+        (json, "[1]", StatusCode::UNPROCESSABLE_ENTITY, r#"{"error":"the payload is no push"}"#),
+        (
+            form,
+            "payload=x",
+            StatusCode::UNPROCESSABLE_ENTITY,
+            r#"{"error":"the payload is no push"}"#,
+        ),
+    ];
+    for (media, body, expected, result) in cases {
+        let request = Request::post("/hook/deploy").header("content-type", media);
+        let request = request.header("x-webhook-token", &key).body(Body::from(body)).unwrap();
+        let (status, text) = answer(&app, request).await;
+        assert_eq!((status, text.as_str()), (expected, result), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_path_that_is_no_hook_is_refused_like_the_rest() {
+    let (app, Credentials { key, .. }) = app().await.unwrap();
+    for path in
+        ["/", "/nope", "/hook", "/hook/", "/hook/deploy/", "/hook/deploy//", "//hook/deploy"]
+    {
+        let request = push(path).header("x-webhook-token", &key).body(Body::empty()).unwrap();
+        let (status, body) = answer(&app, request).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
+        assert!(body.contains(r#""code":"not_found""#), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn the_public_and_the_user_hook_answer() {
     let (app, Credentials { login, .. }) = app().await.unwrap();
 

@@ -279,7 +279,7 @@ def limits(server):
 
 
 def browsers(server):
-    for hook in ("echo", "deploy", "deploy-any", "status", "report", "nope"):
+    for hook in ("echo", "deploy", "deploy-any", "status", "report", "nope", "", "deploy/", "a/b/c"):
         for method in ("POST", "GET", "PUT"):
             answer = server.request("OPTIONS", f"/hook/{hook}", [
                 ("Origin", "https://a.example"), ("Access-Control-Request-Method", method),
@@ -294,6 +294,39 @@ def browsers(server):
         exposed = (answer.get("access-control-expose-headers") or "").lower()
         check("refusal for a page", answer.status == 401 and "www-authenticate" in exposed
               and "retry-after" in exposed and answer.get("access-control-allow-origin"), answer)
+
+
+def paths(server):
+    key = [("X-Webhook-Token", server.key)]
+    encoded = "".join(f"%{byte:02X}" for byte in server.key.encode())
+    for path, headers, status in (
+            (f"/hook/deploy/{encoded}", [], 200), (f"/hook/deploy/{server.key}?a=1", [], 200), ("/hook/deploy?", key, 200),
+            (f"http://localhost/hook/deploy/{server.key}", [], 200),
+            (f"/hook/deploy/{server.key}%20", [], 401), (f"/hook/deploy/{server.key}%00", [], 401),
+            ("/hook/deploy/%FF", [], 401), ("/hook/deploy/..", [], 401),
+            (f"/hook/deploy/{server.key}/", [], 404), (f"/hook/deploy//{server.key}", [], 404),
+            ("/hook/deploy/", key, 404), ("//hook/deploy", key, 404), ("/hook//deploy", key, 404),
+            ("/hook/./deploy", key, 404), ("/hook/x/../deploy", key, 404), ("/hook/Deploy", key, 404),
+            ("/hook/deploy;a=b", key, 404), ("/hook/%FF", key, 404), ("/hook/", key, 404), ("/hook", key, 404),
+            ("/", key, 404), (f"/hook/nope/{server.key}", [], 404)):
+        answer = server.post(path, b"{}", JSON, headers)
+        check(f"{path} is {status}", answer.status == status, answer)
+        check(f"{path} is not echoed", server.key.encode() not in answer.body, answer)
+        if status >= 400:
+            check(f"{path} has a problem document", (answer.json() or {}).get("status") == status, answer)
+
+
+def stopping(program):
+    server = Server(program)
+    with server.connect() as stalled:
+        stalled.sendall(b"POST /hook/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
+        time.sleep(0.2)
+        start = time.time()
+        server.process.terminate()
+        check("SIGTERM", server.process.wait(10) == 0 and time.time() - start < 5, server.process.returncode)
+    for argument in ("nonsense", "127.0.0.1:99999", "--nonsense"):
+        ended = subprocess.run([program, argument], capture_output=True, timeout=10)
+        check(f"argument {argument}", ended.returncode != 0 and ended.stderr and not ended.stdout, ended)
 
 
 def probes(server):
@@ -329,10 +362,11 @@ def grpc(server):
         ("none", "/hook/deploy", [], "16"), ("junk", "/hook/deploy", [("X-Webhook-Token", "x")], "16"),
         ("two", f"/hook/deploy?token={key}", [("X-Webhook-Token", key)], "3"),
         ("no hook", "/hook/nope", [], "12"), ("no method", "/hook/status", [], "12"),
+        ("a service of gRPC", "/echo.Echo/Unary", [], "12"), ("a bad key in the path", "/hook/deploy/x", [], "16"),
         ("too large", "/hook/deploy", [("Content-Length", "99999999"), ("X-Webhook-Token", key)], "8"),
     ]
     for media in ("application/grpc", "application/grpc+proto", "application/grpc-web", "application/grpc-web+proto",
-                  "application/grpc-web-text"):
+                  "application/grpc-web-text", "application/grpc+json", "Application/GRPC; a=b"):
         for name, path, headers, code in cases:
             if name == "too large":
                 answer = server.request("POST", path, headers + [("Content-Type", media)])
@@ -340,7 +374,7 @@ def grpc(server):
                 answer = server.post(path, b"\x00\x00\x00\x00\x00", media, headers)
             check(f"{media} {name}", answer.status == 200 and answer.get("grpc-status") == code
                   and answer.get("grpc-message") is not None and not answer.body
-                  and (answer.get("content-type") or "").startswith("application/grpc"), answer)
+                  and (answer.get("content-type") or "").lower().startswith("application/grpc"), answer)
     answer = server.request("GET", "/hook/deploy", [("Content-Type", "application/grpc")])
     check("GET is not gRPC", answer.status == 405, answer)
     answer = server.post("/hook/deploy", b"{}", "application/grpcx")
@@ -350,9 +384,9 @@ def grpc(server):
 def early(server):
     body = b"x" * (64 * 1024)
 
-    def upload(total, headers, expect=False):
+    def upload(total, headers, path="/hook/deploy"):
         with server.connect() as sock:
-            head = b"POST /hook/deploy HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+            head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n".encode()
             head += headers + f"Content-Length: {total}\r\n\r\n".encode()
             try:
                 sock.sendall(head)
@@ -368,6 +402,10 @@ def early(server):
         check("401 after 20 MiB", answer.status == 401, answer)
         answer = upload(20 << 20, f"X-Webhook-Token: {server.key}\r\n".encode())
         check("413 after 20 MiB", answer.status == 413, answer)
+    for path, status in (("/hook/status", 405), (f"/hook/deploy?token={server.key}&token=x", 400), ("/hook/nope", 404),
+                         ("/nope", 404), ("/", 404), ("/hook/deploy/", 404), ("/hook/deploy/x/y", 404)):
+        answer = upload(20 << 20, b"", path)
+        check(f"{status} for {path} after 20 MiB", answer.status == status, answer)
     start = time.time()
     with server.connect() as sock:
         sock.settimeout(10)
@@ -415,6 +453,15 @@ def ambiguity(server):
         ("header and query", f"/hook/deploy?token={key}", [good]),
         ("header and a bad query", "/hook/deploy?token=x", [good]),
         ("query twice", f"/hook/deploy?token={key}&token={key}", []),
+        ("query twice, an encoded name", f"/hook/deploy?token={key}&%74oken={key}", []),
+        ("query joined", f"/hook/deploy?token={key},{key}", []),
+        ("query joined, encoded", f"/hook/deploy?token={key}%2C{key}", []),
+        ("path joined", f"/hook/deploy/{key},{key}", []),
+        ("bearer joined without a scheme", "/hook/deploy", [("Authorization", f"Bearer {key}, {key}")]),
+        ("empty members", "/hook/deploy", [("X-Webhook-Token", f",{key},, {key},")]),
+        ("lines that are joined", "/hook/deploy", [("X-Webhook-Token", f"{key},{key}")] * 2),
+        ("lines of two schemes", "/hook/deploy", [("Authorization", f"Bearer {key}"), ("Authorization", "Basic YTpi")]),
+        ("query and path", f"/hook/deploy/{key}?token={key}", []),
         ("header and path", f"/hook/deploy/{key}", [good]),
         ("two that are bad", "/hook/deploy?token=y", [("X-Webhook-Token", "x")]),
     ]
@@ -443,10 +490,11 @@ def ambiguity(server):
 def main():
     server = Server(sys.argv[1])
     try:
-        for part in (results, placements, envelopes, limits, browsers, probes, no_body, grpc, early, ambiguity):
+        for part in (results, placements, envelopes, limits, browsers, paths, probes, no_body, grpc, early, ambiguity):
             part(server)
     finally:
         server.stop()
+    stopping(sys.argv[1])
     print(f"{COUNT - len(FAILURES)} of {COUNT} checks passed")
     sys.exit(bool(FAILURES))
 
