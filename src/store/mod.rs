@@ -37,6 +37,10 @@ mod sqlite;
 mod task;
 
 #[cfg(test)]
+#[cfg_attr(
+    not(feature = "cache"),
+    expect(dead_code, reason = "only the tests of the cache use all of it")
+)]
 pub(crate) mod fault_store;
 
 #[cfg(feature = "cache")]

@@ -80,7 +80,7 @@ impl KeyManager {
     /// The maximum number of keys on one page of [`list`](Self::list).
     pub const MAX_PAGE_LEN: usize = 1000;
 
-    /// A manager of keys in the [default format](PrefixedFormat::default), with digests by
+    /// A manager of keys in the [default format](super::PrefixedFormat), with digests by
     /// [SHA-256](KeyHasher::sha256), on the [system's clock](Clock::system).
     #[must_use]
     pub fn new(store: impl KeyStore) -> Self {
