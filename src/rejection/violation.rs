@@ -16,7 +16,10 @@ pub struct Violation {
 
 /// Where a [`Violation`] is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[cfg_attr(not(feature = "management"), expect(dead_code, reason = "for the management API"))]
+#[cfg_attr(
+    not(any(feature = "management", test)),
+    expect(dead_code, reason = "for the management API")
+)]
 pub(crate) enum Place {
     /// In the body: a member of the object, and where in that.
     Member(&'static str, Step),
@@ -26,7 +29,10 @@ pub(crate) enum Place {
 
 /// Where in a member of the body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[cfg_attr(not(feature = "management"), expect(dead_code, reason = "for the management API"))]
+#[cfg_attr(
+    not(any(feature = "management", test)),
+    expect(dead_code, reason = "for the management API")
+)]
 pub(crate) enum Step {
     Here,
     Element(usize),
