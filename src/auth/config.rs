@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::credential::{
     BodyReading, Credentials, ExtractError, PlacementKind, PresentedCredential,
 };
+use crate::envelope::Envelopes;
 use crate::error::ConfigError;
 use crate::identity::Identity;
 use crate::key::{KeyVerifier, Owner, Scope};
@@ -45,7 +46,10 @@ pub(crate) struct AuthConfig {
     /// Whether a credential of a kind that the policy does not ask for may come along in a header field.
     pub(super) allows_mixed: bool,
     /// How bodies are read where a credential is looked for and removed.
-    pub(super) reading: BodyReading,
+    pub(super) reading: BodyReading<'static>,
+    /// How a hook shows bodies, and so where a credential is in them. Any other layer has the default, which goes by
+    /// the media type alone.
+    pub(crate) envelopes: Envelopes,
     /// The methods under a policy that names none; `None` for all.
     pub(super) default_methods: Option<&'static [Method]>,
     /// The policy for preflight requests, where they are passed on.
@@ -93,6 +97,7 @@ impl AuthConfig {
             conceal: false,
             allows_mixed: false,
             reading: BodyReading::default(),
+            envelopes: Envelopes::default(),
             default_methods: None,
             preflight: None,
             respond: Respond::new(),
@@ -163,19 +168,32 @@ impl AuthConfig {
             Access::Token => depends(keys, users),
             Access::User => depends(users, keys),
         };
-        depends && Credentials::may_be_in_body(parts, self.reading)
+        let is_readable = |hook| Credentials::may_be_in_body(parts, self.reading(hook));
+        // What only one hook reads is read for all of them where they are concealed.
+        depends
+            && if self.conceal {
+                self.envelopes.hooks().any(is_readable)
+            } else {
+                is_readable(policy.hook())
+            }
+    }
+
+    /// How bodies of a hook are read where a credential is looked for and removed.
+    pub(super) const fn reading<'a>(&'a self, hook: Option<&'a str>) -> BodyReading<'a> {
+        BodyReading { envelopes: Some(&self.envelopes), hook, ..self.reading }
     }
 
     /// Finds the credential in one list of placements.
     pub(super) fn find<'a>(
         &self,
+        policy: &Policy,
         list: &Credentials,
         other: Option<&Credentials>,
         head: RequestHead<'a>,
     ) -> Result<Option<PresentedCredential<'a>>, Rejection> {
         self.depends_on_body(list, other, head)?;
         let mut candidate = None;
-        list.find_into(&mut candidate, head, self.reading)?;
+        list.find_into(&mut candidate, head, self.reading(policy.hook()))?;
         Ok(candidate)
     }
 
@@ -211,7 +229,7 @@ impl AuthConfig {
         let is_in_body = || accepted.and_then(Identity::placement) == Some(PlacementKind::Body);
         match list {
             Some(list) if list.need_body() && !is_in_body() => {
-                Ok(list.check_body(head.head(), self.reading)?)
+                Ok(list.check_body(head.head(), self.reading(policy.hook()))?)
             }
             _ => Ok(()),
         }

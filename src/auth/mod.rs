@@ -58,9 +58,10 @@
 //! | none | the body is read under the limit for unknown callers, and the credential in it decides |
 //!
 //! A second credential is looked for where one can be: in JSON and forms that are not in a content coding. Other
-//! media types, and JSON that does not parse, are left to the inner service. A body that has fields and cannot be
-//! searched, because it is over a limit or two readers would read it differently, is refused with 400 or 415: it is
-//! not known what is in it. A credential of the other kind in the body is removed, and counts for nothing.
+//! media types, and JSON that does not parse, are left to the inner service. What is JSON under
+//! [`Hooks`](crate::hook::Hooks) is [for the envelope to say](crate::envelope::EnvelopeBuilder::with_media_types). A
+//! body that has fields and cannot be searched, because it is over a limit or two readers would read it differently,
+//! is refused with 400 or 415: it is not known what is in it. A credential of the other kind in the body is removed, and counts for nothing.
 //!
 //! A layer that [conceals](AuthLayer::with_uniform_unauthorized) its hooks looks for keys and for users under every
 //! policy. There the body of a request without a credential of one kind in its head may be read first, unless one of

@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use http::header::COOKIE;
 use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
@@ -12,6 +13,7 @@ use super::{
 use crate::body::{BufferedBody, is_identity_coded};
 use crate::content::json::JsonError;
 use crate::content::{ContentError, FieldValue, MediaType, form, visit_field};
+use crate::envelope::Envelopes;
 use crate::request_head::RequestHead;
 
 impl Credentials {
@@ -40,7 +42,7 @@ impl Credentials {
         &self,
         found: &mut Option<PresentedCredential<'a>>,
         head: RequestHead<'a>,
-        reading: BodyReading,
+        reading: BodyReading<'_>,
     ) -> Result<(), ExtractError> {
         self.find_among(found, head, reading, |_, one| self.first_wins || !one.is_in_body())?;
         if found.is_none() && !self.first_wins {
@@ -54,7 +56,7 @@ impl Credentials {
         &self,
         found: &mut Option<PresentedCredential<'a>>,
         head: RequestHead<'a>,
-        reading: BodyReading,
+        reading: BodyReading<'_>,
         is_examined: impl Fn(usize, &Placement) -> bool,
     ) -> Result<(), ExtractError> {
         for (position, placement) in self.placements.iter().enumerate() {
@@ -92,7 +94,7 @@ impl Credentials {
     pub(crate) fn check_body(
         &self,
         head: RequestHead<'_>,
-        reading: BodyReading,
+        reading: BodyReading<'_>,
     ) -> Result<(), ExtractError> {
         if self.first_wins || !self.need_body() {
             return Ok(());
@@ -110,7 +112,7 @@ impl Credentials {
         &self,
         placement: &Placement,
         head: RequestHead<'a>,
-        reading: BodyReading,
+        reading: BodyReading<'_>,
         one: &mut One<'_, 'a>,
     ) -> Result<(), ExtractError> {
         match &placement.place {
@@ -166,7 +168,7 @@ impl Credentials {
         &self,
         name: &str,
         head: RequestHead<'a>,
-        reading: BodyReading,
+        reading: BodyReading<'_>,
         one: &mut One<'_, 'a>,
     ) -> Result<(), ExtractError> {
         // A form that is sent with GET or HEAD is no credential (RFC 6750, section 2.2).
@@ -197,12 +199,12 @@ impl Credentials {
 
     /// Whether the body of a request has to be read before a credential can be looked for in it. Where the media type
     /// cannot be told, the search is an error without it.
-    pub(crate) fn may_be_in_body(parts: &Parts, reading: BodyReading) -> bool {
+    pub(crate) fn may_be_in_body(parts: &Parts, reading: BodyReading<'_>) -> bool {
         let is_left_alone = matches!(parts.method, http::Method::GET | http::Method::HEAD)
             || parts.extensions.get::<BufferedBody>().is_some()
             || !(reading.ignores_coding || is_identity_coded(&parts.headers));
         !is_left_alone
-            && MediaType::from_headers(&parts.headers).is_ok_and(|media| media.has_fields())
+            && reading.media_type(&parts.headers, None).is_ok_and(|media| media.has_fields())
     }
 
     /// Whether a header field of these placements has something in it, beside the place where a candidate of
@@ -232,12 +234,31 @@ impl Credentials {
 
 /// How a body is read where a credential is looked for and removed.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct BodyReading {
+pub(crate) struct BodyReading<'r> {
+    /// What says how a body is read, and the hook whose envelope it is. Without it, the media type alone.
+    pub(crate) envelopes: Option<&'r Envelopes>,
+    pub(crate) hook: Option<&'r str>,
     /// Whether JSON that does not parse is malformed. Otherwise it has no credential in it, and the service
     /// behind the layer decides about it.
     pub(crate) refuses_broken_json: bool,
     /// Whether a body in a content coding is read as if it had none.
     pub(crate) ignores_coding: bool,
+}
+
+impl BodyReading<'_> {
+    /// The media type by which a body, if it is there already, is searched: see [`EnvelopeBuilder::media_type`].
+    ///
+    /// [`EnvelopeBuilder::media_type`]: crate::envelope::EnvelopeBuilder::media_type
+    fn media_type(
+        self,
+        headers: &HeaderMap,
+        body: Option<&[u8]>,
+    ) -> Result<MediaType, ContentError> {
+        match self.envelopes {
+            Some(envelopes) => envelopes.of(self.hook).media_type(headers, body),
+            None => MediaType::from_headers(headers),
+        }
+    }
 }
 
 /// Whether a body is no JSON at all, so that no reader finds a member in it.
@@ -255,14 +276,15 @@ pub(super) fn is_broken_json(error: &ContentError) -> bool {
 pub(super) fn readable_body<'a>(
     headers: &HeaderMap,
     extensions: &'a Extensions,
-    reading: BodyReading,
+    reading: BodyReading<'_>,
 ) -> Result<Option<(MediaType, &'a BufferedBody)>, ExtractError> {
     let buffered = extensions.get::<BufferedBody>();
+    let bytes = buffered.map(BufferedBody::bytes);
     let is_read = reading.ignores_coding || is_identity_coded(headers);
-    if buffered.is_some_and(|body| body.bytes().is_empty()) || !is_read {
+    if bytes.as_ref().is_some_and(Bytes::is_empty) || !is_read {
         return Ok(None);
     }
-    let media = MediaType::from_headers(headers)?;
+    let media = reading.media_type(headers, bytes.as_deref())?;
     match buffered {
         _ if !media.has_fields() => Ok(None),
         Some(body) => Ok(Some((media, body))),

@@ -176,14 +176,6 @@ impl Credentials {
         vec![ChallengeScheme::ApiKey(place)]
     }
 
-    /// The fields of bodies that placements read.
-    pub(crate) fn field_names(&self) -> impl Iterator<Item = &str> {
-        self.placements.iter().filter_map(|placement| match &placement.place {
-            Place::Body(name) => Some(&**name),
-            _ => None,
-        })
-    }
-
     /// The headers that placements read, for an envelope to leave out.
     pub(crate) fn header_names(&self) -> impl Iterator<Item = &HeaderName> {
         self.placements.iter().filter_map(|placement| match &placement.place {

@@ -253,8 +253,9 @@ impl Placement {
     ///
     /// The body has to be buffered before the credential can be read:
     /// [`AuthLayer::with_buffer`](crate::auth::AuthLayer::with_buffer) does both in the right order.
-    /// The media type alone decides how the body is read. Without a buffered body every request is
-    /// refused as [`Misconfigured`](crate::rejection::RejectionKind::Misconfigured).
+    /// The media type alone decides how the body is read; under [`Hooks`](crate::hook::Hooks), one that its envelope
+    /// [reads as JSON](crate::envelope::EnvelopeBuilder::with_media_types) is JSON here too. Without a buffered body
+    /// every request is refused as [`Misconfigured`](crate::rejection::RejectionKind::Misconfigured).
     ///
     /// # Errors
     ///

@@ -28,7 +28,7 @@ impl Credentials {
     pub(crate) fn scrub_head(
         &self,
         head: &mut impl HeadMut,
-        reading: BodyReading,
+        reading: BodyReading<'_>,
     ) -> Result<(), ExtractError> {
         self.scrub_outside_body(head)?;
         for placement in &self.placements {
@@ -82,7 +82,7 @@ impl Credentials {
         &self,
         head: &mut impl HeadMut,
         name: &str,
-        reading: BodyReading,
+        reading: BodyReading<'_>,
     ) -> Result<(), ExtractError> {
         let (headers, extensions) = (head.headers_mut().clone(), head.extensions_mut());
         let Some((media, body)) = readable_body(&headers, extensions, reading)? else {

@@ -156,14 +156,22 @@ impl BodyOptions {
         })
     }
 
-    /// Whether a body may be shown as one JSON text, although its media type does not say so.
-    pub(super) fn may_be_json(&self, headers: &HeaderMap) -> bool {
-        let read = match MediaType::from_headers(headers) {
-            Ok(MediaType::Absent) => self.absent,
-            Ok(MediaType::Other) => Label::of(headers).and_then(|label| self.setting(label)),
-            _ => None,
-        };
-        matches!(read, Some(ReadAs::Json | ReadAs::JsonIfValid))
+    /// The media type as which a body has fields. One that is not there yet counts as the JSON that it may be.
+    pub(super) fn media_type(
+        &self,
+        headers: &HeaderMap,
+        body: Option<&[u8]>,
+    ) -> Result<MediaType, ContentError> {
+        Ok(match self.kind(headers)? {
+            Kind::Json => MediaType::Json,
+            Kind::JsonIfValid => match body.map(|bytes| self.unmarked(bytes)).transpose()? {
+                Some(text) if self.read_json(text).is_err() => MediaType::Other,
+                _ => MediaType::Json,
+            },
+            Kind::Form => MediaType::Form,
+            Kind::Multipart(boundary) => MediaType::Multipart { boundary },
+            Kind::JsonLines | Kind::Text | Kind::Opaque => MediaType::Other,
+        })
     }
 
     fn setting(&self, label: Label<'_>) -> Option<ReadAs> {
@@ -246,7 +254,6 @@ enum Kind {
     JsonIfValid,
     JsonLines,
     Form,
-    #[cfg_attr(not(feature = "multipart"), expect(dead_code, reason = "no part is read"))]
     Multipart(Box<str>),
     /// Shown as a text if it is UTF-8.
     Text,

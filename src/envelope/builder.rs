@@ -1,7 +1,6 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -13,9 +12,7 @@ use super::sources::Form;
 use super::text::{Length, ObjectWriter, Sink};
 use super::{BuildError, ByteOrderMark, Envelope, EnvelopeInput, EnvelopePart, Inner, ReadAs};
 use crate::content::json::{self, JsonLimits};
-use crate::content::{
-    ContentError, ContentErrorKind, ContentLimits, MediaType, form, remove_field,
-};
+use crate::content::{ContentError, ContentErrorKind, ContentLimits, MediaType, form};
 use crate::error::ConfigError;
 
 /// Decides the shape of envelopes, and builds them.
@@ -100,9 +97,12 @@ impl EnvelopeBuilder {
     ///
     /// # Security
     ///
-    /// A [body placement](crate::credential::Placement::body) looks for a credential in the media types that it
-    /// knows, and not in these. [`Hooks`](crate::hook::Hooks) removes what has the name of one from JSON that is
-    /// read by this setting, so that no executor sees it.
+    /// Under [`Hooks`](crate::hook::Hooks), a [body placement](crate::credential::Placement::body) reads these bodies as
+    /// the envelope does. JSON has a credential as a member of its object, which authenticates, is one too many beside
+    /// one in the head, and is removed. What is no JSON under [`ReadAs::JsonIfValid`], and JSON lines, have none. So
+    /// the body of a request without a credential in its head is read before its sender is known, under the
+    /// [limit](crate::hook::Hooks::with_pre_auth_max_bytes) for that. Every other layer goes by the media type alone,
+    /// and neither finds nor removes a credential in these bodies.
     ///
     /// # Examples
     ///
@@ -141,6 +141,10 @@ impl EnvelopeBuilder {
     }
 
     /// Reads a body without a `Content-Type` as JSON. The default is an opaque text.
+    ///
+    /// # Security
+    ///
+    /// As for [`with_media_types`](Self::with_media_types).
     #[must_use]
     pub const fn with_absent_media_type(mut self, read: ReadAs) -> Self {
         self.body.set_absent(read);
@@ -299,21 +303,16 @@ impl EnvelopeBuilder {
         self.names.iter().any(|other| other == name)
     }
 
-    /// The body without fields of these names, if it is JSON by a setting. Credentials have been looked for and
-    /// removed by the media type alone. A body that is no JSON stays as it is, to be refused or shown as a text.
-    pub(crate) fn without_json_fields(
+    /// The media type as which the envelope shows the fields of a body: JSON for one that is JSON by a setting. What
+    /// is shown as a text, as an array of lines or as bytes has no fields.
+    ///
+    /// Without the body, the media type that it has if it is JSON where it may be.
+    pub(crate) fn media_type(
         &self,
         headers: &HeaderMap,
-        body: Bytes,
-        names: &[Box<str>],
-    ) -> Bytes {
-        if names.is_empty() || !self.body.may_be_json(headers) {
-            return body;
-        }
-        names.iter().fold(body, |body, name| {
-            let rest = remove_field(&MediaType::Json, &body, name, &self.body.limits);
-            rest.unwrap_or(body)
-        })
+        body: Option<&[u8]>,
+    ) -> Result<MediaType, ContentError> {
+        self.body.media_type(headers, body)
     }
 
     /// Removes the headers that the envelope leaves out because they hold credentials.

@@ -73,6 +73,7 @@ use crate::content::{ContentError, ContentErrorKind};
 
 mod body;
 mod builder;
+mod envelopes;
 mod fields;
 mod headers;
 mod input;
@@ -84,6 +85,7 @@ mod text;
 
 pub use self::body::{ByteOrderMark, ReadAs};
 pub use self::builder::{AbsentJson, EnvelopeBuilder};
+pub(crate) use self::envelopes::Envelopes;
 pub(crate) use self::headers::CREDENTIAL_HEADERS;
 pub use self::input::EnvelopeInput;
 

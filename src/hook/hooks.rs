@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
@@ -44,13 +43,8 @@ struct Shared {
     config: Arc<AuthConfig>,
     body: BodyRules,
     executor: Arc<dyn Executor>,
-    envelope: EnvelopeBuilder,
-    /// By the name of a hook, in place of the one above.
-    envelopes: HashMap<Box<str>, EnvelopeBuilder>,
     /// Headers in which credentials travel. No executor sees them.
     left_out: Box<[HeaderName]>,
-    /// Fields of bodies in which credentials travel.
-    left_out_fields: Box<[Box<str>]>,
     identity_member: Option<Box<str>>,
     shape: ResponseFormat,
     pre_auth_max_bytes: usize,
@@ -74,17 +68,13 @@ impl Hooks {
         let limits = BodyLimits::default();
         let body = BodyRules { limits, respond: None, takes_coded: false };
         let left_out = config.all_credentials().flat_map(|list| list.header_names().cloned());
-        let fields = config.all_credentials().flat_map(|list| list.field_names().map(Box::from));
         Self {
             shared: Arc::new(Shared {
                 left_out: left_out.collect(),
-                left_out_fields: fields.collect(),
                 identity_member: None,
                 config,
                 body,
                 executor: Arc::new(executor),
-                envelope: EnvelopeBuilder::new(),
-                envelopes: HashMap::new(),
                 shape: ResponseFormat::default(),
                 pre_auth_max_bytes: PRE_AUTH_MAX_BYTES,
                 max_response_bytes: 1024 * 1024,
@@ -102,7 +92,7 @@ impl Hooks {
     ///
     /// Returns an error if a part has the name of the [identity member](Self::with_identity_member).
     pub fn with_envelope(self, envelope: EnvelopeBuilder) -> Result<Self, ConfigError> {
-        self.with(|shared| shared.envelope = envelope).checked()
+        self.with(|shared| shared.config_mut().envelopes.set_default(envelope)).checked()
     }
 
     /// How a request for one hook becomes an envelope. The hook is the one that its policy names
@@ -137,11 +127,10 @@ impl Hooks {
         hook: impl Into<Box<str>>,
         envelope: EnvelopeBuilder,
     ) -> Result<Self, ConfigError> {
-        let hook = hook.into();
-        if self.shared.envelopes.contains_key(&hook) {
-            return Err(ConfigError::new("a hook has two envelopes"));
-        }
-        self.with(|shared| _ = shared.envelopes.insert(hook, envelope)).checked()
+        let mut added = Ok(());
+        let hooks =
+            self.with(|shared| added = shared.config_mut().envelopes.add(hook.into(), envelope));
+        added.and_then(|()| hooks.checked())
     }
 
     /// Adds the caller to the envelope, under this name: `{"owner":..,"key_id":..,"scopes":..,
@@ -174,7 +163,7 @@ impl Hooks {
     pub fn with_encoded_bodies(self) -> Self {
         self.with(|shared| {
             shared.body.takes_coded = true;
-            Arc::make_mut(&mut shared.config).set_ignores_coding();
+            shared.config_mut().set_ignores_coding();
         })
     }
 
@@ -185,7 +174,8 @@ impl Hooks {
     }
 
     /// The largest body that is read before the caller is known, in bytes: where a placement is in the
-    /// body, and the head has no credential. The default is 16 KiB. The limit of
+    /// body, the head has no credential, and the [envelope](Self::with_envelope) shows fields of bodies of that
+    /// type, by its settings too. The default is 16 KiB. The limit of
     /// [`with_max_body_bytes`](Self::with_max_body_bytes) holds as well.
     ///
     /// # Security
@@ -246,10 +236,9 @@ impl Hooks {
     }
 
     fn checked(self) -> Result<Self, ConfigError> {
-        let Shared { envelope, envelopes, identity_member, .. } = &*self.shared;
-        let is_taken = identity_member.as_deref().is_some_and(|name| {
-            envelopes.values().chain([envelope]).any(|envelope| envelope.has_member(name))
-        });
+        let Shared { config, identity_member, .. } = &*self.shared;
+        let is_taken =
+            identity_member.as_deref().is_some_and(|name| config.envelopes.have_member(name));
         if is_taken {
             return Err(ConfigError::new("two members of the envelope have the same name"));
         }
@@ -321,6 +310,10 @@ impl<B: Send + 'static> Service<Request<B>> for Run {
 }
 
 impl Shared {
+    fn config_mut(&mut self) -> &mut AuthConfig {
+        Arc::make_mut(&mut self.config)
+    }
+
     async fn serve(&self, mut parts: Parts) -> Result<Response<Bytes>, Rejection> {
         if let Some(keys) = self.config.keys() {
             redact_target(&mut parts, &|text| keys.redact(text))?;
@@ -331,9 +324,7 @@ impl Shared {
         let identity = identity.cloned();
         let hook = parts.extensions.get().map(|HookName(name)| Arc::clone(name));
         let bytes = parts.extensions.get().map(BufferedBody::bytes).unwrap_or_default();
-        let builder = hook.as_deref().and_then(|name| self.envelopes.get(name));
-        let builder = builder.unwrap_or(&self.envelope);
-        let bytes = builder.without_json_fields(&parts.headers, bytes, &self.left_out_fields);
+        let builder = self.config.envelopes.of(hook.as_deref());
         let envelope = self.build(builder, &parts, &bytes, identity.as_ref())?;
 
         let slot = self.slots.take(hook.clone().unwrap_or_default());

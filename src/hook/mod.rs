@@ -7,7 +7,8 @@
 //!    an executor only if a policy names them. A [probe](crate::auth::Policy::with_probe) is answered after step 3.
 //! 3. The caller, exactly as [`auth`](crate::auth) decides (400, 401, 403, 503). The body is not polled
 //!    before this, except where a placement is in the body and the head has no credential, and then under a
-//!    limit of its own.
+//!    limit of its own. Placements in the body read what the envelope of the hook reads: JSON under
+//!    [another label](crate::envelope::EnvelopeBuilder::with_media_types) is JSON for them too.
 //! 4. The body, under a limit and a deadline (413, 408, 400, 415).
 //! 5. The [`Envelope`] (400, 415).
 //! 6. The [`Executor`], under a deadline, with its panics contained and no more executions of one hook at a

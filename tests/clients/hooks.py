@@ -487,10 +487,54 @@ def ambiguity(server):
     check("a bad one is answered before the body", answer.status == 401 and time.time() - start < 1, answer)
 
 
+def labelled(server):
+    """A body that is JSON by a setting has credentials as `application/json` has."""
+    key = server.key
+    good = [("X-Webhook-Token", key)]
+    token = json.dumps({"ref": "v1", "token": key}).encode()
+    for media in ("text/json", "text/json; charset=UTF-8", "text/plain", "Text/Plain;charset=us-ascii", None):
+        for mark in (b"", b"\xef\xbb\xbf"):
+            for length in (True, False):
+                name = f"{media}, mark {mark != b''}, length {length}"
+                answer = server.post("/hook/deploy-any", mark + token, media, length=length)
+                check(f"key in {name}", answer.status == 200 and answer.json()["JSON"] == {"ref": "v1"}
+                      and key.encode() not in answer.body, answer)
+                check(f"key in {name}, deploy",
+                      server.post("/hook/deploy", mark + token, media, length=length).status == 200)
+                for second in (token, b'{"token":"x"}', b'{"token":["x"]}'):
+                    answer = server.post("/hook/deploy-any", mark + second, media, good, length=length)
+                    check(f"a second one in {name}: {second[:20]}", answer.status == 400, answer)
+                    answer = server.post(f"/hook/deploy-any?token={key}", mark + second, media, length=length)
+                    check(f"one in {name} beside the query: {second[:20]}", answer.status == 400, answer)
+                    answer = server.post("/hook/deploy-any", mark + second, media, [("X-Webhook-Token", "bad")])
+                    check(f"one in {name} beside a bad one", answer.status == 401, answer)
+                answer = server.post("/hook/echo", mark + token, media, length=length)
+                check(f"removed from {name}", answer.status == 200 and answer.json()["JSON"] == {"ref": "v1"}
+                      and key.encode() not in answer.body, answer)
+        answer = server.post("/hook/deploy-any", b'{"token":"x"}', media)
+        check(f"a bad key in {media}", answer.status == 401, answer)
+        for size, status in ((64 * 1024, 200), (64 * 1024 + 1, 413)):
+            answer = server.post("/hook/deploy-any", token + b" " * (size - len(token)), media)
+            check(f"key in {size} bytes of {media}", answer.status == status, answer)
+    line = json.dumps({"token": key}).encode()
+    for content, media in ((line + b"\n" + line, "application/x-ndjson"), (line, "application/jsonl"),
+                           (b"hello " + line, "text/plain"), (line[:-1], "text/plain"), (line, "text/xml"),
+                           (line, "text/plain; charset=utf-16"), (b"[" + line + b"]", "text/json"),
+                           (b"payload=" + line, FORM)):
+        answer = server.post("/hook/deploy-any", content, media)
+        check(f"no key in {content[:12]} as {media}", answer.status == 401, answer)
+        answer = server.post("/hook/deploy-any", content, media, good)
+        check(f"no second key in {content[:12]} as {media}", answer.status == 200, answer)
+    for media in (JSON, "text/json"):
+        answer = server.post("/hook/deploy-any", line[:-1], media)
+        check(f"malformed {media} without a key", answer.status == 400, answer)
+
+
 def main():
     server = Server(sys.argv[1])
     try:
-        for part in (results, placements, envelopes, limits, browsers, paths, probes, no_body, grpc, early, ambiguity):
+        for part in (results, placements, envelopes, limits, browsers, paths, probes, no_body, grpc, early, ambiguity,
+                     labelled):
             part(server)
     finally:
         server.stop()

@@ -9,6 +9,7 @@ mod bodies;
 mod executions;
 mod grpc;
 mod invocations;
+mod labelled;
 mod responses;
 
 use std::convert::Infallible;

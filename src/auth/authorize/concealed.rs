@@ -28,7 +28,7 @@ impl AuthConfig {
             return Err(no_keys());
         }
         let key = self.ask_store(policy, head).await;
-        let user = self.ask_authenticator(head).await;
+        let user = self.ask_authenticator(policy, head).await;
         let is_fault = |rejection: &&Rejection| rejection.status().is_server_error();
         let faults = [key.as_ref().err(), user.as_ref().err()];
         let fault = faults.into_iter().flatten().find(is_fault).cloned();
@@ -53,7 +53,8 @@ impl AuthConfig {
         let Some((verifier, credentials)) = &self.keys else {
             return Err(Rejection::new(RejectionKind::Missing));
         };
-        let Some(mut candidate) = self.find(credentials, self.user_credentials(), head)? else {
+        let users = self.user_credentials();
+        let Some(mut candidate) = self.find(policy, credentials, users, head)? else {
             let identity = proven_before(head, verifier)?;
             self.check_mixed(None, self.user_credentials(), head)?;
             let by_bearer = identity.placement() == Some(PlacementKind::Bearer);

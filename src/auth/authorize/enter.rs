@@ -98,7 +98,7 @@ impl AuthConfig {
         }
         self.check_body(policy, identity.as_ref(), head)?;
         for credentials in self.all_credentials() {
-            credentials.scrub_head(head, self.reading)?;
+            credentials.scrub_head(head, self.reading(policy.hook()))?;
         }
         if let Some(identity) = &mut identity {
             identity.set_challenges(self.respond.challenges());

@@ -93,7 +93,8 @@ impl AuthConfig {
             return Progress::Decided(Err(no_keys()));
         };
         let mut candidate = None;
-        if let Err(error) = credentials.find_into(&mut candidate, head, self.reading) {
+        let reading = self.reading(policy.hook());
+        if let Err(error) = credentials.find_into(&mut candidate, head, reading) {
             return Progress::Decided(Err(error.into()));
         }
         let Some(candidate) = &mut candidate else {
@@ -178,7 +179,7 @@ impl AuthConfig {
                 Ok(())
             }
             Progress::Later => {
-                let (identity, extensions) = self.ask_authenticator(head).await?;
+                let (identity, extensions) = self.ask_authenticator(policy, head).await?;
                 self.authorize(policy, head, &Caller::of(&identity))
                     .map_err(Rejection::for_user)?;
                 *admission = Admission { identity: Some(identity), extensions: Some(extensions) };

@@ -4,6 +4,7 @@ use http::Extensions;
 
 use crate::auth::authenticator::{Authentication, User};
 use crate::auth::config::{AppCode, AuthConfig};
+use crate::auth::policy::Policy;
 use crate::credential::{PlacementKind, PresentedCredential};
 use crate::identity::Identity;
 use crate::rejection::{Rejection, RejectionKind};
@@ -14,6 +15,7 @@ impl AuthConfig {
     /// What the authenticator says about a request.
     pub(super) async fn ask_authenticator(
         &self,
+        policy: &Policy,
         head: RequestHead<'_>,
     ) -> Result<(Identity, Extensions), Rejection> {
         let Some(users) = &self.users else {
@@ -22,7 +24,7 @@ impl AuthConfig {
         let candidate = match &users.credentials {
             None => None,
             Some(credentials) => {
-                let candidate = self.find(credentials, self.key_credentials(), head);
+                let candidate = self.find(policy, credentials, self.key_credentials(), head);
                 let candidate = candidate.map_err(Rejection::for_user)?;
                 let Some(found) = &candidate else { return proven_user_before(head, users.id) };
                 let accepted = Some((credentials, found.position()));
