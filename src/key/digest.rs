@@ -152,10 +152,12 @@ impl Error for InvalidDigest {}
 ///
 /// 1. Keys of [`PrefixedFormat`](super::PrefixedFormat): the byte 1, the id (16 bytes), the secret
 ///    (38 bytes). These 55 bytes fill one block of SHA-256.
-/// 2. Keys of every other format: the byte 2, the length of the id (one byte), the id, the secret.
+/// 2. Keys of [`Sha256Format`](super::Sha256Format): the text alone, without the id, which is derived from it. With a
+///    pepper: the byte 4 and the SHA-256 of the text, so that a digest of another system gets a pepper without the text.
+/// 3. Keys of every other format: the byte 2, the length of the id (one byte), the id, the secret.
 ///
 /// The encoding is injective: the first byte names the layout, and within a layout the lengths are fixed or
-/// encoded.
+/// encoded. No text of `Sha256Format` begins with such a byte.
 ///
 /// # Security
 ///
@@ -216,6 +218,12 @@ impl KeyHasher {
     pub fn digest(&self, key: &ParsedKey<'_>) -> KeyDigest {
         let pepper = self.current.as_ref().map(Pepper::reference);
         KeyDigest { bytes: hash(self.current.as_ref(), key), pepper }
+    }
+
+    /// The digest of the key of [`Sha256Format`](super::Sha256Format) whose text has this SHA-256.
+    pub(super) fn digest_of_sha256(&self, text: &[u8; 32]) -> KeyDigest {
+        let pepper = self.current.as_ref();
+        KeyDigest { bytes: hash_sha256(pepper, text), pepper: pepper.map(Pepper::reference) }
     }
 
     /// Whether `digest` is the digest of `key`, compared in constant time.
@@ -358,6 +366,7 @@ fn hash(pepper: Option<&Pepper>, key: &ParsedKey<'_>) -> [u8; 32] {
     let head = match layout {
         Layout::Fixed => head.get(..1).unwrap_or_default(),
         Layout::Delimited => &head,
+        Layout::Sha256 => return hash_sha256(pepper, &sha256(&[secret])),
     };
     let in_parts = [head, id, secret];
     // One update is faster than three.
@@ -366,6 +375,11 @@ fn hash(pepper: Option<&Pepper>, key: &ParsedKey<'_>) -> [u8; 32] {
         (None, None) => sha256(&in_parts),
         (Some(pepper), _) => pepper.hmac(&in_parts),
     }
+}
+
+/// Layered hashes: the pepper is applied to the digest, which is all that another system may have kept.
+fn hash_sha256(pepper: Option<&Pepper>, text: &[u8; 32]) -> [u8; 32] {
+    pepper.map_or(*text, |pepper| pepper.hmac(&[&[Layout::Sha256 as u8], text]))
 }
 
 /// The message of a key in the default format, which fits into one block of SHA-256.
@@ -419,10 +433,15 @@ mod tests {
         let usual = ParsedKey::fixed(id("0123456789abcdef"), secret);
         let fixed = ParsedKey::fixed(id("0123456789abcdef"), "s");
         let other = ParsedKey::new(id("ab"), "cd");
+        let whole = ParsedKey::sha256(id("ab"), "cd");
 
         assert_eq!(hash(None, &usual), sha256(&[b"\x01", b"0123456789abcdef", secret.as_bytes()]));
         assert_eq!(hash(None, &fixed), sha256(&[b"\x01", b"0123456789abcdef", b"s"]));
         assert_eq!(hash(None, &other), sha256(&[b"\x02\x02abcd"]));
+        assert_eq!(hash(None, &whole), sha256(&[b"cd"]));
+        let pepper = pepper("a", 1);
+        let layered = pepper.hmac(&[b"\x04", &sha256(&[b"cd"])]);
+        assert_eq!(hash(Some(&pepper), &whole), layered);
     }
 
     #[test]

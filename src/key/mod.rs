@@ -9,7 +9,8 @@
 //!    methods, and one line in a test checks its contract:
 //!    `store::conformance::check(MyStore::fresh).await`, with feature `conformance`.
 //! 5. A [`KeyFormat`] parses and generates the texts: [`PrefixedFormat`] for new systems,
-//!    [`OpaqueFormat`] for keys of another system, [`TokenFormat`] for a token per hook.
+//!    [`OpaqueFormat`] for keys of another system, [`Sha256Format`] where only their digests are left,
+//!    [`TokenFormat`] for a token per hook. [`Formats`] reads several beside each other.
 //! 6. With feature `recoverable`, `KeyManager::with_recoverable` seals the text in the record, for systems
 //!    whose users see their keys again.
 //!
@@ -68,8 +69,8 @@ mod view;
 
 pub use self::digest::{DigestAlgorithm, InvalidDigest, KeyDigest, KeyHasher, UnknownPepper};
 pub use self::format::{
-    GenerateError, KeyDraft, KeyFormat, OpaqueFormat, ParsedKey, PrefixedFormat, TokenFormat,
-    random_base62,
+    Formats, GenerateError, KeyDraft, KeyFormat, OpaqueFormat, ParsedKey, PrefixedFormat,
+    Sha256Format, TokenFormat, random_base62,
 };
 pub use self::id::{InvalidId, KeyId};
 pub use self::manager::{KeyManager, ManageError, ManageErrorKind};

@@ -9,19 +9,24 @@ use super::{KeyId, Owner};
 use crate::BoxError;
 use crate::key::secret::Secret;
 
+mod formats;
 mod opaque;
 mod prefixed;
+mod sha256;
 mod token;
 
+pub use self::formats::Formats;
 pub use self::opaque::OpaqueFormat;
 pub use self::prefixed::PrefixedFormat;
+pub use self::sha256::Sha256Format;
 pub use self::token::TokenFormat;
 
 /// Parses and generates the texts of keys.
 ///
 /// [`PrefixedFormat`](super::PrefixedFormat) is the format of new systems and the default.
-/// [`OpaqueFormat`](super::OpaqueFormat) reads keys of another system.
-/// [`TokenFormat`](super::TokenFormat) reads tokens without an id.
+/// [`OpaqueFormat`](super::OpaqueFormat) reads keys of another system, and [`Sha256Format`](super::Sha256Format)
+/// those of which only the digests are left. [`TokenFormat`](super::TokenFormat) reads tokens without an id.
+/// [`Formats`](super::Formats) reads several formats beside each other.
 ///
 /// # Examples
 ///
@@ -77,6 +82,15 @@ pub trait KeyFormat: Send + Sync + 'static {
     /// The random source failed, or the draft does not fit the format.
     fn generate(&self, draft: &KeyDraft<'_>) -> Result<Secret, GenerateError>;
 
+    /// The id of the key whose whole text has this SHA-256, if the digests of this format are those of
+    /// [`Sha256Format`](super::Sha256Format): for [`KeyManager::import_digest`](super::KeyManager::import_digest).
+    ///
+    /// The default is `None`: keys cannot be imported by their SHA-256.
+    fn id_of_sha256(&self, sha256: &[u8; 32]) -> Option<KeyId> {
+        let _ = sha256;
+        None
+    }
+
     /// Redacts keys of this format in a text where none should be, such as a header, a query or a line of a
     /// log. `None` means that there are none.
     ///
@@ -100,6 +114,10 @@ macro_rules! forward {
 
             fn generate(&self, draft: &KeyDraft<'_>) -> Result<Secret, GenerateError> {
                 (**self).generate(draft)
+            }
+
+            fn id_of_sha256(&self, sha256: &[u8; 32]) -> Option<KeyId> {
+                (**self).id_of_sha256(sha256)
             }
 
             fn redact(&self, text: &str) -> Option<String> {
@@ -126,6 +144,8 @@ pub(super) enum Layout {
     Fixed = 1,
     /// The length of the id is encoded.
     Delimited = 2,
+    /// The SHA-256 of the secret, without the id. 3 makes the ids of `OpaqueFormat`.
+    Sha256 = 4,
 }
 
 impl<'a> ParsedKey<'a> {
@@ -138,6 +158,11 @@ impl<'a> ParsedKey<'a> {
     /// A key whose id has 16 and whose secret has 38 bytes.
     pub(super) fn fixed(id: KeyId, secret: &'a str) -> Self {
         Self { id, secret, layout: Layout::Fixed }
+    }
+
+    /// A key whose secret is the whole text, and whose id is derived from the SHA-256 of it.
+    pub(super) fn sha256(id: KeyId, text: &'a str) -> Self {
+        Self { id, secret: text, layout: Layout::Sha256 }
     }
 
     /// The id of the record.
@@ -254,6 +279,26 @@ impl Error for GenerateError {
 /// ```
 pub fn random_base62(len: usize) -> Result<Secret, GenerateError> {
     base62_from(len, &mut system_random)
+}
+
+/// Visible ASCII, which every placement can carry. Looks at every byte, so that the loop needs no branch.
+fn is_visible(text: &str) -> bool {
+    text.bytes().fold(true, |valid, byte| valid & byte.is_ascii_graphic())
+}
+
+/// The first 12 bytes of a hash, as 24 lower-case hexadecimal digits.
+fn id_of_hash(hash: &[u8; 32]) -> Option<KeyId> {
+    let mut id = [0; 24];
+    let (pairs, _) = id.as_chunks_mut::<2>();
+    for ([high, low], byte) in pairs.iter_mut().zip(hash) {
+        *high = hex_digit(byte >> 4);
+        *low = hex_digit(byte & 15);
+    }
+    Some(KeyId::from_checked(std::str::from_utf8(&id).ok()?))
+}
+
+fn hex_digit(value: u8) -> u8 {
+    if value < 10 { b'0' + value } else { b'a' + value - 10 }
 }
 
 pub(super) const BASE62: &[u8; 62] =

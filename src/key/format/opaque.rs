@@ -3,11 +3,11 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::{GenerateError, KeyDraft, KeyFormat, ParsedKey, random_base62};
+use super::{GenerateError, KeyDraft, KeyFormat, ParsedKey, id_of_hash, is_visible, random_base62};
 use crate::ConfigError;
+use crate::key::Pepper;
 use crate::key::digest::sha256;
 use crate::key::secret::Secret;
-use crate::key::{KeyId, Pepper};
 
 /// Keys without an id of this crate, such as those that another system issued.
 ///
@@ -110,7 +110,7 @@ impl KeyFormat for OpaqueFormat {
         if text.is_empty() || text.len() > self.max_len {
             return None;
         }
-        if !text.bytes().fold(true, |valid, byte| valid & byte.is_ascii_graphic()) {
+        if !is_visible(text) {
             return None;
         }
         // The byte 3: neither of the layouts that make the digest of the record.
@@ -119,14 +119,7 @@ impl KeyFormat for OpaqueFormat {
             None => sha256(&parts),
             Some(pepper) => pepper.hmac(&parts),
         });
-        let mut id = [0; 24];
-        let (pairs, _) = id.as_chunks_mut::<2>();
-        for ([high, low], byte) in pairs.iter_mut().zip(hash.iter()) {
-            *high = hex_digit(byte >> 4);
-            *low = hex_digit(byte & 15);
-        }
-        let id = KeyId::from_checked(std::str::from_utf8(&id).ok()?);
-        Some(ParsedKey::new(id, text))
+        Some(ParsedKey::new(id_of_hash(&hash)?, text))
     }
 
     fn generate(&self, draft: &KeyDraft<'_>) -> Result<Secret, GenerateError> {
@@ -144,10 +137,6 @@ impl fmt::Debug for OpaqueFormat {
             .field("max_len", &self.max_len)
             .finish_non_exhaustive()
     }
-}
-
-fn hex_digit(value: u8) -> u8 {
-    if value < 10 { b'0' + value } else { b'a' + value - 10 }
 }
 
 #[cfg(test)]

@@ -176,42 +176,6 @@ impl KeyManager {
         Err(ManageError::new(ManageErrorKind::Conflict))
     }
 
-    /// Imports the text of a key of another system. The key can have expired.
-    ///
-    /// # Errors
-    ///
-    /// `Invalid`, also if the text is not of the format or not the one with the
-    /// [explicit](NewKey::with_id) id, or if it has white space at its ends, such as the line end of a file;
-    /// `Conflict` if the id is taken; `Random`, `WrongPepper`, `Unavailable`.
-    pub async fn import(
-        &self,
-        owner: &Owner,
-        text: Secret,
-        new: NewKey,
-    ) -> Result<KeyRecord, ManageError> {
-        if text.has_outer_blanks() {
-            return Err(ManageError::invalid(
-                "the text of a key has white space at its ends, such as the line end of a file",
-            ));
-        }
-        let parsed = match &new.id {
-            Some(id) => self.parts().format.parse_for(id, text.expose_secret()),
-            None => self.parts().format.parse(text.expose_secret()),
-        };
-        let parsed = parsed.filter(|_| text.expose_secret().len() <= super::verifier::MAX_KEY_LEN);
-        let parsed = parsed.ok_or(ManageError::invalid("the text is not a key of this format"))?;
-        let digest = self.parts().hasher.digest(&parsed);
-        let id = parsed.into_id();
-        self.keep_pepper().await?;
-        let sealed = self.seal(&text, &id, owner)?;
-        let record = new.record(owner, id, digest, self.parts().clock.now())?;
-        let record = record.with_version(first_version()?).with_sealed(sealed);
-        match self.parts().store.insert(record.clone()).await? {
-            WriteOutcome::Applied => Ok(record),
-            WriteOutcome::Conflict => Err(ManageError::new(ManageErrorKind::Conflict)),
-        }
-    }
-
     /// The record of a key.
     ///
     /// # Errors
@@ -342,6 +306,7 @@ fn first_version() -> Result<u64, GenerateError> {
 mod change;
 mod check;
 mod error;
+mod import;
 #[cfg(feature = "recoverable")]
 mod recovery;
 mod rotation;
