@@ -62,9 +62,10 @@
 //! | `recoverable` | `SealingKeys`: keys whose text can be shown again, sealed in the store |
 //! | `redis` | `RedisKeyStore` |
 //! | `sqlite` | `SqliteKeyStore` (needs Rust 1.94; compiles SQLite, which is C) |
+//! | `testing` | `Identity::for_test`, made-up identities for tests of handlers; only with debug assertions |
 //! | `tracing` | one event per request and per failed execution, see [`trace`] |
 //! | `util` | `ServiceBuilderExt`, methods for tower's `ServiceBuilder` |
-//! | `full` | all of them |
+//! | `full` | all of them but `testing` |
 //!
 //! # Runtime
 //!

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "axum")]
 mod axum;
+#[cfg(all(feature = "testing", any(debug_assertions, tower_webhook_testing)))]
+mod testing;
 
 use std::fmt;
 
@@ -17,7 +19,9 @@ use crate::util::UniqueId;
 
 /// The proven caller of a request.
 ///
-/// Only a verification creates one, so a handler with an `Identity` needs no further check. It is in the request's extensions; with feature `axum` it is an extractor as well.
+/// Only a verification creates one, so a handler with an `Identity` needs no further check. It is in the request's
+/// extensions; with feature `axum` it is an extractor as well. Tests of handlers make one up with feature `testing`:
+/// `Identity::for_test`.
 ///
 /// # Examples
 ///

@@ -33,6 +33,8 @@ mod removal;
 mod settings;
 #[cfg(feature = "tracing")]
 mod spans;
+#[cfg(all(feature = "testing", feature = "axum", debug_assertions))]
+mod testing;
 #[cfg(feature = "tracing")]
 mod tracing;
 mod waiting;
