@@ -11,7 +11,7 @@
 //! | `auth.owner` | the proven caller, if there is one |
 //! | `auth.placement` | [`PlacementKind::as_str`](crate::credential::PlacementKind::as_str) of an accepted credential |
 //! | `auth.required_scope` | the scope that was missing |
-//! | `http.response.status_code` | the status of the response |
+//! | `http.response.status_code` | the status of the response, but for gRPC |
 //! | `hook.name` | the name of the hook whose execution failed |
 //! | `key.id` | the id of the key that was changed |
 //! | `key.change` | `generate`, `update`, `extend`, `rotate`, `revoke` or `delete` |
@@ -21,6 +21,9 @@
 //!
 //! `event` follows the OWASP Logging Vocabulary Cheat Sheet where it has a name; fields of HTTP follow the semantic
 //! conventions of OpenTelemetry.
+//!
+//! A refused [gRPC call](crate::rejection#grpc) is logged with the status that any other call would get, such as 401,
+//! although its response has the status 200.
 //!
 //! No event has a secret, a digest, a header value, a query or a path. Of three fields the app decides what
 //! is in them: `auth.owner` and `hook.name` are names that it gives, and `error` is the text of the error of

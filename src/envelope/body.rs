@@ -307,6 +307,12 @@ impl Body<'_> {
     }
 }
 
+/// A field that is inlined.
+pub(super) struct JsonField<'t> {
+    pub(super) text: Cow<'t, str>,
+    pub(super) nodes: usize,
+}
+
 /// Fields of forms whose texts are inlined if they are JSON.
 #[derive(Clone, Copy)]
 pub(super) struct JsonFields<'a> {
@@ -319,15 +325,24 @@ impl<'a> JsonFields<'a> {
         Self { names: &[], limits }
     }
 
+    /// These fields, if all of them in a form have no more values together than one text may have; otherwise none.
+    /// What is counted is the values of one field, if it is inlined.
+    pub(super) fn within_limit(self, counts: impl Iterator<Item = Option<usize>>) -> Self {
+        let total = counts.flatten().fold(0, usize::saturating_add);
+        if total > self.limits.nodes() { Self::none(self.limits) } else { self }
+    }
+
     /// The text of a field, if the field is one of these and its text is JSON.
     pub(super) fn find<'t>(
         &self,
         is_named: impl Fn(&str) -> bool,
         text: impl FnOnce() -> Option<Cow<'t, str>>,
-    ) -> Option<Cow<'t, str>> {
+    ) -> Option<JsonField<'t>> {
         if !self.names.iter().any(|name| is_named(name)) {
             return None;
         }
-        text().filter(|text| json::validate(text.as_bytes(), self.limits).is_ok())
+        let text = text()?;
+        let nodes = json::validate(text.as_bytes(), self.limits).ok()?.nodes();
+        Some(JsonField { text, nodes })
     }
 }

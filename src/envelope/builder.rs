@@ -152,7 +152,8 @@ impl EnvelopeBuilder {
     }
 
     /// Inlines the fields of forms with these names, if their text is a JSON text within the
-    /// [limits](Self::with_limits), which hold for each field. Any other text stays a string.
+    /// [limits](Self::with_limits). Any other text stays a string. Where all of these fields together have more
+    /// [values](JsonLimits::with_nodes) than one text may have, each stays a string.
     ///
     /// [GitHub] and [Slack] can send JSON in a field `payload` of an urlencoded form.
     ///

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use super::body::JsonFields;
+use super::body::{JsonField, JsonFields};
 use super::fields::{Fields, Groups, push_fields};
 use super::text::{Sink, push_chars, push_string};
 use crate::content::{ContentError, ContentErrorKind, form};
@@ -33,7 +33,10 @@ impl<'a> Form<'a> {
             // Below `Groups::END`, since the text is shorter.
             position += piece.len() as u32 + 1;
         }
-        let groups = Groups::new(fields, &Pairs { raw: &raw, json });
+        let source = Pairs { raw: &raw, json };
+        let counts = form::pairs(&raw).map(|pair| source.json_of(&pair).map(|field| field.nodes));
+        let json = json.within_limit(counts);
+        let groups = Groups::new(fields, &source);
         Ok(Self { raw, groups, json })
     }
 
@@ -58,6 +61,10 @@ impl<'a> Pairs<'a> {
     fn pair(&self, field: u32) -> Option<form::Pair<'a>> {
         form::pairs(self.raw.get(field as usize..)?).next()
     }
+
+    fn json_of<'t>(&self, pair: &form::Pair<'t>) -> Option<JsonField<'t>> {
+        self.json.find(|name| pair.is_named(name), || pair.value_text())
+    }
 }
 
 impl Fields for Pairs<'_> {
@@ -79,8 +86,8 @@ impl Fields for Pairs<'_> {
 
     fn push_value(&self, out: &mut impl Sink, field: u32) {
         let Some(pair) = self.pair(field) else { return };
-        if let Some(json) = self.json.find(|name| pair.is_named(name), || pair.value_text()) {
-            out.push_str(&json);
+        if let Some(json) = self.json_of(&pair) {
+            out.push_str(&json.text);
             return;
         }
         match pair.plain_value() {
@@ -124,7 +131,10 @@ mod parts {
             }
             let mut fields = Vec::with_capacity(parts.len());
             fields.extend(0..count);
-            let source = Source { parts, json };
+            let mut source = Source { parts, json };
+            let counts =
+                source.parts.iter().map(|part| source.json_of(part).map(|field| field.nodes));
+            source.json = json.within_limit(counts);
             let groups = Groups::new(fields, &source);
             Ok(Self { source, groups })
         }
@@ -143,6 +153,10 @@ mod parts {
         fn part(&self, field: u32) -> Option<&Part<'a>> {
             self.parts.get(field as usize)
         }
+
+        fn json_of(&self, part: &Part<'a>) -> Option<JsonField<'a>> {
+            self.json.find(|name| part.name() == name, || part.text().map(Cow::Borrowed))
+        }
     }
 
     impl Fields for Source<'_> {
@@ -157,9 +171,8 @@ mod parts {
 
         fn push_value(&self, out: &mut impl Sink, field: u32) {
             let Some(part) = self.part(field) else { return };
-            let text = || part.text().map(Cow::Borrowed);
-            if let Some(json) = self.json.find(|name| part.name() == name, text) {
-                out.push_str(&json);
+            if let Some(json) = self.json_of(part) {
+                out.push_str(&json.text);
                 return;
             }
             let Some(file_name) = part.file_name() else {

@@ -183,6 +183,10 @@ impl JsonLimits {
         self.nodes = nodes;
         self
     }
+
+    pub(crate) const fn nodes(&self) -> usize {
+        self.nodes
+    }
 }
 
 impl Default for JsonLimits {
@@ -213,9 +217,15 @@ pub enum JsonKind {
 pub struct JsonText<'a> {
     text: &'a str,
     kind: JsonKind,
+    nodes: usize,
 }
 
 impl<'a> JsonText<'a> {
+    /// How many values it has, as [`JsonLimits::with_nodes`] counts them.
+    pub(crate) const fn nodes(&self) -> usize {
+        self.nodes
+    }
+
     /// The text, byte for byte as it was given.
     #[must_use]
     pub const fn as_str(&self) -> &'a str {

@@ -31,7 +31,7 @@ pub(super) fn scan<'a>(
         names: Names::new(bytes),
     };
     match scanner.run(text, visit) {
-        Ok(kind) => Ok(JsonText { text, kind }),
+        Ok(kind) => Ok(JsonText { text, kind, nodes: limits.nodes - scanner.nodes_left }),
         Err(kind) => Err(JsonError { kind, offset: scanner.position }),
     }
 }

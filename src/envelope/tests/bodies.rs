@@ -228,6 +228,47 @@ fn json_in_a_part_is_inlined_unless_it_is_a_file() {
 }
 
 #[test]
+fn the_limit_on_values_holds_for_all_inlined_fields() {
+    let limits = ContentLimits::new().with_json(JsonLimits::new().with_nodes(4));
+    let builder = tolerant().with_json_fields(["other"]).with_limits(limits);
+    for (body, expected) in [
+        ("payload=[1]&other=[2]", r#"{"payload":[1],"other":[2]}"#),
+        ("payload=[1]&payload=[2]", r#"{"payload":[[1],[2]]}"#),
+        ("payload=[1]&other=[2,3]", r#"{"payload":"[1]","other":"[2,3]"}"#),
+        ("other=[2,3]&a=1&payload=[1]", r#"{"other":"[2,3]","a":"1","payload":"[1]"}"#),
+        (
+            "payload=1&payload=2&payload=3&payload=4&payload=5",
+            r#"{"payload":["1","2","3","4","5"]}"#,
+        ),
+        // What is a string anyway counts for nothing.
+        ("payload=[1,2,3]&other=[1,2,3,4]", r#"{"payload":[1,2,3],"other":"[1,2,3,4]"}"#),
+        ("payload=[1,2,3]&other=[1,2,3", r#"{"payload":[1,2,3],"other":"[1,2,3"}"#),
+        ("payload=[1,2,3]&a=[1]", r#"{"payload":[1,2,3],"a":"[1]"}"#),
+    ] {
+        let envelope = build(&builder, &typed(FORM), body.as_bytes());
+        assert_eq!(envelope.post(), Some(expected), "{body}");
+    }
+}
+
+#[cfg(feature = "multipart")]
+#[test]
+fn the_limit_on_values_holds_for_all_inlined_parts() {
+    let limits = ContentLimits::new().with_json(JsonLimits::new().with_nodes(4));
+    let builder = tolerant().with_limits(limits);
+    let part =
+        |text| format!("--b\r\nContent-Disposition: form-data; name=payload\r\n\r\n{text}\r\n");
+    for (texts, expected) in [
+        (["[1]", "[2]"], r#"{"payload":[[1],[2]]}"#),
+        (["[1]", "[2,3]"], r#"{"payload":["[1]","[2,3]"]}"#),
+        (["[1,2,3,4]", "[2,3]"], r#"{"payload":["[1,2,3,4]",[2,3]]}"#),
+    ] {
+        let body = texts.map(part).concat() + "--b--";
+        let envelope = build(&builder, &typed("multipart/form-data; boundary=b"), body.as_bytes());
+        assert_eq!(envelope.post(), Some(expected), "{body}");
+    }
+}
+
+#[test]
 fn one_byte_order_mark_is_dropped_refused_or_kept() {
     let marked = |times: usize, text: &str| (MARK.repeat(times) + text).into_bytes();
     let post = |builder: &EnvelopeBuilder, body: &[u8]| {

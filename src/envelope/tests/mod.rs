@@ -5,8 +5,8 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::*;
-use crate::content::ContentLimits;
 use crate::content::json::{self, JsonLimits};
+use crate::content::{ContentLimits, MediaType};
 
 mod bodies;
 
@@ -411,6 +411,16 @@ proptest! {
         for (member, part) in members.iter().zip(parts) {
             prop_assert_eq!(member.value(), part.unwrap().trim());
         }
+        // What is searched for a credential is what is shown as JSON or as fields.
+        let [post, json, opaque] = [envelope.post(), envelope.json(), envelope.body()].map(Option::unwrap);
+        let searched = builder.media_type(&head.headers, Some(&body)).unwrap();
+        let agree = body.is_empty() || match searched {
+            MediaType::Json => post == "{}" && opaque == "null",
+            MediaType::Form | MediaType::Multipart { .. } => opaque == "null",
+            // Lines are an array.
+            _ => post == "{}" && (opaque != "null" || json.starts_with('[')),
+        };
+        prop_assert!(agree, "{searched:?} {text}");
     }
 
     #[test]
