@@ -17,7 +17,7 @@
 //! | `key.change` | `generate`, `update`, `extend`, `rotate`, `revoke` or `delete` |
 //! | `executor.message` | the text of an `ExecutorError::public` |
 //! | `executor.reason` | [`FailureKind::as_str`](crate::hook::FailureKind::as_str) |
-//! | `error` | the error behind a fault of ours, with its causes: `the key could not be checked: the key store cannot answer: disk on fire` |
+//! | `error` | the error behind a fault of ours, with its causes: `the key could not be checked: the key store cannot answer: disk on fire`. Of a refused credential, its likely reason, such as a raw `+` in a query |
 //!
 //! `event` follows the OWASP Logging Vocabulary Cheat Sheet where it has a name; fields of HTTP follow the semantic
 //! conventions of OpenTelemetry.

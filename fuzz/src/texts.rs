@@ -6,8 +6,8 @@ use std::str;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tower_webhook::key::{
-    KeyFormat, KeyId, KeyRecord, OpaqueFormat, Owner, PageCursor, PrefixedFormat, Scope, Scopes,
-    SealedSecret, TokenFormat,
+    Formats, KeyFormat, KeyId, KeyRecord, OpaqueFormat, Owner, PageCursor, PrefixedFormat, Scope,
+    Scopes, SealedSecret, Sha256Format, TokenFormat,
 };
 
 /// Nothing panics, what is read is written as it was, and what was taken out of a text is not there any more.
@@ -30,9 +30,13 @@ pub fn check(data: &[u8]) {
     }
 }
 
-fn formats() -> [Box<dyn KeyFormat>; 4] {
+fn formats() -> [Box<dyn KeyFormat>; 6] {
     let prefixed = PrefixedFormat::new("acme_live").expect("a prefix");
+    let previous = Sha256Format::new().with_prefix("sk_live_").expect("a prefix");
+    let several = Formats::new(PrefixedFormat::default()).with_previous(prefixed.clone());
     [
+        Box::new(several.with_previous(previous)),
+        Box::new(Sha256Format::new()),
         Box::new(PrefixedFormat::default()),
         Box::new(prefixed),
         Box::new(OpaqueFormat::new()),

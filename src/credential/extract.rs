@@ -142,6 +142,7 @@ impl Credentials {
             }
             Place::Query(name) => {
                 let query = head.uri().query().unwrap_or_default();
+                one.is_form_coded = true;
                 for pair in form::pairs_up_to(query.as_bytes(), self.limits.fields())? {
                     if pair.is_named(name) {
                         one.add(Presented::Text(pair.value().into()));
@@ -179,6 +180,7 @@ impl Credentials {
             return Ok(());
         };
         let body = body.bytes();
+        one.is_form_coded = media == MediaType::Form;
         // Kept apart first: what is found in a body that turns out to be malformed is wiped too.
         let mut found = Vec::new();
         let read = visit_field(&media, &body, name, &self.limits, &mut |value| {
@@ -315,6 +317,7 @@ struct One<'f, 'a> {
     credentials: &'f Credentials,
     placement: &'f Placement,
     position: usize,
+    is_form_coded: bool,
 }
 
 impl<'f, 'a> One<'f, 'a> {
@@ -325,7 +328,18 @@ impl<'f, 'a> One<'f, 'a> {
         position: usize,
     ) -> Self {
         let (foreign, taken, repeated, elsewhere) = (None, false, None, None);
-        Self { found, foreign, taken, repeated, elsewhere, credentials, placement, position }
+        let is_form_coded = false;
+        Self {
+            found,
+            foreign,
+            taken,
+            repeated,
+            elsewhere,
+            credentials,
+            placement,
+            position,
+            is_form_coded,
+        }
     }
 
     #[inline]
@@ -371,6 +385,7 @@ impl<'f, 'a> One<'f, 'a> {
             username,
             placement: self.placement.kind(),
             position: self.position,
+            is_form_coded: self.is_form_coded,
             list: is_split.then_some(ListRule { merges_copies, secret_token_uri }),
         }
     }

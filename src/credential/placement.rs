@@ -208,7 +208,8 @@ impl Placement {
         Ok(Self::new(Place::Cookie(name)))
     }
 
-    /// A query parameter, by its exact decoded name. Responses to a credential found here carry
+    /// A query parameter, by its exact decoded name. A raw `+` is a blank (WHATWG URL, section 5.1), so a key with a `+`
+    /// in it is sent with `%2B`; the log says so where one is refused. Responses to a credential found here carry
     /// `Cache-Control: private, no-store` and `Referrer-Policy: no-referrer` (RFC 6750, section 2.3).
     ///
     /// # Security
@@ -250,6 +251,8 @@ impl Placement {
 
     /// A member of a JSON body, or a field of an urlencoded or (feature `multipart`) multipart body, at
     /// the top level and by its exact decoded name.
+    ///
+    /// In an urlencoded form a raw `+` is a blank, as in a query.
     ///
     /// The body has to be buffered before the credential can be read:
     /// [`AuthLayer::with_buffer`](crate::auth::AuthLayer::with_buffer) does both in the right order.

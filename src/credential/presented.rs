@@ -20,6 +20,8 @@ pub struct PresentedCredential<'a> {
     pub(super) placement: PlacementKind,
     pub(super) position: usize,
     pub(super) list: Option<ListRule>,
+    /// Whether it was in a query or an urlencoded form.
+    pub(super) is_form_coded: bool,
 }
 
 /// How a value is read that may be a list of credentials.
@@ -83,6 +85,11 @@ impl PresentedCredential<'_> {
             }
             true => Err(ExtractError::ambiguous(are_copies)),
         }
+    }
+
+    /// Whether it has a blank, where a raw `+` is read as one (WHATWG URL, section 5.1).
+    pub(crate) fn has_form_blank(&self) -> bool {
+        self.is_form_coded && self.text.as_deref().is_some_and(|text| text.contains(&b' '))
     }
 
     /// The kind of place where the credential stood.

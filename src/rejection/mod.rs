@@ -300,8 +300,9 @@ impl Rejection {
         self.details.as_ref().map_or(&[], |details| &details.violations)
     }
 
-    /// The error behind a fault of ours, whose text is for the log and must not reach the caller, or the
-    /// [`ContentError`](crate::content::ContentError) of a body that was refused.
+    /// The error behind a fault of ours, whose text is for the log and must not reach the caller, the
+    /// [`ContentError`](crate::content::ContentError) of a body that was refused, or the likely reason why a credential
+    /// was: a `+` of a query or form that was sent raw.
     #[must_use]
     pub fn source(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.details.as_ref()?.source.as_deref()

@@ -21,6 +21,7 @@ mod identities;
 mod orders;
 mod paths;
 mod peppers;
+mod plus;
 mod policy_with_key;
 mod preflight;
 mod probes;

@@ -4,7 +4,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 
 use super::{
-    Admission, Caller, Decision, Verdict, identify, malformed, no_keys, proven_before, refused_key,
+    Admission, Caller, Decision, Origin, Verdict, identify, malformed, no_keys, proven_before,
+    refused_key,
 };
 use crate::auth::config::AuthConfig;
 use crate::auth::policy::{Access, Policy};
@@ -73,6 +74,7 @@ impl AuthConfig {
         let target = LookupTarget::Concealed(policy.key().unwrap_or(&decoy));
         candidate.check_list(|text| verifier.can_parse(text, target))?;
         let Some(presented) = candidate.expose_bytes() else { return Err(malformed(placement)) };
+        let origin = Origin::of(&candidate);
         let verification = verifier.begin_with(presented, target, |record, digest| {
             Identity::of_record(verifier, record, digest, placement)
         });
@@ -84,7 +86,7 @@ impl AuthConfig {
             Ok(identity) if policy.key().is_none() && identity.key_id() == Some(&decoy) => {
                 Err(malformed(placement))
             }
-            verdict => verdict.map_err(|error| refused_key(error, placement)),
+            verdict => verdict.map_err(|error| refused_key(error, origin)),
         }
     }
 }

@@ -13,7 +13,7 @@ use http::Extensions;
 use super::config::AuthConfig;
 use super::policy::{Access, Policy};
 use crate::body::SlowBody;
-use crate::credential::PlacementKind;
+use crate::credential::{PlacementKind, PresentedCredential};
 use crate::identity::Identity;
 use crate::key::{
     KeyId, KeyRecord, KeyVerifier, LookupTarget, Owner, PendingLookup, Scopes, Verification,
@@ -62,7 +62,14 @@ pub(super) enum Progress {
 /// A question to the store that is under way.
 pub(super) struct Verifying {
     verification: BoxFuture<Result<Identity, VerifyError>>,
+    origin: Origin,
+}
+
+/// Where a credential was, as far as a refusal needs it.
+#[derive(Clone, Copy)]
+struct Origin {
     placement: PlacementKind,
+    has_form_blank: bool,
 }
 
 impl AuthConfig {
@@ -112,6 +119,7 @@ impl AuthConfig {
         let Some(presented) = candidate.expose_bytes() else {
             return Progress::Decided(Err(malformed(placement)));
         };
+        let origin = Origin::of(candidate);
         let verification = verifier.begin_with(presented, target, |record, digest| {
             self.authorize(policy, head, &Caller::of_record(record, placement))?;
             admission.identity = Some(Identity::of_record(verifier, record, digest, placement));
@@ -119,12 +127,10 @@ impl AuthConfig {
         });
         match verification {
             Verification::Ready(Ok(decision)) => Progress::Decided(decision),
-            Verification::Ready(Err(error)) => {
-                Progress::Decided(Err(refused_key(error, placement)))
-            }
+            Verification::Ready(Err(error)) => Progress::Decided(Err(refused_key(error, origin))),
             Verification::Pending(lookup) => {
                 let verification = identify(verifier, lookup, placement);
-                Progress::Verifying(Verifying { verification, placement })
+                Progress::Verifying(Verifying { verification, origin })
             }
         }
     }
@@ -241,7 +247,14 @@ impl Admission {
 impl Verifying {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Verdict> {
         let verdict = ready!(self.verification.as_mut().poll(cx));
-        Poll::Ready(verdict.map_err(|error| refused_key(error, self.placement)))
+        Poll::Ready(verdict.map_err(|error| refused_key(error, self.origin)))
+    }
+}
+
+impl Origin {
+    fn of(candidate: &PresentedCredential<'_>) -> Self {
+        let (placement, has_form_blank) = (candidate.placement(), candidate.has_form_blank());
+        Self { placement, has_form_blank }
     }
 }
 
@@ -297,6 +310,17 @@ fn no_keys() -> Rejection {
     misconfigured("a policy asks for a key, and the layer has no keys")
 }
 
-fn refused_key(error: VerifyError, placement: PlacementKind) -> Rejection {
-    Rejection::of_key(error, placement == PlacementKind::Bearer)
+/// The refusal of a key, for the log with the likely reason of a blank in it.
+fn refused_key(error: VerifyError, origin: Origin) -> Rejection {
+    let rejection = Rejection::of_key(error, origin.placement == PlacementKind::Bearer);
+    match rejection.kind() {
+        RejectionKind::Malformed | RejectionKind::Unknown | RejectionKind::WrongSecret
+            if origin.has_form_blank =>
+        {
+            rejection.with_source(
+                "the credential has a blank: in a query or form a raw `+` is one, and a `+` is sent as %2B",
+            )
+        }
+        _ => rejection,
+    }
 }
