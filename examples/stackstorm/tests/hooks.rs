@@ -136,3 +136,28 @@ async fn a_hook_stays_itself_while_a_rule_has_its_url() {
     assert_eq!(site.delete("/v1/rules/r2").await.status, 204);
     assert_eq!(site.get("/v1/webhooks").await.text, "[]");
 }
+
+#[tokio::test]
+async fn forms_arrays_and_slashes_are_taken() {
+    let site = Site::new().await;
+    let form = [("st2-api-key", "key-bill"), ("content-type", "application/x-www-form-urlencoded")];
+    let target = "/v1/webhooks/sample";
+    let body = "MyVariableOne=ValueOne&MyVariableTwo=ValueTwo&payload=%7B%22ref%22%3A1.0%7D";
+    assert_eq!(site.call(&form, "POST", target, body).await.status, 202);
+    let payload = json!({
+        "MyVariableOne": ["ValueOne"],
+        "MyVariableTwo": ["ValueTwo"],
+        "payload": [r#"{"ref":1.0}"#],
+    });
+    assert_eq!(site.event().await["payload"]["body"], payload);
+
+    let json = [("content-type", "application/json")];
+    let target = "/v1/webhooks/sample?st2-api-key=key-bill";
+    assert_eq!(site.call(&json, "POST", target, r#"[{"data":"val"}]"#).await.status, 202);
+    assert_eq!(site.event().await["payload"]["body"], json!([{"data": "val"}]));
+
+    for (name, url) in [("a", "/slashes"), ("b", "slashes/"), ("c", "/slashes/")] {
+        assert_eq!(site.post("/v1/rules", &rule(name, url)).await.status, 201, "{url}");
+        assert_eq!(site.post("/v1/webhooks/slashes", "{}").await.status, 202, "{url}");
+    }
+}
