@@ -1,7 +1,7 @@
 //! What it costs to make, change and end keys, in a store in memory.
 //!
 //! ```text
-//! cargo bench --bench manage
+//! cargo bench -p tower-webhook-benches --features management --bench manage
 //! ```
 
 #![allow(clippy::expect_used)]

@@ -108,6 +108,7 @@ impl Credentials {
         }
     }
 
+    #[inline]
     fn find_in<'a>(
         &self,
         placement: &Placement,

@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use zeroize::Zeroizing;
 
-use super::scheme::list;
+use super::scheme::{has_comma, list};
 use super::{ExtractError, PlacementKind};
 
 /// The scheme that may be before the credential proper (RFC 8959).
@@ -55,16 +55,25 @@ impl PresentedCredential<'_> {
     /// parts are copies of one. Different ones are several, unless the whole is a credential too.
     ///
     /// `is_key` parses, and looks nothing up.
+    #[inline]
     pub(crate) fn check_list(
         &mut self,
         is_key: impl Fn(&[u8]) -> bool,
     ) -> Result<(), ExtractError> {
+        match (self.list, self.text.as_deref()) {
+            (Some(rule), Some(value)) if has_comma(value) => self.check_parts(rule, is_key),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_parts(
+        &mut self,
+        rule: ListRule,
+        is_key: impl Fn(&[u8]) -> bool,
+    ) -> Result<(), ExtractError> {
         /// A list of more is refused without a look at the rest: parsing can cost a hash for each.
         const MOST: usize = 16;
-        let (Some(rule), Some(value)) = (self.list, self.text.as_deref()) else { return Ok(()) };
-        if !value.contains(&b',') {
-            return Ok(());
-        }
+        let value = self.text.as_deref().unwrap_or_default();
         let parts = || {
             list(value).enumerate().map(|(index, part)| match rule.secret_token_uri && index > 0 {
                 true => part.strip_prefix(SECRET_TOKEN).unwrap_or(part),

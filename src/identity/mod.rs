@@ -14,6 +14,7 @@ use crate::credential::PlacementKind;
 use crate::key::{
     KeyDigest, KeyId, KeyProof, KeyRecord, KeyVerifier, Owner, Scope, Scopes, VerifyError,
 };
+#[cfg(feature = "management")]
 use crate::rejection::SharedChallenges;
 use crate::util::UniqueId;
 
@@ -46,6 +47,7 @@ pub struct Identity {
     placement: Option<PlacementKind>,
     proof: Proof,
     /// Those of the layer that let the request in.
+    #[cfg(feature = "management")]
     challenges: Option<SharedChallenges>,
 }
 
@@ -81,6 +83,7 @@ impl Identity {
             key_id: Some(record.id().clone()),
             placement: Some(placement),
             proof: Proof::Key(KeyProof::new(verifier, record, digest)),
+            #[cfg(feature = "management")]
             challenges: None,
         }
     }
@@ -92,7 +95,15 @@ impl Identity {
         placement: Option<PlacementKind>,
     ) -> Self {
         let proof = Proof::User(users);
-        Self { owner, scopes, key_id: None, placement, proof, challenges: None }
+        Self {
+            owner,
+            scopes,
+            key_id: None,
+            placement,
+            proof,
+            #[cfg(feature = "management")]
+            challenges: None,
+        }
     }
 
     /// The identity in a request's extensions: `None` on a public route.
@@ -108,8 +119,9 @@ impl Identity {
         }
     }
 
-    pub(crate) fn set_challenges(&mut self, challenges: SharedChallenges) {
-        self.challenges = Some(challenges);
+    #[cfg(feature = "management")]
+    pub(crate) fn with_challenges(self, challenges: SharedChallenges) -> Self {
+        Self { challenges: Some(challenges), ..self }
     }
 
     #[cfg(feature = "management")]

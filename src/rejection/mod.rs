@@ -122,7 +122,9 @@ pub(crate) use self::asked::{Asked, NoPlacements, Scrub};
 pub use self::body::ResponseBody;
 pub(crate) use self::challenge::{ChallengeScheme, Challenges};
 pub use self::kind::RejectionKind;
-pub(crate) use self::respond::{Respond, SharedChallenges, without_content};
+#[cfg(feature = "management")]
+pub(crate) use self::respond::SharedChallenges;
+pub(crate) use self::respond::{Respond, without_content};
 pub(crate) use self::violation::Place;
 #[cfg(feature = "management")]
 pub(crate) use self::violation::Step;

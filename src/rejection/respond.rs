@@ -78,6 +78,7 @@ impl Respond {
         respond
     }
 
+    #[cfg(feature = "management")]
     pub(crate) fn challenges(&self) -> SharedChallenges {
         Arc::clone(&self.challenges)
     }

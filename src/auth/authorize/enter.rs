@@ -88,7 +88,7 @@ impl AuthConfig {
         head: &mut impl HeadMut,
         admission: Admission,
     ) -> Decision {
-        let Admission { mut identity, extensions } = admission;
+        let Admission { identity, extensions } = admission;
         if policy.is_probe(head.method()) {
             identity.iter().for_each(trace::accepted);
             return Ok(());
@@ -100,8 +100,9 @@ impl AuthConfig {
         for credentials in self.all_credentials() {
             credentials.scrub_head(head, self.reading(policy.hook()))?;
         }
-        if let Some(identity) = &mut identity {
-            identity.set_challenges(self.respond.challenges());
+        #[cfg(feature = "management")]
+        let identity = identity.map(|identity| identity.with_challenges(self.respond.challenges()));
+        if let Some(identity) = &identity {
             trace::accepted(identity);
         }
         if let Some(hook) = policy.hook_name() {
