@@ -2,7 +2,7 @@
 //!
 //! From the outside in:
 //!
-//! | layer | why there | the other way round |
+//! | layer | why there | in another place |
 //! |---|---|---|
 //! | `tower_http::trace::TraceLayer` | a span for each request, refused ones included; [`request_span`](crate::trace) keeps keys out of it | refusals are in no span |
 //! | `tower_http::cors::CorsLayer` | browsers send preflight requests without a credential, and scripts read a refusal only where it has CORS headers | a preflight is a 401, and a page sees a network error in place of the 401 |

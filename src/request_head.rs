@@ -6,10 +6,10 @@ use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
 
 /// A request without its body, borrowed: what placements, resolvers and authenticators may look at.
 ///
-/// It is made of a whole [`Request`] or of [`Parts`], whichever is at hand, so that looking costs no
+/// It is made of a whole [`Request`] or of [`Parts`], so that looking costs no
 /// move of the request.
 ///
-/// `Debug` leaves the target and the values of the headers out: credentials stand in both.
+/// `Debug` leaves the target and the values of the headers out: credentials may be in both.
 #[derive(Clone, Copy)]
 pub struct RequestHead<'a> {
     method: &'a Method,

@@ -34,7 +34,7 @@ use crate::rejection::Rejection;
 #[cfg(feature = "tracing")]
 use crate::util::ErrorChain;
 
-/// The places in which credentials stand, for [`request_span`] to leave them out.
+/// The places of credentials, for [`request_span`] to leave them out.
 ///
 /// Made from an [`AuthLayer`](crate::auth::AuthLayer), which also knows the format of its keys, or from
 /// [`Credentials`](crate::credential::Credentials).

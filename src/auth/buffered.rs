@@ -79,7 +79,7 @@ impl BufferedAuthLayer {
     ///
     /// # Security
     ///
-    /// Anybody can make the server hold this much for each connection.
+    /// Every client can make the server hold this much for each connection.
     pub const fn with_pre_auth_max_bytes(mut self, max_bytes: usize) -> Self {
         self.pre_auth_max_bytes = max_bytes;
         self

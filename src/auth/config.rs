@@ -1,4 +1,4 @@
-//! What a layer knows beforehand, apart from the service that it is put around: what [`Auth`](super::Auth) and
+//! What a layer knows before the first request, apart from the service that it is put around: what [`Auth`](super::Auth) and
 //! [`Hooks`](crate::hook::Hooks) share.
 
 use std::borrow::Cow;
@@ -128,7 +128,7 @@ impl AuthConfig {
     pub(crate) fn set_hook_defaults(&mut self) {
         // A policy that names no method serves what a webhook is called by.
         self.default_methods = Some(&[Method::POST]);
-        // There is no service inside that could answer them.
+        // There is no inner service that could answer them.
         self.preflight = None;
         self.reading.refuses_broken_json = true;
     }

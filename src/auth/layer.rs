@@ -59,7 +59,7 @@ impl AuthLayer {
         Ok(Self::fixed(policy))
     }
 
-    /// Anybody may call. Spelled out, because a service without a layer is not a public one: its extractors
+    /// Every caller may call. Spelled out, because a service without a layer is not a public one: its extractors
     /// answer 500.
     pub fn public() -> Self {
         Self::fixed(Policy::public())
@@ -273,7 +273,7 @@ impl AuthLayer {
         self.with(|config| config.conceal = true)
     }
 
-    /// Passes CORS preflight requests on to the inner service, whatever the policies say, as requests on a public
+    /// Passes CORS preflight requests on to the inner service, under every policy, as requests on a public
     /// route: without an identity and without a decision, with what the configured places hold removed, and without a
     /// body where bodies are buffered. A [`PolicyResolver`] is not asked about them.
     ///
@@ -283,10 +283,10 @@ impl AuthLayer {
     ///
     /// It is for a CORS layer, or a service that answers preflights, inside of this layer. A CORS layer outside is the
     /// better order: it answers preflights before they get here, and puts its headers on refusals too. A refusal that
-    /// did not pass a CORS layer has no CORS headers, so the page that sent the request sees an error of the network,
+    /// did not pass a CORS layer has no CORS headers, so the page that sent the request sees a network error,
     /// and neither 401 nor its challenge.
     ///
-    /// [`Hooks`](crate::hook::Hooks) has no service inside, and takes no notice of this setting.
+    /// [`Hooks`](crate::hook::Hooks) has no inner service, and takes no notice of this setting.
     ///
     /// # Security
     ///
@@ -359,7 +359,7 @@ impl AuthLayer {
     ///
     /// A proxy that asks an endpoint whether a request may pass (`auth_request` of nginx, `ForwardAuth` of Traefik,
     /// `ext_authz` of Envoy over HTTP) takes every 2xx for a yes. Do not set this on such an endpoint. The same holds
-    /// for whatever else looks at the status alone: count refusals by the [`Rejection`] in the extensions of the
+    /// for metrics that look at the status alone: count refusals by the [`Rejection`] in the extensions of the
     /// response.
     pub fn with_grpc_rejections(self) -> Self {
         self.with(|config| config.respond.set_grpc())

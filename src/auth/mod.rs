@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`AuthLayer::public`] | every caller |
 //! | [`AuthLayer::token`] | a caller with a key, in one of the configured placements |
-//! | [`AuthLayer::user`] | a user, as an [`Authenticator`] of the app tells |
+//! | [`AuthLayer::user`] | a user whom an [`Authenticator`] of the app accepts |
 //! | [`AuthLayer::per_request`] | as the [`Policy`] says that a [`PolicyResolver`] finds for the request |
 //! | [`AuthLayer::new`] | as one [`Policy`] says, for all requests |
 //!
@@ -22,7 +22,7 @@
 //!    key that was revoked while a slow body arrived opens nothing. A user is not asked again.
 //! 3. The error type is that of the inner service: a refusal is a response (see
 //!    [`rejection`](crate::rejection)), so the layer needs no `HandleErrorLayer`.
-//! 4. The body is neither touched nor polled, whatever its type. A placement in the body needs
+//! 4. The body is neither touched nor polled, so it can have any type. A placement in the body needs
 //!    [`AuthLayer::with_buffer`].
 //! 5. The order of checks is: the hook (404), its methods (405), the number of credentials (400), the
 //!    credential (401), the owner and the scopes (401 or 403). A credential in the head is decided about before
@@ -31,7 +31,6 @@
 //!    one that panics to 500 (a store: 503). Nothing is let through, and no caller learns that their key is bad.
 //! 7. A response to a request with its credential in the query or path carries `Cache-Control: private,
 //!    no-store` and `Referrer-Policy: no-referrer` (RFC 6750, section 2.3).
-//!
 //! 8. A setting is applied or refused: by a [`ConfigError`](crate::ConfigError) where the layer is made, or by
 //!    a 500 where a resolver gives a policy that contradicts the layer. The order of the settings does not
 //!    matter.
@@ -61,7 +60,8 @@
 //! media types, and JSON that does not parse, are left to the inner service. What is JSON under
 //! [`Hooks`](crate::hook::Hooks) is [for the envelope to say](crate::envelope::EnvelopeBuilder::with_media_types). A
 //! body that has fields and cannot be searched, because it is over a limit or two readers would read it differently,
-//! is refused with 400 or 415: it is not known what is in it. A credential of the other kind in the body is removed, and counts for nothing.
+//! is refused with 400 or 415: it is not known what is in it. A credential of the other kind in the body is removed, and
+//! counts for nothing.
 //!
 //! A layer that [conceals](AuthLayer::with_uniform_unauthorized) its hooks looks for keys and for users under every
 //! policy. There the body of a request without a credential of one kind in its head may be read first, unless one of

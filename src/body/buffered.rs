@@ -51,7 +51,7 @@ impl BufferedBody {
 
     /// The bytes. A clone of them is a reference, not a copy.
     ///
-    /// Where a credential stood in the body and was accepted, the bytes are those without it.
+    /// Where a credential was in the body and was accepted, the bytes are those without it.
     #[must_use]
     pub fn bytes(&self) -> Bytes {
         self.content().bytes.clone()

@@ -70,7 +70,7 @@ pub(crate) fn check_coding<B: Body>(parts: &Parts, body: &B) -> Result<(), Rejec
     Err(with_unread_body(rejection, parts.version))
 }
 
-/// Closes the connection of HTTP/1, where what is left of a body stands in front of the next request.
+/// Closes the connection of HTTP/1, where what is left of a body is in front of the next request.
 /// Later versions end the stream instead, and forbid the header.
 fn with_unread_body(rejection: Rejection, version: Version) -> Rejection {
     if version < Version::HTTP_2 { rejection.with_close() } else { rejection }

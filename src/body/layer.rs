@@ -11,7 +11,7 @@ use super::collect::{BodyLimits, BodyRules};
 use crate::rejection::{NoPlacements, Rejection, Respond};
 use crate::request_head::RequestHead;
 
-/// Reads the body of each request under limits, and replays it to the service inside.
+/// Reads the body of each request under limits, and replays it to the inner service.
 ///
 /// See the [module docs](super) for the rules and an example.
 ///
@@ -87,7 +87,7 @@ impl BodyBufferLayer {
     /// Refuses a request whose `Content-Encoding` has anything but `identity`, with 415 and
     /// `Accept-Encoding: identity` (RFC 9110, sections 8.4 and 15.5.16).
     ///
-    /// Without this setting the bytes are replayed as they were sent, whatever their coding.
+    /// Without this setting the bytes are replayed as they were sent, in any coding.
     pub fn with_identity_coding_only(mut self) -> Self {
         self.0.identity_coding_only = true;
         self

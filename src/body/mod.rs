@@ -2,7 +2,7 @@
 //!
 //! [`BodyBufferLayer`] is opt-in. What looks at a body before the handler does needs it: a credential in the
 //! body, a signature, an envelope. Credentials in headers, query and path do not, and a request that
-//! they refuse costs no body at all if the layer stands inside of the one that checks them.
+//! they refuse costs no body at all if this layer is inside of the one that checks them.
 //!
 //! # Guarantees
 //!
@@ -12,14 +12,14 @@
 //! 2. The whole body arrives within the [deadline](BodyBufferLayer::with_deadline) (10 seconds). A body that
 //!    trickles does not extend it. The time runs from the first moment that the body has to be waited
 //!    for; one that is there at once starts no timer.
-//! 3. The service inside gets the same bytes and the same trailers. A body that came in a single frame
+//! 3. The inner service gets the same bytes and the same trailers. A body that came in a single frame
 //!    is not copied. Framing is not kept: the bytes come as one frame.
-//! 4. Truncated input never reaches the service inside. A body that ends with an error, or is not as
+//! 4. Truncated input never reaches the inner service. A body that ends with an error, or is not as
 //!    long as its `Content-Length`, is refused.
 //! 5. The body is not polled after its end, nor after an error. A body that panics is a refusal.
 //! 6. Memory is at most twice the limit and one frame, in however many pieces the body comes. Many small
 //!    frames do not keep the executor from other tasks.
-//! 7. The service inside is asked for its readiness once the body is there, and the instance that was
+//! 7. The inner service is asked for its readiness once the body is there, and the instance that was
 //!    ready is the one that is called. A slow or refused upload takes none of its capacity.
 //!
 //! | body | status | `code` |
@@ -31,20 +31,20 @@
 //! | panics | 500 | `internal` |
 //!
 //! On HTTP/1 these refusals close the connection, so that what is left of the body is not taken for the
-//! next request. They are responses, not errors: the error type is that of the service inside. The
+//! next request. They are responses, not errors: the error type is that of the inner service. The
 //! [rules of refusals](crate::rejection) hold for them too.
 //!
 //! # Caveats
 //!
-//! * The bytes stand in the request's extensions as [`BufferedBody`]. A middleware between the layer and
+//! * The bytes are in the request's extensions as [`BufferedBody`]. A middleware between the layer and
 //!   their reader that changes the body, for example one that decodes it, leaves them behind. Put such a
 //!   middleware outside of the layer.
 //! * A second `BodyBufferLayer` reads the replayed body again, under its own limits. That copies nothing,
-//!   and makes the extension true for the body that it hands on, whatever stood in between.
+//!   and makes the extension true for the body that it hands on, with any middleware in between.
 //! * Bodies with a `Content-Encoding` are replayed as they were sent. The limit is one on sent bytes.
 //! * The limit is one on each request. The number of requests under way is not limited here.
-//! * The service is always ready, so back-pressure of the service inside does not reach the server.
-//!   Stand a concurrency limit outside of the layer to bound the uploads.
+//! * The service is always ready, so backpressure of the inner service does not reach the server.
+//!   Put a concurrency limit outside of the layer to bound the uploads.
 //!
 //! # Examples
 //!

@@ -13,11 +13,11 @@ use super::layer::Shared;
 use super::{ReplayBody, ResponseFuture};
 use crate::rejection::ResponseBody;
 
-/// Reads the body of each request under limits, and replays it to the service inside.
+/// Reads the body of each request under limits, and replays it to the inner service.
 ///
 /// Made by [`BodyBufferLayer`](super::BodyBufferLayer). See the [module docs](super) for the rules and an example.
 ///
-/// It is always ready: the service inside is asked once the body is there, so an upload that is slow
+/// It is always ready: the inner service is asked once the body is there, so an upload that is slow
 /// or refused takes none of its capacity.
 #[derive(Clone, Debug)]
 pub struct BodyBuffer<S> {
@@ -30,19 +30,19 @@ impl<S> BodyBuffer<S> {
         Self { inner, shared }
     }
 
-    /// The service inside.
+    /// The inner service.
     #[must_use]
     pub const fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The service inside.
+    /// The inner service.
     #[must_use]
     pub const fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Gives the service inside back.
+    /// The inner service.
     #[must_use]
     pub fn into_inner(self) -> S {
         self.inner

@@ -29,7 +29,7 @@ impl fmt::Debug for FieldValue<'_> {
 /// Every occurrence of a field at the top level of a body, in order: a member of a JSON object,
 /// pairs of a form, parts of a multipart form.
 ///
-/// An empty body has no fields, whatever its label, and neither has JSON that is no object. The whole body is
+/// An empty body has no fields under any label, and neither has JSON that is no object. The whole body is
 /// checked, also behind the field. One byte order mark in front of JSON or a form is skipped.
 ///
 /// # Errors
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_body_has_no_fields_whatever_its_label() {
+    fn an_empty_body_has_no_fields_under_any_label() {
         for media in
             [MediaType::Json, MediaType::Form, multipart(), MediaType::Other, MediaType::Absent]
         {

@@ -100,7 +100,7 @@ impl MediaType {
     /// # Security
     ///
     /// Fits where a body that is not understood is only passed on as opaque bytes. Where a
-    /// credential may stand in the body, a sender could hide it from one reader and show it to the
+    /// credential may be in the body, a sender could hide it from one reader and show it to the
     /// next: a form that is labelled `charset=latin1` is a form here and an unsupported body for
     /// [`from_headers`](Self::from_headers), with which credentials are looked for and removed.
     pub fn from_headers_lenient(headers: &HeaderMap) -> Result<Self, ContentError> {
@@ -328,7 +328,7 @@ fn is_token(text: &str) -> bool {
 
 /// Reads a quoted string from behind its opening quote: its text, and what follows.
 ///
-/// A backslash escapes a quote or a backslash and stands for itself before anything else, since old
+/// A backslash escapes a quote or a backslash and is itself before anything else, since old
 /// browsers send paths with single backslashes as file names.
 fn unquote(quoted: &str) -> Option<(String, &str)> {
     let mut text = String::with_capacity(quoted.find('"').unwrap_or_default());

@@ -245,7 +245,7 @@ impl<'a> Frame<'a> {
         Self { body, delimiter: [b"--", boundary.as_bytes()].concat() }
     }
 
-    /// Finds each part by the delimiters around it. What stands before the first delimiter and behind the
+    /// Finds each part by the delimiters around it. What is before the first delimiter and behind the
     /// last one is no part.
     fn passed(&self) -> Result<Passes<'_, 'a>, ContentError> {
         let position = find(self.body, &self.delimiter).ok_or_else(malformed)?;

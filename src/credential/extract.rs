@@ -22,7 +22,7 @@ impl Credentials {
     ///
     /// # Errors
     ///
-    /// Returns an error if there is more than one, if the query or body in which one may stand is over a
+    /// Returns an error if there is more than one, if the query or body in which one may be is over a
     /// limit or malformed, or if a body placement finds no buffered body.
     pub fn find<'a>(
         &self,
@@ -123,7 +123,7 @@ impl Credentials {
                 }
             }
             Place::Authorization(scheme) => {
-                // Two fields are a repeat, whatever their schemes.
+                // Two fields are a repeat, of any schemes.
                 for value in self.authorizations(head.headers()) {
                     one.add(scheme.read(value));
                 }
@@ -201,7 +201,7 @@ impl Credentials {
     }
 
     /// Whether the body of a request has to be read before a credential can be looked for in it. Where the media type
-    /// cannot be told, the search is an error without it.
+    /// is unclear, the search is an error without it.
     pub(crate) fn may_be_in_body(parts: &Parts, reading: BodyReading<'_>) -> bool {
         let is_left_alone = matches!(parts.method, http::Method::GET | http::Method::HEAD)
             || parts.extensions.get::<BufferedBody>().is_some()
@@ -274,7 +274,7 @@ pub(super) fn is_broken_json(error: &ContentError) -> bool {
 ///
 /// # Errors
 ///
-/// Returns an error if the media type cannot be told, or if a body that may hold a credential is not
+/// Returns an error if the media type is unclear, or if a body that may hold a credential is not
 /// buffered.
 pub(super) fn readable_body<'a>(
     headers: &HeaderMap,

@@ -4,7 +4,7 @@
 //!
 //! 1. [`Credentials`] looks at every configured [`Placement`], in order, and yields one [`PresentedCredential`] or
 //!    none. A place whose value is empty has no credential in it.
-//! 2. More than one credential is [`Ambiguous`](ExtractErrorKind::Ambiguous), whether two stand in one place
+//! 2. More than one credential is [`Ambiguous`](ExtractErrorKind::Ambiguous), whether two are in one place
 //!    or in several, and whether they are equal or not (RFC 6750, section 2). Two components that each
 //!    pick another copy would disagree about who is calling. Copies that a proxy has joined with commas (RFC 9110,
 //!    section 5.3) are as many, if each part is a credential: in `Authorization`, one with a scheme that is read; in
@@ -135,7 +135,7 @@ impl Credentials {
         self
     }
 
-    /// Takes a value with commas in it as one value, whatever its parts are.
+    /// Takes a value with commas in it as one value, even if each part is a credential.
     ///
     /// # Security
     ///

@@ -112,9 +112,9 @@ impl Placement {
     }
 
     /// `Authorization: Basic <base64 of user:password>` (RFC 7617). The password is the credential, and
-    /// the user name stands beside it ([`PresentedCredential::username`](super::PresentedCredential::username)). Where the
+    /// the user name is beside it ([`PresentedCredential::username`](super::PresentedCredential::username)). Where the
     /// password is empty, the user name is the credential, as several providers of API keys have it. Where both
-    /// are empty, the credential is there and cannot be read.
+    /// are empty, there is a credential, and it cannot be read.
     #[must_use]
     pub const fn basic() -> Self {
         Self::new(Place::Authorization(Scheme::Basic))
@@ -150,8 +150,8 @@ impl Placement {
     /// that the app speaks. Browsers can set no other field of a handshake.
     ///
     /// A protocol is a token (RFC 6455, section 4.1). A credential that is one is sent as it is. Any other is sent in
-    /// base64url without padding (RFC 4648, section 5). It is told from the first by what it decodes to: a text
-    /// without control characters in which at least one character may not be in a token. (Keys of
+    /// base64url without padding (RFC 4648, section 5), and is known by what it decodes to: a text without control
+    /// characters in which at least one character may not be in a token. (Keys of
     /// [`PrefixedFormat`](crate::key::PrefixedFormat) are tokens. A short key that happens to decode to such a text
     /// cannot be sent here.)
     ///
@@ -162,7 +162,7 @@ impl Placement {
     ///
     /// # Security
     ///
-    /// Some proxies and servers write this field to their logs, other than `Authorization`.
+    /// Some proxies and servers write this field to their logs, unlike `Authorization`.
     ///
     /// # Examples
     ///
@@ -271,8 +271,8 @@ impl Placement {
         Ok(Self::new(Place::Body(name)))
     }
 
-    /// Any other place. The closure returns every credential that stands there, so that a repeat can be
-    /// told from a single one; empty ones are ignored.
+    /// Any other place. The closure returns every credential that is there, so that a repeat can be
+    /// refused; empty ones are ignored.
     ///
     /// # Examples
     ///
@@ -474,7 +474,7 @@ impl PlacementKind {
         }
     }
 
-    /// Whether the credential stood in the target of the request, which caches and referrers copy.
+    /// Whether the credential was in the target of the request, which caches and referrers copy.
     pub(crate) const fn is_in_target(self) -> bool {
         matches!(self, Self::Query | Self::Path)
     }

@@ -10,7 +10,7 @@ use super::{ExtractError, PlacementKind};
 /// The scheme that may be before the credential proper (RFC 8959).
 pub(super) const SECRET_TOKEN: &[u8] = b"secret-token:";
 
-/// What a caller presents as a credential, unverified, and where it stood.
+/// What a caller presents as a credential, unverified, and where it was.
 ///
 /// `Debug` shows the placement only. What was decoded for it, such as a text in base64 or with escapes, is
 /// wiped from memory when it is dropped; everything else is borrowed from the request.
@@ -32,7 +32,7 @@ pub(super) struct ListRule {
 }
 
 impl PresentedCredential<'_> {
-    /// The bytes of the credential, or `None` if something stood there that cannot be read as one: broken
+    /// The bytes of the credential, or `None` if there is something that cannot be read as one: broken
     /// base64, a number in a JSON member, a file in a form.
     #[must_use]
     pub fn expose_bytes(&self) -> Option<&[u8]> {
@@ -101,7 +101,7 @@ impl PresentedCredential<'_> {
         self.is_form_coded && self.text.as_deref().is_some_and(|text| text.contains(&b' '))
     }
 
-    /// The kind of place where the credential stood.
+    /// The kind of place where the credential was.
     #[must_use]
     pub const fn placement(&self) -> PlacementKind {
         self.placement

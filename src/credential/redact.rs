@@ -7,7 +7,7 @@ use super::path_template::REDACTED;
 use super::placement::Place;
 
 impl Credentials {
-    /// The path with the parameter of every path placement replaced, whether or not a key stands there.
+    /// The path with the parameter of every path placement replaced, with a key in it or not.
     ///
     /// A template also fits the end of the path, since the layer may be behind a nested router, and a path
     /// with empty segments, which no router serves and a client may send by mistake.

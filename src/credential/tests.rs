@@ -119,7 +119,7 @@ fn authorization_values() {
         (&basic, &["Basic dTpr"], Ok(Some("k"))),
         (&basic, &["basic dTprOms="], Ok(Some("k:k"))),
         (&basic, &["Basic dTo="], Ok(Some("u"))),
-        // Neither a name nor a password, and yet somebody's credential.
+        // Neither a name nor a password, and yet a credential.
         (&basic, &["Basic Og=="], Ok(Some("<unreadable>"))),
         (&basic, &["Basic"], Ok(None)),
         (&basic, &["Bearer", "Basic dTpr"], Ok(Some("k"))),

@@ -4,14 +4,14 @@ use tower_layer::Layer;
 
 use super::Drain;
 
-/// Lets clients that are still sending a body receive the response: reads what the service inside has left of it.
+/// Lets clients that are still sending a body receive the response: reads what the inner service has left of it.
 ///
 /// See the [module docs](super) for the rules and an example.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct DrainLayer(Limits);
 
-/// How much of a body is thrown away, and for how long.
+/// How much of a body is read and dropped, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) max_bytes: usize,
@@ -24,17 +24,18 @@ impl DrainLayer {
         Self(Limits { max_bytes: 1024 * 1024, deadline: Duration::from_secs(1) })
     }
 
-    /// How much is read and thrown away, in bytes, beyond what the service inside has read. With 0, nothing is.
+    /// How much is read and dropped, in bytes, beyond what the inner service has read. With 0, nothing is. The default
+    /// is 1 MiB.
     ///
     /// # Security
     ///
-    /// Anybody can make the server receive this much for each request. It keeps none of it.
+    /// Every client can make the server receive this much for each request. It keeps none of it.
     pub const fn with_max_bytes(mut self, max_bytes: usize) -> Self {
         self.0.max_bytes = max_bytes;
         self
     }
 
-    /// For how long it is read, from the response on. With zero, nothing is.
+    /// For how long it is read, from the response on. With zero, nothing is. The default is 1 second.
     ///
     /// # Security
     ///

@@ -1,27 +1,27 @@
 //! Responses that reach clients which are still sending.
 //!
 //! A server that has answered and then closes its connection on unread bytes of a body resets it. A client that sends
-//! before it reads, or whose system throws away what it has received when the reset comes, sees a broken connection
+//! before it reads, or whose system drops what it has received when the reset comes, sees a broken connection
 //! instead of the 401 or 413. The remedy is a lingering close ([RFC 9112, section 9.6]): [`DrainLayer`] reads what the
-//! service inside has left of a body, and throws it away.
+//! inner service has left of a body, and drops it.
 //!
 //! # Guarantees
 //!
 //! 1. The response comes first. A task of tokio then reads the rest of the body, until it ends or fails, for the
 //!    [time](DrainLayer::with_deadline) (1 second) at most. After the [bytes](DrainLayer::with_max_bytes) (1 MiB) no
 //!    more is read, and the connection stays open until the time is over. Then the body is dropped.
-//! 2. The service inside sees the same frames, trailers, errors, length and end. What it reads itself does not count
+//! 2. The inner service sees the same frames, trailers, errors, length and end. What it reads itself does not count
 //!    towards the bounds. A body that it keeps after its response is drained when it drops it.
 //! 3. A request with `Expect: 100-continue` whose body was not begun is not drained: reading it would ask for it.
-//! 4. Outside of a runtime, after an error of the service inside, and after a request that was given up, nothing is
+//! 4. Outside of a runtime, after an error of the inner service, and after a request that was given up, nothing is
 //!    read.
 //!
 //! [`Hooks`](crate::hook::Hooks) has it built in. Elsewhere put it outside of [`AuthLayer`](crate::auth::AuthLayer) and
-//! of [`BodyBufferLayer`](crate::body::BodyBufferLayer), and of whatever else refuses requests.
+//! of [`BodyBufferLayer`](crate::body::BodyBufferLayer), and of every other layer that refuses requests.
 //!
 //! # Security
 //!
-//! Anybody can make the server receive and drop as much as the bounds allow, for each request that is refused. None of
+//! Every client can make the server receive and drop as much as the bounds allow, for each request that is refused. None of
 //! it is kept: a task takes some hundred bytes beside the buffer of the connection. The connection is busy for the
 //! time of the bounds. Where that matters, limit connections in the server or in front of it.
 //!

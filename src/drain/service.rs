@@ -14,9 +14,9 @@ use super::DrainBody;
 use super::layer::Limits;
 use super::slot::Slot;
 
-/// Middleware that reads what the service inside has left of a body, after the response.
+/// Middleware that reads what the inner service has left of a body, after the response.
 ///
-/// Made by [`DrainLayer`](super::DrainLayer). It is ready when the service inside is.
+/// Made by [`DrainLayer`](super::DrainLayer). It is ready when the inner service is.
 #[derive(Clone, Debug)]
 pub struct Drain<S> {
     inner: S,
@@ -28,17 +28,17 @@ impl<S> Drain<S> {
         Self { inner, limits }
     }
 
-    /// The service inside.
+    /// The inner service.
     pub const fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The service inside.
+    /// The inner service.
     pub const fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Gives the service inside back.
+    /// The inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }

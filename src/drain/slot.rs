@@ -19,7 +19,7 @@ pub(super) struct Slot<B> {
 }
 
 enum State<B> {
-    /// The service inside has the body, and has not answered.
+    /// The inner service has the body, and has not answered.
     Asked,
     /// It has dropped the body, and has not answered.
     Left(B),
@@ -46,7 +46,7 @@ impl<B: Body + Send + Unpin + 'static> Slot<B> {
         }
     }
 
-    /// The service inside reads no more of this body.
+    /// The inner service reads no more of this body.
     pub(super) fn left(&self, body: B) {
         let mut state = self.state();
         if matches!(*state, State::Answered) {

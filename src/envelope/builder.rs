@@ -64,7 +64,7 @@ impl EnvelopeBuilder {
     ///
     /// # Errors
     ///
-    /// Another part has the name.
+    /// Returns an error if another part has the name.
     pub fn with_part(
         mut self,
         part: EnvelopePart,
@@ -184,7 +184,8 @@ impl EnvelopeBuilder {
         self
     }
 
-    /// What becomes of one byte order mark at the start of JSON, a form or a text.
+    /// What becomes of one byte order mark at the start of JSON, a form or a text. By default it is
+    /// [dropped](ByteOrderMark::Dropped).
     #[must_use]
     pub const fn with_byte_order_mark(mut self, mark: ByteOrderMark) -> Self {
         self.body.mark = mark;
@@ -221,14 +222,14 @@ impl EnvelopeBuilder {
         self
     }
 
-    /// What stands for a JSON body where there is none.
+    /// What is written for a JSON body where there is none. The default is `{}`.
     #[must_use]
     pub const fn with_absent_json(mut self, absent: AbsentJson) -> Self {
         self.absent_json = absent;
         self
     }
 
-    /// How much the query and the body may hold.
+    /// How much the query and the body may hold. The default is [`ContentLimits::new`].
     #[must_use]
     pub const fn with_limits(mut self, limits: ContentLimits) -> Self {
         self.body.limits = limits;
@@ -399,7 +400,7 @@ impl Default for EnvelopeBuilder {
     }
 }
 
-/// What stands for a JSON body where there is none.
+/// What is written for a JSON body where there is none.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum AbsentJson {
@@ -417,7 +418,7 @@ fn redacted<'a>(text: Cow<'a, str>, redact: Option<Redact<'_>>) -> Cow<'a, str> 
     }
 }
 
-/// Room for the value of a header, whatever has to be escaped or marked in it.
+/// Room for the value of a header, with what has to be escaped or marked in it.
 fn header_length(value: &[u8]) -> usize {
     let is_plain =
         value.iter().fold(true, |plain, byte| plain & (*byte < 0x7f) & !b"\"\\\t".contains(byte));

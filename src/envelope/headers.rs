@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use super::input::Redact;
 use super::text::{ObjectWriter, push_array, push_bytes};
 
-/// Headers that hold credentials, whatever the configuration is.
+/// Headers that hold credentials under every configuration.
 pub(crate) const CREDENTIAL_HEADERS: [HeaderName; 3] =
     [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE];
 

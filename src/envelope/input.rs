@@ -22,7 +22,7 @@ impl<'a> EnvelopeInput<'a> {
     ///
     /// # Security
     ///
-    /// A credential that stood in the body must be gone already:
+    /// A credential that was in the body must be gone already:
     /// [`remove_field`](crate::content::remove_field) takes it out.
     #[must_use]
     pub const fn new(head: &'a Parts, body: &'a [u8]) -> Self {
@@ -59,7 +59,7 @@ impl<'a> EnvelopeInput<'a> {
         self
     }
 
-    /// Hides keys that stand where they do not belong. The function gets each value of a header,
+    /// Hides keys that are where they do not belong. The function gets each value of a header,
     /// and each name and value of the query, and returns what is to be written in its place, or
     /// `None` to leave it as it is. Where bytes are not UTF-8 it gets U+FFFD for them.
     #[must_use]

@@ -14,7 +14,7 @@
 //! | `HEADERS` | the headers | as `GET`, names in lower case and in alphabetical order |
 //! | `BODY`, off by default | any other body | a string if it is text in UTF-8, or else `{"base64":".."}` |
 //!
-//! 1. The envelope is valid JSON for every request, whatever bytes are in it, and has no member
+//! 1. The envelope is valid JSON for every request, with any bytes in it, and has no member
 //!    name twice.
 //! 2. The body is read by its [media type](crate::content::MediaType) alone. What senders cannot change is a
 //!    setting: JSON [under another label](EnvelopeBuilder::with_media_types) or
@@ -122,7 +122,7 @@ impl Envelope {
     ///
     /// # Errors
     ///
-    /// The envelope does not fit the type, or is nested deeper than `serde_json` follows, which is
+    /// Returns an error if the envelope does not fit the type, or is nested deeper than `serde_json` follows, which is
     /// 128 levels.
     ///
     /// # Examples
@@ -215,7 +215,7 @@ pub enum EnvelopePart {
     Headers,
     /// A body that is neither JSON nor a form: `null` if there is none, and a string if it is UTF-8 and its
     /// media type is `text/*`, XML or JavaScript without another charset, or missing. `{"base64":".."}`
-    /// otherwise, whatever the bytes are. Off by default.
+    /// otherwise. Off by default.
     Body,
 }
 
@@ -307,7 +307,7 @@ pub enum BuildErrorKind {
     Member,
 }
 
-/// An envelope did not fit a type. Tells the place and never the content.
+/// An envelope did not fit a type. It has the place and never the content.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ParseError {
     line: usize,

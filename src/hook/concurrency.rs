@@ -20,7 +20,7 @@ impl ConcurrencyLimits {
         Self { limit, taken: Arc::default() }
     }
 
-    /// A slot, if one is free. There is no queue: a sender that is told to come back comes back.
+    /// A slot, if one is free. There is no queue: senders repeat what was refused with 503.
     pub(super) fn take(&self, hook: Arc<str>) -> Option<Permit> {
         let mut taken = self.taken();
         let count = taken.entry(Arc::clone(&hook)).or_default();

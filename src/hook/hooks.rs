@@ -46,7 +46,7 @@ struct Shared {
     /// Headers in which credentials travel. No executor sees them.
     left_out: Box<[HeaderName]>,
     identity_member: Option<Box<str>>,
-    shape: ResponseFormat,
+    format: ResponseFormat,
     pre_auth_max_bytes: usize,
     max_response_bytes: usize,
     deadline: Duration,
@@ -75,7 +75,7 @@ impl Hooks {
                 config,
                 body,
                 executor: Arc::new(executor),
-                shape: ResponseFormat::default(),
+                format: ResponseFormat::default(),
                 pre_auth_max_bytes: PRE_AUTH_MAX_BYTES,
                 max_response_bytes: 1024 * 1024,
                 deadline: Duration::from_secs(15),
@@ -146,8 +146,8 @@ impl Hooks {
     /// How the end of an execution becomes a response. The default is
     /// [`ResponseFormat::http`].
     #[must_use]
-    pub fn with_response_format(self, shape: ResponseFormat) -> Self {
-        self.with(|shared| shared.shape = shape)
+    pub fn with_response_format(self, format: ResponseFormat) -> Self {
+        self.with(|shared| shared.format = format)
     }
 
     /// The largest body of a request, in bytes. The default is 1 MiB. Some senders need more: see the
@@ -180,7 +180,7 @@ impl Hooks {
     ///
     /// # Security
     ///
-    /// Anybody can make the server hold this much for each connection.
+    /// Every client can make the server hold this much for each connection.
     #[must_use]
     pub fn with_pre_auth_max_bytes(self, max_bytes: usize) -> Self {
         self.with(|shared| shared.pre_auth_max_bytes = max_bytes)
@@ -199,8 +199,8 @@ impl Hooks {
         self.with(|shared| shared.deadline = deadline)
     }
 
-    /// How much of the body of a refused request is read and thrown away after the response, and for how long, so that
-    /// a client which is still sending sees the response: see [`drain`](crate::drain). The default is
+    /// How much of the body of a refused request is read and dropped after the response, and for how long, so that a
+    /// client which is still sending sees the response: see [`drain`](crate::drain). The default is
     /// [`DrainLayer::new`], 1 MiB and 1 second. [`DrainLayer::with_max_bytes`] with 0 turns it off.
     ///
     /// # Examples
@@ -390,7 +390,7 @@ impl Shared {
         if let Err(failure) = &end {
             trace::failed(hook.as_deref(), failure);
         }
-        self.shape.response(end.as_ref())
+        self.format.response(end.as_ref())
     }
 }
 
@@ -398,7 +398,7 @@ impl fmt::Debug for Hooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hooks")
             .field("config", &self.shared.config)
-            .field("shape", &self.shared.shape)
+            .field("format", &self.shared.format)
             .finish_non_exhaustive()
     }
 }

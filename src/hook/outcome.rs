@@ -23,7 +23,7 @@ pub struct Outcome {
 
 #[derive(Clone)]
 pub(super) enum Content {
-    /// A JSON text, for the response shape to put in its place.
+    /// A JSON text, for the response format to put in its place.
     Json(String),
     /// 202: the work goes on elsewhere.
     Accepted,
@@ -64,14 +64,14 @@ impl Outcome {
         Self::new(Content::Accepted)
     }
 
-    /// A body of its own, past the response shape. Name its type with
+    /// A body of its own, past the response format. Name its type with
     /// [`with_header`](Self::with_header); without one it is `application/octet-stream`.
     #[must_use]
     pub fn raw(body: impl Into<Bytes>) -> Self {
         Self::new(Content::Raw(body.into()))
     }
 
-    /// Another status than 200 (or 202). A response with 204, 205 or 304 has no content, whatever the result is
+    /// Another status than 200 (or 202). A response with 204, 205 or 304 has no content, with any result
     /// (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5).
     ///
     /// # Errors
@@ -91,8 +91,8 @@ impl Outcome {
     ///
     /// # Errors
     ///
-    /// Returns an error, which names the header, for every other one: those that frame the message, that set cookies, that
-    /// challenge, or that decide about caches are not an executor's to set.
+    /// Returns an error, which names the header, for every other one: those that frame the message, that set cookies,
+    /// that challenge, or that decide about caches are not an executor's to set.
     pub fn with_header(
         mut self,
         name: HeaderName,

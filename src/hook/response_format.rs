@@ -12,7 +12,7 @@ use crate::rejection::{Rejection, RejectionKind};
 
 /// How the end of an execution becomes a response.
 ///
-/// Refusals (401, 413, 503 and the like) are not shaped: only what an executor has brought about is.
+/// Refusals (401, 413, 503 and the like) are not formatted: only what an executor has brought about is.
 #[derive(Clone)]
 pub struct ResponseFormat(Kind);
 
@@ -20,10 +20,10 @@ pub struct ResponseFormat(Kind);
 enum Kind {
     StatusJson,
     Http,
-    Custom(Arc<ShapeFn>),
+    Custom(Arc<FormatFn>),
 }
 
-type ShapeFn = dyn Fn(Result<&Outcome, &Failure>) -> Response<Bytes> + Send + Sync;
+type FormatFn = dyn Fn(Result<&Outcome, &Failure>) -> Response<Bytes> + Send + Sync;
 
 /// An execution that did not end well.
 #[derive(Debug)]
@@ -69,24 +69,24 @@ impl ResponseFormat {
         Self(Kind::Http)
     }
 
-    /// Any other shape. A `Cache-Control` header that the closure does not set becomes `no-store`, and a 204,
+    /// Any other format. A `Cache-Control` header that the closure does not set becomes `no-store`, and a 204,
     /// 205 or 304 is sent without its body.
     #[must_use]
     pub fn custom(
-        shape: impl Fn(Result<&Outcome, &Failure>) -> Response<Bytes> + Send + Sync + 'static,
+        format: impl Fn(Result<&Outcome, &Failure>) -> Response<Bytes> + Send + Sync + 'static,
     ) -> Self {
-        Self(Kind::Custom(Arc::new(shape)))
+        Self(Kind::Custom(Arc::new(format)))
     }
 
     /// # Errors
     ///
-    /// Returns a rejection where the shape reports a failure as one.
+    /// Returns a rejection where the format reports a failure as one.
     pub(super) fn response(
         &self,
         end: Result<&Outcome, &Failure>,
     ) -> Result<Response<Bytes>, Rejection> {
         let mut response = match (&self.0, end) {
-            (Kind::Custom(shape), end) => shape(end),
+            (Kind::Custom(format), end) => format(end),
             (_, Ok(Outcome { content: Content::Accepted, status, headers })) => {
                 with_headers(Bytes::new(), status.unwrap_or(StatusCode::ACCEPTED), headers)
             }

@@ -8,7 +8,7 @@ use tower_service::Service;
 use super::{Executor, ExecutorError, Invocation, Outcome};
 use crate::BoxError;
 
-/// An executor that calls a tower service, with whatever layers are around it.
+/// An executor that calls a tower service, with the layers around it.
 ///
 /// Each execution calls a clone of its own, once that clone is ready. The wait counts towards the deadline
 /// of the execution.

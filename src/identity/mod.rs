@@ -199,8 +199,8 @@ impl Identity {
         self.scopes.contains(scope)
     }
 
-    /// The kind of the placement of the credential; `None` if an [`Authenticator`](crate::auth::Authenticator) found the user
-    /// by other means.
+    /// The kind of the placement of the credential; `None` if an [`Authenticator`](crate::auth::Authenticator) found the
+    /// user by other means.
     #[must_use]
     pub const fn placement(&self) -> Option<PlacementKind> {
         self.placement

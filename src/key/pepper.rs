@@ -88,7 +88,7 @@ impl Pepper {
     ///
     /// # Security
     ///
-    /// It is no secret: without the pepper it says nothing about keys. Whoever has it can test a guess of the pepper,
+    /// It is no secret: without the pepper it says nothing about keys. An attacker who has it can test a guess of the pepper,
     /// as with a digest of a key of their own. No guess hits 32 random bytes.
     #[must_use]
     pub fn fingerprint(&self) -> &str {

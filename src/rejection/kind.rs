@@ -4,7 +4,7 @@ use http::StatusCode;
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum RejectionKind {
-    /// No credential stood in any of the configured places.
+    /// No credential was in any of the configured places.
     Missing,
     /// More than one credential was presented (RFC 6750, section 2).
     Ambiguous,

@@ -165,7 +165,7 @@ async fn without_the_setting_and_for_others_nothing_changes() {
         assert!(response.headers().contains_key("www-authenticate"));
         assert!(!response.headers().contains_key("grpc-status"));
     }
-    // An accepted call is the business of the service inside.
+    // An accepted call is the business of the inner service.
     let request = call("Unary", "application/grpc", &keys.text, "");
     let response = on.layer(Recorder::default()).oneshot(request).await.unwrap();
     assert!(!response.headers().contains_key("grpc-status"));

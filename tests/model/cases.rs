@@ -224,7 +224,7 @@ pub(crate) struct Stack {
     pub(crate) buffer_inside: bool,
 }
 
-/// Who calls, as the service inside sees it.
+/// Who calls, as the inner service sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Caller {
     pub(crate) owner: Owner,

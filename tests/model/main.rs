@@ -118,7 +118,7 @@ fn check(world: &World, call: &Call, outcome: &Outcome, answer: &Answer) {
             assert_eq!(seen.body(), expected.body());
         }
         Answer::Refused { ways, .. } => {
-            assert_eq!(outcome.seen.len(), 0, "the service inside was called");
+            assert_eq!(outcome.seen.len(), 0, "the inner service was called");
             let challenges = outcome.response.headers().get_all(WWW_AUTHENTICATE).iter().count();
             let is_way =
                 |way: &model::Refusal| status == way.status && challenges == way.challenges;

@@ -8,7 +8,7 @@ use crate::cases::{
 /// What comes of a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
-    /// The service inside is called once, with this request.
+    /// The inner service is called once, with this request.
     Inside { caller: Option<Caller>, call: Call },
     /// The layer with this number refuses, in one of these ways. There are several where faults of different stages
     /// come together and no rule says which of them is seen.
@@ -339,7 +339,7 @@ fn holds_any(layer: &Layer, state: &State, places: &[Place]) -> bool {
 fn looks_into_body(layer: &Layer, policy: &Policy, state: &State) -> bool {
     let accepted = accepted(layer, policy);
     let head = head_places(&accepted);
-    // Two `Authorization` lines are too many, whatever they hold.
+    // Two `Authorization` lines are too many, with any content.
     let is_repeated = head.iter().any(|place| read(layer, state, *place).len() > 1);
     let is_read = !matches!(state.call.method, Method::Get | Method::Head);
     let is_in_head = is_repeated || holds_any(layer, state, &head);

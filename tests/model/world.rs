@@ -39,7 +39,7 @@ pub(crate) struct Outcome {
     pub(crate) response: Response<Bytes>,
     /// `Debug` of the response.
     pub(crate) debug: String,
-    /// The requests that the service inside was called with.
+    /// The requests that the inner service was called with.
     pub(crate) seen: Vec<Request<Bytes>>,
 }
 
@@ -253,7 +253,7 @@ impl RingOfKeys {
     }
 }
 
-/// The caller, as the service inside sees it.
+/// The caller, as the inner service sees it.
 pub(crate) fn caller(request: &Request<Bytes>) -> Option<(String, Option<KeyId>)> {
     let identity = Identity::of(request.extensions()).expect("an auth layer has seen the request");
     identity.map(|identity| (identity.owner().as_str().to_owned(), identity.key_id().cloned()))

@@ -100,7 +100,7 @@ impl<'a> Iterator for Pairs<'a> {
     }
 }
 
-/// A name and a value, as they stand between two `&`.
+/// A name and a value, as they are between two `&`.
 #[derive(Clone, Copy)]
 pub struct Pair<'a> {
     raw: &'a [u8],
@@ -113,7 +113,7 @@ impl<'a> Pair<'a> {
         self.raw
     }
 
-    /// The bytes of the decoded name, whatever they are.
+    /// The bytes of the decoded name, which need not be UTF-8.
     #[must_use]
     pub fn name(&self) -> Cow<'a, [u8]> {
         decoded(split_at_byte(self.raw, b'=').0)
@@ -125,7 +125,7 @@ impl<'a> Pair<'a> {
         lossy(self.name())
     }
 
-    /// The bytes of the decoded value, whatever they are.
+    /// The bytes of the decoded value, which need not be UTF-8.
     #[must_use]
     pub fn value(&self) -> Cow<'a, [u8]> {
         decoded(split_at_byte(self.raw, b'=').1)
@@ -218,7 +218,7 @@ impl std::fmt::Debug for Pair<'_> {
     }
 }
 
-/// What stands before the first such byte, and what stands behind it.
+/// What is before the first such byte, and what is behind it.
 fn split_at_byte(bytes: &[u8], separator: u8) -> (&[u8], &[u8]) {
     let mut halves = bytes.splitn(2, |byte| *byte == separator);
     (halves.next().unwrap_or_default(), halves.next().unwrap_or_default())

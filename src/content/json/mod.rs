@@ -407,7 +407,7 @@ fn hex_unit(digits: &str) -> u32 {
 
 /// Why a JSON text was refused.
 ///
-/// Names the offence and its place, and never what stands there.
+/// Names the offence and its place, and never what is there.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct JsonError {
     kind: JsonErrorKind,
@@ -428,7 +428,7 @@ impl JsonError {
     ///
     /// # Security
     ///
-    /// Only a text that breaks the grammar can be passed on as one in which no member stands. Readers
+    /// Only a text that breaks the grammar can be passed on as one without any member. Readers
     /// that accept more than JSON, such as comments, may still find one there.
     #[must_use]
     pub const fn is_syntax(&self) -> bool {

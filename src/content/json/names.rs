@@ -14,7 +14,7 @@ pub(super) struct Names<'a> {
     unescaped: String,
 }
 
-/// A name: where it stands, in the text or behind it in `Names::unescaped`.
+/// A name: where it is, in the text or behind it in `Names::unescaped`.
 #[derive(Clone, Copy)]
 struct Name {
     fingerprint: u32,

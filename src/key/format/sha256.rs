@@ -20,7 +20,8 @@ use crate::key::secret::Secret;
 /// # Security
 ///
 /// An unsalted fast hash is right for random keys of 128 bits and more, and wrong for passwords and other texts that
-/// people choose: whoever sees a digest, or an id, which is public and a part of the digest, can test guesses offline.
+/// people choose: an attacker who sees a digest, or an id, which is public and a part of the digest, can test guesses
+/// offline.
 /// A pepper protects the digests of the store, and not the ids.
 ///
 /// With a [pepper](crate::key::KeyHasher::peppered), the imported digest is hashed once more under it, so that the
@@ -126,7 +127,7 @@ mod tests {
 
         assert!(hasher.matches(&digest, &format.parse("abc").unwrap()).unwrap());
         assert!(!hasher.matches(&digest, &format.parse("abd").unwrap()).unwrap());
-        // Whoever has the digest of the other system does not have the key.
+        // The digest of the other system is not the one in the store.
         assert_ne!(digest.expose_bytes(), &sha256(&[b"abc"]));
         let plain = KeyHasher::sha256().digest_of_sha256(&sha256(&[b"abc"]));
         assert!(hasher.matches(&plain, &format.parse("abc").unwrap()).is_err());

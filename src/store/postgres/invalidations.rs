@@ -101,7 +101,8 @@ impl PostgresInvalidations {
         Ok(Self { tables: self.tables.with_prefix(prefix)?, subscription: None, ..self })
     }
 
-    /// Sets how often the connection is checked, and the timeout of connecting and of each check. The default is two seconds, the least a millisecond.
+    /// Sets how often the connection is checked, and the timeout of connecting and of each check. The default is two
+    /// seconds, the least a millisecond.
     #[must_use]
     pub fn with_heartbeat(self, heartbeat: Duration) -> Self {
         let heartbeat = heartbeat.max(Duration::from_millis(1));
