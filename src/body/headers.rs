@@ -64,13 +64,9 @@ pub(crate) fn rewrite(headers: &mut HeaderMap, body: &BufferedBody, bytes: Bytes
 pub(crate) fn discard(head: &mut impl HeadMut) {
     let Some(body) = head.extensions_mut().get::<BufferedBody>().cloned() else { return };
     let headers = head.headers_mut();
-    for name in [TRANSFER_ENCODING, TRAILER, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE]
-        .into_iter()
-        .chain(DIGESTS)
-    {
-        headers.remove(name);
-    }
-    body.replace(Bytes::new());
+    rewrite(headers, &body, Bytes::new());
+    headers.remove(CONTENT_LENGTH);
+    headers.remove(CONTENT_TYPE);
 }
 
 /// RFC 9530, section 2 and 3, and what came before it: RFC 3230, section 4.3.2, and RFC 1864.

@@ -52,7 +52,7 @@ pub use self::media::MediaType;
 
 pub(crate) use self::field::visit_field;
 pub(crate) use self::form::percent_decoded;
-pub(crate) use self::media::Label;
+pub(crate) use self::media::{Label, is_token, is_token_byte};
 
 /// U+FEFF in UTF-8.
 pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";

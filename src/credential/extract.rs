@@ -156,8 +156,8 @@ impl Credentials {
                 }
             }
             Place::Body(name) => self.find_in_body(name, head, reading, one)?,
-            Place::Custom(custom) => {
-                for secret in (custom.find)(head) {
+            Place::Custom(find) => {
+                for secret in find(head) {
                     let text = secret.expose_secret().as_bytes().to_vec();
                     one.add(Presented::Text(text.into()));
                 }

@@ -10,6 +10,7 @@ use http::{HeaderName, Request};
 use super::Secret;
 use super::path_template::PathTemplate;
 use super::scheme::Scheme;
+use crate::content::is_token;
 use crate::error::ConfigError;
 use crate::request_head::RequestHead;
 
@@ -33,6 +34,8 @@ use crate::request_head::RequestHead;
 pub struct Placement {
     pub(super) place: Place,
     pub(super) secret_token_uri: bool,
+    /// Run once the place itself is empty.
+    pub(super) scrubs: Vec<Arc<ScrubFn>>,
     condition: Option<Arc<Condition>>,
 }
 
@@ -73,17 +76,11 @@ pub(super) enum Place {
     Query(Box<str>),
     Path(PathTemplate),
     Body(Box<str>),
-    Custom(CustomPlace),
+    Custom(Arc<FindFn>),
 }
 
 type FindFn = dyn Fn(RequestHead<'_>) -> Vec<Secret> + Send + Sync;
 type ScrubFn = dyn Fn(&mut Request<()>) + Send + Sync;
-
-#[derive(Clone)]
-pub(super) struct CustomPlace {
-    pub(super) find: Arc<FindFn>,
-    pub(super) scrub: Option<Arc<ScrubFn>>,
-}
 
 impl Placement {
     /// A header of its own, such as `X-API-Key`. The whole value is the credential; blanks around it are
@@ -201,8 +198,7 @@ impl Placement {
     /// Returns an error if the name is no token.
     pub fn cookie(name: impl Into<Box<str>>) -> Result<Self, ConfigError> {
         let name = name.into();
-        // The grammar of a cookie name is that of a header name, in both cases of letters.
-        if HeaderName::from_bytes(name.as_bytes()).is_err() {
+        if !is_token(&name) {
             return Err(ConfigError::new("the name of a cookie placement is no token"));
         }
         Ok(Self::new(Place::Cookie(name)))
@@ -302,16 +298,15 @@ impl Placement {
     /// What the closure reads stays in the request unless [`with_scrub`](Self::with_scrub) removes it.
     #[must_use]
     pub fn custom(find: impl Fn(RequestHead<'_>) -> Vec<Secret> + Send + Sync + 'static) -> Self {
-        Self::new(Place::Custom(CustomPlace { find: Arc::new(find), scrub: None }))
+        Self::new(Place::Custom(Arc::new(find)))
     }
 
-    /// Removes the credential of a [`custom`](Self::custom) placement from the request, which the closure
-    /// is given without its body. Without effect on the other placements, which know what to remove.
+    /// Removes what the placement itself does not: the credential of a [`custom`](Self::custom) placement, or a copy
+    /// that a middleware outside has made of another one. The closure is given the request without its body, after
+    /// the place itself is empty. Several closures run in the order in which they were added.
     #[must_use]
     pub fn with_scrub(mut self, scrub: impl Fn(&mut Request<()>) + Send + Sync + 'static) -> Self {
-        if let Place::Custom(custom) = &mut self.place {
-            custom.scrub = Some(Arc::new(scrub));
-        }
+        self.scrubs.push(Arc::new(scrub));
         self
     }
 
@@ -389,7 +384,7 @@ impl Placement {
     }
 
     const fn new(place: Place) -> Self {
-        Self { place, secret_token_uri: false, condition: None }
+        Self { place, secret_token_uri: false, scrubs: Vec::new(), condition: None }
     }
 
     /// Whether two placements read the same place, so that one credential would count twice.

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use super::Credentials;
 use super::extract::{Presented, trim_blanks, values};
 use super::placement::{Place, PlacementKind};
+use crate::content::is_token;
 use crate::error::ConfigError;
 use crate::rejection::ChallengeScheme;
 
@@ -23,7 +24,6 @@ pub(super) enum Scheme {
 
 impl Scheme {
     pub(super) fn own(name: &str) -> Result<Self, ConfigError> {
-        let is_token = !name.is_empty() && name.bytes().all(is_token_byte);
         match name {
             _ if name.eq_ignore_ascii_case("bearer") => {
                 Err(ConfigError::new("the scheme `Bearer` is read by `Placement::bearer()`"))
@@ -31,7 +31,7 @@ impl Scheme {
             _ if name.eq_ignore_ascii_case("basic") => {
                 Err(ConfigError::new("the scheme `Basic` is read by `Placement::basic()`"))
             }
-            _ if !is_token => Err(ConfigError::new("an authentication scheme is a token")),
+            _ if !is_token(name) => Err(ConfigError::new("an authentication scheme is a token")),
             _ => Ok(Self::Own(name.into())),
         }
     }
@@ -126,28 +126,6 @@ pub(super) fn has_comma(value: &[u8]) -> bool {
 /// The elements of a list that are not empty (RFC 9110, section 5.6.1).
 pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(trim_blanks).filter(|part| !part.is_empty())
-}
-
-/// `tchar` (RFC 9110, section 5.6.2).
-pub(super) const fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'!' | b'#'
-                | b'$'
-                | b'%'
-                | b'&'
-                | b'\''
-                | b'*'
-                | b'+'
-                | b'-'
-                | b'.'
-                | b'^'
-                | b'_'
-                | b'`'
-                | b'|'
-                | b'~'
-        )
 }
 
 /// RFC 7617, section 2: the user name ends at the first colon.

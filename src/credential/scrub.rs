@@ -67,13 +67,9 @@ impl Credentials {
                     let path = Zeroizing::new(head.uri_mut().path().to_owned());
                     rewrite_targets(head, |uri| template.scrub(uri, &path))?;
                 }
-                Place::Body(_) => {}
-                Place::Custom(custom) => {
-                    if let Some(scrub) = &custom.scrub {
-                        scrub_custom(head, scrub.as_ref());
-                    }
-                }
+                Place::Body(_) | Place::Custom(_) => {}
             }
+            placement.scrubs.iter().for_each(|scrub| lend(head, scrub.as_ref()));
         }
         Ok(())
     }
@@ -217,7 +213,7 @@ fn without_parameter(uri: &Uri, name: &str) -> Changed {
 }
 
 /// Lends the head to a closure, as a request without a body.
-fn scrub_custom(head: &mut impl HeadMut, scrub: &dyn Fn(&mut Request<()>)) {
+fn lend(head: &mut impl HeadMut, scrub: &dyn Fn(&mut Request<()>)) {
     let mut request = Request::new(());
     *request.method_mut() = head.method().clone();
     *request.version_mut() = head.version();

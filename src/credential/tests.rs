@@ -435,6 +435,23 @@ fn a_custom_placement_finds_counts_and_scrubs() {
 }
 
 #[test]
+fn every_placement_runs_the_scrubs_that_it_is_given() {
+    let remove = |name: &'static str| {
+        move |request: &mut Request<()>| drop(request.headers_mut().remove(name))
+    };
+    let names = ["x-copy", "x-other-copy"];
+    for placement in [Placement::header("x-key").unwrap(), Placement::body("key").unwrap()] {
+        let placement = placement.with_scrub(remove(names[0])).with_scrub(remove(names[1]));
+        let mut request = with_body("POST", "application/json", "{}");
+        for name in names {
+            request.headers_mut().insert(name, HeaderValue::from_static("k"));
+        }
+        one(placement).scrub(&mut request).unwrap();
+        assert!(names.iter().all(|name| !request.headers().contains_key(*name)));
+    }
+}
+
+#[test]
 fn header_values_are_marked_before_code_of_the_app_sees_them() {
     let credentials =
         Credentials::new([Placement::header("x-api-key").unwrap(), Placement::bearer()]).unwrap();

@@ -7,7 +7,8 @@ use http::header::SEC_WEBSOCKET_PROTOCOL;
 use zeroize::Zeroizing;
 
 use super::presented::Text;
-use super::scheme::{is_token_byte, list};
+use super::scheme::list;
+use crate::content::is_token_byte;
 
 /// What a protocol begins with that is a key.
 const PREFIX: &[u8] = b"key.";
