@@ -1,18 +1,16 @@
 //! Credentials in bodies that are JSON by a setting of the envelope: they count as in `application/json`.
 
-use async_trait::async_trait;
 use tower::Layer;
-use tower_webhook::auth::{Authentication, Authenticator, User};
 use tower_webhook::body::BodyBufferLayer;
 use tower_webhook::content::ContentLimits;
 use tower_webhook::content::json::JsonLimits;
-use tower_webhook::credential::{Credentials, PresentedCredential};
+use tower_webhook::credential::Credentials;
 use tower_webhook::envelope::{ByteOrderMark, ReadAs};
 
 use super::bodies::{tolerant, typed, with_body};
 use super::*;
-use crate::support::Recorder;
 use crate::support::watched::{Polls, Watched};
+use crate::support::{Logins, Recorder};
 
 /// Each is read as JSON by [`tolerant`].
 const LABELS: [&str; 5] =
@@ -283,23 +281,6 @@ async fn concealed_hooks_are_alike_with_envelopes_of_their_own() {
     for (target, expected) in [("/sns", 200), ("/plain", 401), ("/none", 401)] {
         let response = call(&hooks, typed(target, "text/plain", in_body(&keys.text))).await;
         assert_eq!(response.status(), expected, "{target}");
-    }
-}
-
-/// Knows the password `sesame`.
-struct Logins;
-
-#[async_trait]
-impl Authenticator for Logins {
-    async fn authenticate(
-        &self,
-        _head: RequestHead<'_>,
-        candidate: Option<&PresentedCredential<'_>>,
-    ) -> Result<Authentication, BoxError> {
-        Ok(match candidate.and_then(|candidate| candidate.expose_text()) {
-            Some("sesame") => Authentication::Accepted(User::new(owner("alice"))),
-            _ => Authentication::Refused,
-        })
     }
 }
 

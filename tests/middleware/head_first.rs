@@ -3,22 +3,21 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, Request, request};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt};
 use tower_webhook::BoxError;
 use tower_webhook::RequestHead;
-use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, Policy, User};
+use tower_webhook::auth::{AuthLayer, Policy};
 use tower_webhook::body::BodyBufferLayer;
-use tower_webhook::credential::{Credentials, Placement, PresentedCredential};
+use tower_webhook::credential::{Credentials, Placement};
 use tower_webhook::envelope::{EnvelopeBuilder, EnvelopePart};
 use tower_webhook::hook::{Hooks, Invocation, Outcome};
 use tower_webhook::key::NewKey;
 
 use crate::support::watched::{Polls, Watched};
-use crate::support::{Keys, Mode, Recorder, owner, scope};
+use crate::support::{Keys, Logins, Mode, Recorder, owner, scope};
 
 const MEBIBYTE: usize = 1024 * 1024;
 
@@ -297,24 +296,6 @@ async fn the_first_in_the_list_wins_where_that_is_set() {
             let through = through.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
             assert!(through.is_none_or(|text| !text.contains("api_key")), "{what}");
         }
-    }
-}
-
-/// Accepts `sesame` as alice.
-struct Logins;
-
-#[async_trait]
-impl Authenticator for Logins {
-    async fn authenticate(
-        &self,
-        _head: RequestHead<'_>,
-        candidate: Option<&PresentedCredential<'_>>,
-    ) -> Result<Authentication, BoxError> {
-        Ok(match candidate.and_then(|candidate| candidate.expose_text()) {
-            Some("sesame") => Authentication::Accepted(User::new(owner("alice"))),
-            Some(_) => Authentication::Refused,
-            None => Authentication::Missing,
-        })
     }
 }
 

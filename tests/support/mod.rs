@@ -17,12 +17,14 @@ use http_body_util::{BodyExt, Full};
 use time::OffsetDateTime;
 use time::macros::datetime;
 use tower_service::Service;
-use tower_webhook::Clock;
+use tower_webhook::auth::{Authentication, Authenticator, User};
+use tower_webhook::credential::PresentedCredential;
 use tower_webhook::key::{
     KeyId, KeyManager, KeyRecord, KeyStore, NewKey, Owner, PageCursor, Scope, Scopes, StoreError,
     WriteOutcome,
 };
 use tower_webhook::store::MemoryKeyStore;
+use tower_webhook::{BoxError, Clock, RequestHead};
 
 /// The time of all tests with a clock of their own.
 pub(crate) const NOW: OffsetDateTime = datetime!(2026-11-24 12:00 UTC);
@@ -33,6 +35,24 @@ pub(crate) fn owner(name: &str) -> Owner {
 
 pub(crate) fn scope(name: &str) -> Scope {
     Scope::new(name).unwrap()
+}
+
+/// Accepts `sesame` as alice.
+pub(crate) struct Logins;
+
+#[async_trait]
+impl Authenticator for Logins {
+    async fn authenticate(
+        &self,
+        _head: RequestHead<'_>,
+        candidate: Option<&PresentedCredential<'_>>,
+    ) -> Result<Authentication, BoxError> {
+        Ok(match candidate.map(PresentedCredential::expose_text) {
+            Some(Some("sesame")) => Authentication::Accepted(User::new(owner("alice"))),
+            Some(_) => Authentication::Refused,
+            None => Authentication::Missing,
+        })
+    }
 }
 
 /// What a [`TestStore`] does when it is asked.

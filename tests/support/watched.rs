@@ -29,14 +29,14 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    /// A body whose length is known beforehand.
+    /// A body whose length is announced.
     pub(crate) fn sized(bytes: impl Into<Bytes>) -> (Self, Polls) {
         let bytes = bytes.into();
         let length = Some(bytes.len() as u64);
         Self::new(bytes, length, false)
     }
 
-    /// A body whose length is not known beforehand.
+    /// A body whose length is not announced.
     pub(crate) fn chunked(bytes: impl Into<Bytes>) -> (Self, Polls) {
         Self::new(bytes.into(), None, false)
     }
