@@ -5,7 +5,7 @@ use crate::auth::{AuthLayer, BufferedAuthLayer};
 use crate::body::BodyBufferLayer;
 use crate::drain::DrainLayer;
 
-/// Methods for [`tower::ServiceBuilder`], in the manner of tower-http.
+/// Methods for tower's [`ServiceBuilder`], in the manner of tower-http.
 ///
 /// # Examples
 ///

@@ -74,7 +74,7 @@
 //! # In a stack of layers
 //!
 //! From the outside in: tracing, CORS, draining, compression, decoding, then [`AuthLayer`], then limits of concurrency.
-//! The page `orders` says why, and what another order does.
+//! The page [`orders`] says why, and what another order does.
 //!
 //! # Minimum supported Rust version
 //!

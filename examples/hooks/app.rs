@@ -1,4 +1,4 @@
-//! The settings of the service, and what a caller may want to try.
+//! The settings of the service, and credentials to try it with.
 
 use std::error::Error;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::runs::run;
 
 const KIB: usize = 1024;
 
-/// What a caller of this app may want to try.
+/// Credentials to try the app with.
 pub(crate) struct Credentials {
     pub(crate) key: String,
     pub(crate) expired: String,

@@ -8,8 +8,7 @@ use crate::credential::PresentedCredential;
 use crate::key::{Owner, Scopes};
 use crate::request_head::RequestHead;
 
-/// Tells which user a request speaks for. How is the app's business: a session, a signed token, a
-/// password.
+/// Decides which user a request is from, by means of the app: a session, a signed token, a password.
 ///
 /// Where placements were given with the authenticator, it is asked about the one credential that was found
 /// in them; a request without one is refused as missing and a repeated one as ambiguous before this. Without
@@ -68,7 +67,7 @@ pub trait Authenticator: Send + Sync + 'static {
 /// The decision of an [`Authenticator`].
 #[derive(Clone, Debug)]
 pub enum Authentication {
-    /// The request speaks for this user.
+    /// The request is from this user.
     Accepted(User),
     /// A credential was presented and is not good.
     Refused,
@@ -76,7 +75,7 @@ pub enum Authentication {
     Missing,
 }
 
-/// A user, as an [`Authenticator`] names them.
+/// A user whom an [`Authenticator`] has accepted.
 #[derive(Clone, Debug)]
 pub struct User {
     pub(super) owner: Owner,

@@ -204,8 +204,8 @@ impl Policy {
         })
     }
 
-    /// Names the hook. [`Hooks`](crate::hook::Hooks) counts executions by this name and tells it to the
-    /// executor.
+    /// Names the hook. [`Hooks`](crate::hook::Hooks) counts executions by this name, and the executor
+    /// reads it ([`Invocation::hook`](crate::hook::Invocation::hook)).
     #[must_use]
     pub fn with_hook(self, name: impl Into<Arc<str>>) -> Self {
         let name = name.into();

@@ -1,4 +1,4 @@
-//! What the bytes of a body mean, by the label they carry.
+//! Bodies by their media type: JSON, forms and multipart, read strictly.
 //!
 //! 1. The media type alone decides how a body is read: a form that is labelled as JSON is malformed
 //!    JSON. Nothing is guessed.

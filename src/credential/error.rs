@@ -14,7 +14,7 @@ pub struct ExtractError {
     source: Option<ContentError>,
 }
 
-/// The kind of a [`ExtractError`].
+/// The kind of an [`ExtractError`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ExtractErrorKind {

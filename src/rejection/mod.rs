@@ -1,8 +1,7 @@
-//! The side exit of every stage: one value becomes one response.
+//! Refusals: the errors of all stages, as one type that becomes a response.
 //!
-//! Each stage has its own small error. All of them meet here, as a [`Rejection`], and leave through
-//! one match from [`RejectionKind`] to status, so status, challenge, body and log line agree by
-//! construction.
+//! Each stage has a small error of its own, and each becomes a [`Rejection`]. One match from [`RejectionKind`] decides the
+//! status, so that status, challenge, body and log line agree by construction.
 //!
 //! # Guarantees
 //!

@@ -25,7 +25,7 @@ pub(crate) struct Respond {
     grpc: bool,
     /// `None`: everything that this crate reads.
     accept: Option<&'static str>,
-    /// The headers of a default 401, made beforehand: junk is answered more often than anything else.
+    /// The headers of a default 401, made once: junk is answered more often than anything else.
     unauthorized: Unauthorized,
 }
 
