@@ -74,7 +74,6 @@ impl AuthConfig {
         let target = LookupTarget::Concealed(policy.key().unwrap_or(&decoy));
         candidate.check_list(|text| verifier.can_parse(text, target))?;
         let Some(presented) = candidate.expose_bytes() else { return Err(malformed(placement)) };
-        let origin = Origin::of(&candidate);
         let verification = verifier.begin_with(presented, target, |record, digest| {
             Identity::of_record(verifier, record, digest, placement)
         });
@@ -86,7 +85,7 @@ impl AuthConfig {
             Ok(identity) if policy.key().is_none() && identity.key_id() == Some(&decoy) => {
                 Err(malformed(placement))
             }
-            verdict => verdict.map_err(|error| refused_key(error, origin)),
+            verdict => verdict.map_err(|error| refused_key(error, Origin::of(&candidate))),
         }
     }
 }

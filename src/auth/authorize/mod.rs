@@ -119,7 +119,6 @@ impl AuthConfig {
         let Some(presented) = candidate.expose_bytes() else {
             return Progress::Decided(Err(malformed(placement)));
         };
-        let origin = Origin::of(candidate);
         let verification = verifier.begin_with(presented, target, |record, digest| {
             self.authorize(policy, head, &Caller::of_record(record, placement))?;
             admission.identity = Some(Identity::of_record(verifier, record, digest, placement));
@@ -127,10 +126,12 @@ impl AuthConfig {
         });
         match verification {
             Verification::Ready(Ok(decision)) => Progress::Decided(decision),
-            Verification::Ready(Err(error)) => Progress::Decided(Err(refused_key(error, origin))),
+            Verification::Ready(Err(error)) => {
+                Progress::Decided(Err(refused_key(error, Origin::of(candidate))))
+            }
             Verification::Pending(lookup) => {
                 let verification = identify(verifier, lookup, placement);
-                Progress::Verifying(Verifying { verification, origin })
+                Progress::Verifying(Verifying { verification, origin: Origin::of(candidate) })
             }
         }
     }
