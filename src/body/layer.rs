@@ -60,7 +60,7 @@ impl BodyBufferLayer {
     }
 
     /// The largest body that is read, in bytes, without its trailers and its transfer coding. With 0
-    /// every body but the empty one is refused.
+    /// every body but the empty one is refused. The default is 1 MiB.
     ///
     /// # Security
     ///
@@ -78,7 +78,8 @@ impl BodyBufferLayer {
         BodyRules { limits, respond, takes_coded: !identity_coding_only }
     }
 
-    /// The time in which the whole body must arrive. A body that trickles does not extend it.
+    /// The time in which the whole body must arrive. A body that trickles does not extend it. The default
+    /// is 10 seconds.
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.0.limits.deadline = deadline;
         self

@@ -77,7 +77,7 @@ impl ContentLimits {
         Self { json: JsonLimits::new(), fields: 256, parts: 1_000 }
     }
 
-    /// The limits of JSON texts.
+    /// The limits of JSON texts. The default is [`JsonLimits::new`].
     #[must_use]
     pub const fn with_json(mut self, json: JsonLimits) -> Self {
         self.json = json;
@@ -85,14 +85,14 @@ impl ContentLimits {
     }
 
     /// How many fields a query and an urlencoded form may each have. Empty pieces between two `&`
-    /// are counted, although they are not shown.
+    /// are counted, although they are not shown. The default is 256.
     #[must_use]
     pub const fn with_fields(mut self, fields: usize) -> Self {
         self.fields = fields;
         self
     }
 
-    /// How many parts a multipart form may have.
+    /// How many parts a multipart form may have. The default is 1,000.
     #[must_use]
     pub const fn with_parts(mut self, parts: usize) -> Self {
         self.parts = parts;

@@ -147,7 +147,7 @@ impl Credentials {
         self
     }
 
-    /// The limits on queries and bodies in which a credential is looked for.
+    /// The limits on queries and bodies in which a credential is looked for. The default is [`ContentLimits::new`].
     #[must_use]
     pub fn with_content_limits(mut self, limits: ContentLimits) -> Self {
         self.limits = limits;

@@ -76,7 +76,7 @@ impl NewKey {
         self.with_scopes(Scopes::ALL)
     }
 
-    /// Sets the lifetime, from the time of creation. It is positive.
+    /// Sets the lifetime, from the time of creation. It is positive. By default a key does not expire.
     #[must_use]
     pub fn with_expires_in(mut self, interval: Duration) -> Self {
         self.expires = Some(Expiry::In(interval));

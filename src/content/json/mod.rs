@@ -164,7 +164,7 @@ impl JsonLimits {
         Self { depth: 128, nodes: 20_000 }
     }
 
-    /// How many arrays and objects may be open inside each other.
+    /// How many arrays and objects may be open inside each other. The default is 128.
     #[must_use]
     pub const fn with_depth(mut self, depth: usize) -> Self {
         self.depth = depth;
@@ -172,7 +172,7 @@ impl JsonLimits {
     }
 
     /// How many values the text may have, counting every array, object, string, number and literal.
-    /// Member names are not values.
+    /// Member names are not values. The default is 20,000.
     ///
     /// # Security
     ///
