@@ -93,9 +93,7 @@ impl<'a> RequestHead<'a> {
         *request.extensions_mut() = self.extensions.clone();
         request.into_parts().0
     }
-}
 
-impl<'a> RequestHead<'a> {
     /// The method that policies know this request by. Extended `CONNECT` (RFC 8441, section 4) is what `GET` is in
     /// HTTP/1.1: it asks for a WebSocket. It has a scheme and a path, and plain `CONNECT` has neither.
     pub(crate) fn served_method(&self) -> &'a Method {
@@ -152,8 +150,6 @@ impl fmt::Debug for RequestHead<'_> {
 /// The parts of a head that scrubbing changes, in either of its two shapes.
 pub(crate) trait HeadMut {
     fn head(&self) -> RequestHead<'_>;
-    fn method(&self) -> &Method;
-    fn version(&self) -> Version;
     fn headers_mut(&mut self) -> &mut HeaderMap;
     fn uri_mut(&mut self) -> &mut Uri;
     fn extensions_mut(&mut self) -> &mut Extensions;
@@ -162,14 +158,6 @@ pub(crate) trait HeadMut {
 impl<B> HeadMut for Request<B> {
     fn head(&self) -> RequestHead<'_> {
         self.into()
-    }
-
-    fn method(&self) -> &Method {
-        self.method()
-    }
-
-    fn version(&self) -> Version {
-        self.version()
     }
 
     fn headers_mut(&mut self) -> &mut HeaderMap {
@@ -188,14 +176,6 @@ impl<B> HeadMut for Request<B> {
 impl HeadMut for Parts {
     fn head(&self) -> RequestHead<'_> {
         self.into()
-    }
-
-    fn method(&self) -> &Method {
-        &self.method
-    }
-
-    fn version(&self) -> Version {
-        self.version
     }
 
     fn headers_mut(&mut self) -> &mut HeaderMap {

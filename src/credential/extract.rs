@@ -328,18 +328,16 @@ impl<'f, 'a> One<'f, 'a> {
         placement: &'f Placement,
         position: usize,
     ) -> Self {
-        let (foreign, taken, repeated, elsewhere) = (None, false, None, None);
-        let is_form_coded = false;
         Self {
             found,
-            foreign,
-            taken,
-            repeated,
-            elsewhere,
+            foreign: None,
+            taken: false,
+            repeated: None,
+            elsewhere: None,
             credentials,
             placement,
             position,
-            is_form_coded,
+            is_form_coded: false,
         }
     }
 

@@ -215,8 +215,8 @@ fn without_parameter(uri: &Uri, name: &str) -> Changed {
 /// Lends the head to a closure, as a request without a body.
 fn lend(head: &mut impl HeadMut, scrub: &dyn Fn(&mut Request<()>)) {
     let mut request = Request::new(());
-    *request.method_mut() = head.method().clone();
-    *request.version_mut() = head.version();
+    *request.method_mut() = head.head().method().clone();
+    *request.version_mut() = head.head().version();
     mem::swap(request.headers_mut(), head.headers_mut());
     mem::swap(request.uri_mut(), head.uri_mut());
     mem::swap(request.extensions_mut(), head.extensions_mut());

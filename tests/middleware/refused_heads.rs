@@ -120,10 +120,10 @@ impl PolicyResolver for Waiting {
     }
 }
 
-struct Nobody;
+struct Refuses;
 
 #[async_trait]
-impl Authenticator for Nobody {
+impl Authenticator for Refuses {
     async fn authenticate(
         &self,
         _: RequestHead<'_>,
@@ -144,7 +144,7 @@ async fn no_stage_shows_a_credential() {
         AuthLayer::per_request(Waiting(denied())),
         AuthLayer::per_request(|_: RequestHead<'_>| None),
         AuthLayer::new(denied().with_methods([Method::GET])).unwrap(),
-        AuthLayer::per_request(users()).with_authenticator(Nobody, []).unwrap(),
+        AuthLayer::per_request(users()).with_authenticator(Refuses, []).unwrap(),
     ];
     for layer in layers {
         let layer = layer.with_keys(&keys.manager, placements()).unwrap();

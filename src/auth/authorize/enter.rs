@@ -89,7 +89,7 @@ impl AuthConfig {
         admission: Admission,
     ) -> Decision {
         let Admission { identity, extensions } = admission;
-        if policy.is_probe(head.method()) {
+        if policy.is_probe(head.head().method()) {
             identity.iter().for_each(trace::accepted);
             return Ok(());
         }
