@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::placement::{Place, Placement};
 use super::presented::{ListRule, SECRET_TOKEN, Text};
+use super::scheme::is_same;
 use super::{
     Credentials, ExtractError, ExtractErrorKind, PlacementKind, PresentedCredential, websocket,
 };
@@ -65,7 +66,13 @@ impl Credentials {
             }
             let mut one = One::new(found, self, placement, position);
             self.find_in(placement, head, reading, &mut one)?;
+            let is_alone = one.taken
+                && matches!(placement.place, Place::WebSocketProtocol)
+                && !websocket::offers_other(head.headers());
             one.check()?;
+            if is_alone {
+                return Err(ExtractError::new(ExtractErrorKind::NoSubprotocol));
+            }
             if self.first_wins && found.is_some() {
                 break;
             }
@@ -131,9 +138,6 @@ impl Credentials {
             Place::WebSocketProtocol => {
                 for key in websocket::keys(head.headers()) {
                     one.add(Presented::Text(websocket::decoded(key)));
-                }
-                if one.taken && one.repeated.is_none() && !websocket::offers_other(head.headers()) {
-                    return Err(ExtractError::new(ExtractErrorKind::NoSubprotocol));
                 }
             }
             Place::Cookie(name) => {
@@ -391,7 +395,7 @@ impl<'f, 'a> One<'f, 'a> {
 
     fn add_foreign(&mut self, value: &'a [u8]) {
         if self.taken {
-            self.repeat(self.foreign == Some(value));
+            self.repeat(self.foreign.is_some_and(|other| is_same(other, value)));
         } else {
             self.foreign = Some(value);
         }

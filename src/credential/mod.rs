@@ -7,9 +7,10 @@
 //! 2. More than one credential is [`Ambiguous`](ExtractErrorKind::Ambiguous), whether two are in one place
 //!    or in several, and whether they are equal or not (RFC 6750, section 2). Two components that each
 //!    pick another copy would disagree about who is calling. Copies that a proxy has joined with commas (RFC 9110,
-//!    section 5.3) are as many, if each part is a credential: in `Authorization`, one with a scheme that is read; in
-//!    any place of the head, a text of the [format](crate::key::KeyFormat) of the keys. Where the whole is such a
-//!    text too, because the format allows commas, parts count if they are equal.
+//!    section 5.3) are as many, if each part is a credential: in `Authorization`, one with the scheme `Bearer`, `Basic`
+//!    or another that is read; in any place of the head, a text of the [format](crate::key::KeyFormat) of the keys.
+//!    Where the whole is such a text too, because the format allows commas, parts count if they are equal. What an
+//!    [`Authenticator`](crate::auth::Authenticator) is asked about has no format, and is one value.
 //! 3. A credential is compared byte for byte: it is decoded as its place prescribes, once, and neither
 //!    trimmed, nor folded, nor normalised. (HTTP trims the blanks around header values.)
 //! 4. [`Credentials::scrub`] removes the content of every configured place from the request that goes
@@ -121,7 +122,8 @@ impl Credentials {
     }
 
     /// Takes equal credentials in one place as one: fields that are repeated, or that a proxy has joined with
-    /// commas. Different ones, and equal ones in two places, are still ambiguous.
+    /// commas (see the [module docs](self) for what counts as joined). Different ones, and equal ones in two places, are
+    /// still ambiguous.
     ///
     /// For a proxy that adds the field once more and cannot be made to stop.
     ///

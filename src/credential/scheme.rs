@@ -123,6 +123,19 @@ pub(super) fn has_comma(value: &[u8]) -> bool {
     value.iter().fold(false, |found, byte| found | (*byte == b','))
 }
 
+/// Whether two values of `Authorization` are equal but for the case of their scheme and the blanks after it.
+pub(super) fn is_same(a: &[u8], b: &[u8]) -> bool {
+    let (a_scheme, a_rest) = halves(a);
+    let (b_scheme, b_rest) = halves(b);
+    a_scheme.eq_ignore_ascii_case(b_scheme) && a_rest == b_rest
+}
+
+fn halves(value: &[u8]) -> (&[u8], &[u8]) {
+    let end = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
+    let (scheme, rest) = value.split_at_checked(end).unwrap_or((value, &[]));
+    (scheme, trim_blanks(rest))
+}
+
 /// The elements of a list that are not empty (RFC 9110, section 5.6.1).
 pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(trim_blanks).filter(|part| !part.is_empty())

@@ -252,6 +252,50 @@ async fn a_part_may_have_the_scheme_of_a_secret_token() {
     }
 }
 
+#[tokio::test]
+async fn the_case_of_a_scheme_is_no_difference() {
+    let keys = Keys::new().await;
+    let k = keys.text.as_str();
+    // A copy is one for the placement that reads it, and for the other.
+    for placements in
+        [[Placement::basic(), Placement::bearer()], [Placement::bearer(), Placement::basic()]]
+    {
+        let list = Credentials::new(placements).unwrap().with_insecure_equal_copies();
+        let layer = AuthLayer::token(&keys.manager, list).unwrap();
+        let bearer = |scheme: &str, k: &str| format!("{scheme} {k}");
+        for (first, second, expected) in [
+            (bearer("Bearer", k), bearer("bearer", k), 200),
+            (bearer("Bearer", k), bearer("BEARER ", k), 200),
+            (bearer("Bearer", k), bearer("bearer", &k.to_uppercase()), 400),
+            (bearer("Bearer", k), bearer("Token", k), 400),
+        ] {
+            let lines = [("authorization", &*first), ("authorization", &*second)];
+            assert_eq!(status(&layer, &lines).await, expected, "{second}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn joined_keys_are_several_where_one_is_asked_for() {
+    let keys = Keys::new().await;
+    let other = keys.manager.generate(&owner("alice"), NewKey::new("other")).await.unwrap();
+    let (k, j) = (keys.text.as_str(), other.secret().expose_secret());
+    let layer = |list| {
+        let policy = Policy::token().with_key(keys.id.clone());
+        AuthLayer::new(policy).unwrap().with_keys(&keys.manager, list).unwrap()
+    };
+    for (value, expected) in [
+        (k.to_owned(), [200, 200, 200]),
+        (j.to_owned(), [401, 401, 401]),
+        (format!("{k}, {k}"), [400, 200, 401]),
+        (format!("{j}, {j}"), [400, 401, 401]),
+        (format!("{k}, {j}"), [400, 400, 401]),
+        (format!("{j}, {k}"), [400, 400, 401]),
+    ] {
+        check(layer, &keys.store, &[(&[(NAME, &value)], expected)]).await;
+    }
+}
+
 #[cfg(feature = "tracing")]
 #[tokio::test]
 async fn the_log_says_that_copies_were_equal() {

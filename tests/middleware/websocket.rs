@@ -7,7 +7,7 @@ use http::{Request, StatusCode};
 use http_body_util::Full;
 use tower::{Layer, ServiceExt};
 use tower_webhook::auth::{AuthLayer, Policy};
-use tower_webhook::credential::{Placement, PlacementKind, Secret};
+use tower_webhook::credential::{Credentials, Placement, PlacementKind, Secret};
 use tower_webhook::identity::Identity;
 use tower_webhook::key::{KeyId, NewKey, TokenFormat};
 
@@ -67,6 +67,25 @@ async fn a_key_is_read_beside_a_protocol_and_taken_out() {
             let identity = Identity::of(request.extensions()).unwrap().unwrap();
             assert_eq!(identity.placement(), Some(PlacementKind::WebSocketProtocol));
         }
+    }
+}
+
+#[tokio::test]
+async fn equal_keys_offered_alone_are_a_key_offered_alone() {
+    let keys = Keys::new().await;
+    let list = Credentials::new([Placement::websocket_protocol()]).unwrap();
+    let layer = AuthLayer::token(&keys.manager, list.with_insecure_equal_copies()).unwrap();
+    let key = format!("key.{}", keys.text);
+    for (lines, expected) in [
+        (vec![format!("chat, {key}, {key}")], 200),
+        (vec![format!("{key}, {key}")], 400),
+        (vec![key.clone(), key.clone()], 400),
+        (vec![format!("chat, {key}, key.other")], 400),
+    ] {
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let service = layer.layer(Recorder::default());
+        let response = service.oneshot(handshake(&lines)).await.unwrap();
+        assert_eq!(response.status(), expected, "{lines:?}");
     }
 }
 

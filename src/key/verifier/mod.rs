@@ -212,6 +212,10 @@ impl KeyVerifier {
 
     /// Whether a text could be a key. There is no look-up.
     pub(crate) fn can_parse(&self, text: &[u8], target: LookupTarget<'_>) -> bool {
+        let target = match target {
+            LookupTarget::Only(id) => LookupTarget::Concealed(id),
+            target => target,
+        };
         self.0.parse(text, target).is_some()
     }
 
