@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
-use tower_webhook::credential::Placement;
+use tower_webhook::credential::{Credentials, Placement};
 
 use super::fixture::Fixture;
 use super::request::{Sent, key, post};
@@ -15,6 +15,10 @@ const BASIC: Setup = Setup::new("basic", |f| token(f, [Placement::basic()]));
 const BOTH: Setup = Setup::new("header and bearer", |f| token(f, [header(), Placement::bearer()]));
 const SCHEMES: Setup = Setup::new("schemes", |f| {
     token(f, [Placement::authorization("ApiKey").unwrap(), Placement::bearer()])
+});
+const COPIES: Setup = Setup::new("equal copies", |f| {
+    let placements = [Placement::authorization("ApiKey").unwrap(), Placement::bearer()];
+    token(f, Credentials::new(placements).unwrap().with_insecure_equal_copies())
 });
 const SECRET_TOKEN: Setup =
     Setup::new("secret-token", |f| token(f, [Placement::bearer().with_secret_token_uri()]));
@@ -126,6 +130,24 @@ fn rows(f: &Fixture) -> Vec<Row> {
         row("B55.junk", SCHEMES, authorization("ApiKey junk"), Invalid, 0),
         row("B55.twice", SCHEMES, twice(good(), format!("ApiKey {k}")), Ambiguous, 0),
         row("B55.list", SCHEMES, authorization(format!("ApiKey {k}, Bearer x")), Ambiguous, 0),
+        row("B54.copies", COPIES, authorization(format!("Bearer {k}, bearer {k}")), Ok, 1),
+        row("B54.copies.lines", COPIES, twice(good(), good()), Ok, 1),
+        row("B54.copies.own", COPIES, authorization(format!("ApiKey {k},ApiKey {k}")), Ok, 1),
+        row("B54.copies.mixed", COPIES, twice(good(), format!("ApiKey {k}")), Ambiguous, 0),
+        row(
+            "B54.copies.mixed.list",
+            COPIES,
+            authorization(format!("ApiKey {k}, Bearer {k}")),
+            Ambiguous,
+            0,
+        ),
+        row(
+            "B54.copies.two",
+            COPIES,
+            authorization(format!("Bearer {k}, Bearer {}", f.k2)),
+            Ambiguous,
+            0,
+        ),
         row("B53", REALM, authorization("Bearer junk"), Invalid, 0),
     ]);
     rows

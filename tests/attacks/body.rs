@@ -3,16 +3,26 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Method;
+use tower_webhook::auth::{AuthLayer, Policy};
+use tower_webhook::credential::Placement;
 
 use super::fixture::Fixture;
 use super::request::{Sent, Step, key, post, request};
-use super::row::Code::{Internal, Invalid, Malformed, Missing, Ok, Timeout, TooLarge};
-use super::row::{OnWire, Row, Setup, Via, WITH_BODY, row};
+use super::row::Code::{self, Internal, Invalid, Malformed, Missing, Ok, Timeout, TooLarge};
+use super::row::{OnWire, Row, Setup, Via, WITH_BODY, header, row};
 use super::run::Corpus;
 
 const LIMIT: usize = 1024;
 const LIMITED: Setup = WITH_BODY.with_max_body(LIMIT);
 const IMPATIENT: Setup = LIMITED.with_deadline(Duration::from_millis(50));
+
+/// The body is not needed.
+const UNNEEDED: Setup = Setup::new("unneeded", |f| {
+    let policy = Policy::token().with_methods([Method::POST]).without_body();
+    let placements = [header(), Placement::body("api_key").unwrap()];
+    AuthLayer::new(policy).unwrap().with_keys(&f.manager, placements).unwrap()
+});
 
 const READERS: &[Via] = &[Via::Hooks, Via::Buffered];
 
@@ -25,6 +35,17 @@ fn data(length: usize) -> Step {
     Step::Data(Bytes::from(vec![b'x'; length]))
 }
 
+/// The service inside sees no body, and nothing that says something about one.
+fn unneeded(id: &str, sent: Sent, expected: Code, finds: usize) -> Row {
+    row(id, UNNEEDED, sent, expected, finds).via(READERS).unread().check(|seen| {
+        let Some(request) = seen.request() else { return };
+        assert!(request.body().is_empty());
+        for name in ["content-type", "content-length", "content-encoding", "transfer-encoding"] {
+            assert!(!request.headers().contains_key(name), "{name}");
+        }
+    })
+}
+
 fn rows(f: &Fixture) -> Vec<Row> {
     let k = f.k.as_str();
     let of = |length: usize| key(k).body(vec![b'x'; length]);
@@ -34,6 +55,15 @@ fn rows(f: &Fixture) -> Vec<Row> {
     let single = |length: usize| Step::Data(Bytes::from(vec![b'x'; length]));
     let mut rows = vec![
         row("H146", LIMITED, of(LIMIT), Ok, 1),
+        unneeded("H150", key(k).json("{"), Ok, 1),
+        unneeded("H150.key", post("/").json(format!("{{\"api_key\":\"{k}\"}}")), Missing, 0),
+        unneeded("H150.second", key(k).json(format!("{{\"api_key\":\"{}\"}}", f.k2)), Ok, 1),
+        unneeded("H150.label", key(k).header("content-type", "a, b").body("x"), Ok, 1),
+        unneeded("H150.coding", key(k).header("content-encoding", "gzip").body("x"), Ok, 1),
+        unneeded("H150.silence", in_steps(vec![Step::Silence]), Ok, 1).in_process(),
+        unneeded("H150.endless", in_steps(vec![Step::Endless(Bytes::from("x"))]), Ok, 1)
+            .in_process(),
+        unneeded("H150.error", in_steps(vec![Step::Error]), Ok, 1).in_process(),
         row("H146.more", LIMITED, of(LIMIT + 1), TooLarge, 1).unread(),
         row("H147.63", LIMITED, announced(&["9223372036854775808"]), TooLarge, 1)
             .unread()

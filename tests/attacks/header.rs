@@ -1,6 +1,7 @@
 //! A: a key in a header of its own.
 
-use tower_webhook::auth::AuthLayer;
+use http::Method;
+use tower_webhook::auth::{AuthLayer, Policy};
 use tower_webhook::credential::{Credentials, Placement, PlacementKind};
 
 use super::fixture::{Fixture, ID_LEN, SECRET_LEN, forge, with_char};
@@ -16,10 +17,19 @@ const PUBLIC: Setup =
 const COPIES: Setup = Setup::new("equal copies", |f| {
     token(f, Credentials::new([header()]).unwrap().with_insecure_equal_copies())
 });
+const ONE_KEY: Setup = Setup::new("one key", |f| {
+    let policy = Policy::token().with_methods([Method::POST]).with_key(f.id.clone());
+    AuthLayer::new(policy).unwrap().with_keys(&f.manager, [header()]).unwrap()
+});
 const UNSPLIT: Setup = Setup::new("unsplit", |f| {
     token(f, Credentials::new([header()]).unwrap().with_insecure_unsplit_values())
 });
 const WEBSOCKET: Setup = Setup::new("websocket", |f| token(f, [Placement::websocket_protocol()]));
+
+const WEBSOCKET_COPIES: Setup = Setup::new("websocket, equal copies", |f| {
+    let credentials = Credentials::new([Placement::websocket_protocol()]).unwrap();
+    token(f, credentials.with_insecure_equal_copies())
+});
 
 fn protocols(value: impl AsRef<[u8]>) -> Sent {
     post("/").header("sec-websocket-protocol", value)
@@ -155,6 +165,9 @@ fn rows(f: &Fixture) -> Vec<Row> {
         rows.push(row(format!("A37.{index}.unsplit"), UNSPLIT, key(value), Invalid, 0));
     }
     rows.extend([
+        row("A37.one-key", ONE_KEY, key(k), Ok, 1),
+        row("A37.one-key.both", ONE_KEY, key(format!("{k}, {k2}")), Ambiguous, 0),
+        row("A37.one-key.others", ONE_KEY, key(format!("{k2}, {k2}")), Ambiguous, 0),
         row("A38", WEBSOCKET, protocols(format!("chat, key.{k}")), Ok, 1).check(|seen| {
             if let Some(request) = seen.request() {
                 assert_eq!(request.headers()["sec-websocket-protocol"], "chat");
@@ -164,6 +177,21 @@ fn rows(f: &Fixture) -> Vec<Row> {
         row("A38.none", WEBSOCKET, protocols("chat, key."), Missing, 0),
         row("A38.alone", WEBSOCKET, protocols(format!("key.{k}")), NoSubprotocol, 0),
         row("A38.twice", WEBSOCKET, protocols(format!("a, key.{k}, key.{k}")), Ambiguous, 0),
+        row("A38.copies", WEBSOCKET_COPIES, protocols(format!("a, key.{k}, key.{k}")), Ok, 1),
+        row(
+            "A38.copies.alone",
+            WEBSOCKET_COPIES,
+            protocols(format!("key.{k}, key.{k}")),
+            NoSubprotocol,
+            0,
+        ),
+        row(
+            "A38.copies.two",
+            WEBSOCKET_COPIES,
+            protocols(format!("a, key.{k}, key.{k2}")),
+            Ambiguous,
+            0,
+        ),
     ]);
     for (index, value) in [
         format!("{k},"),

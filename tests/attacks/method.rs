@@ -4,10 +4,13 @@ use http::Method;
 use tower_webhook::RequestHead;
 use tower_webhook::auth::{AuthLayer, Policy};
 use tower_webhook::credential::Placement;
+use tower_webhook::key::NewKey;
 
 use super::fixture::Fixture;
 use super::request::{Sent, key, post, request};
-use super::row::Code::{Forbidden, Invalid, Method as Wrong, Missing, NotFound, Ok};
+use super::row::Code::{
+    Ambiguous, Forbidden, Invalid, Method as Wrong, Missing, NotFound, Ok, Probe,
+};
 use super::row::{HEADER, OnWire, Row, Setup, Via, header, row};
 use super::run::Corpus;
 use crate::support::{owner, scope};
@@ -18,6 +21,19 @@ const GET: Setup = Setup::new("get", |f| with_methods(f, [Method::GET]));
 const DEFAULT: Setup = Setup::new("default", |f| AuthLayer::token(&f.manager, [header()]).unwrap());
 const HOOKS: Setup = Setup::new("hooks", hooks);
 const CONCEALED: Setup = Setup::new("concealed hooks", |f| hooks(f).with_uniform_unauthorized());
+
+const PROBES: Setup = Setup::new("probes", |f| {
+    let policy = Policy::token().with_methods([Method::POST]);
+    let policy = policy.with_probe([Method::HEAD, Method::GET]).with_scope(scope("deploy"));
+    AuthLayer::new(policy).unwrap().with_keys(&f.manager, [header()]).unwrap()
+});
+const PREFLIGHT: Setup =
+    Setup::new("preflight", |f| with_methods(f, [Method::POST]).with_preflight_passed_on());
+const CONCEALED_PREFLIGHT: Setup = Setup::new("concealed, with preflight", |f| {
+    hooks(f).with_uniform_unauthorized().with_preflight_passed_on()
+});
+
+const LAYERS: &[Via] = &[Via::Layer, Via::Buffered];
 
 fn with_methods(f: &Fixture, methods: [Method; 1]) -> AuthLayer {
     let policy = Policy::token().with_methods(methods);
@@ -46,6 +62,7 @@ fn the_method_and_the_hook_come_first() {
 
 fn rows(f: &Fixture) -> Vec<Row> {
     let k = f.k.as_str();
+    let (_, unscoped) = f.issue_now(NewKey::new("unscoped"));
     let mut rows = Vec::new();
     let with = |method: &str| request(method, "/").header("x-api-key", k);
     rows.push(row("L196", HEADER, with("HEAD"), Ok, 1).hooks_only());
@@ -60,6 +77,47 @@ fn rows(f: &Fixture) -> Vec<Row> {
     rows.push(row("L197", POST, request("OPTIONS", "/"), Wrong("POST"), 0));
     rows.push(row("L197.key", POST, with("OPTIONS"), Wrong("POST"), 0));
     rows.push(row("L197.preflight", POST, preflight(with("OPTIONS")), Wrong("POST"), 0));
+    let passed = |id: &str, sent| row(id, PREFLIGHT, sent, Ok, 0).via(LAYERS);
+    rows.extend([
+        passed("L197.passed", preflight(request("OPTIONS", "/"))),
+        passed("L197.passed.key", preflight(with("OPTIONS"))),
+        passed("L197.passed.junk", preflight(request("OPTIONS", "/").header("x-api-key", "junk"))),
+        row("L197.passed.hooks", PREFLIGHT, preflight(with("OPTIONS")), Wrong("POST"), 0)
+            .hooks_only(),
+        row("L197.options", PREFLIGHT, with("OPTIONS"), Wrong("POST"), 0),
+        row("L197.post", PREFLIGHT, preflight(post("/")), Missing, 0),
+        row(
+            "L197.origin",
+            PREFLIGHT,
+            with("OPTIONS").header("origin", "https://a.example"),
+            Wrong("POST"),
+            0,
+        ),
+        row("L197.concealed", CONCEALED_PREFLIGHT, preflight(request("OPTIONS", "/x")), Ok, 0)
+            .via(LAYERS),
+        row("L197.concealed.options", CONCEALED_PREFLIGHT, request("OPTIONS", "/x"), Missing, 0),
+    ]);
+    for method in ["HEAD", "GET"] {
+        let id = |name: &str| format!("L200.{method}{name}");
+        let none = request(method, "/");
+        rows.extend([
+            row(id(""), PROBES, with(method), Probe, 1),
+            row(id(".missing"), PROBES, none, Missing, 0),
+            row(id(".twice"), PROBES, with(method).header("x-api-key", k), Ambiguous, 0),
+            row(id(".body"), PROBES, with(method).json("{"), Probe, 1).in_process(),
+        ]);
+    }
+    rows.push(row(
+        "L200.scope",
+        PROBES,
+        request("GET", "/").header("x-api-key", unscoped),
+        Forbidden,
+        1,
+    ));
+    let junk = request("GET", "/").header("x-api-key", "junk");
+    rows.push(row("L200.junk", PROBES, junk, Invalid, 0));
+    rows.push(row("L200.put", PROBES, with("PUT"), Wrong("POST, HEAD, GET"), 0));
+    rows.push(row("L200.post", PROBES, with("POST"), Ok, 1));
     rows.push(row("L198", POST, with("TRACE"), Wrong("POST"), 0));
     rows.push(row("L198.connect", POST, with("CONNECT"), Wrong("POST"), 0).in_process());
     rows.push(row("L199", POST, with("GET"), Wrong("POST"), 0));

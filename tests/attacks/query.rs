@@ -3,7 +3,7 @@
 use tower_webhook::credential::Placement;
 
 use super::fixture::Fixture;
-use super::request::{get, key, post};
+use super::request::{Sent, get, key, post};
 use super::row::Code::{
     Ambiguous, Invalid, Malformed, MediaType, Method, Missing, Ok, TooLarge, TooMany,
 };
@@ -13,6 +13,16 @@ use super::run::Corpus;
 const QUERY: Setup = Setup::new("query", |f| token(f, [query()]));
 const SMALL: Setup = QUERY.with_max_body(16);
 const BOTH: Setup = Setup::new("header and query", |f| token(f, [header(), query()]));
+
+/// The query is for streams alone, of browsers that can set no header.
+const STREAMS: Setup = Setup::new("streams", |f| {
+    let query = query().only_if(|head| {
+        let accept = head.headers().get(http::header::ACCEPT);
+        *head.method() == http::Method::GET
+            && accept.is_some_and(|accept| accept == "text/event-stream")
+    });
+    token(f, [header(), query])
+});
 
 fn query() -> Placement {
     Placement::query("api_key").unwrap()
@@ -28,6 +38,15 @@ fn rows(f: &Fixture) -> Vec<Row> {
     let escaped: String = k.bytes().map(|byte| format!("%{byte:02x}")).collect();
     let twice_escaped = escaped.replace('%', "%25");
     let mut rows = Vec::new();
+    let at_query = || format!("/?api_key={k}");
+    let stream = |sent: Sent| sent.header("accept", "text/event-stream");
+    rows.extend([
+        row("C75", STREAMS, stream(get(at_query())), Ok, 1),
+        row("C75.method", STREAMS, stream(post(at_query())), Missing, 0),
+        row("C75.accept", STREAMS, get(at_query()), Missing, 0),
+        row("C75.both", STREAMS, stream(get(at_query())).header("x-api-key", k), Ambiguous, 0),
+        row("C75.beside", STREAMS, post(at_query()).header("x-api-key", k), Ok, 1),
+    ]);
     for (id, query, expected, finds) in [
         ("C54", format!("api_key={k}"), Ok, 1),
         ("C56", format!("api_key=&api_key={k}"), Ok, 1),

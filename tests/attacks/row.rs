@@ -15,6 +15,8 @@ use super::run::Seen;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Code {
     Ok,
+    /// 200, by the layer: the inner service is not called.
+    Probe,
     /// 401, nothing was presented.
     Missing,
     /// 401, what was presented is not good.
@@ -44,7 +46,7 @@ pub(super) enum Code {
 impl Code {
     pub(super) const fn status(self) -> u16 {
         match self {
-            Self::Ok => 200,
+            Self::Ok | Self::Probe => 200,
             Self::Missing | Self::Invalid => 401,
             Self::Ambiguous
             | Self::NoSubprotocol
@@ -65,7 +67,7 @@ impl Code {
     /// The `code` member of the problem document.
     pub(super) const fn text(self) -> &'static str {
         match self {
-            Self::Ok => "",
+            Self::Ok | Self::Probe => "",
             Self::Missing | Self::Invalid => "unauthorized",
             Self::Ambiguous => "invalid_request",
             Self::NoSubprotocol => "no_subprotocol",
@@ -84,11 +86,16 @@ impl Code {
         }
     }
 
+    pub(super) const fn is_refusal(self) -> bool {
+        self.status() != 200
+    }
+
     /// Whether the head alone decides, so that the body is not polled.
     pub(super) const fn is_early(self) -> bool {
         matches!(
             self,
-            Self::Missing
+            Self::Probe
+                | Self::Missing
                 | Self::Invalid
                 | Self::Ambiguous
                 | Self::NoSubprotocol
