@@ -7,6 +7,10 @@ pub(crate) enum Place {
     OtherHeader,
     Bearer,
     Basic,
+    /// `Authorization` with a scheme of the app.
+    Scheme,
+    /// Among the protocols of a WebSocket.
+    WebSocket,
     Cookie,
     Query,
     Path,
@@ -14,16 +18,38 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Header,
         Self::OtherHeader,
         Self::Bearer,
         Self::Basic,
+        Self::Scheme,
+        Self::WebSocket,
         Self::Cookie,
         Self::Query,
         Self::Path,
         Self::Body,
     ];
+}
+
+/// When a place is read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Condition {
+    Always,
+    /// The method is GET or HEAD.
+    Reading,
+    /// The request says who is logged in.
+    LoggedIn,
+}
+
+/// A list of placements.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct List {
+    pub(crate) places: Vec<(Place, Condition)>,
+    /// Whether it is for keys, whose texts have a format.
+    pub(crate) of_keys: bool,
+    /// `with_insecure_equal_copies`.
+    pub(crate) merges_copies: bool,
 }
 
 /// A set of keys with a store of its own.
@@ -88,6 +114,11 @@ pub(crate) enum Method {
     Head,
     Post,
     Put,
+    Options,
+}
+
+impl Method {
+    pub(crate) const ALL: [Self; 5] = [Self::Get, Self::Head, Self::Post, Self::Put, Self::Options];
 }
 
 /// How the body is labelled and what is wrong with it.
@@ -152,6 +183,12 @@ pub(crate) struct Call {
     pub(crate) hook: usize,
     /// What is where. The path holds at most one.
     pub(crate) copies: Vec<(Place, Secret)>,
+    /// Whether a proxy has joined the fields of each name with commas.
+    pub(crate) joined: bool,
+    /// Whether a protocol is offered for a WebSocket that is no key.
+    pub(crate) offers: bool,
+    /// Whether it has the header fields of a preflight request.
+    pub(crate) preflight: bool,
     pub(crate) body: Body,
     /// Who is logged in, for authenticators that need no placement.
     pub(crate) session: Option<Owner>,
@@ -168,6 +205,9 @@ pub(crate) enum Access {
 pub(crate) struct Policy {
     pub(crate) access: Access,
     pub(crate) methods: Option<Vec<Method>>,
+    /// `with_probe`.
+    pub(crate) probes: Vec<Method>,
+    pub(crate) without_body: bool,
     pub(crate) scopes: Vec<Scope>,
     pub(crate) owner: Option<Owner>,
     pub(crate) key: Option<(Ring, Key)>,
@@ -186,7 +226,7 @@ pub(crate) enum Source {
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
     pub(crate) ring: Ring,
-    pub(crate) places: Vec<Place>,
+    pub(crate) list: List,
     /// Whether the layer has a clock of its own.
     pub(crate) own_clock: bool,
 }
@@ -194,7 +234,7 @@ pub(crate) struct Keys {
 #[derive(Clone, Debug)]
 pub(crate) struct Users {
     /// Empty: the authenticator looks at the session.
-    pub(crate) places: Vec<Place>,
+    pub(crate) list: List,
     /// Whether the authenticator has to be waited for.
     pub(crate) later: bool,
 }
@@ -210,6 +250,8 @@ pub(crate) struct Layer {
     pub(crate) scope: Option<Scope>,
     pub(crate) owner: Option<Owner>,
     pub(crate) concealed: bool,
+    /// `with_preflight_passed_on`.
+    pub(crate) preflight: bool,
     /// `with_buffer`.
     pub(crate) with_buffer: bool,
     /// A `BodyBufferLayer` around this layer.
@@ -222,6 +264,8 @@ pub(crate) struct Stack {
     pub(crate) layers: Vec<Layer>,
     /// A `BodyBufferLayer` inside all layers.
     pub(crate) buffer_inside: bool,
+    /// A `DrainLayer` outside of all layers.
+    pub(crate) drain_outside: bool,
 }
 
 /// Who calls, as the inner service sees it.

@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use http::header::WWW_AUTHENTICATE;
+use http::header::{CACHE_CONTROL, WWW_AUTHENTICATE};
 use http::{HeaderMap, Method, StatusCode};
 use tower_webhook::auth::{AuthLayer, Policy};
 use tower_webhook::key::{KeyId, Owner, Scope};
@@ -89,7 +89,7 @@ fn check_stack(world: &World, seed: u64) -> u64 {
             show(&stack, call, &answer, outcome);
             resume_unwind(panic);
         }
-        inside += u64::from(matches!(answer, Answer::Inside { .. }));
+        inside += u64::from(!matches!(answer, Answer::Refused { .. }));
     }
     inside
 }
@@ -116,6 +116,13 @@ fn check(world: &World, call: &Call, outcome: &Outcome, answer: &Answer) {
             assert_eq!(seen.uri(), expected.uri());
             assert_eq!(seen.headers(), expected.headers());
             assert_eq!(seen.body(), expected.body());
+        }
+        Answer::Probed => {
+            assert_eq!(status, StatusCode::OK);
+            assert_eq!(outcome.seen.len(), 0, "the service inside was called");
+            assert!(outcome.response.body().is_empty(), "a probe has content");
+            let stored = outcome.response.headers().get(CACHE_CONTROL).unwrap();
+            assert!(stored.to_str().unwrap().contains("no-store"), "a probe is cached");
         }
         Answer::Refused { ways, .. } => {
             assert_eq!(outcome.seen.len(), 0, "the inner service was called");
@@ -144,7 +151,7 @@ fn check_concealed(call: &Call, outcome: &Outcome, answer: &Answer, concealed: &
 
 fn show(stack: &Stack, call: &Call, answer: &Answer, outcome: &Outcome) {
     stack.layers.iter().for_each(|layer| println!("layer: {layer:?}"));
-    println!("buffer inside: {}", stack.buffer_inside);
+    println!("buffer inside: {}, drain outside: {}", stack.buffer_inside, stack.drain_outside);
     println!("call: {call:?}\nmodel: {answer:?}\nresponse: {}", outcome.debug);
     outcome.seen.iter().for_each(|seen| println!("seen: {seen:?}"));
 }

@@ -1,8 +1,8 @@
 //! What a stack does with a request, by the rules of the docs alone. Each rule is a function.
 
 use crate::cases::{
-    Access, Body, Call, Caller, Key, Keys, Layer, Method, Owner, Place, Policy, Ring, Scope,
-    Secret, Source, Stack,
+    Access, Body, Call, Caller, Condition, Key, Keys, Layer, List, Method, Owner, Place, Policy,
+    Ring, Scope, Secret, Source, Stack,
 };
 
 /// What comes of a request.
@@ -10,6 +10,8 @@ use crate::cases::{
 pub(crate) enum Answer {
     /// The inner service is called once, with this request.
     Inside { caller: Option<Caller>, call: Call },
+    /// A layer answers a probe: 200, and nothing inside is called.
+    Probed,
     /// The layer with this number refuses, in one of these ways. There are several where faults of different stages
     /// come together and no rule says which of them is seen.
     Refused { layer: usize, concealed: bool, ways: Vec<Refusal> },
@@ -31,6 +33,7 @@ enum Realm {
 }
 
 /// A request on its way in.
+#[derive(Clone)]
 struct State {
     call: Call,
     is_buffered: bool,
@@ -50,6 +53,7 @@ pub(crate) fn answer(stack: &Stack, call: &Call) -> Answer {
                 let concealed = is_concealed(layer, policy(layer, &state.call));
                 return Answer::Refused { layer: number, concealed, ways };
             }
+            Ok(_) if is_probe(layer, &state.call) => return Answer::Probed,
             Ok(proven) => enter(layer, &mut state, proven),
         }
     }
@@ -58,7 +62,13 @@ pub(crate) fn answer(stack: &Stack, call: &Call) -> Answer {
 
 /// Order of checks: the hook, its methods, the number of credentials, the credential, owner and scopes.
 fn decide(layer: &Layer, number: usize, state: &State) -> Result<Proven, Vec<Refusal>> {
-    let body = body_fault(layer, state);
+    let emptied = without_body(state);
+    let state = if is_left_unread(layer, state) { &emptied } else { state };
+    // The body of a probe is not read.
+    let body = body_fault(layer, state).filter(|_| !is_probe(layer, &state.call));
+    if is_preflight(layer, &state.call) {
+        return body.map_or(Ok(None), |status| Err(refuse(layer, Some(&PREFLIGHT), &[status])));
+    }
     let Some(policy) = policy(layer, &state.call) else {
         let mut statuses = vec![404];
         statuses.extend(body.filter(|status| is_concealed(layer, None) && is_ours(*status)));
@@ -102,11 +112,15 @@ fn decide_concealed(
     let proven = caller(layer, number, state, policy);
     let refusal = |status, challenges| Refusal { status, challenges };
     let mut ways = Vec::new();
-    let is_in_head = holds_any(layer, state, &head_places(&accepted(layer, policy)));
+    let list = accepted(layer, policy);
+    let is_in_head = holds_any(layer, state, &list, &head_places(&list));
+    // A body that goes no further is read where the credential may be in it alone.
+    let is_of_use = !drops_body(layer, state, policy) || looks_into_body(layer, policy, state);
+    let body = body.filter(|_| is_of_use);
     if proven.is_err() || !is_in_head && body.is_some_and(|status| !is_ours(status)) {
         ways.push(refusal(401, all_challenges(layer)));
     }
-    let second = has_second_in_body(layer, policy, state).then_some(400);
+    let second = (is_of_use && has_second_in_body(layer, policy, state)).then_some(400);
     match (&proven, method, body.or(second)) {
         (Ok(_), Some(status), None) => ways.push(refusal(status, 0)),
         (Ok(_), method, Some(fault)) => {
@@ -127,9 +141,21 @@ fn is_ours(status: u16) -> bool {
     status >= 500
 }
 
+/// What holds for preflight requests that are passed on.
+static PREFLIGHT: Policy = Policy {
+    access: Access::Public,
+    methods: None,
+    probes: Vec::new(),
+    without_body: true,
+    scopes: Vec::new(),
+    owner: None,
+    key: None,
+};
+
 /// A resolver picks the policy. `None`: there is no such hook.
 fn policy<'a>(layer: &'a Layer, call: &Call) -> Option<&'a Policy> {
     match &layer.source {
+        _ if is_preflight(layer, call) => Some(&PREFLIGHT),
         Source::Fixed(policy) => Some(policy),
         Source::PerRequest { hooks, .. } => hooks[call.hook].as_ref(),
     }
@@ -142,9 +168,36 @@ fn is_concealed(layer: &Layer, policy: Option<&Policy>) -> bool {
     layer.concealed && policy.map_or(has_lists, |policy| policy.access != Access::Public)
 }
 
+fn is_preflight(layer: &Layer, call: &Call) -> bool {
+    layer.preflight && call.method == Method::Options && call.preflight
+}
+
+fn is_probe(layer: &Layer, call: &Call) -> bool {
+    policy(layer, call).is_some_and(|policy| policy.probes.contains(&call.method))
+}
+
+/// Probes are served too.
 fn method_fault(policy: &Policy, method: Method) -> Option<u16> {
     let is_served = policy.methods.as_ref().is_none_or(|methods| methods.contains(&method));
-    (!is_served).then_some(405)
+    (!is_served && !policy.probes.contains(&method)).then_some(405)
+}
+
+/// Whether the service inside gets an empty body. A layer that does not buffer passes it on.
+fn drops_body(layer: &Layer, state: &State, policy: &Policy) -> bool {
+    policy.without_body && (state.is_buffered || layer.with_buffer)
+}
+
+/// Whether that is so before the verdict. Concealed hooks treat all bodies alike.
+fn is_left_unread(layer: &Layer, state: &State) -> bool {
+    let policy = policy(layer, &state.call);
+    !is_concealed(layer, policy) && policy.is_some_and(|policy| drops_body(layer, state, policy))
+}
+
+/// The labels go with the body.
+fn without_body(state: &State) -> State {
+    let mut state = state.clone();
+    state.call.body = Body::Empty;
+    state
 }
 
 /// A policy that the layer cannot keep: a part of it is missing, or the layer asks for more than a public policy has.
@@ -168,7 +221,7 @@ fn caller(layer: &Layer, number: usize, state: &State, policy: &Policy) -> Resul
 
 fn by_key(layer: &Layer, number: usize, state: &State, policy: &Policy) -> Result<Proven, u16> {
     let Some(keys) = &layer.keys else { return Err(500) };
-    let found = count(layer, state, &keys.places, &user_places(layer))?;
+    let found = count(layer, state, &keys.list, &user_list(layer))?;
     let (caller, realm) = match found {
         Some(secret) => {
             let key = verify(keys.ring, secret).ok_or(401_u16)?;
@@ -176,7 +229,7 @@ fn by_key(layer: &Layer, number: usize, state: &State, policy: &Policy) -> Resul
         }
         None => {
             let proven = relied_upon(keys, number, state).ok_or(401_u16)?;
-            if is_beside(layer, state, None, &user_places(layer)) {
+            if is_beside(layer, state, None, &user_list(layer)) {
                 return Err(400);
             }
             proven
@@ -193,14 +246,14 @@ fn by_key(layer: &Layer, number: usize, state: &State, policy: &Policy) -> Resul
 
 fn by_login(layer: &Layer, state: &State, policy: &Policy) -> Result<Proven, u16> {
     let Some(users) = &layer.users else { return Err(500) };
-    let owner = if users.places.is_empty() {
+    let owner = if users.list.places.is_empty() {
         let owner = state.call.session.ok_or(401_u16)?;
-        if is_beside(layer, state, None, &key_places(layer)) {
+        if is_beside(layer, state, None, &key_list(layer)) {
             return Err(400);
         }
         owner
     } else {
-        match count(layer, state, &users.places, &key_places(layer))? {
+        match count(layer, state, &users.list, &key_list(layer))? {
             Some(Secret::Password(owner)) => owner,
             _ => return Err(401),
         }
@@ -254,19 +307,22 @@ fn check_scopes(layer: &Layer, policy: &Policy, granted: &[Scope]) -> Result<(),
 fn count(
     layer: &Layer,
     state: &State,
-    accepted: &[Place],
-    other: &[Place],
+    accepted: &List,
+    other: &List,
 ) -> Result<Option<Secret>, u16> {
     let mut found: Option<(Place, Secret)> = None;
     let head = head_places(accepted);
-    let is_in_head = holds_any(layer, state, &head);
-    for place in if is_in_head { &head } else { accepted } {
-        let read = read(layer, state, *place);
-        if read.len() > 1 {
+    let is_in_head = holds_any(layer, state, accepted, &head);
+    for place in if is_in_head { head } else { all_places(accepted) } {
+        let read = read(layer, state, accepted, place);
+        let Some(first) = read.first() else { continue };
+        // A browser fails a connection for which no protocol is picked.
+        let is_alone = place == Place::WebSocket && !state.call.offers;
+        if read.len() > 1 || is_alone {
             return Err(400);
         }
-        if let Some(Some(secret)) = read.first()
-            && found.replace((*place, *secret)).is_some()
+        if let Some(secret) = first
+            && found.replace((place, *secret)).is_some()
         {
             return Err(400);
         }
@@ -278,79 +334,139 @@ fn count(
 }
 
 /// Whether a credential of the other kind is in a header, in another place than the accepted one was found in.
-fn is_beside(layer: &Layer, state: &State, found: Option<Place>, other: &[Place]) -> bool {
-    let is_in_header = |place: &&Place| {
-        matches!(place, Place::Header | Place::OtherHeader | Place::Bearer | Place::Basic)
+fn is_beside(layer: &Layer, state: &State, found: Option<Place>, other: &List) -> bool {
+    let is_in_header = |place: &Place| {
+        is_in_authorization(*place)
+            || matches!(place, Place::Header | Place::OtherHeader | Place::WebSocket)
     };
-    let mut beside = other.iter().filter(is_in_header).filter(|place| found != Some(**place));
-    beside.any(|place| read(layer, state, *place).iter().any(Option::is_some))
+    let mut beside = all_places(other).into_iter().filter(is_in_header);
+    beside.any(|place| found != Some(place) && holds_any(layer, state, other, &[place]))
 }
 
-/// What a place holds. An empty value is nothing. In `Authorization`, another scheme takes the place of a credential
-/// and is none. In the path, what a layer around this one has left is nothing.
-fn read(layer: &Layer, state: &State, place: Place) -> Vec<Option<Secret>> {
+fn is_in_authorization(place: Place) -> bool {
+    matches!(place, Place::Bearer | Place::Basic | Place::Scheme)
+}
+
+/// What a list of placements finds in a place. `None` is another scheme, which takes the place of a credential and is none.
+fn read(layer: &Layer, state: &State, list: &List, place: Place) -> Vec<Option<Secret>> {
     let call = &state.call;
-    let is_something = |secret: &Secret| !matches!(secret, Secret::Empty | Secret::Redacted);
-    let copies = call.copies.iter().filter(|(_, secret)| is_something(secret));
+    let copies = present(call, list, place);
     match place {
-        Place::Bearer | Place::Basic => copies
-            .filter(|(at, _)| matches!(at, Place::Bearer | Place::Basic))
-            .map(|(at, secret)| (*at == place).then_some(*secret))
-            .collect(),
+        _ if !is_read_in(list, place, call) => Vec::new(),
         // A form that is sent with GET or HEAD is no credential (RFC 6750, section 2.2).
         Place::Body if matches!(call.method, Method::Get | Method::Head) => Vec::new(),
         Place::Body if !has_fields(layer, state) => Vec::new(),
-        _ => copies.filter(|(at, _)| *at == place).map(|(_, secret)| Some(*secret)).collect(),
+        // Values that are joined and are no list of credentials are one value, which begins as the first of them.
+        _ if is_one_value(call, list, place, &copies) => copies
+            .first()
+            .map(|(at, _)| (*at == place).then_some(Secret::Guess))
+            .into_iter()
+            .collect(),
+        _ => {
+            let are_equal = copies.windows(2).all(|pair| pair[0] == pair[1]);
+            let count = if list.merges_copies && are_equal { 1 } else { copies.len() };
+            let counted = copies.into_iter().take(count);
+            counted.map(|(at, secret)| (at == place).then_some(secret)).collect()
+        }
     }
 }
 
-fn user_places(layer: &Layer) -> Vec<Place> {
-    layer.users.iter().flat_map(|users| users.places.clone()).collect()
+/// What is sent in a place. An empty value is nothing, and so is a scheme alone that is known. In the path, what a layer
+/// around this one has left is nothing. All schemes share one field.
+fn present(call: &Call, list: &List, place: Place) -> Vec<(Place, Secret)> {
+    let is_here = |at: Place| at == place || is_in_authorization(at) && is_in_authorization(place);
+    let is_something = |at: Place, secret: Secret| match secret {
+        Secret::Empty => !call.joined && is_in_authorization(at) && !is_known_scheme(list, at),
+        secret => secret != Secret::Redacted,
+    };
+    let copies = call.copies.iter().copied();
+    copies.filter(|(at, secret)| is_here(*at) && is_something(*at, *secret)).collect()
 }
 
-fn key_places(layer: &Layer) -> Vec<Place> {
-    layer.keys.iter().flat_map(|keys| keys.places.clone()).collect()
+/// A proxy joins fields of one name with commas. In a header of its own, the parts count if each has the format of a key;
+/// in `Authorization`, if the scheme of each is known.
+fn is_one_value(call: &Call, list: &List, place: Place, copies: &[(Place, Secret)]) -> bool {
+    let is_joined = call.joined && copies.len() > 1;
+    is_joined
+        && match place {
+            Place::Header | Place::OtherHeader => {
+                let is_key = |secret| matches!(secret, Secret::Key(..));
+                !list.of_keys || !copies.iter().all(|(_, secret)| is_key(*secret))
+            }
+            _ if is_in_authorization(place) => {
+                !copies.iter().all(|(at, _)| is_known_scheme(list, *at))
+            }
+            _ => false,
+        }
 }
 
-/// All places that a layer is configured with.
+/// `Bearer` and `Basic` are always known, a scheme of the app where it is read.
+fn is_known_scheme(list: &List, at: Place) -> bool {
+    at != Place::Scheme || all_places(list).contains(&Place::Scheme)
+}
+
+/// Whether the list reads the place in this request.
+fn is_read_in(list: &List, place: Place, call: &Call) -> bool {
+    let holds = |condition: Condition| match condition {
+        Condition::Always => true,
+        Condition::Reading => matches!(call.method, Method::Get | Method::Head),
+        Condition::LoggedIn => call.session.is_some(),
+    };
+    list.places.iter().any(|(at, condition)| *at == place && holds(*condition))
+}
+
+fn user_list(layer: &Layer) -> List {
+    layer.users.as_ref().map(|users| users.list.clone()).unwrap_or_default()
+}
+
+fn key_list(layer: &Layer) -> List {
+    layer.keys.as_ref().map(|keys| keys.list.clone()).unwrap_or_default()
+}
+
+fn all_places(list: &List) -> Vec<Place> {
+    list.places.iter().map(|(place, _)| *place).collect()
+}
+
+/// All places that a layer is configured with, whenever they are read.
 fn places(layer: &Layer) -> Vec<Place> {
-    [key_places(layer), user_places(layer), layer.stripped.clone()].concat()
+    let (keys, users) = (all_places(&key_list(layer)), all_places(&user_list(layer)));
+    [keys, users, layer.stripped.clone()].concat()
 }
 
 /// The places of the credentials that a policy accepts.
-fn accepted(layer: &Layer, policy: &Policy) -> Vec<Place> {
+fn accepted(layer: &Layer, policy: &Policy) -> List {
     match policy.access {
-        Access::Public => Vec::new(),
-        Access::Token => key_places(layer),
-        Access::User => user_places(layer),
+        Access::Public => List::default(),
+        Access::Token => key_list(layer),
+        Access::User => user_list(layer),
     }
 }
 
-fn head_places(places: &[Place]) -> Vec<Place> {
-    places.iter().copied().filter(|place| *place != Place::Body).collect()
+fn head_places(list: &List) -> Vec<Place> {
+    all_places(list).into_iter().filter(|place| *place != Place::Body).collect()
 }
 
-/// Whether a credential is in any of these places.
-fn holds_any(layer: &Layer, state: &State, places: &[Place]) -> bool {
-    places.iter().any(|place| read(layer, state, *place).iter().any(Option::is_some))
+/// Whether a list finds a credential in any of these places.
+fn holds_any(layer: &Layer, state: &State, list: &List, places: &[Place]) -> bool {
+    places.iter().any(|place| read(layer, state, list, *place).iter().any(Option::is_some))
 }
 
 /// Whether a credential is looked for in the body before the verdict: the head has none.
 fn looks_into_body(layer: &Layer, policy: &Policy, state: &State) -> bool {
-    let accepted = accepted(layer, policy);
-    let head = head_places(&accepted);
+    let list = accepted(layer, policy);
+    let head = head_places(&list);
     // Two `Authorization` lines are too many, with any content.
-    let is_repeated = head.iter().any(|place| read(layer, state, *place).len() > 1);
+    let is_repeated = head.iter().any(|place| read(layer, state, &list, *place).len() > 1);
     let is_read = !matches!(state.call.method, Method::Get | Method::Head);
-    let is_in_head = is_repeated || holds_any(layer, state, &head);
-    is_read && accepted.contains(&Place::Body) && !is_in_head
+    let is_in_head = is_repeated || holds_any(layer, state, &list, &head);
+    is_read && is_read_in(&list, Place::Body, &state.call) && !is_in_head
 }
 
 /// Whether the body has a second credential of the kind that the policy accepts, beside one in the head.
 fn has_second_in_body(layer: &Layer, policy: &Policy, state: &State) -> bool {
-    let accepted = accepted(layer, policy);
-    let is_in_head = holds_any(layer, state, &head_places(&accepted));
-    is_in_head && accepted.contains(&Place::Body) && holds_any(layer, state, &[Place::Body])
+    let list = accepted(layer, policy);
+    let is_in_head = holds_any(layer, state, &list, &head_places(&list));
+    is_in_head && holds_any(layer, state, &list, &[Place::Body])
 }
 
 /// Media types that are read. Others, and other codings, pass untouched.
@@ -389,13 +505,16 @@ fn has_fields(layer: &Layer, state: &State) -> bool {
 /// What a configured place holds is removed from every request that is let in. What an outer layer has proven stays
 /// where this one proves nothing.
 fn enter(layer: &Layer, state: &mut State, proven: Proven) {
+    if policy(layer, &state.call).is_some_and(|policy| drops_body(layer, state, policy)) {
+        *state = without_body(state);
+    }
     let mut cleaned = places(layer);
     if !has_fields(layer, state) {
         cleaned.retain(|place| *place != Place::Body);
     }
-    let has_authorization = cleaned.contains(&Place::Bearer) || cleaned.contains(&Place::Basic);
+    let has_authorization = cleaned.iter().any(|place| is_in_authorization(*place));
     state.call.copies.retain_mut(|(place, secret)| match place {
-        Place::Bearer | Place::Basic => !has_authorization,
+        place if is_in_authorization(*place) => !has_authorization,
         Place::Path if cleaned.contains(place) && *secret != Secret::Empty => {
             *secret = Secret::Redacted;
             true
@@ -424,21 +543,24 @@ fn refuse(layer: &Layer, policy: Option<&Policy>, statuses: &[u16]) -> Vec<Refus
 /// The schemes that would let a caller in under this policy.
 fn challenges(layer: &Layer, policy: Option<&Policy>) -> usize {
     match policy.map(|policy| policy.access) {
-        Some(Access::User) => offered(&user_places(layer)).len().max(1),
-        _ => offered(&key_places(layer)).len().max(1),
+        Some(Access::User) => offered(&user_list(layer)).len().max(1),
+        _ => offered(&key_list(layer)).len().max(1),
     }
 }
 
 fn all_challenges(layer: &Layer) -> usize {
-    let mut all = offered(&key_places(layer));
-    let users = offered(&user_places(layer));
-    all.extend(users.into_iter().filter(|place| !offered(&key_places(layer)).contains(place)));
+    let mut all = offered(&key_list(layer));
+    let users = offered(&user_list(layer));
+    all.extend(users.into_iter().filter(|place| !offered(&key_list(layer)).contains(place)));
     all.len().max(1)
 }
 
 /// The schemes that are read, else the first place.
-fn offered(places: &[Place]) -> Vec<Place> {
-    let is_scheme = |place: &&Place| matches!(place, Place::Bearer | Place::Basic);
-    let schemes: Vec<Place> = places.iter().filter(is_scheme).copied().collect();
-    if schemes.is_empty() { places.first().copied().into_iter().collect() } else { schemes }
+fn offered(list: &List) -> Vec<Place> {
+    let mut places = all_places(list);
+    match places.iter().any(|place| is_in_authorization(*place)) {
+        true => places.retain(|place| is_in_authorization(*place)),
+        false => places.truncate(1),
+    }
+    places
 }

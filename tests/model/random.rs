@@ -1,8 +1,8 @@
 //! Random stacks and random requests.
 
 use crate::cases::{
-    Access, Body, Call, HOOKS, Key, Keys, Layer, Method, Owner, Place, Policy, Ring, Scope, Secret,
-    Source, Stack, Users,
+    Access, Body, Call, Condition, HOOKS, Key, Keys, Layer, List, Method, Owner, Place, Policy,
+    Ring, Scope, Secret, Source, Stack, Users,
 };
 
 /// SplitMix64.
@@ -40,7 +40,11 @@ impl Random {
 
     pub(crate) fn stack(&mut self) -> Stack {
         let count = self.pick(&[1, 1, 2, 2, 3]);
-        Stack { layers: (0..count).map(|_| self.layer()).collect(), buffer_inside: self.once_in(4) }
+        Stack {
+            layers: (0..count).map(|_| self.layer()).collect(),
+            buffer_inside: self.once_in(4),
+            drain_outside: self.once_in(6),
+        }
     }
 
     fn layer(&mut self) -> Layer {
@@ -81,21 +85,22 @@ impl Random {
         };
         let keys = has_keys.then(|| Keys {
             ring: self.pick(&[Ring::Ready, Ring::Ready, Ring::Later]),
-            places: self.places(1),
+            list: self.list(true),
             own_clock: self.once_in(6),
         });
         let users = has_users.then(|| Users {
-            places: if self.once_in(4) { Vec::new() } else { self.places(1) },
+            list: if self.once_in(4) { List::default() } else { self.list(false) },
             later: self.once_in(2),
         });
         Layer {
             source,
             keys,
             users,
-            stripped: if self.once_in(3) { self.places(1) } else { Vec::new() },
+            stripped: if self.once_in(3) { self.places() } else { Vec::new() },
             scope,
             owner,
             concealed: self.once_in(4),
+            preflight: self.once_in(4),
             with_buffer: self.once_in(2),
             buffer_outside: self.once_in(4),
         }
@@ -103,15 +108,20 @@ impl Random {
 
     fn policy(&mut self, access: Access, owner: Option<Owner>) -> Policy {
         let is_public = access == Access::Public;
+        let mut methods = self.some(4, |random| {
+            Method::ALL.into_iter().filter(|_| random.once_in(2)).collect::<Vec<_>>()
+        });
+        let probes = [Method::Head, Method::Get].into_iter().filter(|_| self.once_in(6));
+        let probes: Vec<_> = probes.collect();
+        if let Some(methods) = &mut methods {
+            methods.retain(|method| !probes.contains(method));
+            methods.is_empty().then(|| methods.push(Method::Post));
+        }
         Policy {
             access,
-            methods: self.some(4, |random| {
-                let methods = [Method::Get, Method::Head, Method::Post, Method::Put];
-                let kept = methods.into_iter().filter(|_| random.once_in(2));
-                let mut kept: Vec<_> = kept.collect();
-                kept.is_empty().then(|| kept.push(Method::Post));
-                kept
-            }),
+            methods,
+            probes,
+            without_body: self.once_in(6),
             scopes: if is_public { Vec::new() } else { Vec::from_iter(self.some(4, Self::scope)) },
             owner: if is_public {
                 None
@@ -125,9 +135,18 @@ impl Random {
         }
     }
 
+    fn list(&mut self, of_keys: bool) -> List {
+        let conditions = [Condition::Reading, Condition::LoggedIn];
+        let places = self.places().into_iter().map(|place| {
+            let condition = self.some(8, |random| random.pick(&conditions));
+            (place, condition.unwrap_or(Condition::Always))
+        });
+        List { places: places.collect(), of_keys, merges_copies: self.once_in(4) }
+    }
+
     /// Some places, none of them twice.
-    fn places(&mut self, at_least: usize) -> Vec<Place> {
-        let count = at_least + self.pick(&[0, 0, 1, 1, 2, 3]);
+    fn places(&mut self) -> Vec<Place> {
+        let count = self.pick(&[1, 1, 2, 2, 3, 4]);
         let mut places = Vec::new();
         while places.len() < count {
             let place = self.pick(&Place::ALL);
@@ -151,11 +170,11 @@ impl Random {
     }
 
     /// What a place holds, mostly what the list of the place is good for.
-    fn secret(&mut self, list: List) -> Secret {
+    fn secret(&mut self, kind: Kind) -> Secret {
         let good = [Key::Alice, Key::Alice, Key::Alice, Key::Narrow, Key::Bob];
-        match (list, self.below(10)) {
-            (List::Keys(ring), 0..=6) => Secret::Key(ring, self.pick(&good)),
-            (List::Users, 0..=6) | (_, 8) => Secret::Password(self.owner()),
+        match (kind, self.below(10)) {
+            (Kind::Keys(ring), 0..=6) => Secret::Key(ring, self.pick(&good)),
+            (Kind::Users, 0..=6) | (_, 8) => Secret::Password(self.owner()),
             (_, 7) => self.pick(&[Secret::Mistyped(Ring::Ready), Secret::Guess, Secret::Empty]),
             _ => Secret::Key(self.ring(), self.pick(&Key::ALL)),
         }
@@ -173,9 +192,13 @@ impl Random {
                 Method::Put,
                 Method::Get,
                 Method::Head,
+                Method::Options,
             ]),
             hook: self.below(HOOKS),
             copies: Vec::new(),
+            joined: self.once_in(3),
+            offers: !self.once_in(4),
+            preflight: self.once_in(3),
             body: self.pick(&[
                 Body::Empty,
                 Body::Json,
@@ -192,8 +215,8 @@ impl Random {
             call.body = self.pick(&Body::ALL);
         }
         for _ in 0..copies {
-            let (place, list) = if configured.is_empty() || self.once_in(6) {
-                (self.pick(&Place::ALL), List::Other)
+            let (place, kind) = if configured.is_empty() || self.once_in(6) {
+                (self.pick(&Place::ALL), Kind::Other)
             } else {
                 self.pick(&configured)
             };
@@ -209,7 +232,8 @@ impl Random {
             if !fits {
                 continue;
             }
-            let secret = match self.secret(list) {
+            let copied = call.copies.iter().find(|(at, _)| *at == place && self.once_in(2));
+            let secret = match copied.map_or_else(|| self.secret(kind), |(_, secret)| *secret) {
                 // A path without the segment is another path.
                 Secret::Empty if place == Place::Path => Secret::Guess,
                 secret => secret,
@@ -222,19 +246,19 @@ impl Random {
 
 /// What a place is configured for.
 #[derive(Clone, Copy)]
-enum List {
+enum Kind {
     Keys(Ring),
     Users,
     Other,
 }
 
-fn configured(layer: &Layer) -> Vec<(Place, List)> {
+fn configured(layer: &Layer) -> Vec<(Place, Kind)> {
     let keys = layer.keys.iter().flat_map(|keys| {
-        let list = List::Keys(keys.ring);
-        keys.places.iter().map(move |place| (*place, list))
+        let kind = Kind::Keys(keys.ring);
+        keys.list.places.iter().map(move |(place, _)| (*place, kind))
     });
-    let users = layer.users.iter().flat_map(|users| &users.places);
-    let users = users.map(|place| (*place, List::Users));
-    let stripped = layer.stripped.iter().map(|place| (*place, List::Other));
+    let users = layer.users.iter().flat_map(|users| &users.list.places);
+    let users = users.map(|(place, _)| (*place, Kind::Users));
+    let stripped = layer.stripped.iter().map(|place| (*place, Kind::Other));
     keys.chain(users).chain(stripped).collect()
 }

@@ -4,13 +4,17 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE};
+use http::header::{
+    ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE,
+    COOKIE, ORIGIN, SEC_WEBSOCKET_PROTOCOL,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method as HttpMethod, Request, Uri};
 
 use crate::cases::{Body, Call, Method, Owner, Place, Secret};
 
 pub(crate) const HEADER: &str = "x-key";
 pub(crate) const OTHER_HEADER: &str = "x-other-key";
+pub(crate) const SCHEME: &str = "Token";
 pub(crate) const COOKIE_NAME: &str = "session";
 pub(crate) const PARAMETER: &str = "token";
 pub(crate) const TEMPLATE: &str = "/h/{key}";
@@ -33,18 +37,41 @@ pub(crate) fn request(call: &Call, text: &dyn Fn(Secret) -> String) -> Request<B
         let name = HeaderName::try_from(name).unwrap();
         headers.append(name, HeaderValue::try_from(value).unwrap());
     };
-    texts(Place::Header).into_iter().for_each(|text| add(HEADER, text));
-    texts(Place::OtherHeader).into_iter().for_each(|text| add(OTHER_HEADER, text));
-    for (place, secret) in &call.copies {
-        match place {
-            Place::Bearer => add(AUTHORIZATION.as_str(), format!("Bearer {}", text(*secret))),
-            Place::Basic if *secret == Secret::Empty => add(AUTHORIZATION.as_str(), "Basic".into()),
-            Place::Basic => {
-                let encoded = STANDARD.encode(format!("user:{}", text(*secret)));
-                add(AUTHORIZATION.as_str(), format!("Basic {encoded}"));
-            }
-            _ => {}
+    let authorization = |(place, secret): &(Place, Secret)| {
+        let (scheme, credential) = match place {
+            Place::Bearer => ("Bearer", text(*secret)),
+            Place::Basic => ("Basic", STANDARD.encode(format!("user:{}", text(*secret)))),
+            Place::Scheme => (SCHEME, text(*secret)),
+            _ => return None,
+        };
+        let is_bare = *secret == Secret::Empty;
+        Some(if is_bare { scheme.to_owned() } else { format!("{scheme} {credential}") })
+    };
+    // What is joined has something in it.
+    let sent = call.copies.iter().filter(|(_, secret)| !call.joined || *secret != Secret::Empty);
+    let values = |place: Place| -> Vec<String> {
+        let at = sent.clone().filter(|(at, _)| *at == place);
+        at.map(|(_, secret)| text(*secret)).collect()
+    };
+    for (name, values) in [
+        (HEADER, values(Place::Header)),
+        (OTHER_HEADER, values(Place::OtherHeader)),
+        (AUTHORIZATION.as_str(), sent.clone().filter_map(authorization).collect()),
+    ] {
+        match call.joined && !values.is_empty() {
+            true => add(name, values.join(", ")),
+            false => values.into_iter().for_each(|value| add(name, value)),
         }
+    }
+    let protocols = texts(Place::WebSocket).into_iter().map(|text| format!("key.{text}"));
+    let offered = call.offers.then(|| "chat".to_owned());
+    let protocols: Vec<_> = offered.into_iter().chain(protocols).collect();
+    if !protocols.is_empty() {
+        add(SEC_WEBSOCKET_PROTOCOL.as_str(), protocols.join(", "));
+    }
+    if call.preflight {
+        add(ORIGIN.as_str(), "https://app.example".to_owned());
+        add(ACCESS_CONTROL_REQUEST_METHOD.as_str(), "POST".to_owned());
     }
     let cookies = texts(Place::Cookie).into_iter().map(|text| format!("{COOKIE_NAME}={text}"));
     let cookies: Vec<_> = ["lang=en".to_owned()].into_iter().chain(cookies).collect();
@@ -78,6 +105,7 @@ pub(crate) fn method(method: Method) -> HttpMethod {
         Method::Head => HttpMethod::HEAD,
         Method::Post => HttpMethod::POST,
         Method::Put => HttpMethod::PUT,
+        Method::Options => HttpMethod::OPTIONS,
     }
 }
 

@@ -19,13 +19,16 @@ use tower::{Layer as _, Service, service_fn};
 use tower_webhook::BoxError;
 use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, Policy, PolicyResolver, User};
 use tower_webhook::body::BodyBufferLayer;
-use tower_webhook::credential::{Placement, PresentedCredential};
+use tower_webhook::credential::{Credentials, Placement, PresentedCredential};
+use tower_webhook::drain::DrainLayer;
 use tower_webhook::identity::Identity;
 use tower_webhook::key::{KeyId, KeyManager, KeyVerifier, NewKey, Owner, Scope, Scopes};
 use tower_webhook::store::MemoryKeyStore;
 use tower_webhook::{Clock, ConfigError, RequestHead};
 
-use crate::cases::{self, Access, Call, Key, Layer, Place, Ring, Secret, Source, Stack};
+use crate::cases::{
+    self, Access, Call, Condition, Key, Layer, List, Place, Ring, Secret, Source, Stack,
+};
 use crate::support::{Mode, TestStore};
 use crate::wire;
 
@@ -105,7 +108,11 @@ impl World {
             let seen = std::mem::take(&mut *seen.lock().unwrap());
             Outcome { response, debug: std::mem::take(&mut *debug.lock().unwrap()), seen }
         };
-        calls.iter().map(run).collect()
+        let outcomes = calls.iter().map(run).collect();
+        if stack.drain_outside {
+            RUNTIME.block_on(tokio::task::yield_now());
+        }
+        outcomes
     }
 
     fn service(
@@ -146,6 +153,10 @@ impl World {
                 service = buffered(service);
             }
         }
+        if stack.drain_outside {
+            let layer = DrainLayer::new();
+            service = BoxCloneService::new(layer.layer(unboxing().layer(service)));
+        }
         service
     }
 
@@ -159,23 +170,29 @@ impl World {
         };
         let mut auth = auth;
         if let Some(keys) = &layer.keys {
-            auth = auth.with_keys(self.verifier(keys.ring), placements(&keys.places))?;
+            auth = auth.with_keys(self.verifier(keys.ring), credentials(&keys.list)?)?;
             if keys.own_clock {
                 auth = auth.with_clock(Clock::from_fn(|| NOW));
             }
         }
         if let Some(users) = &layer.users {
-            auth =
-                auth.with_authenticator(Users { later: users.later }, placements(&users.places))?;
+            let authenticator = Users { later: users.later };
+            auth = match users.list.places.is_empty() {
+                true => auth.with_authenticator(authenticator, [])?,
+                false => auth.with_authenticator(authenticator, credentials(&users.list)?)?,
+            };
         }
         if !layer.stripped.is_empty() {
-            auth = auth.with_removed(placements(&layer.stripped))?;
+            auth = auth.with_removed(layer.stripped.iter().map(placement))?;
         }
         if let Some(scope) = layer.scope {
             auth = auth.with_scope(self::scope(scope))?;
         }
         if let Some(owner) = layer.owner {
             auth = auth.with_owner(self::owner(owner))?;
+        }
+        if layer.preflight {
+            auth = auth.with_preflight_passed_on();
         }
         Ok(if layer.concealed { auth.with_uniform_unauthorized() } else { auth })
     }
@@ -197,6 +214,12 @@ impl World {
         };
         if let Some(methods) = &policy.methods {
             made = made.with_methods(methods.iter().map(|method| wire::method(*method)));
+        }
+        if !policy.probes.is_empty() {
+            made = made.with_probe(policy.probes.iter().map(|method| wire::method(*method)));
+        }
+        if policy.without_body {
+            made = made.without_body();
         }
         for asked in &policy.scopes {
             made = made.with_scope(scope(*asked));
@@ -259,18 +282,36 @@ pub(crate) fn caller(request: &Request<Bytes>) -> Option<(String, Option<KeyId>)
     identity.map(|identity| (identity.owner().as_str().to_owned(), identity.key_id().cloned()))
 }
 
-fn placements(places: &[Place]) -> Vec<Placement> {
-    let placement = |place: &Place| match place {
+fn credentials(list: &List) -> Result<Credentials, ConfigError> {
+    let placements = list.places.iter().map(|(place, condition)| match condition {
+        Condition::Always => placement(place),
+        Condition::Reading => placement(place)
+            .only_if(|head| matches!(*head.method(), http::Method::GET | http::Method::HEAD)),
+        Condition::LoggedIn => {
+            placement(place).only_if(|head| head.headers().contains_key(wire::SESSION))
+        }
+    });
+    let credentials = Credentials::new(placements)?;
+    Ok(match list.merges_copies {
+        true => credentials.with_insecure_equal_copies(),
+        false => credentials,
+    })
+}
+
+fn placement(place: &Place) -> Placement {
+    let placement = match place {
         Place::Header => Placement::header(wire::HEADER),
         Place::OtherHeader => Placement::header(wire::OTHER_HEADER),
         Place::Bearer => Ok(Placement::bearer()),
         Place::Basic => Ok(Placement::basic()),
+        Place::Scheme => Placement::authorization(wire::SCHEME),
+        Place::WebSocket => Ok(Placement::websocket_protocol()),
         Place::Cookie => Placement::cookie(wire::COOKIE_NAME),
         Place::Query => Placement::query(wire::PARAMETER),
         Place::Path => Placement::path(wire::TEMPLATE),
         Place::Body => Placement::body(wire::FIELD),
     };
-    places.iter().map(|place| placement(place).unwrap()).collect()
+    placement.unwrap()
 }
 
 pub(crate) fn owner_name(owner: cases::Owner) -> &'static str {
@@ -325,12 +366,12 @@ where
     response.map(boxed)
 }
 
+/// Deadlines are set here and never reached: only the tasks that read the rest of a body are driven.
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| Builder::new_current_thread().enable_time().build().unwrap());
+
 /// Polls a future that never waits for anything but itself.
 fn block_on<F: Future>(future: F) -> F::Output {
-    /// Deadlines are set here and never reached: nothing drives it.
-    static RUNTIME: LazyLock<Runtime> =
-        LazyLock::new(|| Builder::new_current_thread().enable_time().build().unwrap());
-
     let _entered = RUNTIME.enter();
     let mut future = pin!(future);
     for _ in 0..1_000 {
