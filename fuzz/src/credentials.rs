@@ -14,6 +14,7 @@ use tower_webhook::credential::{Credentials, ExtractErrorKind, Placement, Placem
 use super::forms;
 
 const HEADER: &str = "x-key";
+const SCHEME: &str = "Token";
 const COOKIE_NAME: &str = "session";
 const PARAMETER: &str = "token";
 const PATH: &str = "/h/{key}";
@@ -79,6 +80,7 @@ enum Place {
     Cookie,
     Query,
     Path,
+    Scheme,
 }
 
 #[derive(Debug)]
@@ -87,8 +89,15 @@ struct Ambiguous;
 type Bytes<'a> = Cow<'a, [u8]>;
 
 impl Place {
-    const ALL: [Self; 6] =
-        [Self::Header, Self::Bearer, Self::Basic, Self::Cookie, Self::Query, Self::Path];
+    const ALL: [Self; 7] = [
+        Self::Header,
+        Self::Bearer,
+        Self::Basic,
+        Self::Cookie,
+        Self::Query,
+        Self::Path,
+        Self::Scheme,
+    ];
 
     fn placement(self) -> Placement {
         match self {
@@ -98,6 +107,7 @@ impl Place {
             Self::Cookie => Placement::cookie(COOKIE_NAME),
             Self::Query => Placement::query(PARAMETER),
             Self::Path => Placement::path(PATH),
+            Self::Scheme => Placement::authorization(SCHEME),
         }
         .expect("a placement")
     }
@@ -107,16 +117,21 @@ impl Place {
     }
 
     /// What the place holds. `None` is something that takes the place of a credential and is none of it.
-    fn read<'a>(self, request: &'a Request<()>) -> Vec<Option<Read<'a>>> {
+    fn read<'a>(self, places: &[Self], request: &'a Request<()>) -> Vec<Option<Read<'a>>> {
         let headers = request.headers();
         match self {
             Self::Header => values(headers, HEADER).map(|value| Some(Some(value.into()))).collect(),
-            Self::Bearer => authorizations(headers)
+            Self::Bearer => authorizations(places, headers)
                 .map(|(scheme, rest)| {
                     scheme.eq_ignore_ascii_case(b"bearer").then_some(Some(rest.into()))
                 })
                 .collect(),
-            Self::Basic => authorizations(headers)
+            Self::Scheme => authorizations(places, headers)
+                .map(|(scheme, rest)| {
+                    scheme.eq_ignore_ascii_case(SCHEME.as_bytes()).then_some(Some(rest.into()))
+                })
+                .collect(),
+            Self::Basic => authorizations(places, headers)
                 .map(|(scheme, rest)| {
                     scheme.eq_ignore_ascii_case(b"basic").then(|| read_basic(rest).map(Cow::Owned))
                 })
@@ -150,7 +165,7 @@ fn expected<'a>(
 ) -> Result<Option<(Place, Read<'a>)>, Ambiguous> {
     let mut found = None;
     for place in places {
-        let mut read = place.read(request);
+        let mut read = place.read(places, request);
         if read.len() > 1 {
             return Err(Ambiguous);
         }
@@ -182,10 +197,15 @@ fn values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [u
 }
 
 /// Scheme and credential of each `Authorization`, but for a `Bearer` or `Basic` with nothing behind it. A list of
-/// `Bearer` and `Basic` credentials is as many fields.
-fn authorizations(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let is_known = |scheme: &[u8]| {
-        scheme.eq_ignore_ascii_case(b"bearer") || scheme.eq_ignore_ascii_case(b"basic")
+/// credentials with these schemes, or with another one that is read, is as many fields.
+fn authorizations<'a>(
+    places: &[Place],
+    headers: &'a HeaderMap,
+) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    let own = places.contains(&Place::Scheme).then_some(SCHEME.as_bytes());
+    let is_known = move |scheme: &[u8]| {
+        let mut known = [&b"bearer"[..], b"basic"].into_iter().chain(own);
+        known.any(|known| scheme.eq_ignore_ascii_case(known))
     };
     let fields = values(headers, AUTHORIZATION.as_str()).flat_map(move |value| {
         let parts = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
@@ -228,7 +248,7 @@ fn query(request: &Request<()>) -> &str {
 
 fn check_scrubbed(places: &[Place], before: &Request<()>, after: &Request<()>) {
     for place in places {
-        let left = place.read(after);
+        let left = place.read(places, after);
         match place {
             Place::Path => {
                 assert!(left.iter().flatten().flatten().all(|text| **text == *b"redacted"))
@@ -242,7 +262,8 @@ fn check_scrubbed(places: &[Place], before: &Request<()>, after: &Request<()>) {
 }
 
 fn check_headers(places: &[Place], before: &HeaderMap, after: &HeaderMap) {
-    let has_authorization = places.contains(&Place::Bearer) || places.contains(&Place::Basic);
+    let schemes = [Place::Bearer, Place::Basic, Place::Scheme];
+    let has_authorization = schemes.iter().any(|place| places.contains(place));
     let has_cookie = places.contains(&Place::Cookie);
     let others = |headers: &HeaderMap| -> Vec<(HeaderName, HeaderValue)> {
         let is_cleaned = |name: &HeaderName| match () {
@@ -293,7 +314,7 @@ fn is_cookie(name: &[u8]) -> bool {
 fn check_target(places: &[Place], before: &Request<()>, after: &Request<()>) {
     assert_eq!(before.uri().scheme(), after.uri().scheme());
     assert_eq!(before.uri().authority(), after.uri().authority());
-    let is_in_path = places.contains(&Place::Path) && !Place::Path.read(before).is_empty();
+    let is_in_path = places.contains(&Place::Path) && !Place::Path.read(places, before).is_empty();
     let path = if is_in_path { "/h/redacted" } else { before.uri().path() };
     assert_eq!(after.uri().path(), path);
     let kept = match places.contains(&Place::Query) {
