@@ -121,9 +121,9 @@ impl Credentials {
         self
     }
 
-    /// Takes equal credentials in one place as one: fields that are repeated, or that a proxy has joined with
-    /// commas (see the [module docs](self) for what counts as joined). Different ones, and equal ones in two places, are
-    /// still ambiguous.
+    /// Takes equal credentials in one place as one: fields that are repeated, or that a proxy has joined with commas.
+    /// The [module docs](self) say what counts as joined. Different ones, and equal ones in two places, are still
+    /// ambiguous.
     ///
     /// For a proxy that adds the field once more and cannot be made to stop.
     ///

@@ -35,7 +35,7 @@ fn data(length: usize) -> Step {
     Step::Data(Bytes::from(vec![b'x'; length]))
 }
 
-/// The service inside sees no body, and nothing that says something about one.
+/// The inner service sees no body, and nothing that says something about one.
 fn unneeded(id: &str, sent: Sent, expected: Code, finds: usize) -> Row {
     row(id, UNNEEDED, sent, expected, finds).via(READERS).unread().check(|seen| {
         let Some(request) = seen.request() else { return };

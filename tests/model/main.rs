@@ -7,6 +7,7 @@
 mod cases;
 mod model;
 mod random;
+mod reading;
 #[path = "../support/mod.rs"]
 mod support;
 mod wire;
@@ -119,7 +120,7 @@ fn check(world: &World, call: &Call, outcome: &Outcome, answer: &Answer) {
         }
         Answer::Probed => {
             assert_eq!(status, StatusCode::OK);
-            assert_eq!(outcome.seen.len(), 0, "the service inside was called");
+            assert_eq!(outcome.seen.len(), 0, "the inner service was called");
             assert!(outcome.response.body().is_empty(), "a probe has content");
             let stored = outcome.response.headers().get(CACHE_CONTROL).unwrap();
             assert!(stored.to_str().unwrap().contains("no-store"), "a probe is cached");
