@@ -219,16 +219,27 @@ def envelopes(server):
         show(f"JSON as {media}", b'{"Type":"Subscription"}', media, "JSON", {"Type": "Subscription"})
         show(f"text as {media}", b"hello", media, "BODY", "hello")
         show(f"broken JSON as {media}", b'{"a":', media, "BODY", '{"a":')
+        for text in ("  ", "{} {}", "1\n2\n", "a\0b", "\x01\x7f\"\\", "NaN", '{"a":1,"a":2}', '"\\ud800"', "[" * 500):
+            show(f"{text[:20]!r} as {media}", text.encode(), media, "BODY", text)
         show(f"no bytes as {media}", b"", media, "JSON", {})
         show(f"BOM as {media}", b"\xef\xbb\xbf[1]", media, "JSON", [1])
         show(f"BOM before text as {media}", b"\xef\xbb\xbfhi", media, "BODY", "hi")
     for media in ("application/x-ndjson", "application/jsonl", "application/x-jsonlines"):
         show(f"lines as {media}", b'{"a":1}\n\n[2]\r\n', media, "JSON", [{"a": 1}, [2]])
         show(f"one line as {media}", b'{"a":1}', media, "JSON", [{"a": 1}])
+        show(f"blank lines as {media}", b'\xef\xbb\xbf \n\t\r\n 1.50 \n\n"\\n"', media, "JSON", [1.5, "\n"])
+        for lines in (b'1\nfoo', b'{\n"a":1}\n', b"1,2", b"1\n\xef\xbb\xbf2", b'"\xff"\n', b'{"a":1,"a":2}\n', b"1\r2"):
+            refuse(f"{lines} as {media}", lines, media, 400)
         refuse(f"a bad line as {media}", b'{"a":1}\n{', media, 400)
         refuse(f"two values in a line as {media}", b'{"a":1} {"b":2}\n', media, 400)
     show("form", b"a=1&b=2&a=3&c=%C3%A4+x", FORM, "POST", {"a": ["1", "3"], "b": "2", "c": "ä x"})
     show("BOM before a form", b"\xef\xbb\xbfa=1", FORM, "POST", {"a": "1"})
+    for text, value in (("a", {"a": ""}), ("=1", {"": "1"}), ("&&a=1&&", {"a": "1"}), ("a=1;b=2", {"a": "1;b=2"}),
+                        ("a+b=%2B", {"a b": "+"}), ("a=%zz&b=%", {"a": "%zz", "b": "%"}), ("a=b=c", {"a": "b=c"}),
+                        ("a=%00", {"a": "\0"}), ("a=%EF%BB%BFx", {"a": "\ufeffx"}), ("payload=1.5", {"payload": 1.5}),
+                        ("payload=", {"payload": ""}), ("payload={}{}", {"payload": "{}{}"}), ("payload=null", {"payload": None}),
+                        ("payload=1&payload=x", {"payload": [1, "x"]}), ("Payload={}", {"Payload": "{}"})):
+        show(f"form {text}", text.encode(), FORM, "POST", value)
     payload = "payload=" + "".join(f"%{byte:02X}" for byte in b'{"ref":"refs/heads/main","n":[1,2]}')
     show("payload", payload.encode(), FORM, "POST", {"payload": {"ref": "refs/heads/main", "n": [1, 2]}})
     show("payload as text", b"payload=hello+you&b=1", FORM, "POST", {"payload": "hello you", "b": "1"})
@@ -245,6 +256,15 @@ def envelopes(server):
     for body in (b"\xef\xbb\xbf" + b'{"a":1}',):
         show("BOM", body, JSON, "JSON", {"a": 1})
     refuse("two BOMs", b"\xef\xbb\xbf\xef\xbb\xbf{}", JSON, 400)
+    for text in (b'"\xff"', b'"\\ud800"', b'{"a":1,"a":2}', b"01", b"NaN", b"{'a':1}", b'{"a":1,}', b"\xc2\xa0{}", b'"\t"',
+                 b"\xef\xbb\xbf ", b"[" * 5000 + b"]" * 5000, b"\xff\xfe{\0}\0"):
+        refuse(f"no JSON: {text[:20]}", text, JSON, 400)
+    for media, status in (("json", 415), ("application/json; charset=utf-8; charset=utf-16", 415), ("/", 415),
+                          ("application/json, application/json", 400), ("application/json+xml", 415)):
+        refuse(f"JSON as {media}", b"{}", media, status)
+    for coding, status in (("identity", 200), ("gzip", 415), ("br", 415), ("gzip, identity", 415)):
+        answer = server.post("/hook/echo", b"{}", JSON, [("Content-Encoding", coding)])
+        check(f"coding {coding}", answer.status == status, answer)
     for charset in ("utf-16", "UTF-16LE", "iso-8859-1", "windows-1252", "utf-32"):
         refuse(f"JSON in {charset}", b"{}", f"application/json; charset={charset}", 415)
     refuse("a form that is not UTF-8", b"a=\xff", FORM, 400)
@@ -362,6 +382,21 @@ def no_body(server):
     check("a chunked body that does not come", answer.status == 200 and time.time() - start < 2, answer)
     answer = server.raw(b"GET /hook/status HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n")
     check("a large declared body that does not come", answer.status == 200 and time.time() - start < 3, answer)
+
+
+    # A refusal for which the head is enough does not wait for the body.
+    key = f"X-Webhook-Token: {server.key}\r\n"
+    cases = [("/hook/deploy", "X-Webhook-Token: x\r\n", 401), (f"/hook/deploy?token={server.key}", key, 400), ("/nope", "", 404),
+             ("/hook/status", "", 405), ("/hook/echo", "Content-Encoding: gzip\r\n", 415), ("/hook/report", "", 401)]
+    for path, fields, status in cases:
+        for version in ("1.0", "1.1"):
+            for frame in ("Content-Length: 9", "Content-Length: 9\r\nExpect: 100-continue", "Transfer-Encoding: chunked"):
+                if "chunked" in frame and version == "1.0":
+                    continue
+                start = time.time()
+                answer = server.raw(f"POST {path} HTTP/{version}\r\nHost: a\r\n{fields}{frame}\r\n\r\n".encode())
+                check(f"{status} before the body, {version}, {frame}",
+                      answer.status == status and time.time() - start < 1, answer)
 
 
 def grpc(server):
