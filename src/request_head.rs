@@ -17,6 +17,7 @@ pub struct RequestHead<'a> {
     version: Version,
     headers: &'a HeaderMap,
     extensions: &'a Extensions,
+    hook: Option<&'a str>,
 }
 
 impl<'a> RequestHead<'a> {
@@ -83,6 +84,19 @@ impl<'a> RequestHead<'a> {
         self.extensions
     }
 
+    /// The name of the hook, as the [policy](crate::auth::Policy::with_hook) has it. An
+    /// [`Authenticator`](crate::auth::Authenticator) is shown it. `None` where the policy names none, and for what is
+    /// asked before there is a policy.
+    #[must_use]
+    pub const fn hook(&self) -> Option<&'a str> {
+        self.hook
+    }
+
+    /// The same head, as a request for this hook.
+    pub(crate) const fn for_hook(self, hook: Option<&'a str>) -> Self {
+        Self { hook, ..self }
+    }
+
     /// A copy.
     pub(crate) fn to_parts(self) -> Parts {
         let mut request = Request::new(());
@@ -121,6 +135,7 @@ impl<'a, B> From<&'a Request<B>> for RequestHead<'a> {
             version: request.version(),
             headers: request.headers(),
             extensions: request.extensions(),
+            hook: None,
         }
     }
 }
@@ -133,6 +148,7 @@ impl<'a> From<&'a Parts> for RequestHead<'a> {
             version: parts.version,
             headers: &parts.headers,
             extensions: &parts.extensions,
+            hook: None,
         }
     }
 }

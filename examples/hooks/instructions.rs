@@ -26,6 +26,13 @@ The same with the key in the body. Answer: {{"commits":0,"deployed":"v1"}}
 A user hook. Answer: {{"week":"47"}}
   curl -s -u 'alice:{login}' -d week=47 {hook}/report
 
+A hook for a key or a user: the first call is by key, the second by user. Answers: the envelope
+  curl -s -H 'X-Webhook-Token: {key}' --json '{{"ref":"v1"}}' {hook}/any
+  curl -s -u 'alice:{login}' --json '{{"ref":"v1"}}' {hook}/any
+Refused: both at once (400), neither (401, with the challenges of both)
+  curl -si -u 'alice:{login}' -H 'X-Webhook-Token: {key}' --json '{{}}' {hook}/any
+  curl -si --json '{{}}' {hook}/any
+
 Hooks that answer with their envelope: the first is public, the second takes the key
   curl -s --json '{{"amount": 1.10}}' '{hook}/echo?a=1'
   curl -s -H 'X-Webhook-Token: {key}' --json '{{"amount": 1.10}}' {hook}/deploy-any

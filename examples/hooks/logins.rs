@@ -23,7 +23,8 @@ impl Authenticator for Logins {
                 Ok(Authentication::Accepted(User::new(key.owner().clone())))
             }
             Err(error) if error.kind() == VerifyErrorKind::StoreUnavailable => Err(error.into()),
-            Ok(_) | Err(_) => Ok(Authentication::Refused),
+            Ok(_) => Ok(Authentication::refused("the login is another user's")),
+            Err(error) => Ok(Authentication::refused(error.to_string())),
         }
     }
 }

@@ -22,6 +22,11 @@ pub(crate) fn policy(head: RequestHead<'_>, deploy: &Scope, owner: &Owner) -> Op
         "deploy" => token().with_probe([Method::HEAD]),
         "deploy-any" => token(),
         "report" => Policy::user().with_methods([Method::POST]).with_owner(owner.clone()),
+        // A script with a key calls it, and a person who logs in.
+        "any" => Policy::any_of([Policy::token(), Policy::user()])
+            .with_methods([Method::POST])
+            .with_scope(deploy.clone())
+            .with_owner(owner.clone()),
         _ => return None,
     };
     Some(policy.with_hook(name))

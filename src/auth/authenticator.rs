@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -62,6 +63,61 @@ pub trait Authenticator: Send + Sync + 'static {
         head: RequestHead<'_>,
         candidate: Option<&PresentedCredential<'_>>,
     ) -> Result<Authentication, BoxError>;
+
+    /// Whether the body of a request has to be there before this decides: to check a signature over it. The default
+    /// is no.
+    ///
+    /// [`BufferedAuthLayer`](super::BufferedAuthLayer) and [`Hooks`](crate::hook::Hooks) then read the body first, under
+    /// their limit for callers who are not known yet, of requests whose head has a credential for the authenticator. An
+    /// authenticator without placements is asked about every request, so every body is read first. The bytes are those
+    /// that were sent, in the [`BufferedBody`](crate::body::BufferedBody) of
+    /// [`RequestHead::extensions`](crate::RequestHead::extensions). Without a buffer it is a fault of the
+    /// configuration, and such a request is a 500.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use async_trait::async_trait;
+    /// use tower_webhook::auth::{AuthLayer, Authentication, Authenticator, User};
+    /// use tower_webhook::body::{BodyBufferLayer, BufferedBody};
+    /// use tower_webhook::credential::{Placement, PresentedCredential};
+    /// use tower_webhook::{BoxError, Owner, RequestHead};
+    ///
+    /// struct Signatures;
+    ///
+    /// #[async_trait]
+    /// impl Authenticator for Signatures {
+    ///     async fn authenticate(
+    ///         &self,
+    ///         head: RequestHead<'_>,
+    ///         candidate: Option<&PresentedCredential<'_>>,
+    ///     ) -> Result<Authentication, BoxError> {
+    ///         let Some(signature) = candidate else { return Ok(Authentication::Missing) };
+    ///         let body = head.extensions().get::<BufferedBody>().ok_or("no body")?;
+    ///         // The secret of the hook is looked up by its name: `head.hook()`.
+    ///         match is_signed(head.hook(), &body.bytes(), signature.expose_bytes()) {
+    ///             true => Ok(Authentication::Accepted(User::new(Owner::new("sender")?))),
+    ///             false => Ok(Authentication::refused("the signature does not match")),
+    ///         }
+    ///     }
+    ///
+    ///     fn needs_body(&self) -> bool {
+    ///         true
+    ///     }
+    /// }
+    ///
+    /// # fn is_signed(_: Option<&str>, _: &[u8], _: Option<&[u8]>) -> bool { false }
+    /// # fn main() -> Result<(), tower_webhook::ConfigError> {
+    /// let layer = AuthLayer::user(Signatures, [Placement::header("x-signature")?])?
+    ///     .with_buffer(BodyBufferLayer::new())
+    ///     .with_pre_auth_max_bytes(1024 * 1024);
+    /// # let _ = layer;
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn needs_body(&self) -> bool {
+        false
+    }
 }
 
 /// The decision of an [`Authenticator`].
@@ -71,8 +127,32 @@ pub enum Authentication {
     Accepted(User),
     /// A credential was presented and is not good.
     Refused,
+    /// The same, with a reason for the log: see [`refused`](Self::refused).
+    RefusedBecause(Cow<'static, str>),
     /// No credential was presented.
     Missing,
+}
+
+impl Authentication {
+    /// A credential was presented and is not good, for a reason that the log has as `error`, such as `the token
+    /// expired`. The caller does not get to know it: the answer is that to every bad credential.
+    ///
+    /// # Security
+    ///
+    /// The reason must not have the credential in it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::auth::Authentication;
+    ///
+    /// let answer = Authentication::refused("the token expired");
+    /// assert!(matches!(answer, Authentication::RefusedBecause(reason) if reason == "the token expired"));
+    /// ```
+    #[must_use]
+    pub fn refused(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::RefusedBecause(reason.into())
+    }
 }
 
 /// A user whom an [`Authenticator`] has accepted.
@@ -131,5 +211,9 @@ impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
         candidate: Option<&PresentedCredential<'_>>,
     ) -> Result<Authentication, BoxError> {
         (**self).authenticate(head, candidate).await
+    }
+
+    fn needs_body(&self) -> bool {
+        (**self).needs_body()
     }
 }

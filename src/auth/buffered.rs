@@ -32,6 +32,8 @@ pub(crate) const PRE_AUTH_MAX_BYTES: usize = 16 * 1024;
 ///    body, under a limit of its own ([`with_pre_auth_max_bytes`](Self::with_pre_auth_max_bytes)), because its sender
 ///    is not known yet. That is only so where the policy asks for a credential and serves the method, and where the
 ///    body can hold a credential: one in a content coding, and one of a media type without named fields, cannot.
+///    An authenticator that [needs the body](super::Authenticator::needs_body) is shown it, read under the same limit,
+///    whatever its media type.
 /// 4. A second credential, in the body, is refused: see [Credentials in the body](super#credentials-in-the-body).
 ///
 /// What body placements hold is removed from the body that the inner service reads, on public routes too. A body that
@@ -222,7 +224,10 @@ impl Entry {
             && let Some(body) = unread.take()
         {
             let max_bytes = self.body.limits.max_bytes.min(self.pre_auth_max_bytes);
-            let read = self.read(parts, body, max_bytes).await;
+            let read = match self.check_coding(parts, &body) {
+                Ok(()) => self.read(parts, body, max_bytes).await,
+                Err(rejection) => Err(rejection),
+            };
             read.map_err(|rejection| self.refuse(config.conceal(&policy, rejection)))?;
         }
 
@@ -236,15 +241,17 @@ impl Entry {
         } else if let Some(body) = unread
             && !policy.is_probe(&parts.method)
         {
-            if !self.body.takes_coded {
-                check_coding(parts, &body).map_err(|rejection| self.refuse(rejection))?;
-            }
+            self.check_coding(parts, &body).map_err(|rejection| self.refuse(rejection))?;
             let read = self.read(parts, body, self.body.limits.max_bytes).await;
             read.map_err(|rejection| self.refuse(rejection))?;
         }
         config.enter(&policy, parts, admission)?;
         let body = parts.extensions.get::<BufferedBody>().cloned().unwrap_or_default();
         Ok((policy, by_target, since, body))
+    }
+
+    fn check_coding<B: Body>(&self, parts: &Parts, body: &B) -> Result<(), Rejection> {
+        if self.body.takes_coded { Ok(()) } else { check_coding(parts, body) }
     }
 
     /// Reads a body, and puts it into the extensions.

@@ -16,6 +16,7 @@ use super::authenticator::Authenticator;
 use super::policy::{Access, Policy};
 use super::resolver::PolicyResolver;
 use crate::BoxError;
+use crate::body::BufferedBody;
 use crate::clock::Clock;
 use crate::credential::{
     BodyReading, Credentials, ExtractError, PlacementKind, PresentedCredential,
@@ -24,7 +25,7 @@ use crate::envelope::Envelopes;
 use crate::error::ConfigError;
 use crate::identity::Identity;
 use crate::key::{KeyVerifier, Owner, Scope};
-use crate::rejection::{Asked, Challenges, Rejection, RejectionKind, Respond, Scrub};
+use crate::rejection::{Asked, Audience, Challenges, Rejection, RejectionKind, Respond, Scrub};
 use crate::request_head::{HeadMut, RequestHead};
 use crate::util::{CatchPanic, Panicked, UniqueId, catch_panic, timeout};
 
@@ -162,11 +163,21 @@ impl AuthConfig {
         let depends = |list: Option<&Credentials>, other| {
             list.is_some_and(|list| self.depends_on_body(list, other, head).unwrap_or(false))
         };
+        let in_head = |list: Option<&Credentials>| {
+            list.is_some_and(|list| !matches!(list.position_in_head(head), Ok(None)))
+        };
         let depends = match policy.access() {
-            Access::Public => false,
+            Access::Public => return false,
+            _ if self.authenticator_reads(policy, head) => {
+                return parts.extensions.get::<BufferedBody>().is_none();
+            }
             _ if self.conceal => depends(keys, users) || depends(users, keys),
             Access::Token => depends(keys, users),
             Access::User => depends(users, keys),
+            Access::AnyOf => {
+                depends(keys, users) && !in_head(users) || depends(users, keys) && !in_head(keys)
+            }
+            Access::AllOf => depends(keys, users) || depends(users, keys),
         };
         let is_readable = |hook| Credentials::may_be_in_body(parts, self.reading(hook));
         // What only one hook reads is read for all of them where they are concealed.
@@ -176,6 +187,21 @@ impl AuthConfig {
             } else {
                 is_readable(policy.hook())
             }
+    }
+
+    /// Whether the authenticator is going to be asked, and needs the body for its answer.
+    fn authenticator_reads(&self, policy: &Policy, head: RequestHead<'_>) -> bool {
+        let Some(users) = self.users.as_ref().filter(|users| users.authenticator.needs_body())
+        else {
+            return false;
+        };
+        let has_one = |list: &Credentials| matches!(list.position_in_head(head), Ok(Some(_)));
+        let is_asked = match (&users.credentials, policy.access()) {
+            (Some(list), _) => has_one(list),
+            (None, Access::AnyOf) if !self.conceal => !self.key_credentials().is_some_and(has_one),
+            (None, _) => true,
+        };
+        is_asked && (self.conceal || policy.access().asks_for_user())
     }
 
     /// How bodies of a hook are read where a credential is looked for and removed.
@@ -208,12 +234,12 @@ impl AuthConfig {
     ) -> Result<bool, Rejection> {
         let depends = list.depends_on_body(head);
         if depends && self.conceal {
-            self.check_mixed(None, other, head)?;
+            self.check_beside(None, other, head)?;
         }
         Ok(depends)
     }
 
-    /// Refuses a second credential, in the body, of the kind that was accepted in the head.
+    /// Refuses a second credential, in the body, of a kind that the policy asks for.
     #[inline]
     pub(super) fn check_body(
         &self,
@@ -221,17 +247,23 @@ impl AuthConfig {
         accepted: Option<&Identity>,
         head: &impl HeadMut,
     ) -> Result<(), Rejection> {
-        let list = match policy.access() {
-            Access::Public => None,
-            Access::Token => self.key_credentials(),
-            Access::User => self.user_credentials(),
-        };
-        let is_in_body = || accepted.and_then(Identity::placement) == Some(PlacementKind::Body);
-        match list {
-            Some(list) if list.need_body() && !is_in_body() => {
+        let check = |list: Option<&Credentials>, accepted: Option<&Identity>| match list {
+            Some(list)
+                if list.need_body()
+                    && accepted.and_then(Identity::placement) != Some(PlacementKind::Body) =>
+            {
                 Ok(list.check_body(head.head(), self.reading(policy.hook()))?)
             }
             _ => Ok(()),
+        };
+        let (keys, users) = (self.key_credentials(), self.user_credentials());
+        match policy.access() {
+            Access::Public => Ok(()),
+            Access::Token => check(keys, accepted),
+            Access::User => check(users, accepted),
+            Access::AnyOf => check(keys, accepted).and_then(|()| check(users, accepted)),
+            Access::AllOf => check(keys, accepted.and_then(Identity::also_proven))
+                .and_then(|()| check(users, accepted)),
         }
     }
 
@@ -300,9 +332,14 @@ impl AuthConfig {
         }
     }
 
-    /// The rejection as the caller sees it: where hooks are concealed, all that comes before a good
-    /// credential looks the same. The method is checked after it.
+    /// The rejection as the caller sees it, with the challenges of what the policy asks for. Where hooks are concealed,
+    /// all that comes before a good credential looks the same. The method is checked after it.
     pub(super) fn conceal(&self, policy: &Policy, rejection: Rejection) -> Rejection {
+        let rejection = rejection.with_audience(match policy.access() {
+            Access::Public | Access::Token => Audience::Keys,
+            Access::User => Audience::Users,
+            Access::AnyOf | Access::AllOf => Audience::All,
+        });
         let shown = !self.conceal
             || policy.access() == Access::Public
             || rejection.kind() == RejectionKind::MethodNotAllowed;
@@ -312,8 +349,22 @@ impl AuthConfig {
     /// Refuses a credential of the other kind in a header field, beside one that the policy asks for.
     ///
     /// An intermediary may take the request for that of the other caller. Cookies are exempt, because a
-    /// browser sends them by itself.
+    /// browser sends them by itself. A policy that asks for both takes both. A layer that conceals
+    /// its hooks does the same work for all of them first.
     pub(super) fn check_mixed(
+        &self,
+        policy: &Policy,
+        accepted: Option<(&Credentials, usize)>,
+        other: Option<&Credentials>,
+        head: RequestHead<'_>,
+    ) -> Result<(), Rejection> {
+        if self.conceal || policy.access() == Access::AllOf {
+            return Ok(());
+        }
+        self.check_beside(accepted, other, head)
+    }
+
+    pub(super) fn check_beside(
         &self,
         accepted: Option<(&Credentials, usize)>,
         other: Option<&Credentials>,

@@ -248,7 +248,8 @@ impl AuthLayer {
 
     /// Lets a key or a login come along, in a header field, with a credential of the kind that the policy asks
     /// for. It is removed and not examined. Without this setting, two kinds of credentials in one request are
-    /// refused with 400. A cookie may come along in either case, because browsers send it by themselves.
+    /// refused with 400. A cookie may come along in either case, because browsers send it by themselves. A policy that
+    /// takes either kind ([`Policy::any_of`]) takes one credential with this setting too.
     ///
     /// # Security
     ///
@@ -368,8 +369,8 @@ impl AuthLayer {
     /// Reads the body of a request under limits, and lets the inner service read it again: after the
     /// credential has been found good, or before it if a placement is in the body and the head has no credential.
     ///
-    /// An [`Authenticator`] that checks a signature over the body needs the body before it decides: for that, put a
-    /// [`BodyBufferLayer`] outside of this layer instead.
+    /// An [`Authenticator`] that checks a signature over the body asks for it by
+    /// [`needs_body`](Authenticator::needs_body), and is shown it before it decides.
     pub fn with_buffer(self, buffer: BodyBufferLayer) -> BufferedAuthLayer {
         let buffer = match self.config.respond().refuses_in_grpc() {
             true => buffer.with_grpc_rejections(),

@@ -8,7 +8,7 @@
 //! | [`AuthLayer::token`] | a caller with a key, in one of the configured placements |
 //! | [`AuthLayer::user`] | a user whom an [`Authenticator`] of the app accepts |
 //! | [`AuthLayer::per_request`] | as the [`Policy`] says that a [`PolicyResolver`] finds for the request |
-//! | [`AuthLayer::new`] | as one [`Policy`] says, for all requests |
+//! | [`AuthLayer::new`] | as one [`Policy`] says, for all requests: [`Policy::any_of`] takes a key or a user, [`Policy::all_of`] both |
 //!
 //! # Guarantees
 //!
@@ -23,7 +23,7 @@
 //! 3. The error type is that of the inner service: a refusal is a response (see
 //!    [`rejection`](crate::rejection)), so the layer needs no `HandleErrorLayer`.
 //! 4. The body is neither touched nor polled, so it can have any type. A placement in the body needs
-//!    [`AuthLayer::with_buffer`].
+//!    [`AuthLayer::with_buffer`], and so does an authenticator that [needs it](Authenticator::needs_body).
 //! 5. The order of checks is: the hook (404), its methods (405), the number of credentials (400), the
 //!    credential (401), the owner and the scopes (401 or 403). A credential in the head is decided about before
 //!    the body is looked at: see [Credentials in the body](self#credentials-in-the-body).
@@ -44,6 +44,8 @@
 //! | one of that kind, and one of the other kind in a cookie, the query, the path or the body | the first decides, the other is removed |
 //! | only one of the other kind | 401 |
 //! | any, on a public route | removed |
+//! | two of any kind, under [`Policy::any_of`] | 400; 401 or 403 if the first is in the head and bad, and the other in the body |
+//! | one of each kind, under [`Policy::all_of`] | both decide |
 //!
 //! # Credentials in the body
 //!
@@ -78,6 +80,8 @@
 //! | a key | let in a user, or every caller | 401, with the same exception |
 //! | a user | let in a user, and is a clone of the inner layer, perhaps with other scopes or another owner | owner and scopes of the inner policy decide; the authenticator is not asked again |
 //! | a user | anything else | the authenticator of the inner layer is asked about what the outer layer has left: 401 if that was the credential |
+//! | a key or a user ([`any_of`](Policy::any_of)) | either, as above | the same; one credential in all, so a second one for the inner layer is a 400 in a header field |
+//! | a key and a user ([`all_of`](Policy::all_of)) | one or both, as above | the inner layer reads what is left, and both decide |
 //! | nothing (public) | anything | let in; the identity of the outer layer stays |
 //!
 //! # Where it guards on axum

@@ -31,7 +31,7 @@ use crate::request_head::RequestHead;
 #[derive(Clone, Debug)]
 pub struct Policy(Arc<Inner>);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct Inner {
     access: Access,
     methods: Option<Box<[Method]>>,
@@ -52,6 +52,20 @@ pub(super) enum Access {
     Public,
     Token,
     User,
+    /// One credential: a key, or that of a user.
+    AnyOf,
+    /// A key and the credential of a user.
+    AllOf,
+}
+
+impl Access {
+    pub(super) const fn asks_for_key(self) -> bool {
+        matches!(self, Self::Token | Self::AnyOf | Self::AllOf)
+    }
+
+    pub(super) const fn asks_for_user(self) -> bool {
+        matches!(self, Self::User | Self::AnyOf | Self::AllOf)
+    }
 }
 
 impl Policy {
@@ -71,6 +85,90 @@ impl Policy {
     #[must_use]
     pub fn user() -> Self {
         Self::new(Access::User)
+    }
+
+    /// A caller with one credential of any of these kinds: a key, or the credential of a user.
+    ///
+    /// | in the request | answer |
+    /// |---|---|
+    /// | one credential, and it is good | the caller's owner and scopes decide, as under a policy of that kind alone |
+    /// | two, of one kind or of both, wherever they are | 400, also with [`with_insecure_mixed_credentials`](super::AuthLayer::with_insecure_mixed_credentials) |
+    /// | none, or a bad one | 401 with the challenges of both kinds |
+    ///
+    /// The place tells the kind. Where keys and users share one, such as `Authorization: Bearer`, the text is taken for
+    /// a key if the [format](crate::key::KeyFormat) of the keys parses it, and shown to the authenticator otherwise.
+    /// An opaque format parses any text of its length: give such keys a place of their own. An authenticator without
+    /// placements is asked where the request has no key.
+    ///
+    /// A list has token and user policies, each once and without settings: methods, scopes, an owner and the name of
+    /// the hook belong to the outer policy, and hold for the caller of either kind. Every other list, an empty one and
+    /// one within another too, is a fault of the configuration: a [`ConfigError`] where a layer is given the policy, and
+    /// a 500 where a resolver gives it. A list of one is the policy in it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http::Method;
+    /// use tower_webhook::auth::Policy;
+    /// use tower_webhook::key::Scope;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let deploy = Policy::any_of([Policy::token(), Policy::user()])
+    ///     .with_methods([Method::POST])
+    ///     .with_scope(Scope::new("deploy")?);
+    /// # let _ = deploy;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn any_of(policies: impl IntoIterator<Item = Self>) -> Self {
+        Self::of_kinds(policies, Access::AnyOf)
+    }
+
+    /// A caller with one good credential of each of these kinds: a key, and the credential of a user.
+    ///
+    /// If one is missing or bad, the answer is 401 with the challenges of both kinds. Two of one kind are a 400. What is
+    /// in a place that keys and users share counts for both of them, and so never for one of each: give the two kinds
+    /// places of their own.
+    ///
+    /// The [`Identity`](crate::identity::Identity) is the user's, and
+    /// [`also_proven`](crate::identity::Identity::also_proven) the key's. Scopes and owner of the policy hold for each of
+    /// the two. Without [`with_owner`](Self::with_owner), the key may be someone else's than the user.
+    ///
+    /// If one of the two is in the body, the body is read before the verdict. A layer that
+    /// [conceals](super::AuthLayer::with_uniform_unauthorized) its hooks does not do that beside a header field with the
+    /// other: there, such a request is refused.
+    ///
+    /// The list is as that of [`any_of`](Self::any_of).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::auth::Policy;
+    ///
+    /// let transfer = Policy::all_of([Policy::token(), Policy::user()]);
+    /// # let _ = transfer;
+    /// ```
+    #[must_use]
+    pub fn all_of(policies: impl IntoIterator<Item = Self>) -> Self {
+        Self::of_kinds(policies, Access::AllOf)
+    }
+
+    fn of_kinds(policies: impl IntoIterator<Item = Self>, both: Access) -> Self {
+        let policies: Vec<Self> = policies.into_iter().collect();
+        let is_one_kind = |policy: &Self| matches!(policy.access(), Access::Token | Access::User);
+        let is_bare = |policy: &Self| *policy.0 == Inner::new(policy.access());
+        let fault = match &*policies {
+            [] => "a list of policies is empty",
+            list if !list.iter().all(is_one_kind) => {
+                "a list of policies has another one than of a key or a user"
+            }
+            list if !list.iter().all(is_bare) => "a policy in a list has settings of its own",
+            [policy] => return policy.clone(),
+            [one, other] if one.access() != other.access() => return Self::new(both),
+            _ => "a list of policies has two of one kind",
+        };
+        Self::new(both).with(|inner| inner.fault = Some(fault))
     }
 
     /// Refuses every caller, as a hook that does not exist.
@@ -194,8 +292,8 @@ impl Policy {
     pub fn with_key(self, id: KeyId) -> Self {
         self.with(|inner| {
             inner.asks_for_caller();
-            if inner.access == Access::User {
-                inner.fault = Some("a user policy asks for a key");
+            if inner.access.asks_for_user() {
+                inner.fault = Some("a policy that asks for a user asks for one key");
             }
             if inner.key.as_ref().is_some_and(|other| *other != id) {
                 inner.fault = Some("a policy asks for two keys");
@@ -305,7 +403,7 @@ impl Policy {
         if inner.denies_all {
             return Err(Rejection::new(RejectionKind::NotFound));
         }
-        if !fits && inner.access == Access::Token {
+        if !fits && key_id.is_some() {
             return Err(Rejection::new(RejectionKind::WrongOwner));
         }
         if !owner_fits {
@@ -320,7 +418,18 @@ impl Policy {
     }
 
     fn new(access: Access) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(Inner::new(access)))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+}
+
+impl Inner {
+    fn new(access: Access) -> Self {
+        Self {
             access,
             methods: None,
             probes: Box::default(),
@@ -331,16 +440,9 @@ impl Policy {
             hook: None,
             denies_all: false,
             fault: None,
-        }))
+        }
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
-        change(Arc::make_mut(&mut self.0));
-        self
-    }
-}
-
-impl Inner {
     fn asks_for_caller(&mut self) {
         if self.access == Access::Public {
             self.fault = Some("a public policy asks for a scope, an owner or a key");

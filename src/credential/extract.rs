@@ -80,6 +80,26 @@ impl Credentials {
         Ok(())
     }
 
+    /// The place, if a credential is in the head.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the head has more than one, or a query that cannot be read.
+    pub(crate) fn position_in_head(
+        &self,
+        head: RequestHead<'_>,
+    ) -> Result<Option<usize>, ExtractError> {
+        let mut found = None;
+        self.find_among(&mut found, head, BodyReading::default(), |_, one| !one.is_in_body())?;
+        Ok(found.map(|found| found.position()))
+    }
+
+    /// Whether one place of this list and one of another list are the same.
+    pub(crate) fn shares_place(&self, position: usize, other: &Self, at: usize) -> bool {
+        let places = (self.placements.get(position), other.placements.get(at));
+        matches!(places, (Some(one), Some(other)) if one.clashes_with(other))
+    }
+
     /// Whether the body has to be there before it is known which credential is to be verified: the head has none,
     /// or the first one wins and a body placement comes before.
     pub(crate) fn depends_on_body(&self, head: RequestHead<'_>) -> bool {

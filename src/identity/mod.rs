@@ -6,6 +6,7 @@ mod axum;
 mod testing;
 
 use std::fmt;
+use std::sync::Arc;
 
 use http::Extensions;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
@@ -46,6 +47,7 @@ pub struct Identity {
     key_id: Option<KeyId>,
     placement: Option<PlacementKind>,
     proof: Proof,
+    also_proven: Option<Arc<Self>>,
     /// Those of the layer that let the request in.
     #[cfg(feature = "management")]
     challenges: Option<SharedChallenges>,
@@ -83,6 +85,7 @@ impl Identity {
             key_id: Some(record.id().clone()),
             placement: Some(placement),
             proof: Proof::Key(KeyProof::new(verifier, record, digest)),
+            also_proven: None,
             #[cfg(feature = "management")]
             challenges: None,
         }
@@ -101,6 +104,7 @@ impl Identity {
             key_id: None,
             placement,
             proof,
+            also_proven: None,
             #[cfg(feature = "management")]
             challenges: None,
         }
@@ -129,6 +133,16 @@ impl Identity {
         self.challenges.as_ref()
     }
 
+    /// The same identity, with another one that was proven in the same request.
+    pub(crate) fn with_also_proven(self, other: Option<Self>) -> Self {
+        Self { also_proven: other.map(Arc::new), ..self }
+    }
+
+    /// This identity, and the one that was proven beside it.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Self> {
+        [Some(self), self.also_proven()].into_iter().flatten()
+    }
+
     /// Whether this verifier, or a clone of it, has proven the identity.
     pub(crate) fn is_proven_by(&self, verifier: &KeyVerifier) -> bool {
         matches!(&self.proof, Proof::Key(proof) if proof.verifier_id() == verifier.verifier_id())
@@ -143,7 +157,8 @@ impl Identity {
     ///
     /// The record of the key is looked up. It must be the same key, not a later one with its id, and the
     /// presented secret must still be valid. Owner and scopes are those of the record now. The last use is not
-    /// recorded again. A user is not authenticated again: this returns a clone.
+    /// recorded again. A user is not authenticated again: this returns a clone. A key that was
+    /// [proven beside a user](Self::also_proven) is looked up as well.
     ///
     /// # Errors
     ///
@@ -167,6 +182,14 @@ impl Identity {
     /// # let _ = may_go_on;
     /// ```
     pub async fn reverify(&self) -> Result<Self, VerifyError> {
+        let other = match self.also_proven() {
+            Some(other) => Some(other.reverify_alone().await?),
+            None => None,
+        };
+        Ok(self.reverify_alone().await?.with_also_proven(other))
+    }
+
+    async fn reverify_alone(&self) -> Result<Self, VerifyError> {
         let (Proof::Key(proof), Some(id)) = (&self.proof, &self.key_id) else {
             return Ok(self.clone());
         };
@@ -185,6 +208,13 @@ impl Identity {
     #[must_use]
     pub const fn key_id(&self) -> Option<&KeyId> {
         self.key_id.as_ref()
+    }
+
+    /// The key that was proven together with this user, under
+    /// [`Policy::all_of`](crate::auth::Policy::all_of). Under every other policy there is none.
+    #[must_use]
+    pub fn also_proven(&self) -> Option<&Self> {
+        self.also_proven.as_deref()
     }
 
     /// The granted scopes.
@@ -207,14 +237,20 @@ impl Identity {
     }
 }
 
-/// `{"owner":..,"key_id":..,"scopes":..,"placement":..}`, for executors outside the process.
+/// `{"owner":..,"key_id":..,"scopes":..,"placement":..}`, for executors outside the process. Where another credential
+/// was [proven beside it](Identity::also_proven), `also_proven` has the same members.
 impl Serialize for Identity {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_struct("Identity", 4)?;
+        let other = self.also_proven();
+        let members = if other.is_some() { 5 } else { 4 };
+        let mut object = serializer.serialize_struct("Identity", members)?;
         object.serialize_field("owner", &self.owner)?;
         object.serialize_field("key_id", &self.key_id)?;
         object.serialize_field("scopes", &self.scopes)?;
         object.serialize_field("placement", &self.placement.map(PlacementKind::as_str))?;
+        if let Some(other) = other {
+            object.serialize_field("also_proven", other)?;
+        }
         object.end()
     }
 }
@@ -226,6 +262,7 @@ impl fmt::Debug for Identity {
             .field("key_id", &self.key_id)
             .field("scopes", &self.scopes)
             .field("placement", &self.placement)
+            .field("also_proven", &self.also_proven)
             .finish()
     }
 }

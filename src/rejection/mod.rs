@@ -123,7 +123,7 @@ pub(crate) use self::challenge::{ChallengeScheme, Challenges};
 pub use self::kind::RejectionKind;
 #[cfg(feature = "management")]
 pub(crate) use self::respond::SharedChallenges;
-pub(crate) use self::respond::{Respond, without_content};
+pub(crate) use self::respond::{Audience, Respond, without_content};
 pub(crate) use self::violation::Place;
 #[cfg(feature = "management")]
 pub(crate) use self::violation::Step;
@@ -137,7 +137,7 @@ pub use self::violation::Violation;
 pub struct Rejection {
     kind: RejectionKind,
     by_bearer: bool,
-    for_user: bool,
+    audience: Audience,
     concealed: bool,
     key_id: Option<KeyId>,
     details: Option<Arc<Details>>,
@@ -163,7 +163,7 @@ impl Rejection {
         Self {
             kind,
             by_bearer: false,
-            for_user: false,
+            audience: Audience::Keys,
             concealed: false,
             key_id: None,
             details: None,
@@ -177,9 +177,9 @@ impl Rejection {
         self
     }
 
-    /// Marks the refusal as one of a user route, whose challenges are those of the authenticator.
-    pub(crate) const fn for_user(mut self) -> Self {
-        self.for_user = true;
+    /// Says whose challenges a 401 has.
+    pub(crate) const fn with_audience(mut self, audience: Audience) -> Self {
+        self.audience = audience;
         self
     }
 
@@ -302,8 +302,8 @@ impl Rejection {
     }
 
     /// The error behind a fault of ours, whose text is for the log and must not reach the caller, the
-    /// [`ContentError`](crate::content::ContentError) of a body that was refused, or the likely reason why a credential
-    /// was: a `+` of a query or form that was sent raw.
+    /// [`ContentError`](crate::content::ContentError) of a body that was refused, or the reason why a credential was: that
+    /// of an [`Authenticator`](crate::auth::Authenticator), or a `+` of a query or form that was sent raw.
     #[must_use]
     pub fn source(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.details.as_ref()?.source.as_deref()

@@ -37,10 +37,10 @@ type Unauthorized = [[HeaderMap; 2]; 3];
 
 /// Whose challenges a 401 has.
 #[derive(Clone, Copy)]
-enum Audience {
+pub(crate) enum Audience {
     Keys,
     Users,
-    /// Both, where a layer conceals which of them a hook asks for.
+    /// Both, where a policy takes both, or a layer conceals which of them a hook asks for.
     All,
 }
 
@@ -48,8 +48,7 @@ impl Audience {
     const fn of(rejection: &Rejection) -> Self {
         match rejection {
             Rejection { concealed: true, .. } => Self::All,
-            Rejection { for_user: true, .. } => Self::Users,
-            _ => Self::Keys,
+            Rejection { audience, .. } => *audience,
         }
     }
 
@@ -101,7 +100,9 @@ impl Respond {
             })
         };
         let unknown = || Rejection::new(RejectionKind::Unknown);
-        self.unauthorized = [unknown(), unknown().for_user(), unknown().concealed()].map(headers);
+        self.unauthorized =
+            [unknown(), unknown().with_audience(Audience::Users), unknown().concealed()]
+                .map(headers);
     }
 
     pub(crate) fn set_body(
@@ -433,8 +434,10 @@ mod tests {
 
     #[test]
     fn a_user_route_has_the_challenges_of_the_authenticator() {
-        let response = respond()
-            .response(&Rejection::new(RejectionKind::Missing).for_user(), &Asked::default());
+        let response = respond().response(
+            &Rejection::new(RejectionKind::Missing).with_audience(Audience::Users),
+            &Asked::default(),
+        );
 
         assert_eq!(response.headers()[WWW_AUTHENTICATE], r#"Basic realm="r", charset="UTF-8""#);
     }

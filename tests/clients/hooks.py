@@ -563,11 +563,54 @@ def labelled(server):
         check(f"malformed {media} without a key", answer.status == 400, answer)
 
 
+def either(server):
+    """A key or a user, and never both."""
+    key, body = server.key, b'{"ref":"v1"}'
+    login = re.search(r"alice:([^'\s]+)", server.text).group(1)
+    basic = lambda name, text: ("Authorization", "Basic " + base64.b64encode(f"{name}:{text}".encode()).decode())
+    user, header, path = basic("alice", login), ("X-Webhook-Token", key), "/hook/any"
+    in_body = json.dumps({"ref": "v1", "token": key}).encode()
+    for name, target, headers, content, status in (
+            ("key in a header", path, [header], body, 200),
+            ("key as bearer", path, [("Authorization", f"Bearer {key}")], body, 200),
+            ("key as ApiKey", path, [("Authorization", f"ApiKey {key}")], body, 200),
+            ("key in the query", f"{path}?token={key}", [], body, 200),
+            ("key in the path", f"{path}/{key}", [], body, 200),
+            ("key in the body", path, [], in_body, 200),
+            ("user", path, [user], body, 200),
+            ("user with 100 KiB", path, [user], b'{"a":"' + b"x" * 100 * 1024 + b'"}', 200),
+            ("key and user", path, [header, user], body, 400),
+            ("bad key and user", path, [("X-Webhook-Token", "x"), user], body, 400),
+            ("key and bad user", path, [header, basic("alice", "x")], body, 400),
+            ("user and key in the query", f"{path}?token={key}", [user], body, 400),
+            ("user and key in the path", f"{path}/{key}", [user], body, 400),
+            ("user and key in the body", path, [user], in_body, 400),
+            ("bearer and user in two lines", path, [("Authorization", f"Bearer {key}"), user], body, 400),
+            ("bearer and user in one line", path, [("Authorization", f"{user[1]}, Bearer {key}")], body, 400),
+            ("two users", path, [user, user], body, 400),
+            ("bad user and key in the body", path, [basic("alice", "x")], in_body, 401),
+            ("another's login", path, [basic("bob", login)], body, 401),
+            ("the key as a login", path, [basic("alice", key)], body, 401),
+            ("the login as a key", path, [("X-Webhook-Token", login)], body, 401),
+            ("bad key", path, [("X-Webhook-Token", "x")], body, 401),
+            ("none", path, [], body, 401)):
+        answer = server.post(target, content, JSON, headers)
+        check(f"any: {name}", answer.status == status, answer)
+        check(f"any: {name}, not echoed", key.encode() not in answer.body and login.encode() not in answer.body, answer)
+        if status == 401:
+            challenges = answer.get("www-authenticate") or ""
+            check(f"any: {name}, challenges", "Bearer" in challenges and "Basic" in challenges, challenges)
+    without_scope = re.findall(r"X-Webhook-Token: ([^'\s]+)", server.text.split("Refused: no key")[1])[3]
+    answer = server.post(path, body, JSON, [("X-Webhook-Token", without_scope)])
+    check("any: a key without the scope", answer.status == 403, answer)
+    check("any: another method", server.request("GET", path, [header]).status == 405)
+
+
 def main():
     server = Server(sys.argv[1])
     try:
         for part in (results, placements, envelopes, limits, browsers, paths, probes, no_body, grpc, early, ambiguity,
-                     labelled):
+                     labelled, either):
             part(server)
     finally:
         server.stop()

@@ -47,12 +47,14 @@ fn resolve(head: RequestHead<'_>) -> Option<Policy> {
         "/user" => Policy::user(),
         "/bob" => Policy::user().with_owner(owner("bob")),
         "/public" => Policy::public(),
+        "/any" => Policy::any_of([Policy::token(), Policy::user()]),
+        "/both" => Policy::all_of([Policy::token(), Policy::user()]).with_scope(scope("admin")),
         _ => return None,
     };
     Some(policy.with_methods([Method::POST]))
 }
 
-const HOOKS: [&str; 5] = ["/token", "/scoped", "/user", "/bob", "/none"];
+const HOOKS: [&str; 7] = ["/token", "/scoped", "/user", "/bob", "/any", "/both", "/none"];
 
 fn layer(keys: &Keys, logins: &Logins) -> AuthLayer {
     let placements = [

@@ -14,6 +14,7 @@ mod concealed;
 mod content;
 mod credentials;
 mod drain;
+mod either_or;
 mod grpc;
 mod head_first;
 mod hyper;

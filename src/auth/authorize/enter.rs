@@ -13,7 +13,7 @@ use crate::auth::config::AuthConfig;
 use crate::auth::future::{Entered, Refusal};
 use crate::auth::policy::{Access, Policy};
 use crate::body;
-use crate::identity;
+use crate::identity::{self, Identity};
 use crate::rejection::{Rejection, ResponseBody};
 use crate::request_head::HeadMut;
 use crate::trace;
@@ -90,7 +90,7 @@ impl AuthConfig {
     ) -> Decision {
         let Admission { identity, extensions } = admission;
         if policy.is_probe(head.head().method()) {
-            identity.iter().for_each(trace::accepted);
+            identity.iter().flat_map(Identity::all).for_each(trace::accepted);
             return Ok(());
         }
         if policy.is_without_body() {
@@ -103,7 +103,7 @@ impl AuthConfig {
         #[cfg(feature = "management")]
         let identity = identity.map(|identity| identity.with_challenges(self.respond.challenges()));
         if let Some(identity) = &identity {
-            trace::accepted(identity);
+            identity.all().for_each(trace::accepted);
         }
         if let Some(hook) = policy.hook_name() {
             head.extensions_mut().insert(HookName(hook));

@@ -2,6 +2,8 @@
 
 mod concealed;
 mod enter;
+mod key;
+mod several;
 mod user;
 
 use std::future::{Future, poll_fn};
@@ -36,6 +38,26 @@ pub(super) struct Admission {
 }
 
 pub(super) type Decision = Result<(), Rejection>;
+
+/// Whose credentials are good. What they may do is not decided yet.
+struct Proven {
+    identity: Identity,
+    extensions: Option<Extensions>,
+}
+
+impl Proven {
+    const fn key(identity: Identity) -> Self {
+        Self { identity, extensions: None }
+    }
+
+    fn user((identity, extensions): (Identity, Extensions)) -> Self {
+        Self { identity, extensions: Some(extensions) }
+    }
+
+    fn both(key: Identity, (user, extensions): (Identity, Extensions)) -> Self {
+        Self::user((user.with_also_proven(Some(key)), extensions))
+    }
+}
 
 /// Who is calling, as the rules see it: from a record or from an identity.
 struct Caller<'a> {
@@ -86,7 +108,7 @@ impl AuthConfig {
         match policy.access() {
             Access::Public => Progress::Decided(Ok(())),
             Access::Token if !self.conceal => self.admit_key(policy, head, admission),
-            Access::Token | Access::User => Progress::Later,
+            Access::Token | Access::User | Access::AnyOf | Access::AllOf => Progress::Later,
         }
     }
 
@@ -108,7 +130,7 @@ impl AuthConfig {
             return self.admit_again(policy, head, verifier, admission);
         };
         let (accepted, users) = ((credentials, candidate.position()), self.user_credentials());
-        if let Err(rejection) = self.check_mixed(Some(accepted), users, head) {
+        if let Err(rejection) = self.check_mixed(policy, Some(accepted), users, head) {
             return Progress::Decided(Err(rejection));
         }
         let placement = candidate.placement();
@@ -150,7 +172,7 @@ impl AuthConfig {
             return Progress::Later;
         }
         Progress::Decided(proven_before(head, verifier).and_then(|identity| {
-            self.check_mixed(None, self.user_credentials(), head)?;
+            self.check_mixed(policy, None, self.user_credentials(), head)?;
             self.authorize(policy, head, &Caller::of(&identity))?;
             admission.identity = Some(identity);
             Ok(())
@@ -170,29 +192,53 @@ impl AuthConfig {
                 let verdict = poll_fn(|cx| verifying.poll(cx)).await;
                 self.verified(policy, head, verdict, admission)
             }
-            Progress::Later if policy.access() == Access::User && self.users.is_none() => {
-                Err(misconfigured("a policy asks for a user, and the layer has no authenticator"))
-            }
-            Progress::Later if self.conceal => {
-                let decision = self.admit_concealed(policy, head, admission).await;
-                decision.map_err(|rejection| self.conceal(policy, rejection))
-            }
-            Progress::Later if policy.access() == Access::Token => {
-                // The verdict of a layer around this one is from before a slow body.
-                let Some((verifier, _)) = &self.keys else { return Err(no_keys()) };
-                let identity = proven_before(head, verifier)?;
-                self.check_mixed(None, self.user_credentials(), head)?;
-                admission.identity = Some(self.admit_still(policy, &identity).await?);
-                Ok(())
-            }
-            Progress::Later => {
-                let (identity, extensions) = self.ask_authenticator(policy, head).await?;
-                self.authorize(policy, head, &Caller::of(&identity))
-                    .map_err(Rejection::for_user)?;
-                *admission = Admission { identity: Some(identity), extensions: Some(extensions) };
-                Ok(())
-            }
+            Progress::Later => self.admit_later(policy, head, admission).await,
         }
+    }
+
+    async fn admit_later(
+        &self,
+        policy: &Policy,
+        head: RequestHead<'_>,
+        admission: &mut Admission,
+    ) -> Decision {
+        self.check_modes(policy)?;
+        let decide = |proven: Proven| {
+            for caller in proven.identity.all().map(Caller::of) {
+                self.authorize(policy, head, &caller)?;
+            }
+            *admission =
+                Admission { identity: Some(proven.identity), extensions: proven.extensions };
+            Ok(())
+        };
+        let decision = match policy.access() {
+            _ if self.conceal => self.prove_concealed(policy, head, decide).await,
+            // The verdict of a layer around this one is from before a slow body.
+            Access::Public | Access::Token => {
+                self.ask_store(policy, head).await.map(Proven::key).and_then(decide)
+            }
+            Access::User => {
+                self.ask_authenticator(policy, head).await.map(Proven::user).and_then(decide)
+            }
+            Access::AnyOf | Access::AllOf => {
+                self.prove_several(policy, head).await.and_then(decide)
+            }
+        };
+        decision.map_err(|rejection| self.conceal(policy, rejection))
+    }
+
+    /// Refuses a policy that asks for what the layer does not have.
+    fn check_modes(&self, policy: &Policy) -> Decision {
+        let access = policy.access();
+        if access.asks_for_key() && self.keys.is_none() && !policy.denies_all() {
+            return Err(no_keys());
+        }
+        if access.asks_for_user() && self.users.is_none() {
+            return Err(misconfigured(
+                "a policy asks for a user, and the layer has no authenticator",
+            ));
+        }
+        Ok(())
     }
 
     /// Decides about a key for which the store had to be waited.
@@ -214,7 +260,7 @@ impl AuthConfig {
         let by_bearer = identity.placement() == Some(PlacementKind::Bearer);
         let fresh = identity.reverify().await.map_err(|error| Rejection::of_key(error, by_bearer));
         let decision = fresh.and_then(|fresh| {
-            permit(policy, &Caller::of(&fresh))?;
+            fresh.all().try_for_each(|identity| permit(policy, &Caller::of(identity)))?;
             Ok(fresh)
         });
         decision.map_err(|rejection| self.conceal(policy, rejection))
@@ -240,8 +286,8 @@ fn permit(policy: &Policy, caller: &Caller<'_>) -> Decision {
 impl Admission {
     /// Whether the credential was in the target of the request.
     pub(super) fn by_target(&self) -> bool {
-        let placement = self.identity.as_ref().and_then(Identity::placement);
-        placement.is_some_and(PlacementKind::is_in_target)
+        let placements = self.identity.iter().flat_map(Identity::all).map(Identity::placement);
+        placements.flatten().any(PlacementKind::is_in_target)
     }
 }
 
@@ -301,10 +347,9 @@ fn identify(
 
 /// The identity that a layer around this one has proven with a clone of the same verifier.
 fn proven_before(head: RequestHead<'_>, verifier: &KeyVerifier) -> Verdict {
-    match head.extensions().get::<Identity>() {
-        Some(identity) if identity.is_proven_by(verifier) => Ok(identity.clone()),
-        _ => Err(Rejection::new(RejectionKind::Missing)),
-    }
+    let proven = head.extensions().get::<Identity>().into_iter().flat_map(Identity::all);
+    let mut by_this = proven.filter(|identity| identity.is_proven_by(verifier));
+    by_this.next().cloned().ok_or(Rejection::new(RejectionKind::Missing))
 }
 
 fn no_keys() -> Rejection {
