@@ -24,7 +24,7 @@ enum Client {
     /// With the header that its users turn off by `-H Expect:`.
     CurlWithExpect,
     CurlHttp2,
-    PythonHttpClient,
+    PythonHttp,
     PythonRequests,
     Node,
     Reqwest,
@@ -35,7 +35,7 @@ impl Client {
     const ALL: [Self; 8] = [
         Self::Curl,
         Self::CurlWithExpect,
-        Self::PythonHttpClient,
+        Self::PythonHttp,
         Self::PythonRequests,
         Self::Node,
         Self::Reqwest,
@@ -156,7 +156,7 @@ impl Row<'_> {
             Client::Curl => self.curl(&["-H", "Expect:"]).await,
             Client::CurlWithExpect => self.curl(&["-H", "Expect: 100-continue"]).await,
             Client::CurlHttp2 => self.curl(&["--http2-prior-knowledge"]).await,
-            Client::PythonHttpClient => {
+            Client::PythonHttp => {
                 let mut command = script(&python, "upload.py");
                 command.args(["http.client", &self.url, &tries, &size, framing]);
                 lines(command).await
