@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state, map_response_with_state};
 use axum::response::Response;
 use axum::{Extension, Router};
-use http::{HeaderMap, Method, Uri};
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use servers::ExecLog;
 use tower_webhook::ConfigError;
 use tower_webhook::auth::{AuthLayer, Policy};
@@ -63,7 +64,8 @@ pub(crate) fn service(
         .fallback(run)
         .with_state(Arc::clone(&hook))
         .layer(limits())
-        .layer(from_fn_with_state(hook, enter))
+        .layer(from_fn_with_state(Arc::clone(&hook), enter))
+        .layer(map_response_with_state(hook, challenged))
         .layer(auth.with_rejection_response(answers::rejection));
     if key_in_body {
         service = service.layer(limits());
@@ -101,6 +103,29 @@ fn placements(Webhook { r#type, name }: &Webhook) -> Result<Vec<Placement>, Conf
         ],
         PlaceType::Body => vec![body::key_placement(name)],
     })
+}
+
+/// Gives a 401 of the walker itself the challenge that the library sends for this place, so that a key whose user is
+/// gone looks like an unknown one.
+async fn challenged(State(hook): State<Arc<Hook>>, mut response: Response) -> Response {
+    if response.status() == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(WWW_AUTHENTICATE, hook.webhook.challenge());
+    }
+    response
+}
+
+impl Webhook {
+    fn challenge(&self) -> HeaderValue {
+        let name = self.name.replace('\\', r"\\").replace('"', "\\\"");
+        let place = match self.r#type {
+            PlaceType::Header => format!(r#", in="header", name="{}""#, name.to_ascii_lowercase()),
+            PlaceType::Query => format!(r#", in="query", name="{name}""#),
+            PlaceType::Path => r#", in="path", name="key""#.to_owned(),
+            PlaceType::Body => String::new(),
+        };
+        let unnamed = HeaderValue::from_static(r#"ApiKey realm="webhook""#);
+        HeaderValue::try_from(format!(r#"ApiKey realm="webhook"{place}"#)).unwrap_or(unnamed)
+    }
 }
 
 /// Finds the node to enter, and asks whether the key may enter it.
