@@ -22,9 +22,8 @@ use crate::key::{KeyRecord, KeyState, Scopes};
 /// # Examples
 ///
 /// ```
-/// use tower_webhook::key::{KeyManager, NewKey, Owner};
+/// use tower_webhook::key::{KeyManager, KeyView, NewKey, Owner};
 /// use tower_webhook::store::MemoryKeyStore;
-/// use tower_webhook::management::KeyView;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
