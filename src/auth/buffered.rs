@@ -33,7 +33,7 @@ pub(crate) const PRE_AUTH_MAX_BYTES: usize = 16 * 1024;
 ///    is not known yet. That is only so where the policy asks for a credential and serves the method, and where the
 ///    body can hold a credential: one in a content coding, and one of a media type without named fields, cannot.
 ///    An authenticator that [needs the body](super::Authenticator::needs_body) is shown it, read under the same limit,
-///    whatever its media type.
+///    under every media type.
 /// 4. A second credential, in the body, is refused: see [Credentials in the body](super#credentials-in-the-body).
 ///
 /// What body placements hold is removed from the body that the inner service reads, on public routes too. A body that

@@ -50,7 +50,7 @@ impl Authenticator for Logins {
                 Ok(Authentication::Accepted(User::new(owner("alice")).with_scopes(Scopes::NONE)))
             }
             "down" => Err("the directory is down".into()),
-            _ => Ok(Authentication::refused("nobody has this password")),
+            _ => Ok(Authentication::refused("no user has this password")),
         }
     }
 }
@@ -584,9 +584,9 @@ async fn the_reason_of_an_authenticator_is_in_the_log_alone() {
     let text = format!("{:?}", response.headers());
     let body = response.into_body().collect().await.unwrap().to_bytes();
     let body = String::from_utf8_lossy(&body).into_owned();
-    assert!(!text.contains("nobody has") && !body.contains("nobody has"), "{text} {body}");
+    assert!(!text.contains("no user has") && !body.contains("no user has"), "{text} {body}");
     let log = logs.text();
-    assert!(log.contains("error=nobody has this password"), "{log}");
+    assert!(log.contains("error=no user has this password"), "{log}");
     assert!(!log.contains("guess"), "{log}");
 }
 
