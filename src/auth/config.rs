@@ -129,8 +129,9 @@ impl AuthConfig {
     pub(crate) fn set_hook_defaults(&mut self) {
         // A policy that names no method serves what a webhook is called by.
         self.default_methods = Some(&[Method::POST]);
-        // There is no inner service that could answer them.
-        self.preflight = None;
+        let no_inner =
+            |policy: Policy| policy.with_fault("hooks have no inner service for a preflight");
+        self.preflight = self.preflight.take().map(no_inner);
         self.reading.refuses_broken_json = true;
     }
 
@@ -275,7 +276,10 @@ impl AuthConfig {
         if let Some(policy) = &self.preflight
             && head.is_preflight()
         {
-            return Some(Ok(Cow::Borrowed(policy)));
+            return Some(match policy.check_config() {
+                Ok(()) => Ok(Cow::Borrowed(policy)),
+                Err(error) => Err(misconfigured(error)),
+            });
         }
         match &self.source {
             PolicySource::Fixed(policy) => Some(Ok(Cow::Borrowed(policy))),
@@ -313,7 +317,7 @@ impl AuthConfig {
         };
         match policy.check_config() {
             Ok(()) => Ok(policy),
-            Err(error) => Err(Rejection::new(RejectionKind::Misconfigured).with_source(error)),
+            Err(error) => Err(misconfigured(error)),
         }
     }
 
@@ -414,6 +418,10 @@ impl Scrub for AuthConfig {
         self.all_credentials().try_for_each(|credentials| credentials.scrub_outside_body(head))?;
         self.keys().map_or(Ok(()), |keys| keys.scrub(head))
     }
+}
+
+fn misconfigured(error: ConfigError) -> Rejection {
+    Rejection::new(RejectionKind::Misconfigured).with_source(error)
 }
 
 /// Code of the app that takes part in a decision.

@@ -287,7 +287,7 @@ impl AuthLayer {
     /// did not pass a CORS layer has no CORS headers, so the page that sent the request sees a network error,
     /// and neither 401 nor its challenge.
     ///
-    /// [`Hooks`](crate::hook::Hooks) has no inner service, and takes no notice of this setting.
+    /// [`Hooks`](crate::hook::Hooks) has no inner service: with this setting, a preflight request to it is a 500.
     ///
     /// # Security
     ///

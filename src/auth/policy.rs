@@ -176,6 +176,11 @@ impl Policy {
         self.with(|inner| inner.denies_all = true)
     }
 
+    /// The same policy, which cannot be used, for this reason.
+    pub(super) fn with_fault(self, fault: &'static str) -> Self {
+        self.with(|inner| inner.fault = Some(fault))
+    }
+
     /// The same policy, which asks for these scopes and this owner as well.
     pub(super) fn restricted(self, scopes: &[Scope], owner: Option<&Owner>) -> Self {
         let policy = scopes.iter().cloned().fold(self, Self::with_scope);

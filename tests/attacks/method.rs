@@ -82,8 +82,6 @@ fn rows(f: &Fixture) -> Vec<Row> {
         passed("L197.passed", preflight(request("OPTIONS", "/"))),
         passed("L197.passed.key", preflight(with("OPTIONS"))),
         passed("L197.passed.junk", preflight(request("OPTIONS", "/").header("x-api-key", "junk"))),
-        row("L197.passed.hooks", PREFLIGHT, preflight(with("OPTIONS")), Wrong("POST"), 0)
-            .hooks_only(),
         row("L197.options", PREFLIGHT, with("OPTIONS"), Wrong("POST"), 0),
         row("L197.post", PREFLIGHT, preflight(post("/")), Missing, 0),
         row(

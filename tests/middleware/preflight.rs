@@ -133,10 +133,9 @@ async fn cors_inside_of_the_layer_can_answer_preflights() {
 }
 
 #[tokio::test]
-async fn a_hook_answers_no_preflight() {
+async fn a_hook_has_nothing_to_pass_a_preflight_on_to() {
     let keys = Keys::new().await;
-    for (target, conceal, expected) in
-        [("/hook", false, 405), ("/none", false, 404), ("/hook", true, 401), ("/none", true, 401)]
+    for (target, conceal) in [("/hook", false), ("/none", false), ("/hook", true), ("/none", true)]
     {
         let auth = layer(&keys).with_preflight_passed_on();
         let auth = if conceal { auth.with_uniform_unauthorized() } else { auth };
@@ -144,6 +143,6 @@ async fn a_hook_answers_no_preflight() {
             panic!("the executor ran")
         });
         let request = request("OPTIONS", target, &[ORIGIN, METHOD], Full::<Bytes>::default());
-        assert_eq!(hooks.oneshot(request).await.unwrap().status(), expected, "{target}");
+        assert_eq!(hooks.oneshot(request).await.unwrap().status(), 500, "{target}");
     }
 }
