@@ -17,8 +17,10 @@
 //!
 //! The [`Rejection`] is in the extensions of the response, for layers outside: access logs, metrics.
 //!
-//! The body is a problem document ([RFC 9457]) with the members `type`, `title`, `status` and `code`, where
-//! more is to be said a `detail`, and for [`Invalid`] `errors`, a list of [`Violation`]s.
+//! The body is a problem document ([RFC 9457]) with the members `type`, `title`, `status` and `code`. Where more is to
+//! be said it has a `detail`, for [`Invalid`] `errors`, a list of [`Violation`]s, and for [`Forbidden`] `required_scope`,
+//! if a scope is what the caller lacks: a caller whose credential is good may know what to ask for, as in the
+//! `insufficient_scope` of [RFC 6750, section 3.1].
 //! A closure may replace it ([`AuthLayer::with_rejection_response`]); the status and the headers above
 //! are set after the closure has run.
 //!
@@ -63,6 +65,7 @@
 //! [trailers-only]: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#responses
 //! [`AuthLayer::with_grpc_rejections`]: crate::auth::AuthLayer::with_grpc_rejections
 //! [RFC 9110, section 15.5.2]: https://www.rfc-editor.org/rfc/rfc9110#section-15.5.2
+//! [RFC 6750, section 3.1]: https://www.rfc-editor.org/rfc/rfc6750#section-3.1
 //! [RFC 9457]: https://www.rfc-editor.org/rfc/rfc9457
 //! [`AuthLayer::with_rejection_response`]: crate::auth::AuthLayer::with_rejection_response
 //! [`Missing`]: RejectionKind::Missing
@@ -289,7 +292,7 @@ impl Rejection {
         self.details.as_ref()?.owner.as_ref()
     }
 
-    /// The scope that was missing ([`RejectionKind::Forbidden`]).
+    /// The scope that was missing ([`RejectionKind::Forbidden`]), which is the `required_scope` of the problem document.
     #[must_use]
     pub fn required_scope(&self) -> Option<&Scope> {
         self.details.as_ref()?.required_scope.as_ref()

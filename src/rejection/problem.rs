@@ -1,12 +1,45 @@
-use super::RejectionKind;
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::{Rejection, RejectionKind, Violation};
+use crate::key::Scope;
 
 /// A problem document (RFC 9457) and the code in it. The texts are constants: a refusal allocates no
-/// body, and no part of the request can get into one. Only `invalid` gets a list added to it.
+/// body, and no part of the request can get into one. What is known of one rejection alone is in [`Members`].
 #[derive(Debug)]
 pub(super) struct Problem {
     pub(super) code: &'static str,
     pub(super) title: &'static str,
     pub(super) document: &'static str,
+}
+
+/// Extension members (RFC 9457, section 3.2), and the `detail`.
+#[derive(Serialize)]
+struct Members<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    required_scope: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[Violation]>::is_empty")]
+    errors: &'a [Violation],
+}
+
+impl Problem {
+    /// The document, with what is known of this rejection alone.
+    pub(super) fn with_members(&self, rejection: &Rejection) -> Bytes {
+        let members = Members {
+            detail: rejection.detail(),
+            required_scope: rejection.required_scope().map(Scope::as_str),
+            errors: rejection.violations(),
+        };
+        if let Members { detail: None, required_scope: None, errors: [] } = members {
+            return Bytes::from_static(self.document.as_bytes());
+        }
+        // Texts are always JSON.
+        let members = serde_json::to_string(&members).unwrap_or_default();
+        let (open, rest) = (self.document.trim_end_matches('}'), members.trim_start_matches('{'));
+        format!("{open},{rest}").into()
+    }
 }
 
 macro_rules! problem {
@@ -92,5 +125,39 @@ impl RejectionKind {
                 const { &problem!(504, "executor_timeout", "The execution timed out") }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::Place;
+    use super::*;
+
+    fn document(rejection: &Rejection) -> Value {
+        let document = rejection.kind().problem().with_members(rejection);
+        serde_json::from_slice(&document).unwrap()
+    }
+
+    #[test]
+    fn what_only_one_rejection_has_is_added() {
+        let mut expected = json!({
+            "type": "urn:tower-webhook:problem:forbidden",
+            "title": "Forbidden",
+            "status": 403,
+            "code": "forbidden",
+        });
+        let forbidden = Rejection::new(RejectionKind::Forbidden);
+        assert_eq!(document(&forbidden), expected);
+
+        let missing = forbidden.with_required_scope(Scope::new("deploy:a").unwrap());
+        expected["required_scope"] = json!("deploy:a");
+        assert_eq!(document(&missing), expected);
+
+        let all = missing.with_detail("\"}").with_violations([Violation::new(Place::BODY, "r")]);
+        expected["detail"] = json!("\"}");
+        expected["errors"] = json!([{"pointer": "", "reason": "r"}]);
+        assert_eq!(document(&all), expected);
     }
 }

@@ -12,7 +12,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::asked::{self, Asked, Scrub};
-use super::{Challenges, Rejection, RejectionKind, ResponseBody, grpc, violation};
+use super::{Challenges, Rejection, RejectionKind, ResponseBody, grpc};
 use crate::request_head::RequestHead;
 use crate::trace;
 
@@ -258,17 +258,7 @@ pub(crate) fn without_content(mut response: Response<Bytes>) -> Response<Bytes> 
 }
 
 fn default_response(rejection: &Rejection) -> Response<Bytes> {
-    let document = rejection.kind().problem().document;
-    let document = match (rejection.violations(), rejection.detail()) {
-        ([], None) => Bytes::from_static(document.as_bytes()),
-        ([], Some(detail)) => {
-            // Texts are always JSON.
-            let detail = serde_json::to_string(detail).unwrap_or_default();
-            let open = document.strip_suffix('}').unwrap_or(document);
-            format!(r#"{open},"detail":{detail}}}"#).into()
-        }
-        (violations, _) => violation::added_to(document, violations).into(),
-    };
+    let document = rejection.kind().problem().with_members(rejection);
     let mut response = Response::new(document);
     response
         .headers_mut()

@@ -85,13 +85,6 @@ impl fmt::Debug for Violation {
     }
 }
 
-/// A problem document with a list of violations as its last member.
-pub(super) fn added_to(document: &str, violations: &[Violation]) -> String {
-    // Constants and numbers are always JSON.
-    let list = serde_json::to_string(violations).unwrap_or_default();
-    format!(r#"{},"errors":{list}}}"#, document.trim_end_matches('}'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,12 +102,5 @@ mod tests {
         for (place, expected) in cases {
             assert_eq!(serde_json::to_string(&Violation::new(place, "r")).unwrap(), expected);
         }
-    }
-
-    #[test]
-    fn the_list_is_a_member_of_the_document() {
-        let list = [Violation::new(Place::BODY, "r")];
-        let text = added_to(r#"{"status":422}"#, &list);
-        assert_eq!(text, r#"{"status":422,"errors":[{"pointer":"","reason":"r"}]}"#);
     }
 }

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
+use serde_json::{Value, json};
 use tower::{Layer, ServiceExt};
 use tower_webhook::BoxError;
 use tower_webhook::RequestHead;
@@ -276,6 +277,18 @@ async fn a_user_is_who_the_authenticator_says() {
     down.store(true, Ordering::SeqCst);
     let response = call(&bobs, &inner, request("Basic YWxpY2U6c2VzYW1l")).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn a_403_names_the_scope_that_is_missing() {
+    let keys = Keys::new().await;
+    let layer = AuthLayer::header("x-api-key", &keys.manager).unwrap();
+    let layer = layer.with_scope(scope("deploy")).unwrap().with_scope(scope("admin")).unwrap();
+    for (key, expected) in [(&*keys.text, (403, json!("admin"))), ("junk", (401, json!(null)))] {
+        let response = call(&layer, &Recorder::default(), request(key)).await;
+        let document: Value = serde_json::from_slice(response.body()).unwrap();
+        assert_eq!((response.status().as_u16(), document["required_scope"].clone()), expected);
+    }
 }
 
 #[tokio::test]
