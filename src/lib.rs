@@ -14,6 +14,7 @@
 //! | [`key`] | keys: records, formats, digests, verification, life cycle |
 //! | [`store`] | where records are kept |
 //! | [`identity`] | the proven caller, in the request's extensions |
+//! | [`rate_limit`] | limits on the calls of a caller |
 //! | [`envelope`] | a request as one JSON text |
 //! | [`hook`] | runs an executor for each request, and answers |
 //! | `management` | an HTTP API for keys (feature `management`) |
@@ -108,6 +109,7 @@ pub mod key;
 pub mod store;
 
 pub mod identity;
+pub mod rate_limit;
 
 pub mod envelope;
 pub mod hook;
