@@ -85,7 +85,7 @@
 //! # Public dependencies
 //!
 //! Types of these crates are in the public interface: `async-trait`, `bytes`, `http`, `http-body`, `http-body-util`,
-//! `serde`, `time`, `tower-layer`, `tower-service`, and behind their features `axum-core`, `redis` 1, `sqlx` 0.9,
+//! `serde`, `serde_json`, `time`, `tower-layer`, `tower-service`, and behind their features `axum-core`, `redis` 1, `sqlx` 0.9,
 //! `tower` and `tracing`. A new major version of one of them is a new major version of this crate.
 //!
 //! # Scope

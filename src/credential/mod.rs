@@ -44,6 +44,7 @@
 
 mod error;
 mod extract;
+mod openapi;
 mod path_template;
 mod placement;
 mod presented;
@@ -56,6 +57,7 @@ mod websocket;
 use http::HeaderName;
 
 pub use self::error::{ExtractError, ExtractErrorKind};
+pub use self::openapi::OpenApiSecurity;
 pub use self::placement::{Placement, PlacementKind};
 pub use self::presented::PresentedCredential;
 pub use crate::key::secret::Secret;

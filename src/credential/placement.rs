@@ -364,6 +364,10 @@ impl Placement {
         self.condition.as_ref().is_none_or(|condition| condition(head))
     }
 
+    pub(super) const fn is_conditional(&self) -> bool {
+        self.condition.is_some()
+    }
+
     /// The kind of the place.
     #[must_use]
     pub const fn kind(&self) -> PlacementKind {

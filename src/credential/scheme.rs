@@ -36,7 +36,7 @@ impl Scheme {
         }
     }
 
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         match self {
             Self::Bearer => "bearer",
             Self::Basic => "basic",
