@@ -379,6 +379,10 @@ impl AuthLayer {
         BufferedAuthLayer::new(self, buffer)
     }
 
+    pub(super) fn config(&self) -> &AuthConfig {
+        &self.config
+    }
+
     pub(crate) fn into_config(self) -> Arc<AuthConfig> {
         self.config
     }

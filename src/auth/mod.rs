@@ -112,6 +112,11 @@
 //! | `OPTIONS` of a browser that asks for another site's page (CORS) | [`AuthLayer::with_preflight_passed_on`] | passed on without a decision |
 //! | any, with a body that is not needed | [`Policy::without_body`] | decided about without the body |
 //!
+//! # In an OpenAPI document
+//!
+//! [`AuthLayer::openapi`] gives the security schemes and the requirements of the operations behind the layer, made from
+//! its very placements. `examples/axum.rs` merges them with the document of [utoipa](https://docs.rs/utoipa).
+//!
 //! # Examples
 //!
 //! ```
@@ -159,6 +164,7 @@ mod buffered;
 mod config;
 mod future;
 mod layer;
+mod openapi;
 mod policy;
 mod resolver;
 mod service;

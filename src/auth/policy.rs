@@ -329,6 +329,10 @@ impl Policy {
         self.0.key.as_ref()
     }
 
+    pub(super) fn scopes(&self) -> &[Scope] {
+        &self.0.scopes
+    }
+
     pub(super) fn denies_all(&self) -> bool {
         self.0.denies_all
     }
