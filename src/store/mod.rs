@@ -13,7 +13,8 @@
 //! `RedisKeyStore` sends a look-up up to three times if the connection breaks, and a change once. `SqliteKeyStore`
 //! waits up to four seconds for another writer. The cache does not retry a call.
 //!
-//! [`LastUsedTracker`] writes when keys were last used, outside of the request path. A store of your
+//! [`LastUsedTracker`] writes when keys were last used, outside of the request path. [`KeyScan`] visits the keys of all
+//! owners. A store of your
 //! own implements five methods, and one line in a test checks it against the rules: see `conformance`, with the
 //! feature of that name.
 
@@ -29,6 +30,7 @@ mod memory;
 mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
+mod scan;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sql;
 #[cfg(feature = "sqlite")]
@@ -55,6 +57,7 @@ pub use self::postgres::{PostgresInvalidations, PostgresKeyStore};
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use self::redis::{RedisInvalidations, RedisKeyStore, RedisStoreError, RedisStoreErrorKind};
+pub use self::scan::KeyScan;
 #[cfg(feature = "sqlite")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
 pub use self::sqlite::{SqliteFile, SqliteKeyStore, SqliteOpenError, SqliteOpenErrorKind};

@@ -6,6 +6,9 @@ use time::OffsetDateTime;
 
 use crate::clock::Timestamp;
 
+/// How many records of a scan are read at once.
+pub(super) const SCAN_PAGE_LEN: i64 = 1000;
+
 /// A connection of a pool that goes back to the pool when its call has finished, and is closed otherwise: a
 /// call that was dropped or has failed can leave a connection in the middle of a transaction.
 pub(super) struct Checkout<DB: Database>(Option<PoolConnection<DB>>);

@@ -20,7 +20,7 @@ use crate::key::secret::Secret;
 /// For a first key, call [`generate`](Self::generate) once from a setup program or a shell on the same store,
 /// and give the printed text to its owner: no key is built in.
 ///
-/// 1. Every call names the owner. The id of another owner's key is
+/// 1. Every call but [`find`](Self::find) names the owner. The id of another owner's key is
 ///    [`NotFound`](ManageErrorKind::NotFound), like an id that does not exist.
 /// 2. The text of a key is returned once, by [`generate`](Self::generate) and [`rotate`](Self::rotate). The
 ///    store has a digest.
@@ -182,13 +182,49 @@ impl KeyManager {
     ///
     /// `NotFound`, `Unavailable`.
     pub async fn get(&self, owner: &Owner, id: &KeyId) -> Result<KeyRecord, ManageError> {
+        let record = self.find(id).await?;
+        if record.owner() != owner {
+            return Err(ManageError::new(ManageErrorKind::NotFound));
+        }
+        Ok(record)
+    }
+
+    /// The record of a key of any owner, for operators.
+    ///
+    /// A key that was found in a log or a public repository names its id and not its owner. To visit all keys, see
+    /// [`KeyScan`](crate::store::KeyScan).
+    ///
+    /// # Security
+    ///
+    /// Let no caller choose the id: the answer shows whether a key exists, and the keys of others.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `Unavailable`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::key::{KeyId, KeyManager};
+    /// # use tower_webhook::key::{NewKey, Owner};
+    /// # use tower_webhook::store::MemoryKeyStore;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let keys = KeyManager::new(MemoryKeyStore::new());
+    /// # let id = KeyId::new("0123456789ABCDEF")?;
+    /// # keys.generate(&Owner::new("ann")?, NewKey::new("laptop").with_id(id.clone())).await?;
+    /// let leaked = keys.find(&id).await?;
+    /// keys.revoke(leaked.owner(), &id).await?;
+    /// # assert!(keys.find(&id).await?.revoked());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn find(&self, id: &KeyId) -> Result<KeyRecord, ManageError> {
         let record = self.parts().store.find(id).await?;
         let record = record.ok_or(ManageError::new(ManageErrorKind::NotFound))?;
         if record.id() != id {
             return Err(StoreError::new("the key store answered with another record").into());
-        }
-        if record.owner() != owner {
-            return Err(ManageError::new(ManageErrorKind::NotFound));
         }
         Ok(record)
     }

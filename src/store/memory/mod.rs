@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use crate::clock::Timestamp;
 use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
+use crate::store::KeyScan;
 
 /// A store in memory, which forgets everything when the process ends.
 ///
@@ -165,6 +166,14 @@ impl KeyStore for MemoryKeyStore {
     }
 }
 
+#[async_trait]
+impl KeyScan for MemoryKeyStore {
+    async fn scan(&self, visit: &mut (dyn FnMut(KeyRecord) + Send)) -> Result<(), StoreError> {
+        self.records.pin().values().cloned().for_each(visit);
+        Ok(())
+    }
+}
+
 impl fmt::Debug for MemoryKeyStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryKeyStore").field("len", &self.len()).finish_non_exhaustive()
@@ -189,5 +198,24 @@ mod tests {
             WriteOutcome::Applied
         );
         assert!(store.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_scan_visits_the_keys_of_all_owners() {
+        let store = MemoryKeyStore::new();
+        let mut inserted = Vec::new();
+        for (id, owner) in [("b", "ann"), ("a", "bob"), ("c", "ann")] {
+            let (id, owner) = (KeyId::new(id).unwrap(), Owner::new(owner).unwrap());
+            let record =
+                KeyRecord::new(id, owner, "", plain().digest().clone(), plain().created_at());
+            let record = record.unwrap();
+            assert_eq!(store.insert(record.clone()).await.unwrap(), WriteOutcome::Applied);
+            inserted.push(record.encode());
+        }
+        let mut visited = Vec::new();
+        store.scan(&mut |record| visited.push(record.encode())).await.unwrap();
+        visited.sort();
+        inserted.sort();
+        assert_eq!(visited, inserted);
     }
 }

@@ -17,6 +17,7 @@ use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Writ
 
 mod invalidations;
 mod retry;
+mod scan;
 mod schema;
 mod statements;
 mod tables;

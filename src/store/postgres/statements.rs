@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Connection, PgPool, Postgres, Row, query, raw_sql};
 use super::retry::{Attempt, Failure};
 use super::tables::Tables;
 use crate::key::{KeyId, KeyRecord, Owner, PageCursor, StoreError, WriteOutcome};
-use crate::store::sql::{Checkout, sortable};
+use crate::store::sql::{Checkout, SCAN_PAGE_LEN, sortable};
 
 /// The statements of a store, one attempt each. Every value is bound.
 ///
@@ -22,6 +22,7 @@ pub(super) struct Statements {
     replace: String,
     remove: String,
     list: String,
+    scan: String,
     write_usage: String,
     read_usage: String,
 }
@@ -43,6 +44,9 @@ impl Statements {
             list: format!(
                 "SELECT record FROM {keys} WHERE owner = $1 AND (created_at, id) > ($2, $3) \
                  ORDER BY created_at, id LIMIT $4"
+            ),
+            scan: format!(
+                "SELECT id, record FROM {keys} WHERE id > $1 ORDER BY id LIMIT {SCAN_PAGE_LEN}"
             ),
             // A key that is being deleted is waited for, and then left out. The order keeps two that
             // write from waiting for each other.
@@ -171,6 +175,23 @@ ON CONFLICT (id) DO UPDATE SET last_used = excluded.last_used
             return Err(other_record());
         }
         Ok(records)
+    }
+
+    /// The next records of a scan over all owners.
+    pub(super) async fn scan(
+        &self,
+        attempt: Attempt,
+        after: &str,
+    ) -> Result<Vec<KeyRecord>, Failure> {
+        let mut checkout = self.begin(attempt, "BEGIN READ ONLY").await?;
+        let rows = bind(&self.scan).bind(after).fetch_all(checkout.connection()?).await?;
+        commit(checkout).await?;
+        let read_own = |row: &PgRow| {
+            let record = read(row)?;
+            let is_own = record.id().as_str() == row.try_get::<&str, _>("id")?;
+            if is_own { Ok(record) } else { Err(other_record()) }
+        };
+        rows.iter().map(read_own).collect()
     }
 
     pub(super) async fn write_usage(

@@ -6,6 +6,7 @@ mod invalidations;
 mod link;
 mod names;
 mod records;
+mod scan;
 mod setup;
 mod usage;
 
@@ -79,7 +80,7 @@ use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Writ
 /// A client that can write to the server can make any key, unless digests are made with a
 /// [`Pepper`](crate::key::Pepper). The commands needed are `GET`, `SET`, `DEL`, `EXISTS`, `ZADD`,
 /// `ZREM`, `ZCARD`, `ZRANGE`, `ZMSCORE`, `PUBLISH`, `EVAL`, `EVALSHA`, and `WAIT` for
-/// [`with_wait`](Self::with_wait); on the keys and the channel above. `initialize` needs `SCAN`;
+/// [`with_wait`](Self::with_wait); on the keys and the channel above. `initialize` and [`KeyScan`](super::KeyScan) need `SCAN`;
 /// `CONFIG GET` and `INFO` are used if they are allowed.
 ///
 /// # Examples

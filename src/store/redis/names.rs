@@ -50,6 +50,12 @@ impl Names {
         format!("{{{}}}:record:*", self.0)
     }
 
+    /// The id in the name of a record.
+    pub(super) fn record_id(&self, name: &[u8]) -> Option<KeyId> {
+        let name = std::str::from_utf8(name).ok()?;
+        KeyId::new(name.strip_prefix(self.named("record:", "").as_str())?).ok()
+    }
+
     pub(super) fn index(&self, owner: &Owner) -> String {
         format!("{{{}}}:owner:{owner}", self.0)
     }
@@ -118,6 +124,7 @@ mod tests {
         let owner = Owner::new("{x} y").unwrap();
 
         assert_eq!(names.record(&id), "{a.b}:record:k:1");
+        assert_eq!(names.record_id(b"{a.b}:record:k:1"), Some(id));
         assert_eq!(names.index(&owner), "{a.b}:owner:{x} y");
         assert_eq!(names.sentinel(), "{a.b}:sentinel");
         assert_eq!(names.usage(), "{a.b}:usage");

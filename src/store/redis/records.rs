@@ -26,6 +26,26 @@ impl RedisKeyStore {
         Ok(Some(decode(&text, id)?))
     }
 
+    /// The records of these ids, without those that were removed.
+    pub(super) async fn records_that_are_there(
+        &self,
+        ids: &[KeyId],
+    ) -> Result<Vec<KeyRecord>, RedisStoreError> {
+        let mut records = Vec::with_capacity(ids.len());
+        for chunk in ids.chunks(CHUNK_LEN) {
+            let mut pipeline = self.pipeline();
+            for id in chunk {
+                pipeline.arg("GET", self.names.record(id));
+            }
+            for (id, answer) in chunk.iter().zip(pipeline.query(&self.link).await?) {
+                if let Some(text) = text(answer)? {
+                    records.push(decode(&text, id)?);
+                }
+            }
+        }
+        Ok(records)
+    }
+
     /// The records and their texts, or `None` if one of them is not there. Whether the connection is
     /// alive shows as well, before a change that is sent only once goes over it.
     async fn read_for_change(

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use redis::{FromRedisValue, Pipeline, Value};
 
-use super::commands::text;
 use super::names::LAYOUT;
+use super::scan::{ScanCursor, scanned};
 use super::{RedisKeyStore, RedisStoreError, RedisStoreErrorKind};
 
 impl RedisKeyStore {
@@ -23,14 +23,20 @@ impl RedisKeyStore {
     /// is to be mended by hand; what [`check`](Self::check) says about the server.
     pub async fn initialize(&self) -> Result<(), RedisStoreError> {
         self.check_server().await?;
-        let mut cursor = b"0".to_vec();
-        loop {
-            let (next, found) = self.set_up(self.scan_records(&cursor)).await?;
-            if found {
+        let mut cursor = ScanCursor::start();
+        while !cursor.is_end() {
+            let mut pipeline = self.pipeline();
+            pipeline.scan(&cursor, &self.names);
+            let step = async {
+                let (answers, sentinel) = pipeline.query_with_sentinel(&self.link).await?;
+                if sentinel.is_some() {
+                    return Err(RedisStoreErrorKind::AlreadyInitialized.into());
+                }
+                scanned(answers)
+            };
+            let (next, found) = self.set_up(step).await?;
+            if !found.is_empty() {
                 return Err(RedisStoreErrorKind::RecordsWithoutSentinel.into());
-            }
-            if next == b"0" {
-                break;
             }
             cursor = next;
         }
@@ -85,23 +91,6 @@ impl RedisKeyStore {
                 memory.lines().filter_map(|line| line.strip_prefix("maxmemory_policy:"));
             policies.next().map(|policy| policy.trim().to_owned())
         }))
-    }
-
-    /// One step of a scan: where it goes on, and whether there is a record of the namespace.
-    async fn scan_records(&self, cursor: &[u8]) -> Result<(Vec<u8>, bool), RedisStoreError> {
-        let mut pipeline = self.pipeline();
-        let pattern = self.names.all_records();
-        pipeline.arg("SCAN", (cursor, "MATCH", &pattern, "COUNT", 1000));
-        let (answers, sentinel) = pipeline.query_with_sentinel(&self.link).await?;
-        if sentinel.is_some() {
-            return Err(RedisStoreErrorKind::AlreadyInitialized.into());
-        }
-        let unexpected = || RedisStoreError::new(RedisStoreErrorKind::UnexpectedReply);
-        let [step] = <[Value; 1]>::try_from(answers).map_err(|_| unexpected())?;
-        let Value::Array(parts) = step.extract_error()? else { return Err(unexpected()) };
-        let [next, found] = <[Value; 2]>::try_from(parts).map_err(|_| unexpected())?;
-        let Value::Array(found) = found else { return Err(unexpected()) };
-        Ok((text(next)?.ok_or_else(unexpected)?, !found.is_empty()))
     }
 
     /// Writes the sentinel, unless another call was faster.

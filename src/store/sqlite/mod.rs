@@ -17,6 +17,7 @@ use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Writ
 mod file;
 mod open;
 mod open_error;
+mod scan;
 mod usage;
 
 /// A store in an SQLite file.
@@ -185,7 +186,7 @@ impl KeyStore for SqliteKeyStore {
             let row = row.fetch_optional(connection).await.map_err(StoreError::new)?;
             let record = row.map(|row| read(&row)).transpose()?;
             if record.as_ref().is_some_and(|record| *record.id() != id) {
-                return Err(StoreError::new("the row of a key has the record of another one"));
+                return Err(other_record());
             }
             checkout.finish();
             Ok(record)
@@ -320,6 +321,10 @@ fn read(row: &SqliteRow) -> Result<KeyRecord, StoreError> {
         return Err(StoreError::new("the record of a key does not match its checksum"));
     }
     Ok(KeyRecord::decode(text)?)
+}
+
+fn other_record() -> StoreError {
+    StoreError::new("the row of a key has the record of another one")
 }
 
 /// The columns `record` and `checksum` of a row.

@@ -7,6 +7,7 @@ use tower_webhook::store::{PostgresKeyStore, conformance};
 use super::server::{Server, shared};
 use super::support::{at, found, id, insert, new_schema, owner, record, store, store_in};
 use crate::shared::records;
+use crate::shared::scan::a_scan_visits_the_keys_of_all_owners;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_contract_of_stores_is_kept() {
@@ -183,4 +184,10 @@ fn outside_of_a_runtime_a_call_is_an_error() {
     assert!(error.source().unwrap().to_string().contains("runtime"));
     let connect = PostgresKeyStore::connect("postgres://localhost/x");
     assert!(futures_util::FutureExt::now_or_never(connect).unwrap().is_err());
+}
+
+#[tokio::test]
+async fn a_scan_visits_every_key_once_it_is_there() {
+    let server = shared();
+    a_scan_visits_the_keys_of_all_owners(&store(&server.url()).await).await;
 }

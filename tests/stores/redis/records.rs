@@ -5,6 +5,7 @@ use tower_webhook::store::RedisKeyStore;
 
 use super::support::{conflict, done, fresh, id, owner, record, record_of};
 use crate::shared::records;
+use crate::shared::scan::a_scan_visits_the_keys_of_all_owners;
 
 #[tokio::test]
 async fn a_record_moves_to_another_owner_and_place() {
@@ -145,4 +146,14 @@ async fn scripts_are_sent_again_after_the_server_forgot_them() {
     done(store.remove(&owner("ann"), &[id("a"), id("b"), id("a")]).await);
     done(store.remove(&owner("ann"), &[]).await);
     assert!(store.list(&owner("ann"), None, 9).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_scan_visits_every_key_once_it_is_there() {
+    let (_server, store) = fresh().await;
+    // Records of another namespace are not visited.
+    let other = store.clone().with_namespace("other").unwrap();
+    other.initialize().await.unwrap();
+    done(other.insert(record_of("ann", "k", 1)).await);
+    a_scan_visits_the_keys_of_all_owners(&store).await;
 }

@@ -8,6 +8,7 @@ pub(crate) mod invalidations;
 pub(crate) mod records;
 #[cfg(all(feature = "cache", any(feature = "postgres", feature = "redis")))]
 pub(crate) mod revocation;
+pub(crate) mod scan;
 pub(crate) mod usage;
 
 pub(crate) use self::fixtures::{at, found, id, insert, owner, record, record_at, setting};

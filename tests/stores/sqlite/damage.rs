@@ -9,7 +9,7 @@ use std::path::Path;
 use sqlx::{query, query_scalar};
 use time::Duration;
 use tower_webhook::key::{KeyRecord, KeyStore};
-use tower_webhook::store::{SqliteKeyStore, SqliteOpenErrorKind};
+use tower_webhook::store::{KeyScan, SqliteKeyStore, SqliteOpenErrorKind};
 
 use super::support::{Folder, at, connect, found, id, insert, owner, record};
 
@@ -62,6 +62,10 @@ async fn check(store: &SqliteKeyStore, model: &Model) {
     }
     if let Ok(found) = store.find(&id("missing")).await {
         assert!(found.is_none());
+    }
+    let mut visited = 0;
+    if store.scan(&mut |_| visited += 1).await.is_ok() {
+        assert_eq!(visited, model.len());
     }
     for of in ["ann", "bob"] {
         if let Ok(listed) = store.list(&owner(of), None, 100).await {

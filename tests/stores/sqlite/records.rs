@@ -7,6 +7,7 @@ use tower_webhook::store::{SqliteKeyStore, conformance};
 
 use super::support::{Folder, at, connect, found, id, insert, owner, record};
 use crate::shared::records;
+use crate::shared::scan::a_scan_visits_the_keys_of_all_owners;
 
 async fn open(folder: &Folder) -> SqliteKeyStore {
     SqliteKeyStore::open(folder.file()).await.unwrap()
@@ -283,4 +284,10 @@ fn a_runtime_that_ends_during_calls_leaves_a_whole_file() {
         let store = open(&folder).await;
         assert!(!store.list(&owner("ann"), None, 10_000).await.unwrap().is_empty());
     });
+}
+
+#[tokio::test]
+async fn a_scan_visits_every_key_once_it_is_there() {
+    let folder = Folder::new();
+    a_scan_visits_the_keys_of_all_owners(&open(&folder).await).await;
 }
