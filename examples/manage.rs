@@ -37,7 +37,7 @@ fn app(keys: &KeyManager) -> Result<Router, Box<dyn Error>> {
         .nest_service("/keys", api))
 }
 
-/// The key that makes the others. In a server that outlives its keys, the `keys` example makes it.
+/// The key that makes the others. In a server that outlives its keys, the example `tower-webhook-keys` makes it.
 async fn first_key(keys: &KeyManager) -> Result<String, Box<dyn Error>> {
     let new = NewKey::new("first").with_scopes(Scopes::parse(["keys", "deploy"])?);
     let issued = keys.generate(&Owner::new("alice")?, new).await?;

@@ -6,37 +6,41 @@ use lexopt::{Arg, Parser};
 use time::Duration;
 use tower_webhook::key::{KeyId, NewKey, Owner, Scopes};
 
-use crate::commands::Command;
+use crate::commands::{Command, One};
 use crate::failure::Failure;
 
 pub(crate) const HELP: &str = "\
 Manages keys in a store.
 
-  keys --store STORE [--json] COMMAND
+  tower-webhook-keys --store STORE [--json] COMMAND
 
   init                               sets up a new store: a file, or the tables in a database
   generate --owner OWNER --name NAME [--scope SCOPE[,SCOPE]..].. [--all-scopes] [--expires-in 60d]
            [--create]                with --create, does what init does before
-  list     --owner OWNER
-  show     --owner OWNER ID
-  extend   --owner OWNER --by 30d ID
-  rotate   --owner OWNER [--overlap 1h] ID
-  disable  --owner OWNER ID
-  enable   --owner OWNER ID
-  revoke   --owner OWNER ID
+  list     --owner OWNER | --all [--unused-for 90d]
+                                     with --unused-for, keys that are not revoked and have had no use since
+  find     [ID]                      the key of an id or of a leaked text; the text is read from standard input
+  show     [--owner OWNER] ID
+  extend   [--owner OWNER] --by 30d ID
+  rotate   [--owner OWNER] [--overlap 1h] ID
+  disable  [--owner OWNER] ID
+  enable   [--owner OWNER] ID
+  revoke   [--owner OWNER] ID
   delete   --owner OWNER ID..        all of them or none
   verify                             reads the text of a key from standard input
 
 STORE is sqlite:FILE, postgres://.., redis://.. or memory. Without --store it is taken from the environment
 variable KEYS_STORE, which is a better place for a password. An interval is an integer and s, m, h, d or w.
+With --owner, the key of another owner is not found.
 
 Ends with 0, or with 1 (the key is refused, not found or revoked), 2 (wrong arguments, or no such file) or 3
 (the store does not answer).";
 
 /// Every command, the options that it takes beside `--store` and `--json`, and the least and most ids.
-const COMMANDS: [(&str, &[&str], usize, usize); 11] = [
+const COMMANDS: [(&str, &[&str], usize, usize); 12] = [
     ("generate", &["owner", "name", "scope", "all-scopes", "expires-in", "create"], 0, 0),
-    ("list", &["owner"], 0, 0),
+    ("list", &["owner", "all", "unused-for"], 0, 0),
+    ("find", &[], 0, 1),
     ("show", &["owner"], 1, 1),
     ("extend", &["owner", "by"], 1, 1),
     ("rotate", &["owner", "overlap"], 1, 1),
@@ -62,7 +66,9 @@ pub(crate) struct Arguments {
     name: Option<String>,
     scopes: Vec<String>,
     all_scopes: bool,
+    all: bool,
     create: bool,
+    unused_for: Option<String>,
     expires_in: Option<String>,
     by: Option<String>,
     overlap: Option<String>,
@@ -112,12 +118,14 @@ impl Arguments {
             "help" => self.help = true,
             "json" => self.json = true,
             "all-scopes" => self.all_scopes = true,
+            "all" => self.all = true,
             "create" => self.create = true,
             "scope" => self.scopes.extend(value()?.split(',').map(str::to_owned)),
             "store" => once(&mut self.store, value()?)?,
             "owner" => once(&mut self.owner, value()?)?,
             "name" => once(&mut self.name, value()?)?,
             "expires-in" => once(&mut self.expires_in, value()?)?,
+            "unused-for" => once(&mut self.unused_for, value()?)?,
             "by" => once(&mut self.by, value()?)?,
             "overlap" => once(&mut self.overlap, value()?)?,
             _ => return Err(Failure::usage("there is an option that is not known")),
@@ -148,12 +156,20 @@ impl Arguments {
         if self.all_scopes && !self.scopes.is_empty() {
             return Err(Failure::usage("--scope and --all-scopes exclude each other"));
         }
+        if self.all && self.owner.is_some() {
+            return Err(Failure::usage("--owner and --all exclude each other"));
+        }
         Ok(())
     }
 
     fn owner(&self) -> Result<Owner, Failure> {
-        let text = required("owner", self.owner.as_deref())?;
-        Owner::new(text).map_err(|error| Failure::usage(format!("--owner: {error}")))
+        let owner = self.optional_owner()?;
+        owner.ok_or_else(|| Failure::usage("--owner is missing"))
+    }
+
+    fn optional_owner(&self) -> Result<Option<Owner>, Failure> {
+        let owner = self.owner.as_deref().map(Owner::new).transpose();
+        owner.map_err(|error| Failure::usage(format!("--owner: {error}")))
     }
 
     fn ids(&self) -> Result<Vec<KeyId>, Failure> {
@@ -162,8 +178,10 @@ impl Arguments {
         ids.map_err(|_| Failure::refused("the key is not found"))
     }
 
-    fn id(&self) -> Result<KeyId, Failure> {
-        self.ids()?.into_iter().next().ok_or_else(|| Failure::usage("the id of a key is missing"))
+    fn one(&self) -> Result<One, Failure> {
+        let id = self.ids()?.into_iter().next();
+        let id = id.ok_or_else(|| Failure::usage("the id of a key is missing"))?;
+        Ok(One { owner: self.optional_owner()?, id })
     }
 
     /// Whether the command sets the store up. Any other one refuses a file that does not exist.
@@ -175,19 +193,23 @@ impl Arguments {
     pub(crate) fn command(&self) -> Result<Command, Failure> {
         Ok(match self.command.as_deref().unwrap_or_default() {
             "generate" => Command::Generate(self.owner()?, self.new_key()?),
-            "list" => Command::List(self.owner()?),
-            "show" => Command::Show(self.owner()?, self.id()?),
+            "list" => Command::List {
+                owner: if self.all { None } else { Some(self.owner()?) },
+                unused_for: optional_interval("unused-for", self.unused_for.as_deref())?,
+            },
+            "find" => Command::Find(self.ids.first().cloned()),
+            "show" => Command::Show(self.one()?),
             "extend" => {
                 let by = interval("by", required("by", self.by.as_deref())?)?;
-                Command::Extend(self.owner()?, self.id()?, by)
+                Command::Extend(self.one()?, by)
             }
             "rotate" => {
-                let overlap = interval("overlap", self.overlap.as_deref().unwrap_or("0s"))?;
-                Command::Rotate(self.owner()?, self.id()?, overlap)
+                let overlap = optional_interval("overlap", self.overlap.as_deref())?;
+                Command::Rotate(self.one()?, overlap.unwrap_or_default())
             }
-            "disable" => Command::Disable(self.owner()?, self.id()?),
-            "enable" => Command::Enable(self.owner()?, self.id()?),
-            "revoke" => Command::Revoke(self.owner()?, self.id()?),
+            "disable" => Command::Disable(self.one()?),
+            "enable" => Command::Enable(self.one()?),
+            "revoke" => Command::Revoke(self.one()?),
             "delete" => Command::Delete(self.owner()?, self.ids()?),
             "verify" => Command::Verify,
             "init" => Command::Init,
@@ -203,8 +225,8 @@ impl Arguments {
             let scopes = Scopes::parse(&self.scopes);
             new = new.with_scopes(scopes.map_err(|e| Failure::usage(format!("--scope: {e}")))?);
         }
-        if let Some(text) = &self.expires_in {
-            new = new.with_expires_in(interval("expires-in", text)?);
+        if let Some(expires_in) = optional_interval("expires-in", self.expires_in.as_deref())? {
+            new = new.with_expires_in(expires_in);
         }
         Ok(new)
     }
@@ -220,6 +242,10 @@ pub(crate) fn required<'a>(name: &str, value: Option<&'a str>) -> Result<&'a str
 
 fn utf8(argument: OsString) -> Result<String, Failure> {
     argument.into_string().map_err(|_| Failure::usage("an argument is not UTF-8"))
+}
+
+fn optional_interval(name: &str, text: Option<&str>) -> Result<Option<Duration>, Failure> {
+    text.map(|text| interval(name, text)).transpose()
 }
 
 /// `90s`, `5m`, `1h`, `60d` or `2w`.
@@ -262,7 +288,13 @@ mod tests {
             "list --owner alice --CANARY",
             "list --owner alice --json=CANARY",
             "list -o alice",
+            "list --owner CANARY --all",
+            "list --all --unused-for CANARY",
+            "find CANARY CANARY",
+            "find --owner CANARY",
+            "show",
             "show --owner alice",
+            "delete CANARY",
             "extend --owner alice CANARY",
             "generate --owner alice",
             "generate --owner alice --name a --scope CANARY\u{e9}",

@@ -4,57 +4,88 @@ use std::io::Read;
 
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
-use tower_webhook::key::KeyView;
-use tower_webhook::key::{IssuedKey, KeyId, KeyManager, KeyRecord, NewKey, Owner};
-use tower_webhook::store::LastUsedSource;
+use tower_webhook::key::{
+    IssuedKey, KeyId, KeyManager, KeyRecord, KeyView, NewKey, Owner, PageCursor,
+};
+use tower_webhook::store::{KeyScan, LastUsedSource};
 
-use crate::Streams;
 use crate::failure::Failure;
 use crate::tables::{details, moment, overview};
+use crate::{Opened, Streams};
 
 /// What is to be done.
 pub(crate) enum Command {
     Generate(Owner, NewKey),
-    List(Owner),
-    Show(Owner, KeyId),
-    Extend(Owner, KeyId, Duration),
-    Rotate(Owner, KeyId, Duration),
-    Disable(Owner, KeyId),
-    Enable(Owner, KeyId),
-    Revoke(Owner, KeyId),
+    /// The keys of one owner or of all.
+    List {
+        owner: Option<Owner>,
+        unused_for: Option<Duration>,
+    },
+    /// By an id or a text, which standard input has if it is not here.
+    Find(Option<String>),
+    Show(One),
+    Extend(One, Duration),
+    Rotate(One, Duration),
+    Disable(One),
+    Enable(One),
+    Revoke(One),
     Delete(Owner, Vec<KeyId>),
     Verify,
     Init,
 }
 
+/// A key, of this owner if there is one here.
+pub(crate) struct One {
+    pub(crate) owner: Option<Owner>,
+    pub(crate) id: KeyId,
+}
+
 impl Command {
     pub(crate) async fn execute(
         self,
-        keys: &KeyManager,
-        usage: Option<&dyn LastUsedSource>,
+        opened: &Opened,
         json: bool,
         streams: &mut Streams<'_>,
     ) -> Result<(), Failure> {
+        let keys = &opened.keys;
         let now = || keys.clock().now();
-        let shown = match self {
+        let record = match self {
             Self::Generate(owner, new) => {
                 return show_once(&keys.generate(&owner, new).await?, json, now(), streams);
             }
-            Self::Rotate(owner, id, overlap) => {
+            Self::Rotate(key, overlap) => {
+                let (owner, id) = key.owned(keys).await?;
                 return show_once(&keys.rotate(&owner, &id, overlap).await?, json, now(), streams);
             }
-            Self::List(owner) => return list(keys, usage, &owner, json, streams).await,
+            Self::List { owner, unused_for } => {
+                return list(opened, owner.as_ref(), unused_for, json, streams).await;
+            }
             Self::Delete(owner, ids) => return Ok(keys.delete(&owner, &ids).await?),
             Self::Verify => return verify(keys, json, streams).await,
             // The store was set up when it was opened.
             Self::Init => return Ok(()),
-            Self::Show(owner, id) => keys.get(&owner, &id).await,
-            Self::Extend(owner, id, by) => keys.extend(&owner, &id, by).await,
-            Self::Disable(owner, id) => keys.disable(&owner, &id).await,
-            Self::Enable(owner, id) => keys.enable(&owner, &id).await,
-            Self::Revoke(owner, id) => keys.revoke(&owner, &id).await,
+            Self::Find(text) => find(keys, text, streams).await?,
+            Self::Show(key) => {
+                let (owner, id) = key.owned(keys).await?;
+                keys.get(&owner, &id).await?
+            }
+            Self::Extend(key, by) => {
+                let (owner, id) = key.owned(keys).await?;
+                keys.extend(&owner, &id, by).await?
+            }
+            Self::Disable(key) => {
+                let (owner, id) = key.owned(keys).await?;
+                keys.disable(&owner, &id).await?
+            }
+            Self::Enable(key) => {
+                let (owner, id) = key.owned(keys).await?;
+                keys.enable(&owner, &id).await?
+            }
+            Self::Revoke(key) => {
+                let (owner, id) = key.owned(keys).await?;
+                keys.revoke(&owner, &id).await?
+            }
         };
-        let record = shown?;
         let view = KeyView::new(&record, now());
         if json {
             writeln!(streams.output, "{}", view.to_json())?;
@@ -62,6 +93,17 @@ impl Command {
             write!(streams.output, "{}", details(&view))?;
         }
         Ok(())
+    }
+}
+
+impl One {
+    /// The id, and the owner that was given or that the key has.
+    async fn owned(self, keys: &KeyManager) -> Result<(Owner, KeyId), Failure> {
+        let owner = match self.owner {
+            Some(owner) => owner,
+            None => keys.find(&self.id).await?.owner().clone(),
+        };
+        Ok((owner, self.id))
     }
 }
 
@@ -94,16 +136,30 @@ fn show_once(
 }
 
 async fn list(
-    keys: &KeyManager,
-    usage: Option<&dyn LastUsedSource>,
-    owner: &Owner,
+    opened: &Opened,
+    owner: Option<&Owner>,
+    unused_for: Option<Duration>,
     json: bool,
     streams: &mut Streams<'_>,
 ) -> Result<(), Failure> {
-    let records = all_keys(keys, owner).await?;
-    let used = last_used(usage, &records).await?;
-    let now = keys.clock().now();
-    let views = records.iter().map(|record| KeyView::new(record, now)).zip(used);
+    let records = match owner {
+        Some(owner) => all_keys(&opened.keys, owner).await?,
+        None => keys_of_all_owners(&*opened.scan).await?,
+    };
+    let now = opened.keys.clock().now();
+    let used = last_used(opened.last_used.as_deref(), &records).await?;
+    let mut keys: Vec<_> = records.iter().zip(used).collect();
+    if let Some(unused_for) = unused_for {
+        if opened.last_used.is_none() {
+            return Err(Failure::usage("this store does not keep when keys were last used"));
+        }
+        // A new key has had no time to be used.
+        let is_unused = |record: &KeyRecord, used: Option<OffsetDateTime>| {
+            record.revoked_at().is_none() && now - used.unwrap_or(record.created_at()) >= unused_for
+        };
+        keys.retain(|(record, used)| is_unused(record, *used));
+    }
+    let views = keys.into_iter().map(|(record, used)| (KeyView::new(record, now), used));
     if json {
         let objects: Vec<_> = views.map(|(view, used)| with_last_used(&view, used)).collect();
         writeln!(streams.output, "[{}]", objects.join(","))?;
@@ -111,6 +167,17 @@ async fn list(
         write!(streams.output, "{}", overview(views))?;
     }
     Ok(())
+}
+
+/// Owner by owner, oldest first. A scan may visit a record twice.
+async fn keys_of_all_owners(scan: &dyn KeyScan) -> Result<Vec<KeyRecord>, Failure> {
+    let mut records = Vec::new();
+    let scanned = scan.scan(&mut |record| records.push(record)).await;
+    scanned.map_err(|error| Failure::fault(&error))?;
+    let place = |record: &KeyRecord| (record.owner().clone(), PageCursor::of(record));
+    records.sort_by_cached_key(place);
+    records.dedup_by(|one, other| one.id() == other.id());
+    Ok(records)
 }
 
 /// The keys of an owner, page after page.
@@ -129,14 +196,19 @@ async fn all_keys(keys: &KeyManager, owner: &Owner) -> Result<Vec<KeyRecord>, Fa
 
 /// When each key was last used. Without a store that knows, none was.
 async fn last_used(
-    usage: Option<&dyn LastUsedSource>,
+    source: Option<&dyn LastUsedSource>,
     records: &[KeyRecord],
 ) -> Result<Vec<Option<OffsetDateTime>>, Failure> {
-    let Some(usage) = usage else {
+    let Some(source) = source else {
         return Ok(vec![None; records.len()]);
     };
-    let ids: Vec<KeyId> = records.iter().map(|record| record.id().clone()).collect();
-    usage.last_used(&ids).await.map_err(|error| Failure::fault(&error))
+    let mut used = Vec::with_capacity(records.len());
+    for page in records.chunks(KeyManager::MAX_PAGE_LEN) {
+        let ids: Vec<KeyId> = page.iter().map(|record| record.id().clone()).collect();
+        let times = source.last_used(&ids).await;
+        used.extend(times.map_err(|error| Failure::fault(&error))?);
+    }
+    Ok(used)
 }
 
 /// The view as an object with one member more. Metadata in it stays as it is, digit by digit.
@@ -146,14 +218,23 @@ fn with_last_used(view: &KeyView<'_>, used: Option<OffsetDateTime>) -> String {
     format!(r#"{},"last_used":{used}}}"#, object.strip_suffix('}').unwrap_or_default())
 }
 
-/// Whose key the input is.
-async fn verify(keys: &KeyManager, json: bool, streams: &mut Streams<'_>) -> Result<(), Failure> {
+/// The text of a key, from standard input.
+fn read_text(streams: &mut Streams<'_>) -> Result<Vec<u8>, Failure> {
     // More than any key has.
     let mut text = Vec::with_capacity(1024);
-    streams.input.take(1024).read_to_end(&mut text)?;
-    let text = text.strip_suffix(b"\n").unwrap_or(&text);
-    let text = text.strip_suffix(b"\r").unwrap_or(text);
-    let verified = keys.verifier().verify(text).await?;
+    (&mut *streams.input).take(1024).read_to_end(&mut text)?;
+    if text.ends_with(b"\n") {
+        text.pop();
+    }
+    if text.ends_with(b"\r") {
+        text.pop();
+    }
+    Ok(text)
+}
+
+/// Whose key the input is.
+async fn verify(keys: &KeyManager, json: bool, streams: &mut Streams<'_>) -> Result<(), Failure> {
+    let verified = keys.verifier().verify(&read_text(streams)?).await?;
     if json {
         let answer = json!({
             "id": verified.id(),
@@ -169,10 +250,31 @@ async fn verify(keys: &KeyManager, json: bool, streams: &mut Streams<'_>) -> Res
     Ok(())
 }
 
+/// The key of an id, or of a text that may be refused: one that leaked is to be found when it is revoked, too.
+async fn find(
+    keys: &KeyManager,
+    text: Option<String>,
+    streams: &mut Streams<'_>,
+) -> Result<KeyRecord, Failure> {
+    let text = match text {
+        Some(text) => text.into_bytes(),
+        None => read_text(streams)?,
+    };
+    let named = match keys.verifier().verify(&text).await {
+        Ok(verified) => Some(verified.id().clone()),
+        Err(error) => error.key_id().cloned(),
+    };
+    // What is no text of a key is an id.
+    let id = named.or_else(|| KeyId::new(std::str::from_utf8(&text).ok()?).ok());
+    let id = id.ok_or_else(|| Failure::refused("the key is not found"))?;
+    Ok(keys.find(&id).await?)
+}
+
 #[cfg(test)]
 mod tests {
     use std::ffi::OsString;
     use std::io;
+    use std::sync::Arc;
 
     use super::*;
     use crate::run;
@@ -192,20 +294,27 @@ mod tests {
 
     #[tokio::test]
     async fn a_list_tells_when_keys_were_last_used() {
-        let keys = memory();
+        let keys = Opened { last_used: Some(Arc::new(Noon)), ..memory() };
         run_with(&keys, "generate --owner alice --name ci", "").await;
-        for (json, expected) in [
-            (false, "  never    2026-11-24T12:00:00Z\n"),
-            (true, ",\"last_used\":\"2026-11-24T12:00:00Z\"}]\n"),
+        for (line, expected) in [
+            ("list --owner alice", "  never    2026-11-24T12:00:00Z\n"),
+            ("list --json --all", ",\"last_used\":\"2026-11-24T12:00:00Z\"}]\n"),
+            ("list --all --unused-for 0s", "  never    2026-11-24T12:00:00Z\n"),
+            ("list --json --all --unused-for 1s", "[]\n"),
         ] {
-            let mut output = Vec::new();
-            let mut streams =
-                Streams { input: &mut io::empty(), output: &mut output, remarks: &mut io::sink() };
-            let alice = Owner::new("alice").unwrap();
-            list(&keys, Some(&Noon), &alice, json, &mut streams).await.unwrap();
-            let output = String::from_utf8(output).unwrap();
-            assert!(output.ends_with(expected), "{output}");
+            let listed = run_with(&keys, line, "").await;
+            assert!(listed.output.ends_with(expected), "{line} {}", listed.output);
         }
+        run_with(&keys, &format!("revoke {}", id_of(&keys).await), "").await;
+        let listed = run_with(&keys, "list --json --all --unused-for 0s", "").await;
+        assert_eq!(listed.output, "[]\n");
+    }
+
+    #[tokio::test]
+    async fn without_times_of_use_no_key_is_called_unused() {
+        let listed = run_with(&memory(), "list --all --unused-for 90d", "").await;
+        assert_eq!((listed.code, listed.output.as_str()), (2, ""));
+        assert!(listed.remarks.contains("last used"), "{}", listed.remarks);
     }
 
     #[tokio::test]
@@ -213,13 +322,15 @@ mod tests {
         let keys = memory();
         let alice = Owner::new("alice").unwrap();
         for _ in 0..=KeyManager::MAX_PAGE_LEN {
-            keys.generate(&alice, NewKey::new("ci")).await.unwrap();
+            keys.keys.generate(&alice, NewKey::new("ci")).await.unwrap();
         }
-        let listed = run_with(&keys, "list --owner alice", "").await;
-        let mut ids: Vec<_> = listed.output.lines().skip(1).map(|line| &line[..16]).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        assert_eq!(ids.len(), KeyManager::MAX_PAGE_LEN + 1);
+        for line in ["list --owner alice", "list --all"] {
+            let listed = run_with(&keys, line, "").await;
+            let mut ids: Vec<_> = listed.output.lines().skip(1).map(|line| &line[..16]).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            assert_eq!(ids.len(), KeyManager::MAX_PAGE_LEN + 1);
+        }
     }
 
     #[tokio::test]
@@ -232,7 +343,7 @@ mod tests {
             remarks: &mut remarks,
         };
         let line = "generate --owner alice --name a".split(' ').map(OsString::from);
-        let open = async |_: Option<&str>, _: bool| Ok((keys.clone(), None));
+        let open = async |_: Option<&str>, _: bool| Ok(keys.clone());
         assert_eq!(run(line, open, streams).await, 3);
         let remarks = String::from_utf8(remarks).unwrap();
         assert!(remarks.contains(&id_of(&keys).await), "{remarks}");

@@ -1,22 +1,41 @@
 //! The store that `--store` names.
 
-use tower_webhook::key::KeyStore;
-use tower_webhook::store::{LastUsedSource, MemoryKeyStore};
+use std::sync::Arc;
 
+use tower_webhook::key::KeyManager;
+use tower_webhook::store::MemoryKeyStore;
+
+use crate::Opened;
 use crate::failure::Failure;
-
-/// A store, and when its keys were last used, if it knows.
-pub(crate) type Opened = (Box<dyn KeyStore>, Option<Box<dyn LastUsedSource>>);
 
 /// Opens the store that a text names, and sets it up before if `create`.
 pub(crate) async fn open(text: &str, create: bool) -> Result<Opened, Failure> {
     let scheme = text.split(':').next().unwrap_or_default();
     match scheme {
-        "memory" if text == "memory" => Ok((Box::new(MemoryKeyStore::new()), None)),
+        "memory" if text == "memory" => Ok(Opened::in_memory()),
         "sqlite" if text.len() > "sqlite:".len() => sqlite(text, create).await,
         "postgres" | "postgresql" => postgres(text, create).await,
         "redis" | "rediss" => redis(text, create).await,
         _ => Err(Failure::usage("the store is sqlite:FILE, postgres://.., redis://.. or memory")),
+    }
+}
+
+impl Opened {
+    pub(crate) fn in_memory() -> Self {
+        let store = Arc::new(MemoryKeyStore::new());
+        Self { keys: KeyManager::new(store.clone()), scan: store, last_used: None }
+    }
+
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
+    fn in_database<S>(store: S) -> Self
+    where
+        S: tower_webhook::key::KeyStore
+            + tower_webhook::store::KeyScan
+            + tower_webhook::store::LastUsedSource
+            + Clone,
+    {
+        let shared = Arc::new(store.clone());
+        Self { keys: KeyManager::new(store), scan: shared.clone(), last_used: Some(shared) }
     }
 }
 
@@ -28,7 +47,7 @@ async fn sqlite(text: &str, create: bool) -> Result<Opened, Failure> {
     }
     let store = tower_webhook::store::SqliteKeyStore::open(file).await;
     let store = store.map_err(|error| Failure::fault(&error))?;
-    Ok((Box::new(store.clone()), Some(Box::new(store))))
+    Ok(Opened::in_database(store))
 }
 
 #[cfg(not(feature = "sqlite"))]
@@ -43,7 +62,7 @@ async fn postgres(text: &str, create: bool) -> Result<Opened, Failure> {
     if create {
         store.migrate().await.map_err(|error| Failure::fault(&error))?;
     }
-    Ok((Box::new(store.clone()), Some(Box::new(store))))
+    Ok(Opened::in_database(store))
 }
 
 #[cfg(not(feature = "postgres"))]
@@ -58,7 +77,7 @@ async fn redis(text: &str, create: bool) -> Result<Opened, Failure> {
     if create {
         store.initialize().await.map_err(|error| Failure::fault(&error))?;
     }
-    Ok((Box::new(store.clone()), Some(Box::new(store))))
+    Ok(Opened::in_database(store))
 }
 
 #[cfg(not(feature = "redis"))]

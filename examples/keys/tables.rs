@@ -26,11 +26,13 @@ pub(crate) fn details(view: &KeyView<'_>) -> String {
 pub(crate) fn overview<'a>(
     keys: impl Iterator<Item = (KeyView<'a>, Option<OffsetDateTime>)>,
 ) -> String {
-    let head = ["ID", "NAME", "SCOPES", "STATE", "EXPIRES", "LAST USED"].map(str::to_owned);
+    let head =
+        ["ID", "OWNER", "NAME", "SCOPES", "STATE", "EXPIRES", "LAST USED"].map(str::to_owned);
     let rows = keys.map(|(view, used)| {
         let record = view.record();
         [
             record.id().to_string(),
+            record.owner().to_string(),
             record.name().to_owned(),
             scopes(record),
             view.state().as_str().to_owned(),

@@ -6,10 +6,9 @@ use serde_json::json;
 use time::OffsetDateTime;
 use time::macros::datetime;
 use tower_webhook::Clock;
-use tower_webhook::key::{KeyManager, Owner};
-use tower_webhook::store::MemoryKeyStore;
+use tower_webhook::key::Owner;
 
-use crate::{Streams, run};
+use crate::{Opened, Streams, run};
 
 pub(crate) const NOW: OffsetDateTime = datetime!(2026-11-24 12:00 UTC);
 
@@ -20,22 +19,23 @@ pub(crate) struct Ended {
     pub(crate) remarks: String,
 }
 
-pub(crate) async fn run_with(keys: &KeyManager, line: &str, input: &str) -> Ended {
+pub(crate) async fn run_with(keys: &Opened, line: &str, input: &str) -> Ended {
     let (mut output, mut remarks) = (Vec::new(), Vec::new());
     let streams =
         Streams { input: &mut input.as_bytes(), output: &mut output, remarks: &mut remarks };
-    let open = async |_: Option<&str>, _: bool| Ok((keys.clone(), None));
+    let open = async |_: Option<&str>, _: bool| Ok(keys.clone());
     let code = run(line.split(' ').map(OsString::from), open, streams).await;
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Ended { code, output: text(output), remarks: text(remarks) }
 }
 
-pub(crate) fn memory() -> KeyManager {
-    KeyManager::new(MemoryKeyStore::new()).with_clock(Clock::from_fn(|| NOW))
+pub(crate) fn memory() -> Opened {
+    let opened = Opened::in_memory();
+    Opened { keys: opened.keys.with_clock(Clock::from_fn(|| NOW)), ..opened }
 }
 
-pub(crate) async fn id_of(keys: &KeyManager) -> String {
-    let page = keys.list(&Owner::new("alice").unwrap(), None, 1).await.unwrap();
+pub(crate) async fn id_of(keys: &Opened) -> String {
+    let page = keys.keys.list(&Owner::new("alice").unwrap(), None, 1).await.unwrap();
     page.keys()[0].id().to_string()
 }
 
@@ -52,8 +52,8 @@ async fn a_key_lives_through_all_commands() {
 
     let listed = run_with(&keys, "list --owner alice", "").await;
     let expected = format!(
-        "ID                NAME    SCOPES         STATE   EXPIRES               LAST USED\n\
-         {id}  laptop  a deploy read  active  2027-01-23T12:00:00Z  -\n"
+        "ID                OWNER  NAME    SCOPES         STATE   EXPIRES               LAST USED\n\
+         {id}  alice  laptop  a deploy read  active  2027-01-23T12:00:00Z  -\n"
     );
     assert_eq!((listed.code, listed.output), (0, expected));
 
@@ -83,14 +83,17 @@ async fn a_key_lives_through_all_commands() {
     assert_eq!(revoked.code, 0);
     let refused = run_with(&keys, "verify", rotated.output.trim_end()).await;
     assert_eq!((refused.code, refused.output.as_str()), (1, ""));
-    assert_eq!(refused.remarks, "keys: the key was revoked\n");
+    assert_eq!(refused.remarks, "tower-webhook-keys: the key was revoked\n");
     let refused = run_with(&keys, &format!("rotate --owner alice {id}"), "").await;
     assert_eq!((refused.code, refused.output.as_str()), (1, ""));
 
     let gone = run_with(&keys, &format!("delete --owner alice {id} {id}"), "").await;
     assert_eq!((gone.code, gone.output.as_str()), (0, ""));
     let gone = run_with(&keys, &format!("show --owner alice {id}"), "").await;
-    assert_eq!((gone.code, gone.remarks.as_str()), (1, "keys: the key is not found\n"));
+    assert_eq!(
+        (gone.code, gone.remarks.as_str()),
+        (1, "tower-webhook-keys: the key is not found\n")
+    );
 }
 
 #[tokio::test]
@@ -123,8 +126,54 @@ async fn another_owners_key_is_not_found() {
     for command in ["show", "extend --by 1h", "rotate", "disable", "enable", "revoke", "delete"] {
         let refused = run_with(&keys, &format!("{command} --owner bob {id}"), "").await;
         assert_eq!((refused.code, refused.output.as_str()), (1, ""), "{command}");
-        assert_eq!(refused.remarks, "keys: the key is not found\n");
+        assert_eq!(refused.remarks, "tower-webhook-keys: the key is not found\n");
     }
+}
+
+#[tokio::test]
+async fn a_leaked_key_is_found_and_revoked_without_its_owner() {
+    let keys = memory();
+    let made = run_with(&keys, "generate --owner alice --name laptop", "").await;
+    let secret = made.output.trim_end();
+    let id = id_of(&keys).await;
+    let by_text = format!("find {secret}");
+    let finds = [
+        (format!("find {id}"), ""),
+        (by_text.clone(), ""),
+        ("find".to_owned(), made.output.as_str()),
+        (format!("show {id}"), ""),
+    ];
+    for (line, input) in finds {
+        let found = run_with(&keys, &line, input).await;
+        assert_eq!((found.code, found.remarks.as_str()), (0, ""));
+        assert!(found.output.contains("owner       alice\n"), "{}", found.output);
+        assert!(!found.output.contains(secret));
+    }
+    assert_eq!(run_with(&keys, &format!("revoke {id}"), "").await.code, 0);
+    assert_eq!(run_with(&keys, "verify", secret).await.code, 1);
+    let found = run_with(&keys, &by_text, "").await;
+    assert!(found.output.contains("state       revoked\n"), "{}", found.output);
+
+    // The check of the text and the look-up of the id decide, and neither is repeated.
+    for text in ["CANARY", "", "CANARY\u{e9}", &secret.replace(&id, "CANARYCANARYCANA")] {
+        for (line, input) in [(format!("find {text}"), ""), ("find".to_owned(), text)] {
+            let missing = run_with(&keys, &line, input).await;
+            assert_eq!((missing.code, missing.output.as_str()), (1, ""), "{text}");
+            assert_eq!(missing.remarks, "tower-webhook-keys: the key is not found\n");
+        }
+    }
+    assert_eq!(run_with(&keys, "revoke CANARY", "").await.code, 1);
+}
+
+#[tokio::test]
+async fn a_list_of_all_owners_is_ordered_by_owner() {
+    let keys = memory();
+    for owner in ["bob", "alice", "bob"] {
+        run_with(&keys, &format!("generate --owner {owner} --name a"), "").await;
+    }
+    let listed = run_with(&keys, "list --all", "").await;
+    let owners: Vec<_> = listed.output.lines().map(|line| line[18..].split(' ').next()).collect();
+    assert_eq!(owners, ["OWNER", "alice", "bob", "bob"].map(Some));
 }
 
 #[cfg(feature = "sqlite")]
@@ -134,7 +183,7 @@ async fn keys_in_a_file_outlive_the_process() {
 
     let folder = std::env::temp_dir().join(format!("tower-webhook-keys-{}", std::process::id()));
     let text = format!("sqlite:{}", folder.join("keys.db").display());
-    let manager = async || open(Some(&text), true).await.unwrap().0;
+    let manager = async || open(Some(&text), true).await.unwrap();
 
     let made = run_with(&manager().await, "generate --owner alice --name a", "").await;
     let verified = run_with(&manager().await, "verify", &made.output).await;

@@ -216,7 +216,7 @@ impl KeyManager {
     /// # keys.generate(&Owner::new("ann")?, NewKey::new("laptop").with_id(id.clone())).await?;
     /// let leaked = keys.find(&id).await?;
     /// keys.revoke(leaked.owner(), &id).await?;
-    /// # assert!(keys.find(&id).await?.revoked());
+    /// # assert!(keys.find(&id).await?.revoked_at().is_some());
     /// # Ok(())
     /// # }
     /// ```
