@@ -12,7 +12,7 @@
 //! | `auth.placement` | [`PlacementKind::as_str`](crate::credential::PlacementKind::as_str) of an accepted credential |
 //! | `auth.required_scope` | the scope that was missing |
 //! | `http.response.status_code` | the status of the response, but for gRPC |
-//! | `hook.name` | the name of the hook whose execution failed |
+//! | `hook.name` | the name of the hook that the request is for, if its [`Policy`](crate::auth::Policy::with_hook) names one |
 //! | `key.id` | the id of the key that was changed |
 //! | `key.change` | `generate`, `update`, `extend`, `rotate`, `revoke` or `delete` |
 //! | `executor.message` | the text of an `ExecutorError::public` |
@@ -30,6 +30,8 @@
 //! its store, resolver, authenticator or executor. The errors of this crate have fixed texts.
 
 use crate::identity::Identity;
+#[cfg(feature = "tracing")]
+use crate::key::Owner;
 use crate::rejection::Rejection;
 #[cfg(feature = "tracing")]
 use crate::util::ErrorChain;
@@ -91,14 +93,20 @@ impl From<&crate::auth::AuthLayer> for Places {
     }
 }
 
-/// Makes the spans of tower-http's `TraceLayer` without credentials: method and path only. The default of
-/// that layer writes the whole target, with a key in the query.
+/// Makes the spans of tower-http's `TraceLayer` without credentials: method, path, and what the layer finds out about
+/// the caller. The default of that layer writes the whole target, with a key in the query.
 ///
 /// 1. The parameter of every path placement is `redacted`, with any value: a good key, a mistyped or
 ///    an encoded one, of any format. The template may also fit the end of a longer path.
 /// 2. Queries and headers are not written.
 /// 3. Elsewhere in the path, keys are replaced as far as their [format](crate::key::KeyFormat::redact)
 ///    recognises them.
+///
+/// The fields `auth.key_id`, `auth.owner`, `auth.placement`, `auth.reason` and `hook.name` are those of the
+/// [events](self). They are empty until they are known, so that the lines of handlers have them. An
+/// [`AuthLayer`](crate::auth::AuthLayer) records them into the span in which it is called, and into any other span that
+/// declares fields with these names. Under [`Policy::all_of`](crate::auth::Policy::all_of) the owner and the placement
+/// are those of the user.
 ///
 /// # Security
 ///
@@ -132,6 +140,8 @@ impl From<&crate::auth::AuthLayer> for Places {
 pub fn request_span<B>(
     places: Places,
 ) -> impl Fn(&http::Request<B>) -> tracing::Span + Clone + Send + Sync + use<B> {
+    use tracing::field::Empty;
+
     let places = std::sync::Arc::new(places);
     move |request| {
         tracing::info_span!(
@@ -139,28 +149,51 @@ pub fn request_span<B>(
             "request",
             http.request.method = request.method().as_str(),
             url.path = places.redact(request.uri().path()),
+            auth.key_id = Empty,
+            auth.owner = Empty,
+            auth.placement = Empty,
+            auth.reason = Empty,
+            hook.name = Empty,
         )
     }
 }
 
 #[cfg(feature = "tracing")]
-pub(crate) fn accepted(identity: &Identity) {
-    tracing::debug!(
-        target: "tower_webhook",
-        event = "authn_login_success",
-        auth.key_id = identity.key_id().map(tracing::field::display),
-        auth.owner = tracing::field::debug(identity.owner()),
-        auth.placement = identity.placement().map(crate::credential::PlacementKind::as_str),
-        "request accepted",
-    );
+pub(crate) fn accepted(identity: Option<&Identity>, hook: Option<&str>) {
+    use crate::credential::PlacementKind;
+
+    let span = tracing::Span::current();
+    span.record("hook.name", hook);
+    let Some(identity) = identity else { return };
+    let key_id = identity.all().find_map(Identity::key_id);
+    span.record("auth.key_id", key_id.map(tracing::field::display))
+        .record("auth.owner", identity.owner().as_str())
+        .record("auth.placement", identity.placement().map(PlacementKind::as_str));
+    for identity in identity.all() {
+        tracing::debug!(
+            target: "tower_webhook",
+            event = "authn_login_success",
+            auth.key_id = identity.key_id().map(tracing::field::display),
+            auth.owner = identity.owner().as_str(),
+            auth.placement = identity.placement().map(PlacementKind::as_str),
+            hook.name = hook,
+            "request accepted",
+        );
+    }
 }
 
 #[cfg(not(feature = "tracing"))]
-pub(crate) const fn accepted(_identity: &Identity) {}
+pub(crate) const fn accepted(_identity: Option<&Identity>, _hook: Option<&str>) {}
 
 #[cfg(feature = "tracing")]
-pub(crate) fn refused(rejection: &Rejection) {
+pub(crate) fn refused(rejection: &Rejection, hook: Option<&str>) {
     use crate::rejection::RejectionKind;
+
+    tracing::Span::current()
+        .record("auth.key_id", rejection.key_id().map(tracing::field::display))
+        .record("auth.owner", rejection.owner().map(Owner::as_str))
+        .record("auth.reason", rejection.kind().as_str())
+        .record("hook.name", hook);
 
     macro_rules! refusal {
         ($level:ident, $event:literal) => {
@@ -170,9 +203,10 @@ pub(crate) fn refused(rejection: &Rejection) {
                 event = $event,
                 auth.reason = rejection.kind().as_str(),
                 auth.key_id = rejection.key_id().map(tracing::field::display),
-                auth.owner = rejection.owner().map(tracing::field::debug),
+                auth.owner = rejection.owner().map(Owner::as_str),
                 auth.required_scope = rejection.required_scope().map(tracing::field::display),
                 http.response.status_code = rejection.status().as_u16(),
+                hook.name = hook,
                 error = rejection.source().map(|error| tracing::field::display(ErrorChain(error))),
                 "request refused",
             )
@@ -206,7 +240,7 @@ pub(crate) fn refused(rejection: &Rejection) {
 }
 
 #[cfg(not(feature = "tracing"))]
-pub(crate) const fn refused(_rejection: &Rejection) {}
+pub(crate) const fn refused(_rejection: &Rejection, _hook: Option<&str>) {}
 
 /// One event for an execution that did not end well. What the executor said is in `error`: the text of a public
 /// error, or the error behind the failure with its causes. What a panic said is not known.
@@ -216,7 +250,7 @@ pub(crate) fn failed(hook: Option<&str>, failure: &crate::hook::Failure) {
     tracing::error!(
         target: "tower_webhook",
         event = "executor_fail",
-        hook.name = hook.map(tracing::field::debug),
+        hook.name = hook,
         executor.reason = failure.kind().as_str(),
         executor.message = error.and_then(crate::hook::ExecutorError::public_text),
         error = error
@@ -258,7 +292,7 @@ pub(crate) fn changed(change: Change, key: &crate::key::KeyId, caller: &Identity
         key.change = change,
         key.id = tracing::field::display(key),
         auth.key_id = caller.key_id().map(tracing::field::display),
-        auth.owner = tracing::field::debug(caller.owner()),
+        auth.owner = caller.owner().as_str(),
         "key changed",
     );
 }

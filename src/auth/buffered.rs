@@ -213,6 +213,7 @@ impl Entry {
         let config = &*self.config;
         config.mark_sensitive(&mut parts.headers);
         let policy = config.resolve((&*parts).into()).await?;
+        policy.name_hook(parts);
         config.check_method_first(&policy, (&*parts).into())?;
 
         let mut unread = Some(body);

@@ -177,6 +177,6 @@ pub use self::policy::Policy;
 pub use self::resolver::PolicyResolver;
 pub use self::service::Auth;
 
-pub(crate) use self::authorize::HookName;
 pub(crate) use self::buffered::PRE_AUTH_MAX_BYTES;
 pub(crate) use self::config::AuthConfig;
+pub(crate) use self::policy::HookName;

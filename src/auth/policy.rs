@@ -5,7 +5,7 @@ use http::{HeaderValue, Method};
 use crate::error::ConfigError;
 use crate::key::{KeyId, Owner, Scope, Scopes};
 use crate::rejection::{Rejection, RejectionKind};
-use crate::request_head::RequestHead;
+use crate::request_head::{HeadMut, RequestHead};
 
 /// Who may call, and by which method.
 ///
@@ -321,8 +321,11 @@ impl Policy {
         self.0.hook.as_deref()
     }
 
-    pub(crate) fn hook_name(&self) -> Option<Arc<str>> {
-        self.0.hook.clone()
+    /// Puts the name of the hook into the extensions of the request.
+    pub(super) fn name_hook(&self, head: &mut impl HeadMut) {
+        if let Some(hook) = &self.0.hook {
+            head.extensions_mut().insert(HookName(Arc::clone(hook)));
+        }
     }
 
     pub(crate) fn key(&self) -> Option<&KeyId> {
@@ -435,6 +438,10 @@ impl Policy {
         self
     }
 }
+
+/// The name of the hook that a request is for, in its extensions.
+#[derive(Clone, Debug)]
+pub(crate) struct HookName(pub(crate) Arc<str>);
 
 impl Inner {
     fn new(access: Access) -> Self {

@@ -69,6 +69,7 @@ where
             Some(Err(rejection)) => return self.refuse(&rejection, head),
             None => return self.decide_later(None, request),
         };
+        policy.name_hook(&mut request);
         if self.config.skips_body(&policy) {
             body::discard(&mut request);
         }

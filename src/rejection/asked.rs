@@ -3,6 +3,7 @@
 use http::request::Parts;
 use http::{HeaderValue, Method, Uri};
 
+use crate::auth::HookName;
 use crate::body::BufferedBody;
 use crate::credential::{ExtractError, redact_target};
 use crate::envelope::CREDENTIAL_HEADERS;
@@ -19,11 +20,13 @@ pub(crate) struct Asked {
     pub(super) grpc: Option<HeaderValue>,
     /// What the closure sees that replaces bodies. Boxed, because most layers have none.
     pub(super) view: Option<Box<Parts>>,
+    pub(super) hook: Option<HookName>,
 }
 
 impl Asked {
     pub(super) fn new(head: RequestHead<'_>) -> Self {
-        Self { by_head: *head.method() == Method::HEAD, ..Self::default() }
+        let hook = head.extensions().get().cloned();
+        Self { by_head: *head.method() == Method::HEAD, hook, ..Self::default() }
     }
 }
 

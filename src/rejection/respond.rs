@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::asked::{self, Asked, Scrub};
 use super::{Challenges, Rejection, RejectionKind, ResponseBody, grpc};
+use crate::auth::HookName;
 use crate::request_head::RequestHead;
 use crate::trace;
 
@@ -153,7 +154,7 @@ impl Respond {
         asked: &Asked,
         wrap: impl FnOnce(Bytes) -> T,
     ) -> Response<T> {
-        trace::refused(rejection);
+        trace::refused(rejection, asked.hook.as_ref().map(|HookName(name)| &**name));
         let whole = rejection;
         let rejection = &*whole.shown();
         if let Some((headers, content)) = self.prepared(rejection, asked) {

@@ -34,6 +34,8 @@ mod regressions;
 mod removal;
 mod settings;
 #[cfg(feature = "tracing")]
+mod span_fields;
+#[cfg(feature = "tracing")]
 mod spans;
 #[cfg(all(feature = "testing", feature = "axum", debug_assertions))]
 mod testing;

@@ -257,10 +257,6 @@ pub(crate) struct Logs(Arc<Mutex<Vec<u8>>>);
 impl Logs {
     /// Captures until the guard is dropped.
     pub(crate) fn capture(&self) -> tracing::subscriber::DefaultGuard {
-        // With a single dispatcher, `tracing` caches the interest of the first thread that meets an event. A
-        // second dispatcher makes it ask all of them.
-        static SECOND: OnceLock<tracing::Dispatch> = OnceLock::new();
-        SECOND.get_or_init(|| tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new()));
         let logs = self.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)
@@ -268,12 +264,31 @@ impl Logs {
             .with_ansi(false)
             .with_writer(move || logs.clone())
             .finish();
-        tracing::subscriber::set_default(subscriber)
+        set_default(subscriber)
+    }
+
+    /// Captures one JSON object for each event, until the guard is dropped.
+    pub(crate) fn capture_json(&self) -> tracing::subscriber::DefaultGuard {
+        let logs = self.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .with_max_level(tracing::Level::TRACE)
+            .with_writer(move || logs.clone())
+            .finish();
+        set_default(subscriber)
     }
 
     pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
+}
+
+fn set_default(subscriber: impl Into<tracing::Dispatch>) -> tracing::subscriber::DefaultGuard {
+    // With a single dispatcher, `tracing` caches the interest of the first thread that meets an event. A
+    // second dispatcher makes it ask all of them.
+    static SECOND: OnceLock<tracing::Dispatch> = OnceLock::new();
+    SECOND.get_or_init(|| tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new()));
+    tracing::dispatcher::set_default(&subscriber.into())
 }
 
 impl std::io::Write for Logs {

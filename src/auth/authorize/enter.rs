@@ -13,7 +13,7 @@ use crate::auth::config::AuthConfig;
 use crate::auth::future::{Entered, Refusal};
 use crate::auth::policy::{Access, Policy};
 use crate::body;
-use crate::identity::{self, Identity};
+use crate::identity;
 use crate::rejection::{Rejection, ResponseBody};
 use crate::request_head::HeadMut;
 use crate::trace;
@@ -59,6 +59,7 @@ impl AuthConfig {
             Some(policy) => policy,
             None => self.resolve((&*parts).into()).await?,
         };
+        policy.name_hook(parts);
         if self.skips_body(&policy) {
             body::discard(parts);
         }
@@ -90,7 +91,7 @@ impl AuthConfig {
     ) -> Decision {
         let Admission { identity, extensions } = admission;
         if policy.is_probe(head.head().method()) {
-            identity.iter().flat_map(Identity::all).for_each(trace::accepted);
+            trace::accepted(identity.as_ref(), policy.hook());
             return Ok(());
         }
         if policy.is_without_body() {
@@ -102,12 +103,7 @@ impl AuthConfig {
         }
         #[cfg(feature = "management")]
         let identity = identity.map(|identity| identity.with_challenges(self.respond.challenges()));
-        if let Some(identity) = &identity {
-            identity.all().for_each(trace::accepted);
-        }
-        if let Some(hook) = policy.hook_name() {
-            head.extensions_mut().insert(HookName(hook));
-        }
+        trace::accepted(identity.as_ref(), policy.hook());
         if let Some(extensions) = extensions {
             head.extensions_mut().extend(extensions);
         }
@@ -115,10 +111,6 @@ impl AuthConfig {
         Ok(())
     }
 }
-
-/// The name of the hook that a request is for, in its extensions.
-#[derive(Clone)]
-pub(crate) struct HookName(pub(crate) Arc<str>);
 
 /// The answer to a probe of a caller who may call.
 pub(in crate::auth) fn probe_answer<B>(by_target: bool) -> Response<ResponseBody<B>> {

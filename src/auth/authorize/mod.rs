@@ -24,7 +24,6 @@ use crate::key::{
 use crate::rejection::{Rejection, RejectionKind};
 use crate::request_head::RequestHead;
 
-pub(crate) use self::enter::HookName;
 pub(super) use self::enter::{probe_answer, protect_target};
 
 /// What a caller who is let in brings along. The stages write it in place, because it is large to pass on;
