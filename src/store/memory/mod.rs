@@ -207,7 +207,7 @@ mod tests {
         for (id, owner) in [("b", "ann"), ("a", "bob"), ("c", "ann")] {
             let (id, owner) = (KeyId::new(id).unwrap(), Owner::new(owner).unwrap());
             let record =
-                KeyRecord::new(id, owner, "", plain().digest().clone(), plain().created_at());
+                KeyRecord::new(id, owner, "ci", plain().digest().clone(), plain().created_at());
             let record = record.unwrap();
             assert_eq!(store.insert(record.clone()).await.unwrap(), WriteOutcome::Applied);
             inserted.push(record.encode());
