@@ -24,7 +24,7 @@ use crate::credential::{
 use crate::envelope::Envelopes;
 use crate::error::ConfigError;
 use crate::identity::Identity;
-use crate::key::{KeyVerifier, Owner, Scope};
+use crate::key::{KeyVerifier, LookupTarget, Owner, Scope};
 use crate::rejection::{Asked, Audience, Challenges, Rejection, RejectionKind, Respond, Scrub};
 use crate::request_head::{HeadMut, RequestHead};
 use crate::util::{CatchPanic, Panicked, UniqueId, catch_panic, timeout};
@@ -178,7 +178,9 @@ impl AuthConfig {
             Access::AnyOf => {
                 depends(keys, users) && !in_head(users) || depends(users, keys) && !in_head(keys)
             }
-            Access::AllOf => depends(keys, users) || depends(users, keys),
+            Access::AllOf => {
+                (depends(keys, users) || depends(users, keys)) && self.places_in_head(head).is_ok()
+            }
         };
         let is_readable = |hook| Credentials::may_be_in_body(parts, self.reading(hook));
         // What only one hook reads is read for all of them where they are concealed.
@@ -188,6 +190,26 @@ impl AuthConfig {
             } else {
                 is_readable(policy.hook())
             }
+    }
+
+    /// The places of a key and of the credential of a user in the head.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if there is more than one of a kind, as fields or joined by a proxy.
+    pub(super) fn places_in_head(
+        &self,
+        head: RequestHead<'_>,
+    ) -> Result<(Option<usize>, Option<usize>), ExtractError> {
+        let mut key = None;
+        if let Some((verifier, list)) = &self.keys
+            && let Some(mut found) = list.find_in_head(head)?
+        {
+            found.check_list(|text| verifier.can_parse(text, LookupTarget::Named))?;
+            key = Some(found.position());
+        }
+        let user = self.user_credentials().map(|list| list.position_in_head(head)).transpose()?;
+        Ok((key, user.flatten()))
     }
 
     /// Whether the authenticator is going to be asked, and needs the body for its answer.

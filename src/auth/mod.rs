@@ -80,7 +80,7 @@
 //! | a key | let in a user, or every caller | 401, with the same exception |
 //! | a user | let in a user, and is a clone of the inner layer, perhaps with other scopes or another owner | owner and scopes of the inner policy decide; the authenticator is not asked again |
 //! | a user | anything else | the authenticator of the inner layer is asked about what the outer layer has left: 401 if that was the credential |
-//! | a key or a user ([`any_of`](Policy::any_of)) | either, as above | the same; one credential in all, so a second one for the inner layer is a 400 in a header field |
+//! | a key or a user ([`any_of`](Policy::any_of)) | either, as above | the same, if the request has no credential for the inner layer; one that it has decides alone |
 //! | a key and a user ([`all_of`](Policy::all_of)) | one or both, as above | the inner layer reads what is left, and both decide |
 //! | nothing (public) | anything | let in; the identity of the outer layer stays |
 //!

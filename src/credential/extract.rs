@@ -80,18 +80,26 @@ impl Credentials {
         Ok(())
     }
 
-    /// The place, if a credential is in the head.
+    /// The credential, if it is in the head.
     ///
     /// # Errors
     ///
     /// Returns an error if the head has more than one, or a query that cannot be read.
+    pub(crate) fn find_in_head<'a>(
+        &self,
+        head: RequestHead<'a>,
+    ) -> Result<Option<PresentedCredential<'a>>, ExtractError> {
+        let mut found = None;
+        self.find_among(&mut found, head, BodyReading::default(), |_, one| !one.is_in_body())?;
+        Ok(found)
+    }
+
+    /// The place of the credential, as [`find_in_head`](Self::find_in_head) finds it.
     pub(crate) fn position_in_head(
         &self,
         head: RequestHead<'_>,
     ) -> Result<Option<usize>, ExtractError> {
-        let mut found = None;
-        self.find_among(&mut found, head, BodyReading::default(), |_, one| !one.is_in_body())?;
-        Ok(found.map(|found| found.position()))
+        Ok(self.find_in_head(head)?.map(|found| found.position()))
     }
 
     /// Whether one place of this list and one of another list are the same.

@@ -203,9 +203,8 @@ impl AuthConfig {
     ) -> Decision {
         self.check_modes(policy)?;
         let decide = |proven: Proven| {
-            for caller in proven.identity.all().map(Caller::of) {
-                self.authorize(policy, head, &caller)?;
-            }
+            proven.identity.all().try_for_each(|one| permit(policy, &Caller::of(one)))?;
+            self.check_method_last(policy, head)?;
             *admission =
                 Admission { identity: Some(proven.identity), extensions: proven.extensions };
             Ok(())
@@ -265,13 +264,15 @@ impl AuthConfig {
         decision.map_err(|rejection| self.conceal(policy, rejection))
     }
 
-    /// What a proven caller may do. Where hooks are concealed, the method comes last.
+    /// What a proven caller may do.
     fn authorize(&self, policy: &Policy, head: RequestHead<'_>, caller: &Caller<'_>) -> Decision {
         permit(policy, caller)?;
-        if self.conceal {
-            policy.check_method(head, self.default_methods)?;
-        }
-        Ok(())
+        self.check_method_last(policy, head)
+    }
+
+    /// Where hooks are concealed, a caller learns the methods of one that lets them in.
+    fn check_method_last(&self, policy: &Policy, head: RequestHead<'_>) -> Decision {
+        if self.conceal { policy.check_method(head, self.default_methods) } else { Ok(()) }
     }
 }
 

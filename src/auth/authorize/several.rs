@@ -49,8 +49,6 @@ impl AuthConfig {
     /// Returns an error if one list finds more than one credential.
     pub(super) fn held(&self, policy: &Policy, head: RequestHead<'_>) -> Result<Held, Rejection> {
         let (keys, users) = (self.key_credentials(), self.user_credentials());
-        let in_head =
-            |list: Option<&Credentials>| list.map_or(Ok(None), |list| list.position_in_head(head));
         let anywhere = |list: Option<&Credentials>, other| match list {
             Some(list) => {
                 let found = self.find(policy, list, other, head)?;
@@ -58,7 +56,7 @@ impl AuthConfig {
             }
             None => Ok(None),
         };
-        let mut found = (in_head(keys)?, in_head(users)?);
+        let mut found = self.places_in_head(head)?;
         if found == (None, None) || policy.access() == Access::AllOf {
             found = (anywhere(keys, users)?, anywhere(users, keys)?);
         }
