@@ -199,6 +199,10 @@ pub(crate) enum Access {
     Public,
     Token,
     User,
+    /// A key or a user.
+    AnyOf,
+    /// A key and a user.
+    AllOf,
 }
 
 #[derive(Clone, Debug)]
@@ -273,4 +277,6 @@ pub(crate) struct Stack {
 pub(crate) struct Caller {
     pub(crate) owner: Owner,
     pub(crate) key: Option<(Ring, Key)>,
+    /// The key that a user has proven beside.
+    pub(crate) also: Option<(Ring, Key)>,
 }

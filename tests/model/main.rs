@@ -108,8 +108,9 @@ fn check(world: &World, call: &Call, outcome: &Outcome, answer: &Answer) {
             assert_eq!(status, StatusCode::OK);
             let [seen] = &outcome.seen[..] else { panic!("called {} times", outcome.seen.len()) };
             let named = |caller: &Caller| {
-                let id = caller.key.map(|key| world.key_id(key).clone());
-                (world::owner_name(caller.owner).to_owned(), id)
+                let [key, also] =
+                    [caller.key, caller.also].map(|key| key.map(|key| world.key_id(key).clone()));
+                (world::owner_name(caller.owner).to_owned(), key, also)
             };
             assert_eq!(world::caller(seen), caller.as_ref().map(named), "another caller");
             let expected = wire::request(call, &|secret| world.text(secret));

@@ -2,11 +2,12 @@
 
 use crate::cases::{
     Access, Body, Call, Caller, Key, Keys, Layer, List, Method, Owner, Place, Policy, Ring, Scope,
-    Secret, Source, Stack,
+    Secret, Source, Stack, Users,
 };
 use crate::reading::{
-    accepted, all_places, body_fault, count, has_fields, has_second_in_body, head_places,
-    holds_any, is_beside, is_in_authorization, key_list, looks_into_body, places, user_list,
+    Either, all_places, body_fault, count, has_fields, has_second_in_body, is_beside,
+    is_in_authorization, is_in_head, is_in_head_or_repeated, key_list, looks_into_body,
+    one_of_each, one_of_either, places, reads_body, user_list,
 };
 
 /// What comes of a request.
@@ -41,11 +42,14 @@ enum Realm {
 pub(crate) struct State {
     pub(crate) call: Call,
     pub(crate) is_buffered: bool,
-    proven: Option<(Caller, Option<Realm>)>,
+    proven: Proven,
 }
 
+/// Who calls, and where its key counts.
+type Verdict = (Caller, Option<Realm>);
+
 /// What is known about a request once a layer has let it in.
-type Proven = Option<(Caller, Option<Realm>)>;
+type Proven = Option<Verdict>;
 
 /// The request goes through the layers one by one.
 pub(crate) fn answer(stack: &Stack, call: &Call) -> Answer {
@@ -95,7 +99,7 @@ fn decide(layer: &Layer, number: usize, state: &State) -> Result<Proven, Vec<Ref
         (_, Some(fault)) if looks_into_body(layer, policy, state) => {
             Err(refuse(layer, Some(policy), &[fault]))
         }
-        (Err(status), _) => Err(refuse(layer, Some(policy), &[status])),
+        (Err(statuses), _) => Err(refuse(layer, Some(policy), &statuses)),
         (Ok(_), Some(fault)) => Err(refuse(layer, Some(policy), &[fault])),
         (Ok(_), None) if has_second_in_body(layer, policy, state) => {
             Err(refuse(layer, Some(policy), &[400]))
@@ -116,12 +120,12 @@ fn decide_concealed(
     let proven = caller(layer, number, state, policy);
     let refusal = |status, challenges| Refusal { status, challenges };
     let mut ways = Vec::new();
-    let list = accepted(layer, policy);
-    let is_in_head = holds_any(layer, state, &list, &head_places(&list));
     // A body that goes no further is read where the credential may be in it alone.
     let is_of_use = !drops_body(layer, state, policy) || looks_into_body(layer, policy, state);
     let body = body.filter(|_| is_of_use);
-    if proven.is_err() || !is_in_head && body.is_some_and(|status| !is_ours(status)) {
+    if proven.is_err()
+        || !is_in_head(layer, policy, state) && body.is_some_and(|status| !is_ours(status))
+    {
         ways.push(refusal(401, all_challenges(layer)));
     }
     let second = (is_of_use && has_second_in_body(layer, policy, state)).then_some(400);
@@ -210,69 +214,139 @@ fn configuration_fault(layer: &Layer, policy: &Policy) -> Option<u16> {
         Access::Public => layer.scope.is_none() && layer.owner.is_none(),
         Access::Token => layer.keys.is_some(),
         Access::User => layer.users.is_some(),
+        Access::AnyOf | Access::AllOf => layer.keys.is_some() && layer.users.is_some(),
     };
     (!is_wired).then_some(500)
 }
 
-/// Who calls, or the status of the refusal. `None` is a public hook.
-fn caller(layer: &Layer, number: usize, state: &State, policy: &Policy) -> Result<Proven, u16> {
-    match policy.access {
-        Access::Public => Ok(None),
-        Access::Token => by_key(layer, number, state, policy),
-        Access::User => by_login(layer, state, policy),
+/// Who calls, or the statuses of the refusals of which one is seen. `None` is a public hook.
+fn caller(
+    layer: &Layer,
+    number: usize,
+    state: &State,
+    policy: &Policy,
+) -> Result<Proven, Vec<u16>> {
+    let proven = match policy.access {
+        Access::Public => return Ok(None),
+        Access::Token => by_key(layer, number, state),
+        Access::User => by_login(layer, state),
+        Access::AnyOf => by_either(layer, number, state),
+        Access::AllOf => by_both(layer, number, state),
+    };
+    let proven = proven.map_err(|status| vec![status])?;
+    let statuses = faults_of_rights(layer, policy, &proven.0);
+    if statuses.is_empty() { Ok(Some(proven)) } else { Err(statuses) }
+}
+
+fn by_key(layer: &Layer, number: usize, state: &State) -> Result<Verdict, u16> {
+    let keys = layer.keys.as_ref().ok_or(500_u16)?;
+    let found = count(layer, state, &keys.list, &user_list(layer))?;
+    let verdict = key_verdict(keys, number, state, found)?;
+    let relies = found.is_none();
+    if relies && is_beside(layer, state, None, &user_list(layer)) { Err(400) } else { Ok(verdict) }
+}
+
+fn by_login(layer: &Layer, state: &State) -> Result<Verdict, u16> {
+    let users = layer.users.as_ref().ok_or(500_u16)?;
+    if users.list.places.is_empty() {
+        let verdict = user_verdict(users, state, None)?;
+        let is_mixed = is_beside(layer, state, None, &key_list(layer));
+        return if is_mixed { Err(400) } else { Ok(verdict) };
+    }
+    user_verdict(users, state, count(layer, state, &users.list, &key_list(layer))?)
+}
+
+/// One credential of either kind. What may be either is a key if it has the format of one. Where there is none, what an
+/// outer layer proved counts, or else the session.
+fn by_either(layer: &Layer, number: usize, state: &State) -> Result<Verdict, u16> {
+    let (keys, users) = (layer.keys.as_ref().ok_or(500_u16)?, layer.users.as_ref().ok_or(500_u16)?);
+    match one_of_either(layer, state)? {
+        Either::Key(key) | Either::OnePlace(key @ Secret::Key(..), _) => {
+            key_verdict(keys, number, state, Some(key))
+        }
+        Either::User(user) | Either::OnePlace(_, user) => user_verdict(users, state, Some(user)),
+        Either::Nothing => {
+            key_verdict(keys, number, state, None).or_else(|_| user_verdict(users, state, None))
+        }
     }
 }
 
-fn by_key(layer: &Layer, number: usize, state: &State, policy: &Policy) -> Result<Proven, u16> {
-    let Some(keys) = &layer.keys else { return Err(500) };
-    let found = count(layer, state, &keys.list, &user_list(layer))?;
-    let (caller, realm) = match found {
-        Some(secret) => {
-            let key = verify(keys.ring, secret).ok_or(401_u16)?;
-            (owner_of(keys.ring, key), Some(realm(keys, number)))
-        }
-        None => {
-            let proven = relied_upon(keys, number, state).ok_or(401_u16)?;
-            if is_beside(layer, state, None, &user_list(layer)) {
-                return Err(400);
-            }
-            proven
-        }
+/// One credential of each kind. A concealing layer does not read a body for one beside a header field with the other.
+fn by_both(layer: &Layer, number: usize, state: &State) -> Result<Verdict, u16> {
+    let (keys, users) = (layer.keys.as_ref().ok_or(500_u16)?, layer.users.as_ref().ok_or(500_u16)?);
+    let is_for_body = |list: &List, other: &List| {
+        reads_body(list, state)
+            && !is_in_head_or_repeated(layer, state, list)
+            && is_beside(layer, state, None, other)
     };
-    let scopes = caller.key.map_or(&[][..], |(_, key)| scopes_of(key));
-    let is_asked_for = policy.key.is_none_or(|key| caller.key == Some(key));
-    if !is_asked_for || asked_owner(layer, policy).is_some_and(|owner| owner != caller.owner) {
+    if layer.concealed
+        && (is_for_body(&keys.list, &users.list) || is_for_body(&users.list, &keys.list))
+    {
         return Err(401);
     }
-    check_scopes(layer, policy, scopes)?;
-    Ok(Some((caller, realm)))
+    let (key, user) = one_of_each(layer, state)?;
+    let (key, realm) = key_verdict(keys, number, state, key)?;
+    let (user, _) = user_verdict(users, state, user)?;
+    Ok((Caller { also: key.key, ..user }, realm))
 }
 
-fn by_login(layer: &Layer, state: &State, policy: &Policy) -> Result<Proven, u16> {
-    let Some(users) = &layer.users else { return Err(500) };
-    let owner = if users.list.places.is_empty() {
-        let owner = state.call.session.ok_or(401_u16)?;
-        if is_beside(layer, state, None, &key_list(layer)) {
-            return Err(400);
+/// Who has this key, or whom a layer around this one has let in by one.
+fn key_verdict(
+    keys: &Keys,
+    number: usize,
+    state: &State,
+    found: Option<Secret>,
+) -> Result<Verdict, u16> {
+    match found {
+        Some(secret) => {
+            let key = verify(keys.ring, secret).ok_or(401_u16)?;
+            Ok((owner_of(keys.ring, key), Some(realm(keys, number))))
         }
-        owner
-    } else {
-        match count(layer, state, &users.list, &key_list(layer))? {
-            Some(Secret::Password(owner)) => owner,
-            _ => return Err(401),
-        }
-    };
-    if asked_owner(layer, policy).is_some_and(|asked| asked != owner) {
-        return Err(403);
+        None => relied_upon(keys, number, state).ok_or(401),
     }
-    let scopes = if owner == Owner::Alice { &[Scope::A, Scope::B][..] } else { &[Scope::A] };
-    check_scopes(layer, policy, scopes)?;
-    Ok(Some((Caller { owner, key: None }, None)))
 }
 
-/// An inner layer accepts what an outer one proved, if both have clones of one verifier.
-fn relied_upon(keys: &Keys, number: usize, state: &State) -> Option<(Caller, Option<Realm>)> {
-    state.proven.clone().filter(|(_, proven)| *proven == Some(realm(keys, number)))
+/// Who has this password, or who is logged in where no placement is configured.
+fn user_verdict(users: &Users, state: &State, found: Option<Secret>) -> Result<Verdict, u16> {
+    let owner = match found {
+        Some(Secret::Password(owner)) => Some(owner),
+        None if users.list.places.is_empty() => state.call.session,
+        _ => None,
+    };
+    let owner = owner.ok_or(401_u16)?;
+    Ok((Caller { owner, key: None, also: None }, None))
+}
+
+/// What the caller lacks, by each of its credentials: another owner's key is an unknown one.
+fn faults_of_rights(layer: &Layer, policy: &Policy, caller: &Caller) -> Vec<u16> {
+    let asked = asked_owner(layer, policy);
+    let mut statuses = Vec::new();
+    for key in [caller.key, caller.also].into_iter().flatten() {
+        let is_asked_for = policy.key.is_none_or(|asked| key == asked);
+        let is_owned = asked.is_none_or(|owner| owner == owner_of(key.0, key.1).owner);
+        if !is_asked_for || !is_owned {
+            statuses.push(401);
+        } else if !has_scopes(layer, policy, scopes_of(key.1)) {
+            statuses.push(403);
+        }
+    }
+    if caller.key.is_none() {
+        let alice = &[Scope::A, Scope::B][..];
+        let scopes = if caller.owner == Owner::Alice { alice } else { &[Scope::A] };
+        let is_asked_for = asked.is_none_or(|asked| asked == caller.owner);
+        if !is_asked_for || !has_scopes(layer, policy, scopes) {
+            statuses.push(403);
+        }
+    }
+    statuses
+}
+
+/// An inner layer accepts what an outer one proved, if both have clones of one verifier. Beside a user, it is the key
+/// that counts.
+fn relied_upon(keys: &Keys, number: usize, state: &State) -> Option<Verdict> {
+    let (caller, proven) = state.proven.clone()?;
+    let (ring, key) = caller.key.or(caller.also)?;
+    (proven == Some(realm(keys, number))).then(|| (owner_of(ring, key), proven))
 }
 
 /// A clock of its own makes another verifier.
@@ -289,7 +363,7 @@ fn verify(ring: Ring, secret: Secret) -> Option<Key> {
 
 fn owner_of(ring: Ring, key: Key) -> Caller {
     let owner = if key == Key::Bob { Owner::Bob } else { Owner::Alice };
-    Caller { owner, key: Some((ring, key)) }
+    Caller { owner, key: Some((ring, key)), also: None }
 }
 
 fn scopes_of(key: Key) -> &'static [Scope] {
@@ -301,9 +375,8 @@ fn asked_owner(layer: &Layer, policy: &Policy) -> Option<Owner> {
     layer.owner.or(policy.owner)
 }
 
-fn check_scopes(layer: &Layer, policy: &Policy, granted: &[Scope]) -> Result<(), u16> {
-    let mut asked = policy.scopes.iter().chain(&layer.scope);
-    if asked.all(|scope| granted.contains(scope)) { Ok(()) } else { Err(403) }
+fn has_scopes(layer: &Layer, policy: &Policy, granted: &[Scope]) -> bool {
+    policy.scopes.iter().chain(&layer.scope).all(|scope| granted.contains(scope))
 }
 
 /// What a configured place holds is removed from every request that is let in. What an outer layer has proven stays
@@ -348,6 +421,7 @@ fn refuse(layer: &Layer, policy: Option<&Policy>, statuses: &[u16]) -> Vec<Refus
 fn challenges(layer: &Layer, policy: Option<&Policy>) -> usize {
     match policy.map(|policy| policy.access) {
         Some(Access::User) => offered(&user_list(layer)).len().max(1),
+        Some(Access::AnyOf | Access::AllOf) => all_challenges(layer),
         _ => offered(&key_list(layer)).len().max(1),
     }
 }

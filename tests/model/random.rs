@@ -53,6 +53,8 @@ impl Random {
             Some(Access::Token),
             Some(Access::Token),
             Some(Access::User),
+            Some(Access::AnyOf),
+            Some(Access::AllOf),
             None,
             None,
             None,
@@ -70,6 +72,8 @@ impl Random {
                         Some(Access::Token),
                         Some(Access::Token),
                         Some(Access::User),
+                        Some(Access::AnyOf),
+                        Some(Access::AllOf),
                         None,
                     ]);
                     access.map(|access| self.policy(access, owner))
@@ -81,6 +85,7 @@ impl Random {
             Some(Access::Public) => (false, false),
             Some(Access::Token) => (true, self.once_in(3)),
             Some(Access::User) => (self.once_in(3), true),
+            Some(Access::AnyOf | Access::AllOf) => (!self.once_in(12), !self.once_in(12)),
             None => (!self.once_in(8), !self.once_in(3)),
         };
         let keys = has_keys.then(|| Keys {
@@ -183,7 +188,7 @@ impl Random {
     /// A request to a stack: mostly with credentials where its layers look for them.
     pub(crate) fn call(&mut self, stack: &Stack) -> Call {
         let configured: Vec<_> = stack.layers.iter().flat_map(configured).collect();
-        let copies = self.pick(&[0, 1, 1, 1, 1, 1, 1, 2, 3]);
+        let copies = self.pick(&[0, 1, 1, 1, 1, 1, 1, 2, 2, 3]);
         let mut call = Call {
             method: self.pick(&[
                 Method::Post,

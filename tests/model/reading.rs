@@ -11,26 +11,81 @@ pub(crate) fn count(
     accepted: &List,
     other: &List,
 ) -> Result<Option<Secret>, u16> {
+    match find(layer, state, accepted)? {
+        Some((place, _)) if is_beside(layer, state, Some(place), other) => Err(400),
+        found => Ok(found.map(|(_, secret)| secret)),
+    }
+}
+
+/// What one list finds: in the head, or in the body where the head has none.
+fn find(layer: &Layer, state: &State, list: &List) -> Result<Option<(Place, Secret)>, u16> {
+    match find_among(layer, state, list, &head_places(list))? {
+        None => find_among(layer, state, list, &[Place::Body]),
+        found => Ok(found),
+    }
+}
+
+fn find_among(
+    layer: &Layer,
+    state: &State,
+    list: &List,
+    places: &[Place],
+) -> Result<Option<(Place, Secret)>, u16> {
     let mut found: Option<(Place, Secret)> = None;
-    let head = head_places(accepted);
-    let is_in_head = holds_any(layer, state, accepted, &head);
-    for place in if is_in_head { head } else { all_places(accepted) } {
-        let read = read(layer, state, accepted, place);
+    for place in places {
+        let read = read(layer, state, list, *place);
         let Some(first) = read.first() else { continue };
         // A browser fails a connection for which no protocol is picked.
-        let is_alone = place == Place::WebSocket && !state.call.offers;
+        let is_alone = *place == Place::WebSocket && !state.call.offers;
         if read.len() > 1 || is_alone {
             return Err(400);
         }
         if let Some(secret) = first
-            && found.replace((place, *secret)).is_some()
+            && found.replace((*place, *secret)).is_some()
         {
             return Err(400);
         }
     }
-    match found {
-        Some((place, _)) if is_beside(layer, state, Some(place), other) => Err(400),
-        found => Ok(found.map(|(_, secret)| secret)),
+    Ok(found)
+}
+
+/// The one credential of a request that may have a key or that of a user.
+pub(crate) enum Either {
+    Nothing,
+    Key(Secret),
+    User(Secret),
+    /// In a place of both lists: as that of keys reads it, and as that of users does.
+    OnePlace(Secret, Secret),
+}
+
+/// What a policy for a key or a user finds: one credential of any kind, in the head or in the body where the head has
+/// none.
+pub(crate) fn one_of_either(layer: &Layer, state: &State) -> Result<Either, u16> {
+    let (keys, users) = (key_list(layer), user_list(layer));
+    let among = |list: &List, places: &[Place]| find_among(layer, state, list, places);
+    let mut found = (among(&keys, &head_places(&keys))?, among(&users, &head_places(&users))?);
+    if found == (None, None) {
+        found = (among(&keys, &[Place::Body])?, among(&users, &[Place::Body])?);
+    }
+    Ok(match found {
+        (None, None) => Either::Nothing,
+        (Some((_, key)), None) => Either::Key(key),
+        (None, Some((_, user))) => Either::User(user),
+        (Some((place, key)), Some((other, user))) if place == other => Either::OnePlace(key, user),
+        (Some(_), Some(_)) => return Err(400),
+    })
+}
+
+/// What a policy for a key and a user finds: one of each kind, which have places of their own.
+pub(crate) fn one_of_each(
+    layer: &Layer,
+    state: &State,
+) -> Result<(Option<Secret>, Option<Secret>), u16> {
+    let (key, user) =
+        (find(layer, state, &key_list(layer))?, find(layer, state, &user_list(layer))?);
+    match (key, user) {
+        (Some((place, _)), Some((other, _))) if place == other => Err(401),
+        (key, user) => Ok((key.map(|(_, secret)| secret), user.map(|(_, secret)| secret))),
     }
 }
 
@@ -135,12 +190,24 @@ pub(crate) fn places(layer: &Layer) -> Vec<Place> {
     [keys, users, layer.stripped.clone()].concat()
 }
 
-/// The places of the credentials that a policy accepts.
-pub(crate) fn accepted(layer: &Layer, policy: &Policy) -> List {
+/// The lists of placements of the credentials that a policy accepts.
+pub(crate) fn accepted(layer: &Layer, policy: &Policy) -> Vec<List> {
     match policy.access {
-        Access::Public => List::default(),
-        Access::Token => key_list(layer),
-        Access::User => user_list(layer),
+        Access::Public => Vec::new(),
+        Access::Token => vec![key_list(layer)],
+        Access::User => vec![user_list(layer)],
+        Access::AnyOf | Access::AllOf => vec![key_list(layer), user_list(layer)],
+    }
+}
+
+/// Whether the head has the credentials that a policy accepts. A list without places has none.
+pub(crate) fn is_in_head(layer: &Layer, policy: &Policy, state: &State) -> bool {
+    let mut lists = accepted(layer, policy);
+    lists.retain(|list| !list.places.is_empty());
+    let holds = |list: &List| holds_any(layer, state, list, &head_places(list));
+    match policy.access {
+        Access::AllOf => lists.iter().all(holds),
+        _ => lists.iter().any(holds),
     }
 }
 
@@ -155,20 +222,41 @@ pub(crate) fn holds_any(layer: &Layer, state: &State, list: &List, places: &[Pla
 
 /// Whether a credential is looked for in the body before the verdict: the head has none.
 pub(crate) fn looks_into_body(layer: &Layer, policy: &Policy, state: &State) -> bool {
-    let list = accepted(layer, policy);
-    let head = head_places(&list);
-    // Two `Authorization` lines are too many, with any content.
-    let is_repeated = head.iter().any(|place| read(layer, state, &list, *place).len() > 1);
-    let is_read = !matches!(state.call.method, Method::Get | Method::Head);
-    let is_in_head = is_repeated || holds_any(layer, state, &list, &head);
-    is_read && is_read_in(&list, Place::Body, &state.call) && !is_in_head
+    let lists = accepted(layer, policy);
+    let has_none = |list: &List| !is_in_head_or_repeated(layer, state, list);
+    let reads = |list: &List| reads_body(list, state);
+    match policy.access {
+        // Each kind is looked for, unless the head has too many of one.
+        Access::AllOf => {
+            let is_fine = |list: &List| find_among(layer, state, list, &head_places(list)).is_ok();
+            lists.iter().all(is_fine) && lists.iter().any(|list| reads(list) && has_none(list))
+        }
+        _ => lists.iter().any(reads) && lists.iter().all(has_none),
+    }
 }
 
-/// Whether the body has a second credential of the kind that the policy accepts, beside one in the head.
+/// Whether a list finds something in the head. Two `Authorization` lines are too many, with any content.
+pub(crate) fn is_in_head_or_repeated(layer: &Layer, state: &State, list: &List) -> bool {
+    let head = head_places(list);
+    let is_repeated = head.iter().any(|place| read(layer, state, list, *place).len() > 1);
+    is_repeated || holds_any(layer, state, list, &head)
+}
+
+pub(crate) fn reads_body(list: &List, state: &State) -> bool {
+    let is_read = !matches!(state.call.method, Method::Get | Method::Head);
+    is_read && is_read_in(list, Place::Body, &state.call)
+}
+
+/// Whether the body has a second credential of a kind that the policy accepts, beside one in the head.
 pub(crate) fn has_second_in_body(layer: &Layer, policy: &Policy, state: &State) -> bool {
-    let list = accepted(layer, policy);
-    let is_in_head = holds_any(layer, state, &list, &head_places(&list));
-    is_in_head && holds_any(layer, state, &list, &[Place::Body])
+    let lists = accepted(layer, policy);
+    let in_head = |list: &List| holds_any(layer, state, list, &head_places(list));
+    let in_body = |list: &List| holds_any(layer, state, list, &[Place::Body]);
+    match policy.access {
+        // A second one of its own kind.
+        Access::AllOf => lists.iter().any(|list| in_head(list) && in_body(list)),
+        _ => lists.iter().any(in_head) && lists.iter().any(in_body),
+    }
 }
 
 /// Media types that are read. Others, and other codings, pass untouched.

@@ -211,6 +211,8 @@ impl World {
             Access::Public => Policy::public(),
             Access::Token => Policy::token(),
             Access::User => Policy::user(),
+            Access::AnyOf => Policy::any_of([Policy::token(), Policy::user()]),
+            Access::AllOf => Policy::all_of([Policy::user(), Policy::token()]),
         };
         if let Some(methods) = &policy.methods {
             made = made.with_methods(methods.iter().map(|method| wire::method(*method)));
@@ -276,10 +278,13 @@ impl RingOfKeys {
     }
 }
 
-/// The caller, as the inner service sees it.
-pub(crate) fn caller(request: &Request<Bytes>) -> Option<(String, Option<KeyId>)> {
+/// The caller, as the inner service sees it: the owner, the key, and the key that a user has proven beside.
+pub(crate) fn caller(request: &Request<Bytes>) -> Option<(String, Option<KeyId>, Option<KeyId>)> {
     let identity = Identity::of(request.extensions()).expect("an auth layer has seen the request");
-    identity.map(|identity| (identity.owner().as_str().to_owned(), identity.key_id().cloned()))
+    identity.map(|identity| {
+        let also = identity.also_proven().and_then(Identity::key_id);
+        (identity.owner().as_str().to_owned(), identity.key_id().cloned(), also.cloned())
+    })
 }
 
 fn credentials(list: &List) -> Result<Credentials, ConfigError> {
