@@ -19,7 +19,7 @@
 //!    than the limit and one frame.
 //! 8. Memory peaks below twice the limit on bodies and 256 KiB; below 16 KiB for a refusal by the head.
 //! 9. All refusals of bad credentials are equal, byte for byte.
-//! 10. A refusal is one event in the log, and so is the proof of a caller. A request has both only if its
+//! 10. A refusal is one event in the log, and so is each proof of a caller. A request has both only if its
 //!     body is refused after that proof.
 //! 11. A second run has the same answer and the same envelope, with headers in another order and in capitals.
 //! 12. Unrelated headers change nothing.
@@ -34,6 +34,7 @@ mod body;
 mod config;
 mod connection;
 mod cookie;
+mod either;
 mod envelope;
 mod executor;
 mod fixture;

@@ -104,10 +104,14 @@ fn check_response(row: &Row, via: Via, answer: &Answer, problems: &mut Vec<Strin
     }
     let document: serde_json::Map<String, serde_json::Value> =
         serde_json::from_slice(answer.response.body()).unwrap_or_default();
-    // A fixed text may say more about a body.
-    let is_of_body = matches!(code, Code::MediaType | Code::Malformed);
-    let details = usize::from(is_of_body && document.contains_key("detail"));
-    expect(document.len() == 4 + details, "type, title, status and code");
+    // A fixed text may say more about a body, and a caller who may not call learns which scope is missing.
+    let more = match code {
+        Code::MediaType | Code::Malformed => "detail",
+        Code::Forbidden => "required_scope",
+        _ => "",
+    };
+    let more = usize::from(document.contains_key(more));
+    expect(document.len() == 4 + more, "type, title, status and code");
     expect(document.get("status").is_some_and(|it| *it == code.status()), "status");
     expect(document.get("code").is_some_and(|it| *it == code.text()), code.text());
 }
@@ -171,7 +175,10 @@ fn check_log(row: &Row, answer: &Answer, problems: &mut Vec<String>) {
             problems.push(format!("the event of another refusal: {event}"));
         }
     }
-    let seen = answer.seen.iter().filter(|seen| seen.identity().is_some()).count();
+    let proofs = |seen: &Seen| {
+        seen.identity().map_or(0, |identity| 1 + usize::from(identity.also_proven().is_some()))
+    };
+    let seen: usize = answer.seen.iter().map(proofs).sum();
     let proven = seen + usize::from(row.expected == Code::Probe);
     let is_late = row.expected.is_refusal() && !row.expected.is_early();
     if accepted.len() != usize::from(is_on) * proven && !(is_late && accepted.len() == 1) {
