@@ -1,5 +1,5 @@
 use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -76,6 +76,45 @@ impl<'a> KeyView<'a> {
         text
     }
 
+    /// JSON Schema (2020-12, as in OpenAPI 3.1) of the JSON text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::key::KeyView;
+    ///
+    /// let schema = KeyView::json_schema();
+    /// assert_eq!(schema["properties"]["disabled"]["type"], "boolean");
+    /// ```
+    #[must_use]
+    pub fn json_schema() -> Value {
+        let states = [
+            KeyState::Active,
+            KeyState::NotYetValid,
+            KeyState::Expired,
+            KeyState::Disabled,
+            KeyState::Revoked,
+        ];
+        let text = json!({"type": "string"});
+        let time = json!({"type": "string", "format": "date-time"});
+        let time_or_null = json!({"type": ["string", "null"], "format": "date-time"});
+        let members = json!({
+            "id": text,
+            "name": text,
+            "owner": text,
+            "scopes": {"oneOf": [{"const": "all"}, {"type": "array", "items": text}]},
+            "created_at": time,
+            "not_before": time_or_null,
+            "expires_at": time_or_null,
+            "disabled": {"type": "boolean"},
+            "revoked_at": time_or_null,
+            "state": {"enum": states.map(KeyState::as_str)},
+            "metadata": {"description": "Any value, as it was set. `null` is none."},
+        });
+        let required: Vec<_> = members.as_object().into_iter().flat_map(Map::keys).collect();
+        json!({"type": "object", "required": required, "properties": members})
+    }
+
     fn members(&self, metadata: Option<Metadata<'a>>) -> Members<'a> {
         Members {
             id: self.record.id().as_str(),
@@ -135,8 +174,6 @@ fn rfc3339(time: OffsetDateTime) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::key::Owner;
     use crate::key::fixtures::{at, digest, id};
@@ -173,6 +210,15 @@ mod tests {
             r#""revoked_at":"1970-01-01T00:00:03Z","state":"revoked","metadata":{"b": 1.10, "a": 1}}"#
         );
         assert_eq!(full, expected);
+    }
+
+    #[test]
+    fn the_schema_has_the_members_of_the_text() {
+        let text: Map<String, Value> =
+            serde_json::from_str(&KeyView::new(&record(), at(0)).to_json()).unwrap();
+        let schema = KeyView::json_schema();
+        let members = schema["properties"].as_object().unwrap();
+        assert!(members.keys().eq(text.keys()), "{schema}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Idempotent creation: the id of a key is derived from the `Idempotency-Key`.
 
 use http::HeaderMap;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::key::{KeyId, Owner};
@@ -36,6 +37,16 @@ pub(super) fn key_id(headers: &HeaderMap, owner: &Owner) -> Result<Option<KeyId>
     KeyId::new(derive(owner, value))
         .map(Some)
         .map_err(|_| Violation::new(PLACE, "1 to 255 visible ASCII characters"))
+}
+
+/// The header field in OpenAPI.
+pub(super) fn parameter() -> Value {
+    json!({
+        "name": HEADER,
+        "in": "header",
+        "description": "Creates at most one key for this value, however often the call is sent.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": MAX_LEN, "pattern": "^[!-~]+$"},
+    })
 }
 
 /// 95 bits of a hash, in the characters of ids. The encoding is injective, since an owner has no line feed.

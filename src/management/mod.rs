@@ -92,6 +92,11 @@
 //! the key is deleted, the field can be used again. A format that cannot keep ids
 //! ([`OpaqueFormat`](crate::key::OpaqueFormat)) leads to a 422.
 //!
+//! # OpenAPI
+//!
+//! [`ManagementApi::openapi`] is the document of these calls, with the security of the layer in front. It is OpenAPI
+//! 3.1, and made from the limits that input is read with. `examples/manage` serves it, and a page that shows it.
+//!
 //! # Security
 //!
 //! Every key of an owner can manage all keys of the owner: revoke them, and create others that live longer
@@ -150,6 +155,7 @@ mod caller;
 mod command;
 mod idempotency;
 mod input;
+mod openapi;
 mod route;
 mod service;
 

@@ -113,6 +113,7 @@ mod tests {
             (Method::POST, "/k:1/revoke", Route::Revoke(id())),
             (Method::POST, "/delete", Route::DeleteMany),
             (Method::GET, "/delete", Route::Show(KeyId::new("delete").unwrap())),
+            (Method::GET, "/openapi.json", Route::Show(KeyId::new("openapi.json").unwrap())),
         ];
         for (method, path, expected) in cases {
             assert_eq!(find(&method, path), Ok(expected), "{path}");

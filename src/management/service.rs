@@ -170,6 +170,20 @@ impl ManagementApi {
         self.with(|shared| shared.respond.set_body(response))
     }
 
+    /// The base path, without a trailing slash.
+    pub(super) fn base(&self) -> &str {
+        &self.shared.base
+    }
+
+    pub(super) fn max_body_bytes(&self) -> usize {
+        self.shared.body.max_bytes
+    }
+
+    /// Whether the bodies of refusals are the app's.
+    pub(super) fn replaces_refusals(&self) -> bool {
+        self.shared.respond.replaces_bodies()
+    }
+
     fn with(mut self, change: impl FnOnce(&mut Shared)) -> Self {
         change(Arc::make_mut(&mut self.shared));
         self

@@ -114,6 +114,12 @@ impl RejectionKind {
         self.problem().code
     }
 
+    /// The problem document, without what is known of one rejection alone.
+    #[cfg(feature = "management")]
+    pub(crate) const fn document(self) -> &'static str {
+        self.problem().document
+    }
+
     /// A short name of the fault for logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -1,5 +1,6 @@
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::{Rejection, RejectionKind, Violation};
 use crate::key::Scope;
@@ -60,6 +61,56 @@ macro_rules! problem {
             ),
         }
     };
+}
+
+impl Rejection {
+    /// JSON Schema (2020-12, as in OpenAPI 3.1) of the problem document that is the body of a refusal, for
+    /// `application/problem+json`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use tower_webhook::rejection::Rejection;
+    ///
+    /// let unauthorized = json!({
+    ///     "description": "Missing or invalid credential.",
+    ///     "content": {"application/problem+json": {"schema": Rejection::json_schema()}},
+    /// });
+    /// # let _ = unauthorized;
+    /// ```
+    #[must_use]
+    pub fn json_schema() -> Value {
+        json!({
+            "type": "object",
+            "required": ["type", "title", "status", "code"],
+            "properties": {
+                "type": {"type": "string", "format": "uri"},
+                "title": {"type": "string"},
+                "status": {"type": "integer", "minimum": 400, "maximum": 599},
+                "code": {"type": "string", "description": "The reason, for programs."},
+                "detail": {"type": "string"},
+                "required_scope": {"type": "string", "description": "With 403: what the caller lacks."},
+                "errors": {
+                    "type": "array",
+                    "description": "With 422: what is outside its limits.",
+                    "items": {
+                        "type": "object",
+                        "required": ["reason"],
+                        "properties": {
+                            "reason": {"type": "string"},
+                            "pointer": {
+                                "type": "string",
+                                "description": "A place in the body (RFC 6901).",
+                            },
+                            "parameter": {"type": "string"},
+                            "header": {"type": "string"},
+                        },
+                    },
+                },
+            },
+        })
+    }
 }
 
 impl RejectionKind {

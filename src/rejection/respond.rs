@@ -113,6 +113,11 @@ impl Respond {
         self.body = Some(Arc::new(body));
     }
 
+    #[cfg(feature = "management")]
+    pub(crate) const fn replaces_bodies(&self) -> bool {
+        self.body.is_some()
+    }
+
     pub(crate) const fn refuses_in_grpc(&self) -> bool {
         self.grpc
     }

@@ -12,6 +12,7 @@ use crate::content::form;
 use crate::key::{KeyId, KeyRecord, KeyUpdate, NewKey, PageCursor, Scopes, later};
 use crate::rejection::{Place, Rejection, RejectionKind};
 
+pub(super) mod schema;
 mod value;
 
 const DEFAULT_PAGE_LEN: usize = 50;

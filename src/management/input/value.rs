@@ -14,7 +14,15 @@ use crate::rejection::{Place, Rejection, RejectionKind, Step, Violation};
 /// The maximum number of reported violations, which bounds the response.
 pub(super) const MAX_VIOLATIONS: usize = 32;
 /// 10,000 years.
-const MAX_SECONDS: i64 = 315_576_000_000;
+pub(super) const MAX_SECONDS: i64 = 315_576_000_000;
+/// The units of an interval, in seconds. Months and years have no fixed length.
+pub(super) const UNITS: [(&str, i64); 5] = [
+    ("seconds", 1),
+    ("minutes", 60),
+    ("hours", 60 * 60),
+    ("days", 24 * 60 * 60),
+    ("weeks", 7 * 24 * 60 * 60),
+];
 
 /// The violations found so far.
 #[derive(Default)]
@@ -201,16 +209,8 @@ pub(super) fn read_interval(
     seconds.filter(|_| unit.is_some()).map(Duration::seconds)
 }
 
-/// The length of a unit. Months and years have no fixed length.
 fn seconds_of(unit: &str) -> Option<i64> {
-    Some(match unit {
-        "seconds" => 1,
-        "minutes" => 60,
-        "hours" => 60 * 60,
-        "days" => 24 * 60 * 60,
-        "weeks" => 7 * 24 * 60 * 60,
-        _ => return None,
-    })
+    UNITS.iter().find(|(name, _)| *name == unit).map(|(_, seconds)| *seconds)
 }
 
 /// An integer without fraction and exponent.
