@@ -1,11 +1,11 @@
-//! Callers manage their own keys over HTTP, on axum.
+//! Callers manage their own keys over HTTP, on axum, or on a page that shows the calls and makes them.
 //!
 //! ```text
-//! cargo run --example manage --features management
+//! cargo run --example manage
 //! ```
 //!
 //! prints its address, a first key, and `curl` lines with the answers to expect. Another port:
-//! `cargo run --example manage --features management -- 127.0.0.1:0`.
+//! `cargo run --example manage -- 127.0.0.1:0`.
 
 use std::env;
 use std::error::Error;
@@ -20,6 +20,7 @@ use tower_webhook::identity::Identity;
 use tower_webhook::key::{KeyManager, NewKey, Owner, Scope, Scopes};
 use tower_webhook::management::ManagementApi;
 use tower_webhook::store::MemoryKeyStore;
+use utoipa_swagger_ui::{Config, SwaggerUi};
 
 async fn deploy(Extension(identity): Extension<Identity>) -> String {
     format!("hello {}", identity.owner())
@@ -30,11 +31,17 @@ async fn deploy(Extension(identity): Extension<Identity>) -> String {
 fn app(keys: &KeyManager) -> Result<Router, Box<dyn Error>> {
     let auth = AuthLayer::token(keys, [Placement::bearer()])?;
     let management = auth.clone().with_scope(Scope::new("keys")?)?;
-    let api = management.layer(ManagementApi::nested(keys.clone(), "/keys")?);
+    let api = ManagementApi::nested(keys.clone(), "/keys")?;
+    // Who may see the calls is the app's to say. Here everyone may: they have no secret.
+    let document = api.openapi(&management.openapi()?);
+    let page = SwaggerUi::new("/docs")
+        .config(Config::default().use_base_layout())
+        .external_url_unchecked("/openapi.json", document);
     Ok(Router::new()
         .route("/deploy", post(deploy))
         .route_layer(auth.with_scope(Scope::new("deploy")?)?)
-        .nest_service("/keys", api))
+        .nest_service("/keys", management.layer(api))
+        .merge(page))
 }
 
 /// The key that makes the others. In a server that outlives its keys, the example `tower-webhook-keys` makes it.
@@ -48,6 +55,9 @@ fn instructions(address: &str, first: &str) -> String {
     let new = r#"{"name":"ci","scopes":["deploy"],"expires_in":{"count":60,"unit":"days"}}"#;
     format!(
         r#"listening on http://{address}
+
+In a browser, with the key {first}:
+  http://{address}/docs
 
   FIRST='Authorization: Bearer {first}'
 
@@ -120,6 +130,20 @@ mod tests {
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
         let text = String::from_utf8(body.into()).unwrap();
         (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    #[tokio::test]
+    async fn the_document_and_the_page_are_for_everyone() {
+        let keys = KeyManager::new(MemoryKeyStore::new());
+        let app = app(&keys).unwrap();
+
+        let (status, document) = call(&app, "", "GET /openapi.json", "").await;
+        assert_eq!((status, &document["openapi"]), (200, &"3.1.0".into()));
+        assert_eq!(document["security"], serde_json::json!([{"bearer": ["keys"]}]));
+        let (status, page) = call(&app, "", "GET /docs/", "").await;
+        assert_eq!(status, 200);
+        assert!(page.as_str().unwrap().contains("swagger-ui"));
+        assert_eq!(call(&app, "", "GET /keys/openapi.json", "").await.0, 401);
     }
 
     #[tokio::test]
