@@ -141,11 +141,12 @@ pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(trim_blanks).filter(|part| !part.is_empty())
 }
 
+/// The longest text that is decoded, in bytes. What is longer than any key would be decoded for nothing.
+pub(super) const MAX_ENCODED_LEN: usize = 4096;
+
 /// RFC 7617, section 2: the user name ends at the first colon.
 fn basic(encoded: &[u8]) -> Presented<'static> {
-    // A credential longer than any key would be decoded for nothing.
-    const LONGEST: usize = 4096;
-    if encoded.len() > LONGEST {
+    if encoded.len() > MAX_ENCODED_LEN {
         return Presented::Unreadable;
     }
     let mut decoded = Zeroizing::new(vec![0; base64::decoded_len_estimate(encoded.len())]);

@@ -7,7 +7,7 @@ use http::header::SEC_WEBSOCKET_PROTOCOL;
 use zeroize::Zeroizing;
 
 use super::presented::Text;
-use super::scheme::list;
+use super::scheme::{MAX_ENCODED_LEN, list};
 use crate::content::is_token_byte;
 
 /// What a protocol begins with that is a key.
@@ -34,9 +34,7 @@ fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
 /// The key that a text means: what base64url makes of it (RFC 4648, section 5, without padding), if that is a text
 /// that could not be sent as it is. A key that is a token is sent as it is.
 pub(super) fn decoded(text: &[u8]) -> Text<'_> {
-    // A text longer than any key would be decoded for nothing.
-    const LONGEST: usize = 4096;
-    if text.len() > LONGEST {
+    if text.len() > MAX_ENCODED_LEN {
         return text.into();
     }
     match URL_SAFE_NO_PAD.decode(text).map(Zeroizing::new) {
