@@ -107,9 +107,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(&address).await?;
     let address = listener.local_addr()?;
     println!(
-        "curl -H 'X-API-Key: sk_live_0123456789abcdef0123456789abcdef' http://{address}/hello"
+        "  curl -s -H 'X-API-Key: sk_live_0123456789abcdef0123456789abcdef' http://{address}/hello"
     );
-    println!("curl -H 'X-API-Key: {}' http://{address}/hello", issued.secret().expose_secret());
+    println!(
+        "  curl -s -H 'X-API-Key: {}' http://{address}/hello",
+        issued.secret().expose_secret()
+    );
     axum::serve(listener, app(&keys)?).await?;
     Ok(())
 }

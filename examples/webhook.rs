@@ -50,11 +50,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let url = format!("http://{}/deploy", listener.local_addr()?);
     println!(
         r#"Answer: "deploying main"
-  curl -H 'X-Webhook-Token: {token}' --json '{{"ref":"main"}}' {url}
+  curl -s -H 'X-Webhook-Token: {token}' --json '{{"ref":"main"}}' {url}
 Answer: 502 with the detail "the body has no text `ref`"
-  curl -i -H 'X-Webhook-Token: {token}' --json '{{}}' {url}
+  curl -si -H 'X-Webhook-Token: {token}' --json '{{}}' {url}
 Answer: 401
-  curl -i --json '{{"ref":"main"}}' {url}"#
+  curl -si --json '{{"ref":"main"}}' {url}"#
     );
     axum::serve(listener, app(&keys)?).await?;
     Ok(())
