@@ -20,6 +20,7 @@
 //! | `management` | an HTTP API for keys (feature `management`) |
 //! | [`rejection`] | every refusal, as one response |
 //! | [`trace`] | events and spans |
+//! | `metrics` | counters and histograms (feature `metrics`) |
 //!
 //! Use as much of it as you need: [`AuthLayer`] in front of existing handlers, [`hook::Hooks`] for hooks, or
 //! [`key::KeyVerifier`] and [`envelope::EnvelopeBuilder`] without a server.
@@ -58,6 +59,7 @@
 //! | `cache` | `CachedKeyStore`, a bounded cache in front of a slow store |
 //! | `conformance` | [`store`]`::conformance`, the rules of `KeyStore` as tests for a store of your own |
 //! | `management` | `management`, an HTTP API through which callers manage their own keys |
+//! | `metrics` | counters and histograms of decisions and executions, through the crate `metrics` |
 //! | `multipart` | `multipart/form-data` in body placements and in the envelope |
 //! | `postgres` | `PostgresKeyStore` (needs Rust 1.94) |
 //! | `recoverable` | `SealingKeys`: keys whose text can be shown again, sealed in the store |
@@ -85,8 +87,8 @@
 //! # Public dependencies
 //!
 //! Types of these crates are in the public interface: `async-trait`, `bytes`, `http`, `http-body`, `http-body-util`,
-//! `serde`, `serde_json`, `time`, `tower-layer`, `tower-service`, and behind their features `axum-core`, `redis` 1, `sqlx` 0.9,
-//! `tower` and `tracing`. A new major version of one of them is a new major version of this crate.
+//! `serde`, `serde_json`, `time`, `tower-layer`, `tower-service`, and behind their features `axum-core`,
+//! `metrics` 0.24 (its recorder), `redis` 1, `sqlx` 0.9, `tower` and `tracing`. A new major version of one of them is a new major version of this crate.
 //!
 //! # Scope
 //!
@@ -120,6 +122,10 @@ pub mod management;
 
 pub mod rejection;
 pub mod trace;
+
+#[cfg(feature = "metrics")]
+#[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+pub mod metrics;
 
 // A page of the docs.
 #[cfg(any(doc, doctest))]

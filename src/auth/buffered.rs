@@ -158,7 +158,9 @@ where
         // No instance was asked for its readiness yet. The future asks the one that it calls.
         let inner = self.inner.clone();
         let config = Arc::clone(&self.config);
-        ResponseFuture::waiting(Waiting::for_entry(config, inner, Box::pin(entry.enter(request))))
+        let stopwatch = config.start_stopwatch();
+        let entering = Box::pin(entry.enter(request));
+        ResponseFuture::waiting(Waiting::for_entry(config, inner, entering, stopwatch))
     }
 }
 

@@ -25,6 +25,8 @@ use crate::envelope::Envelopes;
 use crate::error::ConfigError;
 use crate::identity::Identity;
 use crate::key::{KeyVerifier, LookupTarget, Owner, Scope};
+#[cfg(feature = "metrics")]
+use crate::metrics::Metrics;
 use crate::rejection::{Asked, Audience, Challenges, Rejection, RejectionKind, Respond, Scrub};
 use crate::request_head::{HeadMut, RequestHead};
 use crate::util::{CatchPanic, Panicked, UniqueId, catch_panic, timeout};
@@ -56,6 +58,10 @@ pub(crate) struct AuthConfig {
     /// The policy for preflight requests, where they are passed on.
     pub(super) preflight: Option<Policy>,
     pub(super) respond: Respond,
+    #[cfg(feature = "metrics")]
+    pub(super) metrics: Option<Metrics>,
+    /// Whether an inner service measures what it accepts by itself, because it can still refuse it.
+    pub(super) leaves_accepted: bool,
     /// How long the inner service has time to become ready.
     pub(super) readiness_deadline: Duration,
     /// How long the resolver and the authenticator may each take.
@@ -102,6 +108,9 @@ impl AuthConfig {
             default_methods: None,
             preflight: None,
             respond: Respond::new(),
+            #[cfg(feature = "metrics")]
+            metrics: None,
+            leaves_accepted: false,
             readiness_deadline: Duration::from_secs(10),
             decision_deadline: Duration::from_secs(5),
         }
@@ -133,6 +142,7 @@ impl AuthConfig {
             |policy: Policy| policy.with_fault("hooks have no inner service for a preflight");
         self.preflight = self.preflight.take().map(no_inner);
         self.reading.refuses_broken_json = true;
+        self.leaves_accepted = true;
     }
 
     pub(crate) fn set_ignores_coding(&mut self) {

@@ -14,6 +14,7 @@ use tower_service::Service;
 use super::Policy;
 use super::authorize::{self, Verdict, Verifying};
 use super::config::AuthConfig;
+use super::measure::{End, Stopwatch};
 use crate::body::VERDICT_LIFETIME;
 use crate::identity::{self, Identity};
 use crate::rejection::{Asked, Rejection, RejectionKind, Respond, ResponseBody};
@@ -93,6 +94,7 @@ pub(super) struct Waiting<S, B> {
     config: Arc<AuthConfig>,
     service: S,
     step: Step<B>,
+    stopwatch: Stopwatch,
 }
 
 #[derive(Default)]
@@ -106,7 +108,7 @@ enum Step<B> {
     /// The inner service is not ready. The timeout starts with the first `Pending`.
     Readying { entered: Entered<B>, ready_timeout: Option<Pin<Box<Sleep>>> },
     /// The inner service is ready, and the record is looked up again.
-    Renewing { request: Request<B>, by_target: bool, renewal: Renewal },
+    Renewing { entered: Entered<B>, renewal: Renewal },
     #[default]
     Done,
 }
@@ -122,12 +124,10 @@ impl<S, B> Waiting<S, B> {
         request: Request<B>,
         policy: Policy,
         verifying: Verifying,
+        stopwatch: Stopwatch,
     ) -> Box<Self> {
-        Box::new(Self {
-            config,
-            service,
-            step: Step::Verifying { request, policy, verifying, since: Instant::now() },
-        })
+        let step = Step::Verifying { request, policy, verifying, since: Instant::now() };
+        Box::new(Self { config, service, step, stopwatch })
     }
 
     /// A request that waits for code of the app.
@@ -136,8 +136,9 @@ impl<S, B> Waiting<S, B> {
         service: S,
         deciding: Entering<()>,
         body: B,
+        stopwatch: Stopwatch,
     ) -> Box<Self> {
-        Box::new(Self { config, service, step: Step::Deciding { deciding, body } })
+        Box::new(Self { config, service, step: Step::Deciding { deciding, body }, stopwatch })
     }
 
     /// A request that waits for its body.
@@ -145,8 +146,9 @@ impl<S, B> Waiting<S, B> {
         config: Arc<AuthConfig>,
         service: S,
         entering: Entering<B>,
+        stopwatch: Stopwatch,
     ) -> Box<Self> {
-        Box::new(Self { config, service, step: Step::Entering(entering) })
+        Box::new(Self { config, service, step: Step::Entering(entering), stopwatch })
     }
 
     /// A request that waits for the inner service.
@@ -154,8 +156,10 @@ impl<S, B> Waiting<S, B> {
         config: Arc<AuthConfig>,
         service: S,
         entered: Entered<B>,
+        stopwatch: Stopwatch,
     ) -> Box<Self> {
-        Box::new(Self { config, service, step: Step::Readying { entered, ready_timeout: None } })
+        let step = Step::Readying { entered, ready_timeout: None };
+        Box::new(Self { config, service, step, stopwatch })
     }
 }
 
@@ -223,17 +227,24 @@ impl<S, B> Waiting<S, B> {
             let next = match ready!(self.poll_step(cx))? {
                 Ok(next) => next,
                 Err(refusal) => {
+                    let kind = || End::Refused(refusal.rejection.kind());
+                    self.config.measure(&mut self.stopwatch, refusal.asked.hook(), kind);
                     let response = Some(refusal.response(&self.config));
                     return Poll::Ready(Ok(State::Response { response }));
                 }
             };
             match next {
                 Next::Step(step) => self.step = step,
-                Next::Answer { by_target } => {
-                    let response = Some(authorize::probe_answer(by_target));
+                Next::Answer(entered) => {
+                    self.measure_accepted(&entered);
+                    let response = Some(authorize::probe_answer(entered.by_target));
                     return Poll::Ready(Ok(State::Response { response }));
                 }
-                Next::Call { request, by_target } => {
+                Next::Call(entered) => {
+                    if !self.config.leaves_accepted {
+                        self.measure_accepted(&entered);
+                    }
+                    let Entered { request, by_target, .. } = entered;
                     let future = self.service.call(request);
                     return Poll::Ready(Ok(State::Inner { future, by_target }));
                 }
@@ -281,7 +292,8 @@ impl<S, B> Waiting<S, B> {
                 };
                 Poll::Ready(Ok(Ok(self.pass_on(entered))))
             }
-            Step::Renewing { request, renewal, .. } => {
+            Step::Renewing { entered, renewal } => {
+                let request = &mut entered.request;
                 match ready!(renewal.as_mut().poll(cx)) {
                     Ok(identity) => identity::insert(request.extensions_mut(), Some(identity)),
                     Err(rejection) => {
@@ -290,10 +302,10 @@ impl<S, B> Waiting<S, B> {
                         return Poll::Ready(Ok(Err(refusal)));
                     }
                 }
-                let Step::Renewing { request, by_target, .. } = mem::take(&mut self.step) else {
+                let Step::Renewing { entered, .. } = mem::take(&mut self.step) else {
                     return Poll::Ready(Ok(Err(polled_again())));
                 };
-                Poll::Ready(Ok(Ok(Next::Call { request, by_target })))
+                Poll::Ready(Ok(Ok(Next::Call(entered))))
             }
             Step::Done => Poll::Ready(Ok(Err(polled_again()))),
         }
@@ -301,16 +313,21 @@ impl<S, B> Waiting<S, B> {
 
     /// What comes after the inner service is ready.
     fn pass_on(&self, entered: Entered<B>) -> Next<B> {
-        let Entered { request, policy, by_target, since } = entered;
-        let identity = request.extensions().get::<Identity>().cloned();
+        let identity = entered.request.extensions().get::<Identity>().cloned();
         match identity {
-            Some(identity) if since.elapsed() > VERDICT_LIFETIME => {
-                let config = Arc::clone(&self.config);
+            Some(identity) if entered.since.elapsed() > VERDICT_LIFETIME => {
+                let (config, policy) = (Arc::clone(&self.config), entered.policy.clone());
                 let renewal = async move { config.admit_still(&policy, &identity).await };
-                Next::Step(Step::Renewing { request, by_target, renewal: Box::pin(renewal) })
+                Next::Step(Step::Renewing { entered, renewal: Box::pin(renewal) })
             }
-            _ => Next::Call { request, by_target },
+            _ => Next::Call(entered),
         }
+    }
+
+    fn measure_accepted(&mut self, entered: &Entered<B>) {
+        let Entered { request, policy, .. } = entered;
+        let accepted = || End::accepted(policy, request.extensions());
+        self.config.measure(&mut self.stopwatch, policy.hook(), accepted);
     }
 }
 
@@ -319,20 +336,15 @@ type Stepped<B, E> = Result<Result<Next<B>, Refusal>, E>;
 
 enum Next<B> {
     Step(Step<B>),
-    Call {
-        request: Request<B>,
-        by_target: bool,
-    },
+    Call(Entered<B>),
     /// A probe, which the inner service has no part in.
-    Answer {
-        by_target: bool,
-    },
+    Answer(Entered<B>),
 }
 
 impl<B> Next<B> {
     fn of(entered: Entered<B>) -> Self {
         if entered.policy.is_probe(entered.request.method()) {
-            return Self::Answer { by_target: entered.by_target };
+            return Self::Answer(entered);
         }
         Self::Step(Step::Readying { entered, ready_timeout: None })
     }

@@ -313,6 +313,14 @@ impl AuthLayer {
         self.with(|config| config.preflight = Some(Policy::public().without_body()))
     }
 
+    /// Counts and times what the layer decides, and with [`Hooks`](crate::hook::Hooks) the executions. The
+    /// [page](crate::metrics) has the names. A second call replaces the first.
+    #[cfg(feature = "metrics")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+    pub fn with_metrics(self, metrics: crate::metrics::Metrics) -> Self {
+        self.with(|config| config.metrics = Some(metrics))
+    }
+
     /// Replaces the body of refusals. Status, `WWW-Authenticate`, `Allow`, `Retry-After` and
     /// `Cache-Control` are set after the closure has run.
     ///

@@ -164,6 +164,7 @@ mod buffered;
 mod config;
 mod future;
 mod layer;
+mod measure;
 mod openapi;
 mod policy;
 mod resolver;
@@ -179,4 +180,5 @@ pub use self::service::Auth;
 
 pub(crate) use self::buffered::PRE_AUTH_MAX_BYTES;
 pub(crate) use self::config::AuthConfig;
+pub(crate) use self::measure::{End, Stopwatch};
 pub(crate) use self::policy::HookName;

@@ -10,6 +10,7 @@ use tower_service::Service;
 use super::authorize::{self, Admission, Progress};
 use super::config::AuthConfig;
 use super::future::{Entered, Waiting};
+use super::measure::{End, Stopwatch};
 use super::{Policy, ResponseFuture};
 use crate::body;
 use crate::rejection::{Rejection, ResponseBody};
@@ -60,14 +61,15 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let mut stopwatch = self.config.start_stopwatch();
         if self.config.shows_head() {
             self.config.mark_sensitive(request.headers_mut());
         }
         let head = RequestHead::from(&request);
         let policy = match self.config.resolve_ready(head) {
             Some(Ok(policy)) => policy,
-            Some(Err(rejection)) => return self.refuse(&rejection, head),
-            None => return self.decide_later(None, request),
+            Some(Err(rejection)) => return self.refuse(&rejection, head, stopwatch),
+            None => return self.decide_later(None, request, stopwatch),
         };
         policy.name_hook(&mut request);
         if self.config.skips_body(&policy) {
@@ -80,9 +82,13 @@ where
                 let by_target = admission.by_target();
                 match self.config.enter(&policy, &mut request, admission) {
                     Ok(()) => {}
-                    Err(rejection) => return self.refuse(&rejection, (&request).into()),
+                    Err(rejection) => {
+                        return self.refuse(&rejection, (&request).into(), stopwatch);
+                    }
                 }
+                let accepted = || End::accepted(&policy, request.extensions());
                 if policy.is_probe(request.method()) {
+                    self.config.measure(&mut stopwatch, policy.hook(), accepted);
                     return ResponseFuture::response(authorize::probe_answer(by_target));
                 }
                 // A service that is ready at once needs no waker. One that is not is polled again by the
@@ -90,6 +96,7 @@ where
                 // "Be careful when cloning inner services" in the docs of `tower_service::Service`.
                 match self.inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
                     Poll::Ready(Ok(())) => {
+                        self.config.measure(&mut stopwatch, policy.hook(), accepted);
                         ResponseFuture::inner(self.inner.call(request), by_target)
                     }
                     Poll::Ready(Err(error)) => ResponseFuture::error(error),
@@ -98,20 +105,22 @@ where
                         let entered = Entered { request, policy, by_target, since };
                         let config = Arc::clone(&self.config);
                         let polled = self.take_inner();
-                        ResponseFuture::waiting(Waiting::for_service(config, polled, entered))
+                        let waiting = Waiting::for_service(config, polled, entered, stopwatch);
+                        ResponseFuture::waiting(waiting)
                     }
                 }
             }
-            Progress::Decided(Err(rejection)) => self.refuse(&rejection, head),
+            Progress::Decided(Err(rejection)) => self.refuse(&rejection, head, stopwatch),
             Progress::Verifying(verifying) => {
                 let (policy, config) = (policy.into_owned(), Arc::clone(&self.config));
                 let service = self.take_inner();
-                let waiting = Waiting::for_store(config, service, request, policy, verifying);
+                let waiting =
+                    Waiting::for_store(config, service, request, policy, verifying, stopwatch);
                 ResponseFuture::waiting(waiting)
             }
             Progress::Later => {
                 let policy = policy.into_owned();
-                self.decide_later(Some(policy), request)
+                self.decide_later(Some(policy), request, stopwatch)
             }
         }
     }
@@ -122,11 +131,13 @@ impl<S> Auth<S> {
         &self,
         rejection: &Rejection,
         head: RequestHead<'_>,
+        mut stopwatch: Stopwatch,
     ) -> ResponseFuture<S, B, ResBody>
     where
         S: Service<Request<B>, Response = Response<ResBody>>,
     {
         let asked = self.config.asked(head);
+        self.config.measure(&mut stopwatch, asked.hook(), || End::Refused(rejection.kind()));
         ResponseFuture::response(self.config.respond().refuse(rejection, &asked))
     }
 
@@ -135,6 +146,7 @@ impl<S> Auth<S> {
         &mut self,
         policy: Option<Policy>,
         request: Request<B>,
+        stopwatch: Stopwatch,
     ) -> ResponseFuture<S, B, ResBody>
     where
         S: Service<Request<B>, Response = Response<ResBody>> + Clone,
@@ -142,7 +154,8 @@ impl<S> Auth<S> {
         let (parts, body) = request.into_parts();
         let config = Arc::clone(&self.config);
         let deciding = Box::pin(Arc::clone(&config).enter_head(policy, parts));
-        ResponseFuture::waiting(Waiting::for_app(config, self.take_inner(), deciding, body))
+        let waiting = Waiting::for_app(config, self.take_inner(), deciding, body, stopwatch);
+        ResponseFuture::waiting(waiting)
     }
 
     /// The inner service as it is now, with a clone left in its place.

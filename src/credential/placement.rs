@@ -456,6 +456,22 @@ impl fmt::Debug for Placement {
 }
 
 impl PlacementKind {
+    /// Every kind, in the order of the enum. The last variant is in the type, so that a list without a new one before it
+    /// does not compile.
+    #[cfg(feature = "metrics")]
+    pub(crate) const ALL: [Self; Self::Custom as usize + 1] = [
+        Self::Header,
+        Self::Bearer,
+        Self::Basic,
+        Self::Authorization,
+        Self::WebSocketProtocol,
+        Self::Cookie,
+        Self::Query,
+        Self::Path,
+        Self::Body,
+        Self::Custom,
+    ];
+
     /// The name of the kind for logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -14,12 +14,14 @@ use http_body_util::Full;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::concurrency::ConcurrencyLimits;
+use super::concurrency::{ConcurrencyLimits, Permit};
 use super::outcome::Outcome;
 use super::response_format::{Failure, FailureKind};
 use super::{Executor, Invocation, ResponseFormat, ResponseFuture};
 use crate::BoxError;
-use crate::auth::{AuthConfig, AuthLayer, BufferedAuth, HookName, PRE_AUTH_MAX_BYTES};
+use crate::auth::{
+    AuthConfig, AuthLayer, BufferedAuth, End, HookName, PRE_AUTH_MAX_BYTES, Stopwatch,
+};
 use crate::body::{BodyLimits, BodyRules, BufferedBody};
 use crate::credential::redact_target;
 use crate::drain::DrainLayer;
@@ -267,7 +269,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
         let Shared { config, body, pre_auth_max_bytes, drain, .. } = &*self.shared;
-        let run = Run(Arc::clone(&self.shared));
+        let run = Run { shared: Arc::clone(&self.shared), stopwatch: config.start_stopwatch() };
         let auth = BufferedAuth::new(run, Arc::clone(config), body.clone(), *pre_auth_max_bytes);
         let response = drain.layer(auth).call(request.map(Box::pin));
         ResponseFuture::new(async move {
@@ -281,7 +283,11 @@ where
 
 /// What the layer lets in: the leaf inside it.
 #[derive(Clone)]
-struct Run(Arc<Shared>);
+struct Run {
+    shared: Arc<Shared>,
+    /// Measures the decision, which the auth layer leaves to this service: it can still refuse the request.
+    stopwatch: Stopwatch,
+}
 
 impl<B: Send + 'static> Service<Request<B>> for Run {
     type Response = Response<Full<Bytes>>;
@@ -293,13 +299,24 @@ impl<B: Send + 'static> Service<Request<B>> for Run {
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let shared = Arc::clone(&self.0);
+        let Self { shared, mut stopwatch } = self.clone();
         let (parts, _body) = request.into_parts();
         Box::pin(async move {
             let is_head = parts.method == Method::HEAD;
             // The executor gets the parts.
             let asked = shared.config.asked((&parts).into());
-            let response = match shared.serve(parts).await {
+            let prepared = shared.prepare(parts);
+            shared.config.measure(&mut stopwatch, asked.hook(), || match &prepared {
+                Ok((invocation, _)) => {
+                    End::Accepted(invocation.identity().and_then(Identity::placement))
+                }
+                Err(rejection) => End::Refused(rejection.kind()),
+            });
+            let end = match prepared {
+                Ok((invocation, _permit)) => shared.execute(invocation).await,
+                Err(rejection) => Err(rejection),
+            };
+            let response = match end {
                 Ok(response) if is_head && !response.body().is_empty() => without_content(response),
                 Ok(response) => response,
                 Err(rejection) => shared.config.respond().response(&rejection, &asked),
@@ -314,7 +331,8 @@ impl Shared {
         Arc::make_mut(&mut self.config)
     }
 
-    async fn serve(&self, mut parts: Parts) -> Result<Response<Bytes>, Rejection> {
+    /// What the executor gets, if a request can be made into it and a slot is free.
+    fn prepare(&self, mut parts: Parts) -> Result<(Invocation, Permit), Rejection> {
         if let Some(keys) = self.config.keys() {
             redact_target(&mut parts, &|text| keys.redact(text))?;
         }
@@ -327,14 +345,14 @@ impl Shared {
         let builder = self.config.envelopes.of(hook.as_deref());
         let envelope = self.build(builder, &parts, &bytes, identity.as_ref())?;
 
-        let slot = self.slots.take(hook.clone().unwrap_or_default());
-        let Some(_slot) = slot else { return Err(Rejection::new(RejectionKind::AtCapacity)) };
+        let permit = self.slots.take(hook.clone().unwrap_or_default());
+        let permit = permit.ok_or(Rejection::new(RejectionKind::AtCapacity))?;
         let Parts { method, uri, mut headers, extensions, .. } = parts;
         builder.remove_hidden_headers(&mut headers, &self.left_out);
         self.redact_values(&mut headers);
         let invocation =
             Invocation { envelope, identity, hook, method, uri, headers, body: bytes, extensions };
-        self.execute(invocation).await
+        Ok((invocation, permit))
     }
 
     /// Hides keys that are in a place which no placement reads.
@@ -372,6 +390,7 @@ impl Shared {
 
     async fn execute(&self, invocation: Invocation) -> Result<Response<Bytes>, Rejection> {
         let hook = invocation.hook.clone();
+        let mut stopwatch = self.config.start_stopwatch();
         let executor = Arc::clone(&self.executor);
         let run = || async move { executor.execute(invocation).await };
         let end = match CatchPanic::new(|| Box::pin(run())) {
@@ -387,6 +406,8 @@ impl Shared {
             }
             Some(Ok(Ok(outcome))) => Ok(outcome),
         };
+        let executed = || End::Executed(end.as_ref().map(drop).map_err(Failure::kind));
+        self.config.measure(&mut stopwatch, hook.as_deref(), executed);
         if let Err(failure) = &end {
             trace::failed(hook.as_deref(), failure);
         }

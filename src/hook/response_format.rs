@@ -193,6 +193,12 @@ impl Failure {
 }
 
 impl FailureKind {
+    /// Every kind, in the order of the enum. The last variant is in the type, so that a list without a new one before it
+    /// does not compile.
+    #[cfg(feature = "metrics")]
+    pub(crate) const ALL: [Self; Self::TooLarge as usize + 1] =
+        [Self::Failed, Self::Busy, Self::Timeout, Self::Panicked, Self::TooLarge];
+
     /// A short name of the kind for logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

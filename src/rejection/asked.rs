@@ -20,13 +20,18 @@ pub(crate) struct Asked {
     pub(super) grpc: Option<HeaderValue>,
     /// What the closure sees that replaces bodies. Boxed, because most layers have none.
     pub(super) view: Option<Box<Parts>>,
-    pub(super) hook: Option<HookName>,
+    hook: Option<HookName>,
 }
 
 impl Asked {
     pub(super) fn new(head: RequestHead<'_>) -> Self {
         let hook = head.extensions().get().cloned();
         Self { by_head: *head.method() == Method::HEAD, hook, ..Self::default() }
+    }
+
+    /// The name of the hook, if a policy has named it.
+    pub(crate) fn hook(&self) -> Option<&str> {
+        self.hook.as_ref().map(|HookName(name)| &**name)
     }
 }
 

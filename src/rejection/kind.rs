@@ -72,6 +72,43 @@ pub enum RejectionKind {
 }
 
 impl RejectionKind {
+    /// Every kind, in the order of the enum. The last variant is in the type, so that a list without a new one before it
+    /// does not compile.
+    #[cfg(any(test, feature = "metrics"))]
+    pub(crate) const ALL: [Self; Self::Misconfigured as usize + 1] = [
+        Self::Missing,
+        Self::Ambiguous,
+        Self::NoSubprotocol,
+        Self::Malformed,
+        Self::Unknown,
+        Self::WrongSecret,
+        Self::NotYetValid,
+        Self::Expired,
+        Self::Disabled,
+        Self::Revoked,
+        Self::WrongOwner,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::TargetTooLong,
+        Self::BodyTooLarge,
+        Self::BodyTimeout,
+        Self::MalformedBody,
+        Self::TooManyFields,
+        Self::InvalidUtf8,
+        Self::UnsupportedMediaType,
+        Self::UnsupportedContentCoding,
+        Self::Invalid,
+        Self::Conflict,
+        Self::AlreadyRevoked,
+        Self::Unavailable,
+        Self::AtCapacity,
+        Self::ExecutorFailed,
+        Self::ExecutorTimeout,
+        Self::Internal,
+        Self::Misconfigured,
+    ];
+
     /// The status of the response.
     #[must_use]
     pub const fn status(self) -> StatusCode {

@@ -13,7 +13,6 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::asked::{self, Asked, Scrub};
 use super::{Challenges, Rejection, RejectionKind, ResponseBody, grpc};
-use crate::auth::HookName;
 use crate::request_head::RequestHead;
 use crate::trace;
 
@@ -159,7 +158,7 @@ impl Respond {
         asked: &Asked,
         wrap: impl FnOnce(Bytes) -> T,
     ) -> Response<T> {
-        trace::refused(rejection, asked.hook.as_ref().map(|HookName(name)| &**name));
+        trace::refused(rejection, asked.hook());
         let whole = rejection;
         let rejection = &*whole.shown();
         if let Some((headers, content)) = self.prepared(rejection, asked) {
@@ -294,40 +293,6 @@ mod tests {
     use super::super::{ChallengeScheme, NoPlacements};
     use super::*;
 
-    const KINDS: [RejectionKind; 31] = [
-        RejectionKind::Missing,
-        RejectionKind::Ambiguous,
-        RejectionKind::Malformed,
-        RejectionKind::Unknown,
-        RejectionKind::WrongSecret,
-        RejectionKind::NotYetValid,
-        RejectionKind::Expired,
-        RejectionKind::Disabled,
-        RejectionKind::Revoked,
-        RejectionKind::WrongOwner,
-        RejectionKind::Forbidden,
-        RejectionKind::NotFound,
-        RejectionKind::MethodNotAllowed,
-        RejectionKind::TargetTooLong,
-        RejectionKind::BodyTooLarge,
-        RejectionKind::BodyTimeout,
-        RejectionKind::NoSubprotocol,
-        RejectionKind::MalformedBody,
-        RejectionKind::TooManyFields,
-        RejectionKind::InvalidUtf8,
-        RejectionKind::UnsupportedMediaType,
-        RejectionKind::UnsupportedContentCoding,
-        RejectionKind::Invalid,
-        RejectionKind::Conflict,
-        RejectionKind::AlreadyRevoked,
-        RejectionKind::Unavailable,
-        RejectionKind::AtCapacity,
-        RejectionKind::ExecutorFailed,
-        RejectionKind::ExecutorTimeout,
-        RejectionKind::Internal,
-        RejectionKind::Misconfigured,
-    ];
-
     fn respond() -> Respond {
         let schemes = [ChallengeScheme::ApiKey(None), ChallengeScheme::Bearer];
         let keys = Challenges::new(&schemes, "r").unwrap();
@@ -339,7 +304,7 @@ mod tests {
 
     #[test]
     fn every_kind_keeps_the_rules_of_the_table() {
-        for kind in KINDS {
+        for kind in RejectionKind::ALL {
             let response = respond().response(&Rejection::new(kind), &Asked::default());
             let headers = response.headers();
             let document: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
@@ -371,7 +336,7 @@ mod tests {
 
     #[test]
     fn all_kinds_of_a_bad_credential_look_the_same() {
-        let bodies: Vec<_> = KINDS
+        let bodies: Vec<_> = RejectionKind::ALL
             .into_iter()
             .filter(|kind| kind.is_unauthorized() && *kind != RejectionKind::Missing)
             .map(|kind| {
@@ -460,7 +425,7 @@ mod tests {
         respond.set_body(|_, _| panic!("gRPC has no body"));
         let request = Request::post("/echo.Echo/Unary").header(CONTENT_TYPE, "application/grpc");
         let asked = respond.asked((&request.body(()).unwrap()).into(), &NoPlacements);
-        for kind in KINDS {
+        for kind in RejectionKind::ALL {
             let response = respond.response(&Rejection::new(kind), &asked);
             let headers = response.headers();
 

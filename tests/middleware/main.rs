@@ -19,6 +19,8 @@ mod grpc;
 mod head_first;
 mod hyper;
 mod identities;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod orders;
 mod paths;
 mod peppers;

@@ -92,6 +92,7 @@ impl AuthConfig {
         let Admission { identity, extensions } = admission;
         if policy.is_probe(head.head().method()) {
             trace::accepted(identity.as_ref(), policy.hook());
+            identity::insert(head.extensions_mut(), identity);
             return Ok(());
         }
         if policy.is_without_body() {
