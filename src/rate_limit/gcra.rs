@@ -6,12 +6,12 @@ use super::{LimitState, Quota};
 /// full. In the terms of the algorithm that is the theoretical arrival time.
 ///
 /// Both times are measured from the same origin, whichever that is. A bucket without a time is full: give zero. After
-/// an allowed call, `now` plus [`LimitState::reset_after`] is the time to keep. A refused call changes nothing. A
-/// bucket whose time has passed need not be kept.
+/// a call, `now` plus [`LimitState::reset_after`] is the time to keep. A bucket whose time has passed need not be
+/// kept.
 ///
-/// A call moves `full_at` one period later. It is refused if the bucket would then take longer than
-/// [`Quota::window`] to be full. A time further ahead than that, because a clock went back or the quota became
-/// smaller, counts as an empty bucket: no caller waits for longer than a period after the last call.
+/// A call moves `full_at` one period later. It is refused, and moves nothing, if the bucket would then take longer
+/// than [`Quota::window`] to be full. A time further ahead than the window, because a clock went back or the quota
+/// became smaller, is that of an empty bucket from then on: no caller waits for longer than a period.
 ///
 /// # Examples
 ///
@@ -63,9 +63,7 @@ mod tests {
 
         fn call(&mut self, now: Duration) -> LimitState {
             let state = gcra(self.full_at, now, self.quota);
-            if state.is_allowed() {
-                self.full_at = now + state.reset_after();
-            }
+            self.full_at = now + state.reset_after();
             state
         }
     }
@@ -96,6 +94,7 @@ mod tests {
         }
         let state = bucket.call(SECOND);
         assert_eq!((state.is_allowed(), state.retry_after()), (false, 12 * SECOND));
+        assert!(bucket.call(13 * SECOND).is_allowed());
     }
 
     proptest! {

@@ -90,10 +90,10 @@ impl Shard {
         let kept = self.full_at.get_mut(limit.bucket());
         let full_at = kept.as_deref().copied().unwrap_or_default();
         let state = gcra(full_at, now, limit.quota());
-        match (state.is_allowed(), kept) {
-            (true, Some(kept)) => *kept = now + state.reset_after(),
-            (true, None) => self.insert(limit.bucket(), now + state.reset_after(), now),
-            (false, _) => {}
+        let full_at = now + state.reset_after();
+        match kept {
+            Some(kept) => *kept = full_at,
+            None => self.insert(limit.bucket(), full_at, now),
         }
         state
     }
@@ -193,6 +193,17 @@ mod tests {
 
         let twice = MemoryRateLimiter::new().decide(&[one, one]);
         assert_eq!((twice.is_allowed(), twice.states()[0].remaining()), (false, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_smaller_quota_makes_no_caller_wait_long() {
+        let limiter = MemoryRateLimiter::new();
+        let call = |quota| limiter.decide(&[Limit::new("one", quota)]);
+        let hours = Quota::per_hour(2).unwrap();
+        assert!(call(hours).is_allowed() && call(hours).is_allowed());
+        assert_eq!(call(quota(1)).retry_after(), SECOND);
+        advance(SECOND).await;
+        assert!(call(quota(1)).is_allowed());
     }
 
     #[tokio::test(start_paused = true)]
