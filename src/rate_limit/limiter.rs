@@ -9,11 +9,16 @@ use crate::BoxError;
 ///
 /// # Rules
 ///
-/// 1. A call is allowed if all its limits allow it, and it is then counted in all of their buckets.
-/// 2. A refused call should count in no bucket. [`MemoryRateLimiter`](super::MemoryRateLimiter) keeps to that.
+/// 1. A call is allowed if all its limits allow it, and it is then counted in all of their buckets: twice in one that
+///    has two limits.
+/// 2. A refused call counts in no bucket.
 /// 3. A [`Decision`] has one state for each limit, in the same order. Any other number is taken for a failure.
 /// 4. A bucket that was not used before is full.
 /// 5. The quota of a bucket may change from call to call.
+/// 6. After [`Decision::retry_after`], a call is allowed, unless others were counted in between.
+/// 7. Calls at the same time are counted as if they came one after the other.
+///
+/// `conformance::check`, with the feature `conformance`, checks a limiter against these rules.
 ///
 /// # Examples
 ///
@@ -39,9 +44,7 @@ use crate::BoxError;
 ///         let mut full_at = self.full_at.lock().map_err(|_| "poisoned")?;
 ///         let now = self.start.elapsed();
 ///         let state = gcra(*full_at, now, limit.quota());
-///         if state.is_allowed() {
-///             *full_at = now + state.reset_after();
-///         }
+///         *full_at = now + state.reset_after();
 ///         Ok(Decision::new([state]))
 ///     }
 /// }

@@ -6,7 +6,7 @@
 //! | limiter | counts |
 //! |---|---|
 //! | [`MemoryRateLimiter`] | in one process |
-//! | a type of your own | wherever it likes: implement [`RateLimiter`] |
+//! | a type of your own | wherever it likes: implement [`RateLimiter`], and check it with `conformance` (feature `conformance`) |
 //!
 //! The algorithm is GCRA, the generic cell rate algorithm: see [`gcra`].
 //!
@@ -31,6 +31,9 @@
 //! # }
 //! ```
 
+#[cfg(any(test, feature = "conformance"))]
+#[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
+pub mod conformance;
 mod decision;
 mod gcra;
 mod limit;
