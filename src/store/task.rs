@@ -160,10 +160,10 @@ enum CallError {
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoRuntime => "the key store is called outside of a tokio runtime",
-            Self::TooMany => "too many calls of the key store are under way",
-            Self::TooSlow => "the key store did not answer before the deadline",
-            Self::Panicked => "the key store panicked",
+            Self::NoRuntime => "the call is made outside of a tokio runtime",
+            Self::TooMany => "too many calls are under way",
+            Self::TooSlow => "there was no answer before the deadline",
+            Self::Panicked => "the call panicked",
             Self::ShutDown => "the runtime is shutting down",
         })
     }

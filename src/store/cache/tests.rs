@@ -676,10 +676,7 @@ async fn guarantee_8_changes_under_way_are_bounded() {
     settle().await;
 
     let error = world.cache.insert(record("b", 1)).await.unwrap_err();
-    assert_eq!(
-        error.source().unwrap().to_string(),
-        "too many calls of the key store are under way"
-    );
+    assert_eq!(error.source().unwrap().to_string(), "too many calls are under way");
     assert_eq!(world.find("a").await, None);
 }
 
