@@ -9,7 +9,7 @@ use super::link::Link;
 use super::names::LAYOUT;
 use super::{RedisStoreError, RedisStoreErrorKind};
 
-/// What the scripts have in common: `KEYS[1]` is the sentinel, `ARGV[1]` its expected value, `ARGV[2]` the
+/// What the scripts that change records have in common: `KEYS[1]` is the sentinel, `ARGV[1]` its expected value, `ARGV[2]` the
 /// channel of changes. Commands that can fail come before the first write: a script is not rolled back.
 const HEAD: &str = "
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 'sentinel' end
@@ -66,18 +66,18 @@ end
 return 'done'
 ";
 
-static INSERT_SCRIPT: LazyLock<WriteScript> = LazyLock::new(|| WriteScript::new(INSERT));
-static REPLACE_SCRIPT: LazyLock<WriteScript> = LazyLock::new(|| WriteScript::new(REPLACE));
-static REMOVE_SCRIPT: LazyLock<WriteScript> = LazyLock::new(|| WriteScript::new(REMOVE));
-static USAGE_SCRIPT: LazyLock<WriteScript> = LazyLock::new(|| WriteScript::new(USAGE));
+static INSERT_SCRIPT: LazyLock<Lua> = LazyLock::new(|| Lua::change(INSERT));
+static REPLACE_SCRIPT: LazyLock<Lua> = LazyLock::new(|| Lua::change(REPLACE));
+static REMOVE_SCRIPT: LazyLock<Lua> = LazyLock::new(|| Lua::change(REMOVE));
+static USAGE_SCRIPT: LazyLock<Lua> = LazyLock::new(|| Lua::change(USAGE));
 
-/// A script that changes records, or when they were used: all of them or none.
-pub(super) struct WriteScript {
+/// A script, which a server runs as one command.
+pub(super) struct Lua {
     code: String,
     script: Script,
 }
 
-impl WriteScript {
+impl Lua {
     pub(super) fn insert() -> &'static Self {
         &INSERT_SCRIPT
     }
@@ -94,9 +94,13 @@ impl WriteScript {
         &USAGE_SCRIPT
     }
 
-    fn new(body: &str) -> Self {
-        let code = [HEAD, body].concat();
+    pub(super) fn new(code: String) -> Self {
         Self { script: Script::new(&code), code }
+    }
+
+    /// A script that changes records, or when they were used: all of them or none.
+    fn change(body: &str) -> Self {
+        Self::new([HEAD, body].concat())
     }
 }
 
@@ -164,14 +168,14 @@ impl ReadPipeline {
 
 /// A call of a script.
 pub(super) struct ScriptCall {
-    script: &'static WriteScript,
+    script: &'static Lua,
     keys: Vec<String>,
     arguments: Vec<String>,
 }
 
 impl ScriptCall {
-    pub(super) fn new(script: &'static WriteScript, sentinel: String, channel: String) -> Self {
-        Self { script, keys: vec![sentinel], arguments: vec![LAYOUT.to_owned(), channel] }
+    pub(super) fn new(script: &'static Lua) -> Self {
+        Self { script, keys: Vec::new(), arguments: Vec::new() }
     }
 
     pub(super) fn keys(mut self, keys: impl IntoIterator<Item = String>) -> Self {
@@ -184,19 +188,13 @@ impl ScriptCall {
         self
     }
 
-    /// Runs the script once.
+    /// Runs a script that changes records.
     pub(super) async fn execute(
         self,
         link: &Link,
         wait: Option<Wait>,
     ) -> Result<Written, RedisStoreError> {
-        let by_hash = self.commands("EVALSHA", self.script.script.get_hash(), wait);
-        let mut values = link.execute(&by_hash).await?;
-        if matches!(values.first(), Some(answer) if is_unknown_script(answer)) {
-            let by_code = self.commands("EVAL", &self.script.code, wait);
-            values = link.execute(&by_code).await?;
-        }
-        let mut values = values.into_iter();
+        let mut values = self.run(link, wait).await?.into_iter();
         let unexpected = || RedisStoreErrorKind::UnexpectedReply;
         let written = text(values.next().unwrap_or_default())?;
         let written = match written.as_deref() {
@@ -214,6 +212,17 @@ impl ScriptCall {
             }
         }
         Ok(written)
+    }
+
+    /// Sends the hash of the script, and its code to a server that does not know it.
+    async fn run(&self, link: &Link, wait: Option<Wait>) -> Result<Vec<Value>, RedisStoreError> {
+        let by_hash = self.commands("EVALSHA", self.script.script.get_hash(), wait);
+        let values = link.execute(&by_hash).await?;
+        if !matches!(values.first(), Some(answer) if is_unknown_script(answer)) {
+            return Ok(values);
+        }
+        let by_code = self.commands("EVAL", &self.script.code, wait);
+        link.execute(&by_code).await
     }
 
     fn commands(&self, name: &str, script: &str, wait: Option<Wait>) -> Pipeline {

@@ -5,6 +5,7 @@ mod error;
 mod invalidations;
 mod link;
 mod names;
+mod namespace;
 mod records;
 mod scan;
 mod setup;
@@ -18,12 +19,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redis::aio::ConnectionManager;
 
-use self::commands::{ReadPipeline, ScriptCall, Wait, WriteScript};
+use self::commands::{Lua, ReadPipeline, ScriptCall, Wait};
 pub use self::error::{RedisStoreError, RedisStoreErrorKind};
 pub use self::invalidations::RedisInvalidations;
 use self::link::Link;
-use self::names::Names;
-use super::task::StoreTasks;
+use self::names::{LAYOUT, Names};
+use self::namespace::Namespace;
 use crate::ConfigError;
 use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
 
@@ -99,17 +100,12 @@ use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Writ
 /// ```
 #[derive(Clone)]
 pub struct RedisKeyStore {
-    link: Arc<Link>,
+    namespace: Namespace,
     /// Where changes go, if they wait for replicas: everything behind them on the same connection
     /// waits as well.
     changes: Option<Arc<Link>>,
     wait: Option<Wait>,
-    names: Names,
-    tasks: StoreTasks,
-    deadline: Duration,
 }
-
-const DEFAULT_DEADLINE: Duration = Duration::from_secs(1);
 
 impl RedisKeyStore {
     /// Connects to the server at a URL: `redis://user:password@host:port/database`. Makes sure that it
@@ -132,13 +128,13 @@ impl RedisKeyStore {
     ///
     /// `InvalidUrl`.
     pub fn connect_lazy(url: &str) -> Result<Self, RedisStoreError> {
-        Ok(Self::from_link(Link::own(link::client(url)?, DEFAULT_DEADLINE)))
+        Ok(Self::from_client(link::client(url)?))
     }
 
     /// A store on a client of your own. It connects when it is first needed.
     #[must_use]
     pub fn from_client(client: redis::Client) -> Self {
-        Self::from_link(Link::own(client, DEFAULT_DEADLINE))
+        Self::in_namespace(Namespace::from_client(client))
     }
 
     /// A store on a connection of your own.
@@ -147,7 +143,7 @@ impl RedisKeyStore {
     /// connection whose other end has gone silent without closing it; the other constructors do not.
     #[must_use]
     pub fn new(manager: ConnectionManager) -> Self {
-        Self::from_link(Link::given(manager))
+        Self::in_namespace(Namespace::new(Link::given(manager)))
     }
 
     /// Sets the namespace. The default is `tower-webhook`.
@@ -156,20 +152,20 @@ impl RedisKeyStore {
     ///
     /// Refuses a name that is not 1 to 64 ASCII letters, digits, `-`, `_` and `.`.
     pub fn with_namespace(self, namespace: &str) -> Result<Self, ConfigError> {
-        Ok(Self { names: Names::new(namespace)?, ..self })
+        Ok(Self { namespace: self.namespace.with_name(namespace)?, ..self })
     }
 
     /// Sets how long a call may take. The default is one second. A connection that does not answer within nine
     /// tenths of it is replaced.
     #[must_use]
     pub fn with_deadline(self, deadline: Duration) -> Self {
-        Self { tasks: self.tasks.with_deadline(deadline), deadline, ..self }.relinked()
+        Self { namespace: self.namespace.with_deadline(deadline), ..self }.relinked()
     }
 
     /// Sets how many calls may be under way. One more fails at once. The default is 1024.
     #[must_use]
     pub fn with_max_calls(self, max_calls: usize) -> Self {
-        Self { tasks: self.tasks.with_limit(max_calls), ..self }
+        Self { namespace: self.namespace.with_max_calls(max_calls), ..self }
     }
 
     /// Makes every change wait until this many replicas have it, for at most `timeout` on top of the
@@ -190,7 +186,7 @@ impl RedisKeyStore {
                 "changes wait for at least one replica and one millisecond",
             ));
         }
-        if self.link.client().is_none() {
+        if self.link().client().is_none() {
             return Err(ConfigError::new(
                 "a store that waits for replicas makes its connections itself",
             ));
@@ -204,53 +200,45 @@ impl RedisKeyStore {
     ///
     /// Refuses a store on a connection of your own: see [`RedisInvalidations::new`].
     pub fn invalidations(&self) -> Result<RedisInvalidations, ConfigError> {
-        let client = self.link.client().ok_or_else(|| {
+        let client = self.link().client().ok_or_else(|| {
             ConfigError::new("a store that subscribes to changes makes its connections itself")
         })?;
-        Ok(RedisInvalidations::in_namespace(client.clone(), self.names.clone()))
+        Ok(RedisInvalidations::in_namespace(client.clone(), self.names().clone()))
     }
 
-    fn from_link(link: Link) -> Self {
-        Self {
-            link: Arc::new(link),
-            changes: None,
-            wait: None,
-            names: Names::default(),
-            tasks: StoreTasks::new().with_deadline(DEFAULT_DEADLINE),
-            deadline: DEFAULT_DEADLINE,
-        }
+    fn in_namespace(namespace: Namespace) -> Self {
+        Self { namespace, changes: None, wait: None }
     }
 
-    /// New connections, with response timeouts that suit the deadline.
+    /// A connection for changes that wait, with a response timeout that suits the deadline.
     fn relinked(mut self) -> Self {
-        if let Some(client) = self.link.client().cloned() {
-            self.link = Arc::new(Link::own(client.clone(), self.deadline));
-            let change_link = |wait: Wait| {
-                Arc::new(Link::own(client, self.deadline.saturating_add(wait.timeout)))
-            };
-            self.changes = self.wait.map(change_link);
-        }
+        let client = self.link().client().cloned();
+        self.changes = client.zip(self.wait).map(|(client, wait)| {
+            Arc::new(Link::own(client, self.namespace.deadline().saturating_add(wait.timeout)))
+        });
         self
     }
 
-    fn pipeline(&self) -> ReadPipeline {
-        ReadPipeline::new(self.names.sentinel())
+    fn link(&self) -> &Link {
+        self.namespace.link()
     }
 
-    fn script(&self, script: &'static WriteScript) -> ScriptCall {
-        ScriptCall::new(script, self.names.sentinel(), self.names.changes())
+    fn names(&self) -> &Names {
+        self.namespace.names()
+    }
+
+    fn pipeline(&self) -> ReadPipeline {
+        ReadPipeline::new(self.names().sentinel())
+    }
+
+    fn script(&self, script: &'static Lua) -> ScriptCall {
+        ScriptCall::new(script)
+            .keys([self.names().sentinel()])
+            .arguments([LAYOUT.to_owned(), self.names().changes()])
     }
 
     fn change_link(&self) -> &Link {
-        self.changes.as_ref().unwrap_or(&self.link)
-    }
-
-    /// Runs a call in the task of its caller. The connection is shared and drops the answer if the caller leaves.
-    async fn read<T>(
-        &self,
-        read: impl Future<Output = Result<T, RedisStoreError>>,
-    ) -> Result<T, StoreError> {
-        self.tasks.run(async { Ok(read.await?) }).await
+        self.changes.as_deref().unwrap_or_else(|| self.link())
     }
 
     /// Runs a change in a spawned task.
@@ -260,16 +248,14 @@ impl RedisKeyStore {
         C: Future<Output = Result<WriteOutcome, RedisStoreError>> + Send + 'static,
     {
         let wait = self.wait.map_or(Duration::ZERO, |wait| wait.timeout);
-        let tasks = self.tasks.clone().with_deadline(self.deadline.saturating_add(wait));
-        let write = write(self.clone());
-        tasks.spawn(async move { Ok(write.await?) }).await
+        self.namespace.spawn(wait, write(self.clone())).await
     }
 }
 
 #[async_trait]
 impl KeyStore for RedisKeyStore {
     async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
-        self.read(self.find_record(id)).await
+        self.namespace.run(self.find_record(id)).await
     }
 
     async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
@@ -297,15 +283,15 @@ impl KeyStore for RedisKeyStore {
         after: Option<&PageCursor>,
         limit: usize,
     ) -> Result<Vec<KeyRecord>, StoreError> {
-        self.read(self.list_records(owner, after, limit)).await
+        self.namespace.run(self.list_records(owner, after, limit)).await
     }
 }
 
 impl fmt::Debug for RedisKeyStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisKeyStore")
-            .field("namespace", &self.names.namespace())
-            .field("deadline", &self.deadline)
+            .field("namespace", &self.names().namespace())
+            .field("deadline", &self.namespace.deadline())
             .field("wait", &self.wait)
             .finish_non_exhaustive()
     }

@@ -2,7 +2,7 @@
 
 use redis::Value;
 
-use super::commands::{WriteScript, Written, list, text};
+use super::commands::{Lua, Written, list, text};
 use super::names::{member, member_at, member_id};
 use super::{RedisKeyStore, RedisStoreError, RedisStoreErrorKind};
 use crate::key::{KeyId, KeyRecord, Owner, PageCursor, WriteOutcome};
@@ -18,8 +18,8 @@ impl RedisKeyStore {
         id: &KeyId,
     ) -> Result<Option<KeyRecord>, RedisStoreError> {
         let mut pipeline = self.pipeline();
-        pipeline.arg("GET", self.names.record(id));
-        let mut answers = pipeline.query(&self.link).await?;
+        pipeline.arg("GET", self.names().record(id));
+        let mut answers = pipeline.query(self.link()).await?;
         let Some(text) = text(answers.pop().unwrap_or_default())? else {
             return Ok(None);
         };
@@ -35,9 +35,9 @@ impl RedisKeyStore {
         for chunk in ids.chunks(CHUNK_LEN) {
             let mut pipeline = self.pipeline();
             for id in chunk {
-                pipeline.arg("GET", self.names.record(id));
+                pipeline.arg("GET", self.names().record(id));
             }
-            for (id, answer) in chunk.iter().zip(pipeline.query(&self.link).await?) {
+            for (id, answer) in chunk.iter().zip(pipeline.query(self.link()).await?) {
                 if let Some(text) = text(answer)? {
                     records.push(decode(&text, id)?);
                 }
@@ -54,7 +54,7 @@ impl RedisKeyStore {
     ) -> Result<Option<Vec<(KeyRecord, String)>>, RedisStoreError> {
         let mut pipeline = self.pipeline();
         for id in ids {
-            pipeline.arg("GET", self.names.record(id));
+            pipeline.arg("GET", self.names().record(id));
         }
         let answers = pipeline.query(self.change_link()).await?;
         let mut records = Vec::with_capacity(ids.len());
@@ -75,8 +75,8 @@ impl RedisKeyStore {
     ) -> Result<WriteOutcome, RedisStoreError> {
         self.read_for_change(&[]).await?;
         let call = self
-            .script(WriteScript::insert())
-            .keys([self.names.record(record.id()), self.names.index(record.owner())])
+            .script(Lua::insert())
+            .keys([self.names().record(record.id()), self.names().index(record.owner())])
             .arguments([record.id().to_string(), record.encode(), member(record)]);
         match call.execute(self.change_link(), self.wait).await? {
             Written::Done => Ok(WriteOutcome::Applied),
@@ -98,11 +98,11 @@ impl RedisKeyStore {
                 return Ok(WriteOutcome::Conflict);
             }
             let call = self
-                .script(WriteScript::replace())
+                .script(Lua::replace())
                 .keys([
-                    self.names.record(record.id()),
-                    self.names.index(old.owner()),
-                    self.names.index(record.owner()),
+                    self.names().record(record.id()),
+                    self.names().index(old.owner()),
+                    self.names().index(record.owner()),
                 ])
                 .arguments([
                     record.id().to_string(),
@@ -130,11 +130,10 @@ impl RedisKeyStore {
             if stored.iter().any(|(record, _)| record.owner() != owner) {
                 return Ok(WriteOutcome::Conflict);
             }
-            let mut call = self
-                .script(WriteScript::remove())
-                .keys([self.names.index(owner), self.names.usage()]);
+            let mut call =
+                self.script(Lua::remove()).keys([self.names().index(owner), self.names().usage()]);
             for (record, text) in &stored {
-                call = call.keys([self.names.record(record.id())]).arguments([
+                call = call.keys([self.names().record(record.id())]).arguments([
                     record.id().to_string(),
                     text.clone(),
                     member(record),
@@ -178,10 +177,10 @@ impl RedisKeyStore {
         limit: usize,
     ) -> Result<Vec<(String, KeyId)>, RedisStoreError> {
         let mut pipeline = self.pipeline();
-        let index = self.names.index(owner);
+        let index = self.names().index(owner);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         pipeline.arg("ZRANGE", (&index, start, "+", "BYLEX", "LIMIT", 0, limit));
-        let mut answers = pipeline.query(&self.link).await?;
+        let mut answers = pipeline.query(self.link()).await?;
         let invalid = || RedisStoreError::new(RedisStoreErrorKind::InvalidRecord);
         let mut members = Vec::new();
         for answer in list(answers.pop().unwrap_or_default())? {
@@ -201,13 +200,13 @@ impl RedisKeyStore {
     ) -> Result<(), RedisStoreError> {
         let mut pipeline = self.pipeline();
         for (_, id) in members {
-            pipeline.arg("GET", self.names.record(id));
+            pipeline.arg("GET", self.names().record(id));
         }
         // Whether the index still has them, asked after the records: what is in the index and was not
         // found before is lost.
         let names: Vec<&str> = members.iter().map(|(member, _)| member.as_str()).collect();
-        pipeline.arg("ZMSCORE", (self.names.index(owner), names));
-        let mut answers = pipeline.query(&self.link).await?;
+        pipeline.arg("ZMSCORE", (self.names().index(owner), names));
+        let mut answers = pipeline.query(self.link()).await?;
         let scores = list(answers.pop().unwrap_or_default())?;
         for (((name, id), answer), score) in members.iter().zip(answers).zip(scores) {
             let is_member = score != Value::Nil;

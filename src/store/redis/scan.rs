@@ -49,13 +49,13 @@ impl RedisKeyStore {
         cursor: &ScanCursor,
     ) -> Result<(ScanCursor, Vec<KeyRecord>), RedisStoreError> {
         let mut pipeline = self.pipeline();
-        pipeline.scan(cursor, &self.names);
-        let (next, found) = scanned(pipeline.query(&self.link).await?)?;
+        pipeline.scan(cursor, self.names());
+        let (next, found) = scanned(pipeline.query(self.link()).await?)?;
         let invalid = || RedisStoreError::new(RedisStoreErrorKind::InvalidRecord);
         let mut ids: Vec<KeyId> = Vec::with_capacity(found.len());
         for name in found {
             let name = text(name)?.ok_or_else(invalid)?;
-            ids.push(self.names.record_id(&name).ok_or_else(invalid)?);
+            ids.push(self.names().record_id(&name).ok_or_else(invalid)?);
         }
         Ok((next, self.records_that_are_there(&ids).await?))
     }
@@ -66,7 +66,7 @@ impl KeyScan for RedisKeyStore {
     async fn scan(&self, visit: &mut (dyn FnMut(KeyRecord) + Send)) -> Result<(), StoreError> {
         let mut cursor = ScanCursor::start();
         while !cursor.is_end() {
-            let (next, records) = self.read(self.scan_step(&cursor)).await?;
+            let (next, records) = self.namespace.run(self.scan_step(&cursor)).await?;
             records.into_iter().for_each(&mut *visit);
             cursor = next;
         }

@@ -26,9 +26,9 @@ impl RedisKeyStore {
         let mut cursor = ScanCursor::start();
         while !cursor.is_end() {
             let mut pipeline = self.pipeline();
-            pipeline.scan(&cursor, &self.names);
+            pipeline.scan(&cursor, self.names());
             let step = async {
-                let (answers, sentinel) = pipeline.query_with_sentinel(&self.link).await?;
+                let (answers, sentinel) = pipeline.query_with_sentinel(self.link()).await?;
                 if sentinel.is_some() {
                     return Err(RedisStoreErrorKind::AlreadyInitialized.into());
                 }
@@ -55,7 +55,7 @@ impl RedisKeyStore {
     /// `Unreachable`, `TooSlow`, `Server`, `NotInitialized`, `UnsupportedLayout`, `Eviction`.
     pub async fn check(&self) -> Result<(), RedisStoreError> {
         self.set_up(async {
-            self.pipeline().query(&self.link).await?;
+            self.pipeline().query(self.link()).await?;
             self.check_eviction().await
         })
         .await
@@ -78,7 +78,7 @@ impl RedisKeyStore {
         let mut commands = Pipeline::new();
         commands.cmd("CONFIG").arg("GET").arg("maxmemory-policy");
         commands.cmd("INFO").arg("memory");
-        let mut answers = self.link.query(&commands).await?.into_iter();
+        let mut answers = self.link().query(&commands).await?.into_iter();
         let settings = shown(answers.next().unwrap_or_default())?;
         let memory = shown(answers.next().unwrap_or_default())?;
         let settings = settings.and_then(|value| HashMap::from_redis_value(value).ok());
@@ -96,8 +96,8 @@ impl RedisKeyStore {
     /// Writes the sentinel, unless another call was faster.
     async fn write_sentinel(&self) -> Result<(), RedisStoreError> {
         let mut commands = Pipeline::new();
-        commands.cmd("SET").arg(self.names.sentinel()).arg(LAYOUT).arg("NX");
-        let mut answers = self.link.execute(&commands).await?;
+        commands.cmd("SET").arg(self.names().sentinel()).arg(LAYOUT).arg("NX");
+        let mut answers = self.link().execute(&commands).await?;
         match answers.pop().unwrap_or_default().extract_error()? {
             Value::Okay => Ok(()),
             Value::Nil => Err(RedisStoreErrorKind::AlreadyInitialized.into()),
@@ -110,7 +110,7 @@ impl RedisKeyStore {
         &self,
         step: impl Future<Output = Result<T, RedisStoreError>>,
     ) -> Result<T, RedisStoreError> {
-        let done = self.tasks.run(async { Ok(step.await) }).await;
+        let done = self.namespace.run(async { Ok(step.await) }).await;
         done.unwrap_or_else(|_| Err(RedisStoreErrorKind::TooSlow.into()))
     }
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use redis::Value;
 use time::OffsetDateTime;
 
-use super::commands::{WriteScript, list};
+use super::commands::{Lua, list};
 use super::{RedisKeyStore, RedisStoreError, RedisStoreErrorKind};
 use crate::clock::Timestamp;
 use crate::key::{KeyId, StoreError};
@@ -13,12 +13,12 @@ use crate::store::{LastUsedSink, LastUsedSource};
 impl RedisKeyStore {
     /// No replica is waited for: a time that a fail-over takes back is written with the next use.
     async fn write_usage(&self, batch: &[(KeyId, i64)]) -> Result<(), RedisStoreError> {
-        let mut call = self.script(WriteScript::usage()).keys([self.names.usage()]);
+        let mut call = self.script(Lua::usage()).keys([self.names().usage()]);
         for (id, second) in batch {
             let arguments = [second.to_string(), id.to_string()];
-            call = call.keys([self.names.record(id)]).arguments(arguments);
+            call = call.keys([self.names().record(id)]).arguments(arguments);
         }
-        call.execute(&self.link, None).await.map(drop)
+        call.execute(self.link(), None).await.map(drop)
     }
 
     async fn read_usage(
@@ -27,8 +27,8 @@ impl RedisKeyStore {
     ) -> Result<Vec<Option<OffsetDateTime>>, RedisStoreError> {
         let mut pipeline = self.pipeline();
         let names: Vec<&str> = ids.iter().map(KeyId::as_str).collect();
-        pipeline.arg("ZMSCORE", (self.names.usage(), names));
-        let mut answers = pipeline.query(&self.link).await?;
+        pipeline.arg("ZMSCORE", (self.names().usage(), names));
+        let mut answers = pipeline.query(self.link()).await?;
         let scores = list(answers.pop().unwrap_or_default())?;
         if scores.len() != ids.len() {
             return Err(RedisStoreErrorKind::UnexpectedReply.into());
@@ -52,7 +52,7 @@ impl LastUsedSink for RedisKeyStore {
     async fn write(&self, batch: Vec<(KeyId, OffsetDateTime)>) -> Result<(), StoreError> {
         let second = |time| Timestamp::new(time).seconds();
         let batch: Vec<_> = batch.into_iter().map(|(id, time)| (id, second(time))).collect();
-        self.read(self.write_usage(&batch)).await
+        self.namespace.run(self.write_usage(&batch)).await
     }
 }
 
@@ -63,6 +63,6 @@ impl LastUsedSource for RedisKeyStore {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        self.read(self.read_usage(ids)).await
+        self.namespace.run(self.read_usage(ids)).await
     }
 }
