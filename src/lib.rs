@@ -57,13 +57,13 @@
 //! |---|---|
 //! | `axum` | [`identity::Identity`] and `Option<Identity>` as extractors, and removal of credentials from axum's `OriginalUri` |
 //! | `cache` | `CachedKeyStore`, a bounded cache in front of a slow store |
-//! | `conformance` | [`store`]`::conformance`, the rules of `KeyStore` as tests for a store of your own |
+//! | `conformance` | [`store`]`::conformance` and [`rate_limit`]`::conformance`, the rules of `KeyStore` and `RateLimiter` as tests for your own |
 //! | `management` | `management`, an HTTP API through which callers manage their own keys |
 //! | `metrics` | counters and histograms of decisions and executions, through the crate `metrics` |
 //! | `multipart` | `multipart/form-data` in body placements and in the envelope |
 //! | `postgres` | `PostgresKeyStore` (needs Rust 1.94) |
 //! | `recoverable` | `SealingKeys`: keys whose text can be shown again, sealed in the store |
-//! | `redis` | `RedisKeyStore` |
+//! | `redis` | `RedisKeyStore` and `RedisRateLimiter` |
 //! | `sqlite` | `SqliteKeyStore` (needs Rust 1.94; compiles SQLite, which is C) |
 //! | `testing` | `Identity::for_test`, made-up identities for tests of handlers; only with debug assertions |
 //! | `tracing` | one event per request and per failed execution, see [`trace`] |

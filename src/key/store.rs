@@ -308,6 +308,12 @@ impl StoreError {
     pub fn new(cause: impl Into<BoxError>) -> Self {
         Self(cause.into())
     }
+
+    /// The cause.
+    #[cfg(feature = "redis")]
+    pub(crate) fn into_cause(self) -> BoxError {
+        self.0
+    }
 }
 
 impl fmt::Debug for StoreError {

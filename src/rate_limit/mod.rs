@@ -6,6 +6,7 @@
 //! | limiter | counts |
 //! |---|---|
 //! | [`MemoryRateLimiter`] | in one process |
+//! | `RedisRateLimiter` (feature `redis`) | in Redis or Valkey, for all processes together |
 //! | a type of your own | wherever it likes: implement [`RateLimiter`], and check it with `conformance` (feature `conformance`) |
 //!
 //! The algorithm is GCRA, the generic cell rate algorithm: see [`gcra`].
@@ -47,3 +48,6 @@ pub use self::limit::Limit;
 pub use self::limiter::RateLimiter;
 pub use self::memory::MemoryRateLimiter;
 pub use self::quota::Quota;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use crate::store::redis::RedisRateLimiter;

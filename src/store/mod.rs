@@ -29,7 +29,7 @@ mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "redis")]
-mod redis;
+pub(crate) mod redis;
 mod scan;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sql;

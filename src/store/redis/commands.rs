@@ -171,11 +171,12 @@ pub(super) struct ScriptCall {
     script: &'static Lua,
     keys: Vec<String>,
     arguments: Vec<String>,
+    is_repeatable: bool,
 }
 
 impl ScriptCall {
     pub(super) fn new(script: &'static Lua) -> Self {
-        Self { script, keys: Vec::new(), arguments: Vec::new() }
+        Self { script, keys: Vec::new(), arguments: Vec::new(), is_repeatable: false }
     }
 
     pub(super) fn keys(mut self, keys: impl IntoIterator<Item = String>) -> Self {
@@ -186,6 +187,11 @@ impl ScriptCall {
     pub(super) fn arguments(mut self, arguments: impl IntoIterator<Item = String>) -> Self {
         self.arguments.extend(arguments);
         self
+    }
+
+    /// Lets the script be run again if the connection breaks.
+    pub(super) fn repeatable(self) -> Self {
+        Self { is_repeatable: true, ..self }
     }
 
     /// Runs a script that changes records.
@@ -214,15 +220,27 @@ impl ScriptCall {
         Ok(written)
     }
 
+    /// What the script returns.
+    pub(super) async fn query(self, link: &Link) -> Result<Value, RedisStoreError> {
+        Ok(self.run(link, None).await?.pop().unwrap_or_default().extract_error()?)
+    }
+
     /// Sends the hash of the script, and its code to a server that does not know it.
     async fn run(&self, link: &Link, wait: Option<Wait>) -> Result<Vec<Value>, RedisStoreError> {
         let by_hash = self.commands("EVALSHA", self.script.script.get_hash(), wait);
-        let values = link.execute(&by_hash).await?;
+        let values = self.send(link, &by_hash).await?;
         if !matches!(values.first(), Some(answer) if is_unknown_script(answer)) {
             return Ok(values);
         }
         let by_code = self.commands("EVAL", &self.script.code, wait);
-        link.execute(&by_code).await
+        self.send(link, &by_code).await
+    }
+
+    async fn send(&self, link: &Link, commands: &Pipeline) -> Result<Vec<Value>, RedisStoreError> {
+        match self.is_repeatable {
+            true => link.query(commands).await,
+            false => link.execute(commands).await,
+        }
     }
 
     fn commands(&self, name: &str, script: &str, wait: Option<Wait>) -> Pipeline {

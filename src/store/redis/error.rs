@@ -5,9 +5,9 @@ use redis::RedisError;
 
 use crate::key::{DecodeError, StoreError};
 
-/// Why a [`RedisKeyStore`](super::RedisKeyStore) cannot answer.
+/// Why a [`RedisKeyStore`](super::RedisKeyStore) or a [`RedisRateLimiter`](super::RedisRateLimiter) cannot answer.
 ///
-/// It is the [`source`](Error::source) of the [`StoreError`]s of this store.
+/// It is the [`source`](Error::source) of the [`StoreError`]s of the store.
 ///
 /// # Security
 ///
@@ -50,7 +50,7 @@ pub enum RedisStoreErrorKind {
     UnsupportedLayout,
     /// The server may evict records to free memory.
     Eviction,
-    /// A record cannot be read, or its owner's index says something else.
+    /// A record or a bucket cannot be read, or an owner's index says something else.
     InvalidRecord,
     /// The change is made on the server, and too few replicas have said in time that they have it.
     NotDurable,
@@ -98,7 +98,7 @@ impl RedisStoreError {
             RedisStoreErrorKind::Eviction => {
                 "the Redis server's maxmemory-policy lets it evict records: set it to noeviction"
             }
-            RedisStoreErrorKind::InvalidRecord => "a stored record is not what it should be",
+            RedisStoreErrorKind::InvalidRecord => "a stored value is not what it should be",
             RedisStoreErrorKind::NotDurable => "the change is made, but not yet on enough replicas",
             RedisStoreErrorKind::Contention => "other changes kept coming in between",
         }

@@ -33,7 +33,7 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(1);
 const MIN_DELAY: Duration = Duration::from_millis(50);
 const MAX_DELAY: Duration = Duration::from_millis(500);
 const ATTEMPTS: usize = 6;
-/// How often commands that only read are sent at most.
+/// How often commands that can be repeated are sent at most.
 const MAX_QUERIES: usize = 3;
 
 impl Link {
@@ -60,7 +60,7 @@ impl Link {
         }
     }
 
-    /// Sends commands that only read, again if the connection breaks.
+    /// Sends commands that can be repeated, again if the connection breaks.
     pub(super) async fn query(&self, commands: &Pipeline) -> Result<Vec<Value>, RedisStoreError> {
         let mut queries = 1;
         loop {

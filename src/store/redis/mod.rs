@@ -1,4 +1,4 @@
-//! Keys in Redis and Valkey.
+//! Keys and counts of calls in Redis and Valkey.
 
 mod commands;
 mod error;
@@ -6,6 +6,7 @@ mod invalidations;
 mod link;
 mod names;
 mod namespace;
+mod rate_limiter;
 mod records;
 mod scan;
 mod setup;
@@ -25,6 +26,7 @@ pub use self::invalidations::RedisInvalidations;
 use self::link::Link;
 use self::names::{LAYOUT, Names};
 use self::namespace::Namespace;
+pub use self::rate_limiter::RedisRateLimiter;
 use crate::ConfigError;
 use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
 
@@ -44,6 +46,8 @@ use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Writ
 /// | `{namespace}:owner:<owner>` | sorted set | the owner's ids, by time of creation and id |
 /// | `{namespace}:usage` | sorted set | the ids by the second of their last use, if a [`LastUsedTracker`](super::LastUsedTracker) writes it |
 /// | `{namespace}:changes` | channel | the id of every record that changes |
+///
+/// A [`RedisRateLimiter`] can share the namespace: its names begin with `{namespace}:rate:`.
 ///
 /// No name has a secret or a digest in it: names are seen in `MONITOR`, `SLOWLOG` and `SCAN`. No key
 /// has a time to live: when a key expires is in its record.
@@ -204,6 +208,15 @@ impl RedisKeyStore {
             ConfigError::new("a store that subscribes to changes makes its connections itself")
         })?;
         Ok(RedisInvalidations::in_namespace(client.clone(), self.names().clone()))
+    }
+
+    /// A limiter with the connection, the namespace and the deadline of this store.
+    ///
+    /// A store whose server waits for its disk (`appendfsync always`) makes every call that is counted wait too: then
+    /// give the limiter [a server of its own](RedisRateLimiter#servers).
+    #[must_use]
+    pub fn rate_limiter(&self) -> RedisRateLimiter {
+        RedisRateLimiter::in_namespace(self.namespace.clone())
     }
 
     fn in_namespace(namespace: Namespace) -> Self {

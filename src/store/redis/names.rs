@@ -40,6 +40,10 @@ impl Names {
         self.named("record:", id.as_str())
     }
 
+    pub(super) fn bucket(&self, bucket: &str) -> String {
+        self.named("rate:", bucket)
+    }
+
     /// Pieces that are put together are cheaper than a format, and these are for every look-up.
     fn named(&self, kind: &str, name: &str) -> String {
         ["{", &self.0, "}:", kind, name].concat()
@@ -129,6 +133,7 @@ mod tests {
         assert_eq!(names.sentinel(), "{a.b}:sentinel");
         assert_eq!(names.usage(), "{a.b}:usage");
         assert_eq!(names.changes(), "{a.b}:changes");
+        assert_eq!(names.bucket("key:k{1}"), "{a.b}:rate:key:k{1}");
     }
 
     fn cursor(nanoseconds: i128, id: &str) -> PageCursor {

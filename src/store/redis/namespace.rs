@@ -1,4 +1,4 @@
-//! A namespace of a server.
+//! A namespace of a server: what a store and a limiter have in common.
 
 use std::sync::Arc;
 use std::time::Duration;
