@@ -1,8 +1,8 @@
 //! Keys on some routes of an axum app, among the layers that such an app has: tracing, CORS, compression, and the
-//! decoding of compressed uploads. `Identity` is an extractor.
+//! decoding of compressed uploads. `Identity` is an extractor. Prometheus scrapes `/metrics`.
 //!
 //! ```text
-//! cargo run --example axum --features axum,tracing
+//! cargo run --example axum --features axum,metrics,tracing
 //! ```
 //!
 //! prints `curl` lines with the answers to expect.
@@ -15,6 +15,7 @@ use axum::Router;
 use axum::routing::{get, post};
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, Method};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{Any, CorsLayer};
@@ -25,6 +26,7 @@ use tower_webhook::body::BodyBufferLayer;
 use tower_webhook::credential::Placement;
 use tower_webhook::identity::Identity;
 use tower_webhook::key::{KeyManager, NewKey, Owner};
+use tower_webhook::metrics::Metrics;
 use tower_webhook::store::MemoryKeyStore;
 use tower_webhook::trace;
 
@@ -35,13 +37,19 @@ async fn deploy(identity: Identity, text: String) -> String {
     format!("hello {}, {} bytes\n", identity.owner(), text.len())
 }
 
-/// The layers from the inside out. `Router::layer` puts each one around those before it.
-fn app(keys: &KeyManager) -> Result<Router, Box<dyn Error>> {
+fn prometheus() -> Result<PrometheusBuilder, BuildError> {
+    let seconds = [0.0001, 0.001, 0.01, 0.1, 1.0, 10.0];
+    PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &seconds)
+}
+
+/// The layers from the inside out. `Router::layer` puts each one around those before it. The recorder of the metrics has
+/// to be installed before.
+fn app(keys: &KeyManager, prometheus: PrometheusHandle) -> Result<Router, Box<dyn Error>> {
     let placements = [Placement::header(X_API_KEY)?, Placement::bearer()];
     // The limit counts decoded bytes, because the decoding is further out. A stranger's body is not polled, so nothing
     // is decoded for one.
     let buffer = BodyBufferLayer::new().with_max_bytes(1024 * 1024);
-    let auth = AuthLayer::token(keys, placements)?;
+    let auth = AuthLayer::token(keys, placements)?.with_metrics(Metrics::register());
     // Outermost but for the tracing: it answers preflights, which have no credential, and a page in a browser reads
     // a 401 only where CORS headers are on it.
     let cors = CorsLayer::new()
@@ -61,7 +69,10 @@ fn app(keys: &KeyManager) -> Result<Router, Box<dyn Error>> {
         .route("/health", get(async || "ok\n"))
         .layer(CompressionLayer::new())
         .layer(cors)
-        .layer(tracing))
+        .layer(tracing)
+        // Outside of all layers: it is neither traced nor for pages of other sites. An app that is reachable from
+        // outside serves it on another address.
+        .route("/metrics", get(async move || prometheus.render())))
 }
 
 #[tokio::main]
@@ -71,6 +82,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("usage: axum [ADDRESS:PORT]");
         return Ok(());
     }
+    let prometheus = prometheus()?.install_recorder()?;
+    let upkeep = prometheus.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            upkeep.run_upkeep();
+        }
+    });
     let keys = KeyManager::new(MemoryKeyStore::new());
     let issued = keys.generate(&Owner::new("alice")?, NewKey::new("example")).await?;
 
@@ -79,7 +98,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         "{}",
         instructions(&listener.local_addr()?.to_string(), issued.secret().expose_secret())
     );
-    axum::serve(listener, app(&keys)?).await?;
+    axum::serve(listener, app(&keys, prometheus)?).await?;
     Ok(())
 }
 
@@ -93,6 +112,9 @@ With the key. Answer: hello alice, 3 bytes
 
 Needs no key. Answer: ok
   curl -s http://{address}/health
+
+What was let in and refused, and how long that took. Answer: 200
+  curl -s http://{address}/metrics
 
 What a browser asks first, without the key. Answer: 200 with access-control-allow-headers
   curl -s -i -X OPTIONS -H 'Origin: https://a.example' -H 'Access-Control-Request-Method: POST' -H 'Access-Control-Request-Headers: x-api-key' http://{address}/deploy
@@ -119,14 +141,17 @@ mod tests {
     ) -> (StatusCode, HeaderMap, Vec<u8>) {
         let response = app.clone().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
         let (parts, body) = response.into_parts();
-        (parts.status, parts.headers, to_bytes(body, 10_000).await.unwrap().into())
+        (parts.status, parts.headers, to_bytes(body, 100_000).await.unwrap().into())
     }
 
     async fn app_and_key() -> (Router, String) {
         let keys = KeyManager::new(MemoryKeyStore::new());
         let alice = Owner::new("alice").unwrap();
         let issued = keys.generate(&alice, NewKey::new("test")).await.unwrap();
-        (app(&keys).unwrap(), issued.secret().expose_secret().to_owned())
+        let recorder = prometheus().unwrap().build_recorder();
+        let app = || app(&keys, recorder.handle()).unwrap();
+        let app = metrics::with_local_recorder(&recorder, app);
+        (app, issued.secret().expose_secret().to_owned())
     }
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -146,6 +171,26 @@ mod tests {
         assert_eq!(status, StatusCode::UNAUTHORIZED);
         let (status, ..) = answer(&app, Request::get("/health"), Vec::new()).await;
         assert_eq!(status, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn prometheus_sees_what_was_decided() {
+        let (app, key) = app_and_key().await;
+        for key in [&*key, &key, "junk"] {
+            let request = Request::post("/deploy").header(X_API_KEY, key);
+            answer(&app, request, b"abc".into()).await;
+        }
+
+        let (status, _, text) = answer(&app, Request::get("/metrics"), Vec::new()).await;
+        assert_eq!(status, StatusCode::OK);
+        let text = String::from_utf8(text).unwrap();
+        for line in [
+            r#"decisions_total{outcome="accepted",reason="none",placement="header",hook=""} 2"#,
+            r#"decisions_total{outcome="refused",reason="malformed",placement="none",hook=""} 1"#,
+            r#"decision_duration_seconds_bucket{outcome="accepted",hook="",le="10"} 2"#,
+        ] {
+            assert!(text.contains(&format!("tower_webhook_{line}\n")), "no {line} in {text}");
+        }
     }
 
     #[tokio::test]
