@@ -21,6 +21,9 @@ pub(crate) struct Config {
     pub(crate) nodes: Vec<Node>,
     #[serde(default)]
     pub(crate) walkers: Vec<Walker>,
+    /// Whether the addresses are described at `/openapi.json`. Not part of the protocol of version 0.2.0.
+    #[serde(default)]
+    pub(crate) openapi: bool,
 }
 
 /// A user, who manages keys. The walkers of a key run on the root of its user.

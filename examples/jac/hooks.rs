@@ -80,7 +80,11 @@ pub(crate) fn limits() -> BodyBufferLayer {
 
 /// Who may call: callers with a key in the declared place, or everyone. In both cases the inner service does not
 /// see the value there. A body is left as it is: the fields leave the key out.
-fn auth(walker: &Walker, webhook: &Webhook, keys: &Keys) -> Result<AuthLayer, ConfigError> {
+pub(crate) fn auth(
+    walker: &Walker,
+    webhook: &Webhook,
+    keys: &Keys,
+) -> Result<AuthLayer, ConfigError> {
     let placements = placements(webhook)?;
     if !walker.auth {
         return AuthLayer::public().with_removed(placements);

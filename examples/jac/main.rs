@@ -1,4 +1,4 @@
-//! A server that speaks the protocol of Jac Cloud's webhooks: walkers that are called from outside with an
+//! A server that speaks the protocol of Jac Cloud's webhooks (version 0.2.0): walkers that are called from outside with an
 //! API key, and the management of such keys.
 //!
 //! ```text
@@ -18,6 +18,7 @@ mod fields;
 mod hooks;
 mod json;
 mod keys;
+mod openapi;
 mod routes;
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,7 @@ use crate::answers::{self, Refusal};
 use crate::config::{Config, PlaceType, Walker};
 use crate::hooks::{self, Shared};
 use crate::keys::Keys;
+use crate::openapi::Document;
 use crate::users::{self, Users};
 
 /// The whole server.
@@ -44,6 +45,7 @@ struct Addresses {
     extend: Router,
     delete: Router,
     walkers: HashMap<String, WalkerRoute>,
+    openapi: Option<Router>,
 }
 
 /// A walker, and what its address looks like.
@@ -57,9 +59,11 @@ impl Addresses {
     fn new(config: Config, users: &Users, shared: &Shared) -> Result<Self, Error> {
         let keys = &shared.keys;
         let mut walkers = HashMap::new();
+        let mut document = Document::default();
+        document.add_management()?;
         for walker in config.walkers {
             let name = walker.name.clone();
-            let route = WalkerRoute::new(walker, shared);
+            let route = WalkerRoute::new(walker, shared, &mut document);
             if let Some(route) = route.map_err(|error| format!("walker {name:?}: {error}"))? {
                 walkers.insert(name, route);
             }
@@ -70,6 +74,7 @@ impl Addresses {
             extend: for_users(Method::PATCH, users::extend, users, keys)?,
             delete: for_users(Method::DELETE, users::delete, users, keys)?,
             walkers,
+            openapi: if config.openapi { Some(document.service()?) } else { None },
         })
     }
 
@@ -81,6 +86,7 @@ impl Addresses {
             ["webhook", "generate-key"] => Some((&self.generate, Named(None))),
             ["webhook", "delete"] => Some((&self.delete, Named(None))),
             ["webhook", "extend", id] => Some((&self.extend, Named(Some((*id).to_owned())))),
+            ["openapi.json"] => Some((self.openapi.as_ref()?, Named(None))),
             ["webhook", "walker", name, rest @ ..] => self.walkers.get(*name)?.find(rest),
             _ => None,
         }
@@ -89,8 +95,14 @@ impl Addresses {
 
 impl WalkerRoute {
     /// `None` for a walker that is not called from outside.
-    fn new(mut walker: Walker, shared: &Shared) -> Result<Option<Self>, ConfigError> {
+    fn new(
+        mut walker: Walker,
+        shared: &Shared,
+        document: &mut Document,
+    ) -> Result<Option<Self>, ConfigError> {
         let Some(webhook) = walker.webhook.take() else { return Ok(None) };
+        let security = hooks::auth(&walker, &webhook, &shared.keys)?.openapi()?;
+        document.add_walker(&walker, &webhook, &security);
         let key_in_path = webhook.r#type == PlaceType::Path;
         let is_open = !walker.auth;
         let service = hooks::service(walker, webhook, shared.clone())?;

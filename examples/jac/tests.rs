@@ -13,6 +13,7 @@ use tower::ServiceExt as _;
 use crate::config::Config;
 
 mod calls;
+mod later;
 mod management;
 
 const ANN: &str = "Bearer token-of-ann";
