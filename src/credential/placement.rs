@@ -86,6 +86,13 @@ impl Placement {
     /// A header of its own, such as `X-API-Key`. The whole value is the credential; blanks around it are
     /// not part of it (RFC 9110, section 5.5).
     ///
+    /// # Security
+    ///
+    /// Shared caches know `Authorization`, and no other header of a credential: they do not keep the response to a
+    /// request with it (RFC 9111, section 3.5). Behind a CDN, send `Cache-Control: private` or `no-store` with responses
+    /// that are for the caller alone. The same holds for [`cookie`](Self::cookie) and
+    /// [`custom`](Self::custom). A refusal has `no-store`.
+    ///
     /// # Errors
     ///
     /// Returns an error if the name is no header name, or that of a header which serves the transport.
