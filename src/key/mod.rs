@@ -97,4 +97,6 @@ pub use self::view::KeyView;
 pub(crate) use self::new_key::later;
 #[cfg(any(test, feature = "conformance", feature = "management"))]
 pub(crate) use self::record::checked_name;
+#[cfg(feature = "file")]
+pub(crate) use self::record_json::StoredRecord;
 pub(crate) use self::verifier::{KeyProof, LookupTarget};

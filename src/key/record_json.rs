@@ -17,7 +17,7 @@ impl KeyRecord {
     #[must_use]
     pub fn encode(&self) -> String {
         let previous = self.previous();
-        let stored = Stored {
+        let stored = StoredRecord {
             schema: SCHEMA,
             id: self.id().clone(),
             owner: self.owner().clone(),
@@ -50,18 +50,14 @@ impl KeyRecord {
         // One UTF-8 check for the whole text.
         let text = std::str::from_utf8(text.as_ref());
         let text = text.map_err(|_| DecodeError(DecodeErrorKind::Malformed))?;
-        let kind = match serde_json::from_str::<Stored<'_>>(text) {
-            Ok(stored) if stored.schema == SCHEMA => return stored.into_record(),
-            Ok(_) => DecodeErrorKind::UnsupportedSchema,
-            // A later schema may have other members.
-            Err(_) => match serde_json::from_str(text) {
-                Ok(SchemaVersion { schema }) if schema != SCHEMA => {
-                    DecodeErrorKind::UnsupportedSchema
-                }
-                _ => DecodeErrorKind::Malformed,
-            },
-        };
-        Err(DecodeError(kind))
+        if let Ok(stored) = serde_json::from_str::<StoredRecord<'_>>(text) {
+            return stored.into_record();
+        }
+        // A later schema may have other members.
+        Err(DecodeError(match serde_json::from_str(text) {
+            Ok(SchemaVersion { schema }) if schema != SCHEMA => DecodeErrorKind::UnsupportedSchema,
+            _ => DecodeErrorKind::Malformed,
+        }))
     }
 }
 
@@ -116,10 +112,12 @@ struct SchemaVersion {
 #[serde(transparent)]
 struct CowStr<'a>(#[serde(borrow)] Cow<'a, str>);
 
+/// A record in JSON whose values are not checked yet.
+///
 /// `required_nullable` on the optional members: serde reads a missing `Option` as `None` otherwise.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Stored<'a> {
+pub(crate) struct StoredRecord<'a> {
     schema: u64,
     id: KeyId,
     owner: Owner,
@@ -168,8 +166,11 @@ where
     Option::deserialize(deserializer)
 }
 
-impl Stored<'_> {
-    fn into_record(self) -> Result<KeyRecord, DecodeError> {
+impl StoredRecord<'_> {
+    pub(crate) fn into_record(self) -> Result<KeyRecord, DecodeError> {
+        if self.schema != SCHEMA {
+            return Err(DecodeError(DecodeErrorKind::UnsupportedSchema));
+        }
         let invalid = || DecodeError(DecodeErrorKind::InvalidValue);
         let time =
             |text: CowStr<'_>| Timestamp::decode(&text).map(Timestamp::time).ok_or_else(invalid);

@@ -105,47 +105,87 @@ impl MemoryKeyStore {
     }
 }
 
-#[async_trait]
-impl KeyStore for MemoryKeyStore {
-    async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
-        Ok(self.records.pin().get(id).cloned())
+/// The calls of [`KeyStore`], none of which waits.
+impl MemoryKeyStore {
+    pub(super) fn find_by_id(&self, id: &KeyId) -> Option<KeyRecord> {
+        self.records.pin().get(id).cloned()
     }
 
-    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
+    pub(super) fn insert_new(&self, record: KeyRecord) -> WriteOutcome {
         let mut order = self.order();
         let records = self.records.pin();
         if records.contains_key(record.id()) {
-            return Ok(WriteOutcome::Conflict);
+            return WriteOutcome::Conflict;
         }
         order.insert(&record);
         records.insert(record.id().clone(), record);
-        Ok(WriteOutcome::Applied)
+        WriteOutcome::Applied
     }
 
-    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<WriteOutcome, StoreError> {
+    pub(super) fn replace_version(&self, record: KeyRecord, expected: u64) -> WriteOutcome {
         let mut order = self.order();
         let records = self.records.pin();
         match records.get(record.id()) {
             Some(stored) if stored.version() == expected => order.remove(stored),
-            _ => return Ok(WriteOutcome::Conflict),
+            _ => return WriteOutcome::Conflict,
         }
         order.insert(&record);
         records.insert(record.id().clone(), record);
-        Ok(WriteOutcome::Applied)
+        WriteOutcome::Applied
     }
 
-    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
+    pub(super) fn remove_all(&self, owner: &Owner, ids: &[KeyId]) -> WriteOutcome {
         let mut order = self.order();
         let records = self.records.pin();
         let is_owned = |id: &KeyId| records.get(id).is_some_and(|record| record.owner() == owner);
         if !ids.iter().all(is_owned) {
-            return Ok(WriteOutcome::Conflict);
+            return WriteOutcome::Conflict;
         }
         // An id may be named twice.
         for record in ids.iter().filter_map(|id| records.remove(id)) {
             order.remove(record);
         }
-        Ok(WriteOutcome::Applied)
+        WriteOutcome::Applied
+    }
+
+    pub(super) fn page(
+        &self,
+        owner: &Owner,
+        after: Option<&PageCursor>,
+        limit: usize,
+    ) -> Vec<KeyRecord> {
+        let order = self.order();
+        let records = self.records.pin();
+        let found = order.after(owner, after).filter_map(|id| records.get(id));
+        found.take(limit).cloned().collect()
+    }
+
+    /// Visits every record: by owner, and those of one owner in the order of a list.
+    #[cfg(feature = "file")]
+    pub(super) fn for_each(&self, mut visit: impl FnMut(&KeyRecord)) {
+        let order = self.order();
+        let records = self.records.pin();
+        let ids = order.0.values().flatten().map(|(_, id)| id);
+        ids.filter_map(|id| records.get(id)).for_each(&mut visit);
+    }
+}
+
+#[async_trait]
+impl KeyStore for MemoryKeyStore {
+    async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        Ok(self.find_by_id(id))
+    }
+
+    async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
+        Ok(self.insert_new(record))
+    }
+
+    async fn replace(&self, record: KeyRecord, expected: u64) -> Result<WriteOutcome, StoreError> {
+        Ok(self.replace_version(record, expected))
+    }
+
+    async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
+        Ok(self.remove_all(owner, ids))
     }
 
     async fn list(
@@ -154,10 +194,7 @@ impl KeyStore for MemoryKeyStore {
         after: Option<&PageCursor>,
         limit: usize,
     ) -> Result<Vec<KeyRecord>, StoreError> {
-        let order = self.order();
-        let records = self.records.pin();
-        let found = order.after(owner, after).filter_map(|id| records.get(id));
-        Ok(found.take(limit).cloned().collect())
+        Ok(self.page(owner, after, limit))
     }
 
     fn try_find_now(&self, id: &KeyId, visit: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {
