@@ -58,6 +58,7 @@
 //! | `axum` | [`identity::Identity`] and `Option<Identity>` as extractors, and removal of credentials from axum's `OriginalUri` |
 //! | `cache` | `CachedKeyStore`, a bounded cache in front of a slow store |
 //! | `conformance` | [`store`]`::conformance` and [`rate_limit`]`::conformance`, the rules of `KeyStore` and `RateLimiter` as tests for your own |
+//! | `file` | `FileKeyStore`, keys in a JSON file that is read again while the server runs (needs Rust 1.89) |
 //! | `management` | `management`, an HTTP API through which callers manage their own keys |
 //! | `metrics` | counters and histograms of decisions and executions, through the crate `metrics` |
 //! | `multipart` | `multipart/form-data` in body placements and in the envelope |
@@ -81,8 +82,8 @@
 //!
 //! # Minimum supported Rust version
 //!
-//! 1.88, and 1.94 with the features `postgres` and `sqlite`. The default features compile no C; `sqlite` compiles
-//! SQLite.
+//! 1.88, 1.89 with the feature `file`, and 1.94 with `postgres` and `sqlite`. The default features compile no C;
+//! `sqlite` compiles SQLite.
 //!
 //! # Public dependencies
 //!

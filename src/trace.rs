@@ -1,11 +1,12 @@
 //! What is logged, in one place (feature `tracing`; without it the functions do nothing).
 //!
-//! One event per accepted request (at the level debug), one per refusal, one per failed execution and one
-//! per [managed](crate::management) key that is changed. The field names are part of the public interface:
+//! One event per accepted request (at the level debug), one per refusal, one per failed execution, one
+//! per [managed](crate::management) key that is changed, and two of a `FileKeyStore`: its file has other keys
+//! (`keys_loaded`), or cannot be read, which is logged once for each reason (`keys_stale`). The field names are part of the public interface:
 //!
 //! | field | value |
 //! |---|---|
-//! | `event` | `authn_login_success`, `authn_login_fail`, `authz_fail`, `input_validation_fail`, `sys_fault`, `request_refused`, `executor_fail` or `key_changed` |
+//! | `event` | `authn_login_success`, `authn_login_fail`, `authz_fail`, `input_validation_fail`, `sys_fault`, `request_refused`, `executor_fail`, `key_changed`, `keys_loaded` or `keys_stale` |
 //! | `auth.reason` | [`RejectionKind::as_str`](crate::rejection::RejectionKind::as_str) |
 //! | `auth.key_id` | the id of the key, if the credential was well formed |
 //! | `auth.owner` | the proven caller, if there is one |
@@ -15,6 +16,7 @@
 //! | `hook.name` | the name of the hook that the request is for, if its [`Policy`](crate::auth::Policy::with_hook) names one |
 //! | `key.id` | the id of the key that was changed |
 //! | `key.change` | `generate`, `update`, `extend`, `rotate`, `revoke` or `delete` |
+//! | `key.count` | how many keys a file has that was read again |
 //! | `executor.message` | the text of an `ExecutorError::public` |
 //! | `executor.reason` | [`FailureKind::as_str`](crate::hook::FailureKind::as_str) |
 //! | `error` | the error behind a fault of ours, with its causes: `the key could not be checked: the key store cannot answer: disk on fire`. Of a refused credential, its likely reason, such as a raw `+` in a query |
@@ -299,3 +301,26 @@ pub(crate) fn changed(change: Change, key: &crate::key::KeyId, caller: &Identity
 
 #[cfg(all(feature = "management", not(feature = "tracing")))]
 pub(crate) const fn changed(_change: Change, _key: &crate::key::KeyId, _caller: &Identity) {}
+
+/// The file of a `FileKeyStore` had other keys.
+#[cfg(all(feature = "file", feature = "tracing"))]
+pub(crate) fn keys_loaded(count: usize) {
+    tracing::info!(target: "tower_webhook", event = "keys_loaded", key.count = count, "keys loaded");
+}
+
+#[cfg(all(feature = "file", not(feature = "tracing")))]
+pub(crate) const fn keys_loaded(_count: usize) {}
+
+/// The file of a `FileKeyStore` cannot be read. The error names the file and the line.
+#[cfg(all(feature = "file", feature = "tracing"))]
+pub(crate) fn keys_stale(error: &crate::store::FileStoreError) {
+    tracing::error!(
+        target: "tower_webhook",
+        event = "keys_stale",
+        error = tracing::field::display(ErrorChain(error)),
+        "keys not loaded",
+    );
+}
+
+#[cfg(all(feature = "file", not(feature = "tracing")))]
+pub(crate) const fn keys_stale(_error: &crate::store::FileStoreError) {}

@@ -3,6 +3,7 @@
 //! | store | feature | keeps records |
 //! |---|---|---|
 //! | [`MemoryKeyStore`] | | in the process: for tests, and for apps that make their keys at start |
+//! | `FileKeyStore` | `file` | in a JSON file, which is read again while the server runs |
 //! | `SqliteKeyStore` | `sqlite` | in a file, which two processes may share |
 //! | `PostgresKeyStore` | `postgres` | in a table |
 //! | `RedisKeyStore` | `redis` | in Redis or Valkey |
@@ -10,8 +11,8 @@
 //!
 //! Retries end at the deadline of a call, and then the call is an error. `PostgresKeyStore` tries every call up to
 //! three times more, with backoff, after a broken connection, a deadlock or a serialization failure.
-//! `RedisKeyStore` sends a look-up up to three times if the connection breaks, and a change once. `SqliteKeyStore`
-//! waits up to four seconds for another writer. The cache does not retry a call.
+//! `RedisKeyStore` sends a look-up up to three times if the connection breaks, and a change once. `SqliteKeyStore` and
+//! `FileKeyStore` wait up to four seconds for another writer. The cache does not retry a call.
 //!
 //! [`LastUsedTracker`] writes when keys were last used, outside of the request path. [`KeyScan`] visits the keys of all
 //! owners. A store of your
@@ -23,6 +24,10 @@ mod cache;
 #[cfg(any(test, feature = "conformance"))]
 #[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
 pub mod conformance;
+#[cfg(any(feature = "file", feature = "sqlite"))]
+mod disk;
+#[cfg(feature = "file")]
+mod file;
 mod invalidation;
 mod last_used;
 mod memory;
@@ -35,7 +40,13 @@ mod scan;
 mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
-#[cfg(any(feature = "cache", feature = "sqlite", feature = "postgres", feature = "redis"))]
+#[cfg(any(
+    feature = "cache",
+    feature = "file",
+    feature = "sqlite",
+    feature = "postgres",
+    feature = "redis"
+))]
 mod task;
 
 #[cfg(test)]
@@ -48,6 +59,11 @@ pub(crate) mod fault_store;
 #[cfg(feature = "cache")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
 pub use self::cache::{CacheStats, CachedKeyStore, InvalidationChannel, InvalidationReceiver};
+#[cfg(feature = "file")]
+#[cfg_attr(docsrs, doc(cfg(feature = "file")))]
+pub use self::file::{
+    FileInvalidations, FileKeyStore, FileStatus, FileStoreError, FileStoreErrorKind, KeyFile,
+};
 pub use self::invalidation::{Invalidation, InvalidationStream};
 pub use self::last_used::{LastUsedSink, LastUsedSource, LastUsedStats, LastUsedTracker};
 pub use self::memory::MemoryKeyStore;

@@ -79,7 +79,7 @@ impl StoreTasks {
     /// Waits for a connection in the task of the caller, and runs a call with it in a spawned task. A call that
     /// waits is dropped with its caller.
     #[cfg_attr(
-        not(feature = "sqlite"),
+        not(any(feature = "file", feature = "sqlite")),
         allow(dead_code, reason = "other stores acquire in the call")
     )]
     pub(super) async fn spawn_with<R, T, C>(

@@ -7,7 +7,7 @@
 
 #[cfg(all(
     feature = "conformance",
-    any(feature = "postgres", feature = "redis", feature = "sqlite")
+    any(feature = "file", feature = "postgres", feature = "redis", feature = "sqlite")
 ))]
 mod shared;
 #[path = "../support/mod.rs"]
@@ -17,6 +17,8 @@ mod support;
 mod broken_stores;
 #[cfg(feature = "cache")]
 mod cached;
+#[cfg(all(feature = "conformance", feature = "file"))]
+mod file;
 mod incarnations;
 #[cfg(all(feature = "conformance", feature = "postgres"))]
 mod postgres;

@@ -1,11 +1,12 @@
 //! Who can write to the file, checked before SQLite sees it.
 
 use std::ffi::OsString;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::{SqliteOpenError, SqliteOpenErrorKind};
+use crate::store::disk::{have_one_owner, others_can_write, sync_folder};
 
 /// A key file that is to be opened. A path alone will do where nothing else is said.
 ///
@@ -172,31 +173,4 @@ fn create(path: &Path, folder: &Path) -> io::Result<()> {
         Err(error) => return Err(error),
     }
     sync_folder(folder)
-}
-
-/// A file or folder whose name is not on the disk is gone after a loss of power.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
-}
-
-#[cfg(unix)]
-fn others_can_write(metadata: &Metadata) -> bool {
-    std::os::unix::fs::MetadataExt::mode(metadata) & 0o022 != 0
-}
-
-#[cfg(not(unix))]
-fn others_can_write(_: &Metadata) -> bool {
-    false
-}
-
-#[cfg(unix)]
-fn have_one_owner(one: &Metadata, other: &Metadata) -> bool {
-    use std::os::unix::fs::MetadataExt;
-
-    one.uid() == other.uid()
-}
-
-#[cfg(not(unix))]
-fn have_one_owner(_: &Metadata, _: &Metadata) -> bool {
-    true
 }

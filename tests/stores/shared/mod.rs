@@ -1,8 +1,12 @@
-//! What the tests of several stores have in common.
+//! What the tests of several stores have in common. Each store uses a part of it.
+
+#![allow(dead_code, unused_imports)]
 
 #[cfg(all(feature = "cache", any(feature = "postgres", feature = "redis")))]
 pub(crate) mod cached;
 mod fixtures;
+#[cfg(any(feature = "file", feature = "sqlite"))]
+mod folder;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 pub(crate) mod invalidations;
 pub(crate) mod records;
@@ -12,3 +16,5 @@ pub(crate) mod scan;
 pub(crate) mod usage;
 
 pub(crate) use self::fixtures::{at, found, id, insert, owner, record, record_at, setting};
+#[cfg(any(feature = "file", feature = "sqlite"))]
+pub(crate) use self::folder::Folder;

@@ -2,8 +2,8 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-pub(crate) use super::file::{Folder, connect, crc32, fill};
-pub(crate) use crate::shared::{at, found, id, insert, owner, record, setting};
+pub(crate) use super::file::{connect, crc32, fill};
+pub(crate) use crate::shared::{Folder, at, found, id, insert, owner, record, setting};
 
 /// This program again, as a process that runs only the test `name` and does what it does when `file`
 /// is given to it.
