@@ -20,8 +20,8 @@ pub use self::error::{FileStoreError, FileStoreErrorKind};
 pub use self::invalidations::FileInvalidations;
 pub use self::key_file::KeyFile;
 pub use self::status::FileStatus;
-use super::MemoryKeyStore;
 use super::task::StoreTasks;
+use super::{KeyScan, MemoryKeyStore};
 use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
 use crate::{BoxError, Clock, ConfigError, trace};
 
@@ -360,6 +360,13 @@ impl KeyStore for FileKeyStore {
 
     fn try_find_now(&self, id: &KeyId, visit: &mut dyn FnMut(Option<&KeyRecord>)) -> bool {
         self.keys().try_find_now(id, visit)
+    }
+}
+
+#[async_trait]
+impl KeyScan for FileKeyStore {
+    async fn scan(&self, visit: &mut (dyn FnMut(KeyRecord) + Send)) -> Result<(), StoreError> {
+        self.keys().scan(visit).await
     }
 }
 

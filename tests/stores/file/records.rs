@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tower_webhook::key::{KeyManager, KeyStore, NewKey, WriteOutcome};
-use tower_webhook::store::{FileKeyStore, conformance};
+use tower_webhook::store::{FileKeyStore, KeyScan, conformance};
 
-use super::{content, open, path, put};
+use super::{content, content_of, open, path, put};
 use crate::shared::{Folder, found, id, owner, record, records};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -37,6 +37,17 @@ async fn a_key_lives_its_life_across_restarts() {
     let folder = Folder::new();
     records::a_key_lives_its_life(async || FileKeyStore::create(path(&folder)).await.unwrap())
         .await;
+}
+
+#[tokio::test]
+async fn a_scan_visits_the_keys_of_all_owners() {
+    let folder = Folder::new();
+    let records = ["ann", "bob", "cy"].map(|of| record(&format!("key-of-{of}"), of, 0));
+    put(&folder, &content_of(records.clone()));
+    let mut found = Vec::new();
+    open(&folder).await.scan(&mut |record| found.push(record.encode())).await.unwrap();
+    found.sort();
+    assert_eq!(found, records.map(|record| record.encode()));
 }
 
 // Look-ups do not yield to the task that writes.
