@@ -66,7 +66,7 @@
 //! | `recoverable` | `SealingKeys`: keys whose text can be shown again, sealed in the store |
 //! | `redis` | `RedisKeyStore` and `RedisRateLimiter` |
 //! | `sqlite` | `SqliteKeyStore` (needs Rust 1.94; compiles SQLite, which is C) |
-//! | `testing` | `Identity::for_test`, made-up identities for tests of handlers; only with debug assertions |
+//! | `testing` | `Identity::for_test` and `TestIdentityLayer`, made-up callers for tests; only with debug assertions |
 //! | `tracing` | one event per request and per failed execution, see [`trace`] |
 //! | `util` | `ServiceBuilderExt`, methods for tower's `ServiceBuilder` |
 //! | `full` | all of them but `testing` |

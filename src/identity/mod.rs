@@ -19,11 +19,15 @@ use crate::key::{
 use crate::rejection::SharedChallenges;
 use crate::util::UniqueId;
 
+#[cfg(all(feature = "testing", any(debug_assertions, tower_webhook_testing)))]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+pub use self::testing::{TestIdentity, TestIdentityLayer};
+
 /// The proven caller of a request.
 ///
 /// Only a verification creates one, so a handler with an `Identity` needs no further check. It is in the request's
-/// extensions; with feature `axum` it is an extractor as well. Tests of handlers make one up with feature `testing`:
-/// `Identity::for_test`.
+/// extensions; with feature `axum` it is an extractor as well. Tests make one up with feature `testing`:
+/// `Identity::for_test` for a handler, and `TestIdentityLayer` for an app with its layers.
 ///
 /// # Examples
 ///
@@ -58,6 +62,9 @@ enum Proof {
     Key(KeyProof),
     /// The authenticator that proved the user.
     User(UniqueId),
+    /// A test.
+    #[cfg(all(feature = "testing", any(debug_assertions, tower_webhook_testing)))]
+    MadeUp,
 }
 
 /// Marks a request on a public route, in contrast to one that no auth layer has seen.
@@ -145,12 +152,30 @@ impl Identity {
 
     /// Whether this verifier, or a clone of it, has proven the identity.
     pub(crate) fn is_proven_by(&self, verifier: &KeyVerifier) -> bool {
-        matches!(&self.proof, Proof::Key(proof) if proof.verifier_id() == verifier.verifier_id())
+        match &self.proof {
+            Proof::Key(proof) => proof.verifier_id() == verifier.verifier_id(),
+            Proof::User(_) => false,
+            #[cfg(all(feature = "testing", any(debug_assertions, tower_webhook_testing)))]
+            Proof::MadeUp => self.key_id.is_some(),
+        }
     }
 
     /// Whether the authenticator of this layer, or of a clone of it, has proven the identity.
     pub(crate) fn is_user_of(&self, users: UniqueId) -> bool {
-        matches!(&self.proof, Proof::User(id) if *id == users)
+        match &self.proof {
+            Proof::User(id) => *id == users,
+            Proof::Key(_) => false,
+            #[cfg(all(feature = "testing", any(debug_assertions, tower_webhook_testing)))]
+            Proof::MadeUp => self.key_id.is_none(),
+        }
+    }
+
+    /// Whether a test has let this caller in.
+    pub(crate) const fn is_made_up(&self) -> bool {
+        #[cfg(all(feature = "testing", any(debug_assertions, tower_webhook_testing)))]
+        return matches!(self.proof, Proof::MadeUp);
+        #[cfg(not(all(feature = "testing", any(debug_assertions, tower_webhook_testing))))]
+        false
     }
 
     /// Verifies the identity again, for long work such as a slow upload or a WebSocket.

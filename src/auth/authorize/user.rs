@@ -24,6 +24,7 @@ impl AuthConfig {
             return Err(Rejection::new(RejectionKind::Missing));
         };
         let candidate = match &users.credentials {
+            None if is_made_up(head) => return proven_user_before(head, users.id),
             None => None,
             Some(credentials) => {
                 let candidate = self.find(policy, credentials, self.key_credentials(), head)?;
@@ -54,6 +55,11 @@ impl AuthConfig {
             Authentication::Missing => Err(Rejection::new(RejectionKind::Missing)),
         }
     }
+}
+
+/// Whether a test has let the caller in. An authenticator without placements would be asked about every request.
+fn is_made_up(head: RequestHead<'_>) -> bool {
+    head.extensions().get::<Identity>().is_some_and(Identity::is_made_up)
 }
 
 /// The user that a layer around this one has proven: a clone of this one, with other scopes perhaps. What the
