@@ -78,7 +78,7 @@
 //! # In a stack of layers
 //!
 //! From the outside in: tracing, CORS, draining, compression, decoding, then [`AuthLayer`], then limits of concurrency.
-//! The page [`orders`] says why, and what another order does.
+//! The page [`orders`] says why, and what another order does. The page [`recipes`] has code for other tasks.
 //!
 //! # Minimum supported Rust version
 //!
@@ -128,9 +128,11 @@ pub mod trace;
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
 pub mod metrics;
 
-// A page of the docs.
+// Pages of the docs.
 #[cfg(any(doc, doctest))]
 pub mod orders;
+#[cfg(any(doc, doctest))]
+pub mod recipes;
 
 #[cfg(feature = "util")]
 mod builder;

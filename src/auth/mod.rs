@@ -99,7 +99,7 @@
 //!
 //! # Policies that change while the server runs
 //!
-//! A [`PolicyResolver`] is asked for every request. Keep the policies in an `ArcSwap` or behind a lock in it, and a
+//! A [`PolicyResolver`] is asked for every request. Keep the policies in an `ArcSwap` in it, as its example does, and a
 //! new set holds from the next request on. Below `route_layer` it can look at axum's `MatchedPath` in
 //! [`RequestHead::extensions`](crate::RequestHead::extensions), and need not compare raw paths. Otherwise it compares
 //! [`RequestHead::original_path`](crate::RequestHead::original_path), which has the prefixes of nested routers.

@@ -63,6 +63,48 @@ use crate::request_head::RequestHead;
 /// let app: Router = Router::new().nest("/admin", admin);
 /// # let _ = app;
 /// ```
+///
+/// Policies that are replaced while the server runs, in an `ArcSwap` of the crate `arc-swap`. All of them change at once.
+/// A new set holds from the next request on; a request that has its policy keeps it:
+///
+/// ```
+/// use std::collections::HashMap;
+/// use std::sync::Arc;
+///
+/// use arc_swap::ArcSwap;
+/// use axum::Router;
+/// use axum::body::Body;
+/// use axum::routing::get;
+/// use http::{Request, StatusCode};
+/// use tower::ServiceExt;
+/// use tower_webhook::auth::{AuthLayer, Policy};
+/// use tower_webhook::{KeyManager, MemoryKeyStore, Placement, RequestHead};
+///
+/// type Policies = HashMap<&'static str, Policy>;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let policies = Arc::new(ArcSwap::from_pointee(Policies::from([("/jobs", Policy::token())])));
+/// let current = Arc::clone(&policies);
+/// let keys = KeyManager::new(MemoryKeyStore::new());
+/// let auth = AuthLayer::per_request(move |head: RequestHead<'_>| {
+///     current.load().get(head.original_path()).cloned()
+/// })
+/// .with_keys(&keys, Placement::bearer())?;
+/// let app: Router = Router::new().route("/jobs", get(async || "jobs")).route_layer(auth);
+/// let status = async || {
+///     let request = Request::get("/jobs").body(Body::empty())?;
+///     Ok::<_, Box<dyn std::error::Error>>(app.clone().oneshot(request).await?.status())
+/// };
+///
+/// assert_eq!(status().await?, StatusCode::UNAUTHORIZED);
+/// policies.store(Arc::new(Policies::from([("/jobs", Policy::public())])));
+/// assert_eq!(status().await?, StatusCode::OK);
+/// policies.store(Arc::default());
+/// assert_eq!(status().await?, StatusCode::NOT_FOUND);
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait PolicyResolver: Send + Sync + 'static {
     /// The policy for a request, or `None` if nothing is served there (404).

@@ -101,7 +101,7 @@ impl Identity {
 /// use tower_webhook::{AuthLayer, Identity, KeyManager, MemoryKeyStore, Owner};
 ///
 /// fn app(keys: &KeyManager) -> Result<Router, Box<dyn std::error::Error>> {
-///     let auth = AuthLayer::bearer(keys)?.with_scope(Scope::new("read")?);
+///     let auth = AuthLayer::bearer(keys)?.with_scope(Scope::new("read")?)?;
 ///     let greet = async |Extension(identity): Extension<Identity>| identity.owner().to_string();
 ///     Ok(Router::new().route("/jobs", get(greet)).route_layer(auth))
 /// }
