@@ -114,6 +114,8 @@ pub(crate) fn refusals(report: &mut Report) {
     let with = |texts: &[String]| header("x-api-key", texts.to_vec());
     let guarded = || ours(&manager, x_api_key());
     let floor = || Floor::new(&texts, Inner);
+    #[cfg(feature = "metrics")]
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let table = Table::new(title, || Case::service("inner service", Inner, with(&texts)))
         .with(Case::service("ours: accepted", guarded(), with(&texts)))
         .with(Case::service("ours: public", AuthLayer::public().layer(Inner), with(&texts)))
@@ -123,13 +125,30 @@ pub(crate) fn refusals(report: &mut Report) {
         .with(Case::service("ours: junk", guarded(), with(&junk(&texts))))
         .with(Case::service("ours: unknown", guarded(), with(&unknown())))
         .with(Case::service("ours: wrong secret", guarded(), with(&wrong_secrets(&texts))));
+    #[cfg(feature = "metrics")]
+    let table = table.with(Case::service(
+        "ours: accepted, measured",
+        metrics::with_local_recorder(&recorder, || {
+            let metrics = tower_webhook::metrics::Metrics::register();
+            layer(&manager, x_api_key()).with_metrics(metrics).layer(Inner)
+        }),
+        with(&texts),
+    ));
     report.table(
         table,
-        &[Ratio::new(
-            "added by junk, against an accepted request",
-            Cost::Added("ours: junk"),
-            Cost::Added("ours: accepted"),
-        )],
+        &[
+            Ratio::new(
+                "added by junk, against an accepted request",
+                Cost::Added("ours: junk"),
+                Cost::Added("ours: accepted"),
+            ),
+            #[cfg(feature = "metrics")]
+            Ratio::new(
+                "added by a measured request, against one that is not",
+                Cost::Added("ours: accepted, measured"),
+                Cost::Added("ours: accepted"),
+            ),
+        ],
     );
 }
 

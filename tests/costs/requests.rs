@@ -25,6 +25,27 @@ fn an_accepted_request_allocates_for_its_identity_alone() {
     assert!(count <= 1, "{count}");
 }
 
+#[cfg(feature = "metrics")]
+#[test]
+fn a_measured_request_allocates_no_more_than_another() {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+    use tower_webhook::metrics::Metrics;
+
+    let (manager, text) = keys(MemoryKeyStore::new());
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let register = || Metrics::register().with_hooks(["deploy"]);
+    let metrics = metrics::with_local_recorder(&recorder, register);
+    let mut measured = layer(&manager).with_metrics(metrics).layer(Inner);
+    for (key, status) in [(Some(&*text), 200), (Some("junk"), 401)] {
+        let allocations = cost(&mut measured, || request(key), status).count_total;
+        let unmeasured = cost(&mut guarded(&manager), || request(key), status).count_total;
+        assert_eq!(allocations, unmeasured, "{status}");
+    }
+    assert!(
+        recorder.handle().render().contains("reason=\"malformed\",placement=\"none\",hook=\"\"} 2")
+    );
+}
+
 #[test]
 fn the_map_of_extensions_is_made_where_there_was_none() {
     let (manager, text) = keys(MemoryKeyStore::new());
