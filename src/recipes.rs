@@ -59,8 +59,9 @@
 //!
 //! # Policies by route
 //!
-//! A table with axum's `MatchedPath` as its key, which has the prefixes of nested routers and no parameters. The layer
-//! has to be inside of the routing, by `route_layer`. A route that is missing in the table is a 404, and never public.
+//! A table with axum's `MatchedPath` as its key: the path as it is given to `route`, after the prefixes of nested routers.
+//! The layer has to be inside of the routing, by `route_layer`. A route that is missing in the table is a 404, and never
+//! public.
 //!
 //! ```
 //! use std::collections::HashMap;

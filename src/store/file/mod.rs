@@ -57,7 +57,8 @@ use crate::{BoxError, Clock, ConfigError, trace};
 /// JSON array is none. Changes through this store take a lock on the folder (`flock`), so that several processes can
 /// make them; programs that do not take it may undo each other's changes. The whole file is written for each change,
 /// synced, and given the mode and owner of the old one. Where the path is a symbolic link, or the folder is read-only,
-/// a change is an error.
+/// a change is an error. The command line of `examples/keys` makes and revokes keys in a file, by
+/// `--store file:PATH`.
 ///
 /// This store needs Rust 1.89 and a tokio runtime.
 ///
