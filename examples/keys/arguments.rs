@@ -29,8 +29,8 @@ Manages keys in a store.
   delete   --owner OWNER ID..        all of them or none
   verify                             reads the text of a key from standard input
 
-STORE is sqlite:FILE, postgres://.., redis://.. or memory. Without --store it is taken from the environment
-variable KEYS_STORE, which is a better place for a password. An interval is an integer and s, m, h, d or w.
+STORE is sqlite:FILE, file:FILE (JSON), postgres://.., redis://.. or memory. Without --store it is taken from the
+environment variable KEYS_STORE, which is a better place for a password. An interval is an integer and s, m, h, d or w.
 With --owner, the key of another owner is not found.
 
 Ends with 0, or with 1 (the key is refused, not found or revoked), 2 (wrong arguments, or no such file) or 3

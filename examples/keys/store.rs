@@ -14,9 +14,12 @@ pub(crate) async fn open(text: &str, create: bool) -> Result<Opened, Failure> {
     match scheme {
         "memory" if text == "memory" => Ok(Opened::in_memory()),
         "sqlite" if text.len() > "sqlite:".len() => sqlite(text, create).await,
+        "file" if text.len() > "file:".len() => json_file(text, create).await,
         "postgres" | "postgresql" => postgres(text, create).await,
         "redis" | "rediss" => redis(text, create).await,
-        _ => Err(Failure::usage("the store is sqlite:FILE, postgres://.., redis://.. or memory")),
+        _ => Err(Failure::usage(
+            "the store is sqlite:FILE, file:FILE, postgres://.., redis://.. or memory",
+        )),
     }
 }
 
@@ -41,10 +44,7 @@ impl Opened {
 
 #[cfg(feature = "sqlite")]
 async fn sqlite(text: &str, create: bool) -> Result<Opened, Failure> {
-    let file = text.strip_prefix("sqlite:").unwrap_or_default();
-    if !create && !std::path::Path::new(file).exists() {
-        return Err(Failure::usage("there is no such file, and only init or --create makes one"));
-    }
+    let file = existing(text.strip_prefix("sqlite:").unwrap_or_default(), create)?;
     let store = tower_webhook::store::SqliteKeyStore::open(file).await;
     let store = store.map_err(|error| Failure::fault(&error))?;
     Ok(Opened::in_database(store))
@@ -53,6 +53,32 @@ async fn sqlite(text: &str, create: bool) -> Result<Opened, Failure> {
 #[cfg(not(feature = "sqlite"))]
 async fn sqlite(_text: &str, _create: bool) -> Result<Opened, Failure> {
     Err(without("SQLite", "sqlite"))
+}
+
+/// A JSON file, which a server reads again.
+#[cfg(feature = "file")]
+async fn json_file(text: &str, create: bool) -> Result<Opened, Failure> {
+    let file = existing(text.strip_prefix("file:").unwrap_or_default(), create)?;
+    let store = match create {
+        true => tower_webhook::store::FileKeyStore::create(file).await,
+        false => tower_webhook::store::FileKeyStore::open(file).await,
+    };
+    let store = store.map_err(|error| Failure::fault(&error))?;
+    Ok(Opened { keys: KeyManager::new(store.clone()), scan: Arc::new(store), last_used: None })
+}
+
+#[cfg(not(feature = "file"))]
+async fn json_file(_text: &str, _create: bool) -> Result<Opened, Failure> {
+    Err(without("key file in JSON", "file"))
+}
+
+/// The path of a file, which only some commands may create.
+#[cfg(any(feature = "file", feature = "sqlite"))]
+fn existing(file: &str, create: bool) -> Result<&str, Failure> {
+    if create || std::path::Path::new(file).exists() {
+        return Ok(file);
+    }
+    Err(Failure::usage("there is no such file, and only init or --create makes one"))
 }
 
 #[cfg(feature = "postgres")]
@@ -98,7 +124,8 @@ mod tests {
     #[tokio::test]
     async fn a_store_is_named_by_its_scheme() {
         assert!(open("memory", false).await.is_ok());
-        for text in ["", "memory:", "sqlite:", "sqlite", "mysql://secret@host/", "keys.db"] {
+        for text in ["", "memory:", "sqlite:", "sqlite", "file:", "mysql://secret@host/", "keys.db"]
+        {
             let failure = open(text, false).await.map(|_| ()).unwrap_err();
             assert_eq!(failure.code, 2, "{text}");
             assert!(!failure.text.contains("secret"));
@@ -116,6 +143,24 @@ mod tests {
 
         assert!(open(&text, true).await.is_ok());
         assert!(open(&text, false).await.is_ok());
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[cfg(feature = "file")]
+    #[tokio::test]
+    async fn only_create_makes_a_json_file() {
+        let folder = std::env::temp_dir().join(format!("keys-example-json-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let file = folder.join("keys.json");
+        let text = format!("file:{}", file.display());
+        let failure = open(&text, false).await.map(|_| ()).unwrap_err();
+        assert_eq!((failure.code, file.exists()), (2, false));
+
+        let made = open(&text, true).await.unwrap();
+        let ann = tower_webhook::Owner::new("ann").unwrap();
+        made.keys.generate(&ann, tower_webhook::NewKey::new("laptop")).await.unwrap();
+        let opened = open(&text, false).await.unwrap();
+        assert_eq!(opened.keys.list(&ann, None, 10).await.unwrap().keys().len(), 1);
         std::fs::remove_dir_all(folder).unwrap();
     }
 
