@@ -1,5 +1,6 @@
 //! Keys on some routes of an axum app, among the layers that such an app has: tracing, CORS, compression, and the
-//! decoding of compressed uploads. `Identity` is an extractor. Prometheus scrapes `/metrics`.
+//! decoding of compressed uploads. `Identity` is an extractor. Prometheus scrapes `/metrics`. `/openapi.json` is made by
+//! utoipa, and has the security of the layer on the routes behind it.
 //!
 //! ```text
 //! cargo run --example axum --features axum,metrics,tracing
@@ -13,9 +14,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{get, post};
-use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, Method};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use serde::Deserialize;
 use tokio::net::TcpListener;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{Any, CorsLayer};
@@ -23,18 +25,61 @@ use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::trace::TraceLayer;
 use tower_webhook::auth::AuthLayer;
 use tower_webhook::body::BodyBufferLayer;
-use tower_webhook::credential::Placement;
+use tower_webhook::credential::{OpenApiSecurity, Placement};
 use tower_webhook::identity::Identity;
 use tower_webhook::key::{KeyManager, NewKey, Owner};
 use tower_webhook::metrics::Metrics;
 use tower_webhook::store::MemoryKeyStore;
 use tower_webhook::trace;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{SecurityRequirement, SecurityScheme};
 
 /// The header with the key.
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
+/// Deploys what is sent.
+#[utoipa::path(post, path = "/deploy", request_body = String, responses(
+    (status = 200, description = "Deployed.", body = String),
+    (status = 401, description = "The key is missing or not good."),
+))]
 async fn deploy(identity: Identity, text: String) -> String {
     format!("hello {}, {} bytes\n", identity.owner(), text.len())
+}
+
+/// Whether the server runs.
+#[utoipa::path(get, path = "/health", responses((status = 200, description = "It does.", body = String)))]
+async fn health() -> &'static str {
+    "ok\n"
+}
+
+/// The operations behind the layer.
+#[derive(OpenApi)]
+#[openapi(info(title = "Deployments", version = "1"), paths(deploy))]
+struct Guarded;
+
+/// The others.
+#[derive(OpenApi)]
+#[openapi(paths(health))]
+struct Open;
+
+/// Puts the security of a layer on all operations of a document.
+fn secure(
+    document: &mut utoipa::openapi::OpenApi,
+    security: &OpenApiSecurity,
+) -> Result<(), serde_json::Error> {
+    let components = document.components.get_or_insert_default();
+    for (name, scheme) in security.schemes() {
+        components.add_security_scheme(name, SecurityScheme::deserialize(scheme)?);
+    }
+    let requirements = Vec::<SecurityRequirement>::deserialize(security.requirements())?;
+    for item in document.paths.paths.values_mut() {
+        let operations =
+            [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
+        for operation in operations.into_iter().flatten() {
+            operation.security = Some(requirements.clone());
+        }
+    }
+    Ok(())
 }
 
 fn prometheus() -> Result<PrometheusBuilder, BuildError> {
@@ -50,12 +95,16 @@ fn app(keys: &KeyManager, prometheus: PrometheusHandle) -> Result<Router, Box<dy
     // is decoded for one.
     let buffer = BodyBufferLayer::new().with_max_bytes(1024 * 1024);
     let auth = AuthLayer::token(keys, placements)?.with_metrics(Metrics::register());
+    let mut document = Guarded::openapi();
+    secure(&mut document, &auth.openapi()?)?;
+    document.merge(Open::openapi());
+    let document = document.to_json()?;
     // Outermost but for the tracing: it answers preflights, which have no credential, and a page in a browser reads
     // a 401 only where CORS headers are on it.
     let cors = CorsLayer::new()
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::POST])
-        .allow_headers([http::header::CONTENT_TYPE, http::header::AUTHORIZATION, X_API_KEY])
+        .allow_headers([CONTENT_TYPE, http::header::AUTHORIZATION, X_API_KEY])
         .expose_headers([WWW_AUTHENTICATE, RETRY_AFTER])
         .max_age(Duration::from_secs(600));
     // The span has the path of the request without a key.
@@ -66,7 +115,8 @@ fn app(keys: &KeyManager, prometheus: PrometheusHandle) -> Result<Router, Box<dy
         .route_layer(auth.with_buffer(buffer))
         .layer(RequestDecompressionLayer::new());
     Ok(guarded
-        .route("/health", get(async || "ok\n"))
+        .route("/health", get(health))
+        .route("/openapi.json", get(async || ([(CONTENT_TYPE, "application/json")], document)))
         .layer(CompressionLayer::new())
         .layer(cors)
         .layer(tracing)
@@ -110,8 +160,9 @@ With the key. Answer: hello alice, 3 bytes
   curl -s -H 'X-API-Key: {key}' -d abc http://{address}/deploy
   echo abc | tr -d '\n' | gzip | curl -s -H 'X-API-Key: {key}' -H 'Content-Encoding: gzip' --data-binary @- http://{address}/deploy
 
-Needs no key. Answer: ok
+Needs no key. Answers: ok, and the OpenAPI document, in which /deploy has a lock and /health has none
   curl -s http://{address}/health
+  curl -s http://{address}/openapi.json
 
 What was let in and refused, and how long that took. Answer: 200
   curl -s http://{address}/metrics
@@ -191,6 +242,25 @@ mod tests {
         ] {
             assert!(text.contains(&format!("tower_webhook_{line}\n")), "no {line} in {text}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_document_has_a_lock_where_the_layer_is() {
+        let (app, _) = app_and_key().await;
+
+        let (status, headers, body) = answer(&app, Request::get("/openapi.json"), Vec::new()).await;
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(headers[CONTENT_TYPE], "application/json");
+        let document: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let paths = document["paths"].as_object().unwrap();
+        assert!(paths.keys().eq(["/deploy", "/health"]), "{document}");
+        let either = serde_json::json!([{"header-x-api-key": []}, {"bearer": []}]);
+        assert_eq!(paths["/deploy"]["post"]["security"], either);
+        assert_eq!(paths["/health"]["get"].get("security"), None);
+        // No operation inherits a requirement.
+        assert_eq!(document.get("security"), None);
+        let schemes = document["components"]["securitySchemes"].as_object().unwrap();
+        assert!(schemes.keys().eq(["bearer", "header-x-api-key"]), "{document}");
     }
 
     #[tokio::test]
