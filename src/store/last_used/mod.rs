@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -33,7 +34,7 @@ mod sink;
 /// Clones share everything. A setting gives a tracker of its own, which is empty.
 ///
 /// The stores in databases are sinks, `LastUsedTracker::new(store.clone())`, and a [`LastUsedSource`] of the
-/// times.
+/// times. So is the tracker: it has the uses that are not written yet as well.
 ///
 /// # Examples
 ///
@@ -119,6 +120,18 @@ const MAX_BATCH: usize = 1000;
 impl LastUsedObserver for LastUsedTracker {
     fn record(&self, id: &KeyId, unix_second: i64) {
         self.record_second(id, unix_second);
+    }
+}
+
+/// The later of what is remembered and of what the [source](LastUsedSink::source) of the sink has.
+#[async_trait]
+impl LastUsedSource for LastUsedTracker {
+    async fn last_used(&self, ids: &[KeyId]) -> Result<Vec<Option<OffsetDateTime>>, StoreError> {
+        let remembered: Vec<_> = ids.iter().map(|id| Self::last_used(self, id)).collect();
+        let Some(source) = self.0.settings.sink.source() else { return Ok(remembered) };
+        let written = source.last_used(ids).await?;
+        // `None` is less than every time.
+        Ok(remembered.into_iter().zip(written).map(|(one, other)| one.max(other)).collect())
     }
 }
 

@@ -17,6 +17,13 @@ pub trait LastUsedSink: Send + Sync + 'static {
     ///
     /// The times may not be kept. They are part of the next batch.
     async fn write(&self, batch: Vec<(KeyId, OffsetDateTime)>) -> Result<(), StoreError>;
+
+    /// Where the written times are read again: the sink itself, if it is a source too. The default is nowhere.
+    ///
+    /// A [`LastUsedTracker`](super::LastUsedTracker) is the source of what it remembers and of what is found here.
+    fn source(&self) -> Option<&dyn LastUsedSource> {
+        None
+    }
 }
 
 /// Where the times of last use are read again, when they were written.

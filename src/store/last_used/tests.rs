@@ -359,3 +359,43 @@ async fn a_tracker_that_is_not_run_logs_one_warning() {
     }
     assert_eq!(warnings(), 1);
 }
+
+/// Has written times.
+struct Written;
+
+#[async_trait]
+impl LastUsedSink for Written {
+    async fn write(&self, _batch: Batch) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn source(&self) -> Option<&dyn LastUsedSource> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl LastUsedSource for Written {
+    async fn last_used(&self, _ids: &[KeyId]) -> Result<Vec<Option<OffsetDateTime>>, StoreError> {
+        Ok(vec![Some(at(10)), Some(at(10)), None, None])
+    }
+}
+
+#[tokio::test]
+async fn a_tracker_is_a_source_of_the_later_time() {
+    let asked: Vec<KeyId> = (0..4).map(id).collect();
+    let record = |tracker: &LastUsedTracker| {
+        for (key, second) in [(0, 5), (1, 20), (2, 30)] {
+            tracker.record(&id(key), at(second));
+        }
+    };
+    let alone = LastUsedTracker::new(Sink::new());
+    record(&alone);
+    let used = LastUsedSource::last_used(&alone, &asked).await.unwrap();
+    assert_eq!(used, [Some(at(5)), Some(at(20)), Some(at(30)), None]);
+
+    let tracker = LastUsedTracker::new(Written);
+    record(&tracker);
+    let used = LastUsedSource::last_used(&tracker, &asked).await.unwrap();
+    assert_eq!(used, [Some(at(10)), Some(at(20)), Some(at(30)), None]);
+}

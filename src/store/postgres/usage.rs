@@ -21,6 +21,10 @@ impl LastUsedSink for PostgresKeyStore {
             async move { retry(|attempt| statements.write_usage(attempt, &ids, &seconds)).await };
         self.tasks.spawn(call).await
     }
+
+    fn source(&self) -> Option<&dyn LastUsedSource> {
+        Some(self)
+    }
 }
 
 #[async_trait]

@@ -54,6 +54,10 @@ impl LastUsedSink for RedisKeyStore {
         let batch: Vec<_> = batch.into_iter().map(|(id, time)| (id, second(time))).collect();
         self.namespace.run(self.write_usage(&batch)).await
     }
+
+    fn source(&self) -> Option<&dyn LastUsedSource> {
+        Some(self)
+    }
 }
 
 #[async_trait]

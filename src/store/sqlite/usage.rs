@@ -37,6 +37,10 @@ impl LastUsedSink for SqliteKeyStore {
         };
         self.tasks.spawn_with(acquire(&self.writer), call).await
     }
+
+    fn source(&self) -> Option<&dyn LastUsedSource> {
+        Some(self)
+    }
 }
 
 #[async_trait]
