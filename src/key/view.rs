@@ -17,6 +17,7 @@ use crate::key::{KeyRecord, KeyState, Scopes};
 /// | `not_before`, `expires_at`, `revoked_at` | the same, or `null` |
 /// | `disabled` | `true` or `false` |
 /// | `state` | [`KeyState::as_str`]: `active`, `not_yet_valid`, `expired`, `disabled` or `revoked` |
+/// | `last_used` | a time, or `null`: only after [`with_last_used`](Self::with_last_used) |
 /// | `metadata` | the application's own data, or `null` |
 ///
 /// # Examples
@@ -40,13 +41,21 @@ use crate::key::{KeyRecord, KeyState, Scopes};
 pub struct KeyView<'a> {
     record: &'a KeyRecord,
     state: KeyState,
+    last_used: Option<Option<OffsetDateTime>>,
 }
 
 impl<'a> KeyView<'a> {
     /// The key as it is at the time `now`.
     #[must_use]
     pub fn new(record: &'a KeyRecord, now: OffsetDateTime) -> Self {
-        Self { record, state: record.state_at(now) }
+        Self { record, state: record.state_at(now), last_used: None }
+    }
+
+    /// Adds when the key was last used, as a [`LastUsedSource`](crate::store::LastUsedSource) says. `None`: no use is known.
+    #[must_use]
+    pub const fn with_last_used(mut self, last_used: Option<OffsetDateTime>) -> Self {
+        self.last_used = Some(last_used);
+        self
     }
 
     /// The record.
@@ -109,9 +118,15 @@ impl<'a> KeyView<'a> {
             "disabled": {"type": "boolean"},
             "revoked_at": time_or_null,
             "state": {"enum": states.map(KeyState::as_str)},
+            "last_used": {
+                "type": ["string", "null"],
+                "format": "date-time",
+                "description": "When the key was last used, where that is known and asked for.",
+            },
             "metadata": {"description": "Any value, as it was set. `null` is none."},
         });
-        let required: Vec<_> = members.as_object().into_iter().flat_map(Map::keys).collect();
+        let names = members.as_object().into_iter().flat_map(Map::keys);
+        let required: Vec<_> = names.filter(|name| *name != "last_used").collect();
         json!({"type": "object", "required": required, "properties": members})
     }
 
@@ -127,6 +142,7 @@ impl<'a> KeyView<'a> {
             disabled: self.record.disabled(),
             revoked_at: self.record.revoked_at().map(rfc3339),
             state: self.state.as_str(),
+            last_used: self.last_used.map(|time| time.map(rfc3339)),
             metadata,
         }
     }
@@ -150,6 +166,8 @@ struct Members<'a> {
     disabled: bool,
     revoked_at: Option<String>,
     state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used: Option<Option<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Metadata<'a>>,
 }
@@ -214,11 +232,33 @@ mod tests {
 
     #[test]
     fn the_schema_has_the_members_of_the_text() {
-        let text: Map<String, Value> =
-            serde_json::from_str(&KeyView::new(&record(), at(0)).to_json()).unwrap();
-        let schema = KeyView::json_schema();
-        let members = schema["properties"].as_object().unwrap();
-        assert!(members.keys().eq(text.keys()), "{schema}");
+        let record = record();
+        let members = |view: KeyView<'_>| -> Vec<String> {
+            let text: Map<String, Value> = serde_json::from_str(&view.to_json()).unwrap();
+            text.keys().cloned().collect()
+        };
+        let (plain, schema) = (KeyView::new(&record, at(0)), KeyView::json_schema());
+        let all = schema["properties"].as_object().unwrap();
+        assert!(all.keys().eq(&members(plain.with_last_used(None))), "{schema}");
+        assert_eq!(schema["required"], serde_json::json!(members(plain)));
+    }
+
+    #[test]
+    fn the_last_use_is_there_where_it_was_asked_for() {
+        let record = record();
+        let view = KeyView::new(&record, at(0));
+        for (view, expected) in [
+            (view, r#""state":"active","metadata":null}"#),
+            (view.with_last_used(None), r#""state":"active","last_used":null,"metadata":null}"#),
+            (
+                view.with_last_used(Some(at(7))),
+                r#""state":"active","last_used":"1970-01-01T00:00:07Z","metadata":null}"#,
+            ),
+        ] {
+            assert!(view.to_json().ends_with(expected), "{}", view.to_json());
+            let text: Value = serde_json::from_str(&view.to_json()).unwrap();
+            assert_eq!(serde_json::to_value(view).unwrap(), text);
+        }
     }
 
     #[test]
