@@ -22,9 +22,15 @@ pub(super) fn response(done: &Effect, base: &str, now: OffsetDateTime) -> Respon
         }
         Effect::Rotated(issued) => (StatusCode::OK, with_secret(issued, now), None),
         Effect::Shown(record) => (StatusCode::OK, KeyView::new(record, now).to_json(), None),
-        Effect::Listed(page) => {
-            let keys: Vec<_> =
-                page.keys().iter().map(|record| KeyView::new(record, now).to_json()).collect();
+        Effect::Found(record, last_used) => {
+            let view = KeyView::new(record, now);
+            (StatusCode::OK, with_last_used(view, last_used.as_deref(), 0).to_json(), None)
+        }
+        Effect::Listed(page, last_used) => {
+            let views = page.keys().iter().map(|record| KeyView::new(record, now)).enumerate();
+            let views =
+                views.map(|(index, view)| with_last_used(view, last_used.as_deref(), index));
+            let keys: Vec<_> = views.map(|view| view.to_json()).collect();
             let next = json(&page.next().map(ToString::to_string));
             (StatusCode::OK, format!(r#"{{"keys":[{}],"next":{next}}}"#, keys.join(",")), None)
         }
@@ -45,6 +51,18 @@ pub(super) fn response(done: &Effect, base: &str, now: OffsetDateTime) -> Respon
         headers.insert(LOCATION, location);
     }
     response
+}
+
+/// With the time at this place of the list, if there is one.
+fn with_last_used<'a>(
+    view: KeyView<'a>,
+    times: Option<&[Option<OffsetDateTime>]>,
+    index: usize,
+) -> KeyView<'a> {
+    match times.and_then(|times| times.get(index)) {
+        Some(time) => view.with_last_used(*time),
+        None => view,
+    }
 }
 
 fn with_secret(issued: &IssuedKey, now: OffsetDateTime) -> String {

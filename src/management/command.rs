@@ -7,8 +7,11 @@ use super::caller::Caller;
 use super::idempotency;
 use super::input::{self, NewKeyInput, PageInput, UpdateInput};
 use super::route::Route;
-use crate::key::{IssuedKey, KeyId, KeyManager, KeyRecord, ManageErrorKind, Owner, Page};
+use crate::key::{
+    IssuedKey, KeyId, KeyManager, KeyRecord, ManageError, ManageErrorKind, Owner, Page, StoreError,
+};
 use crate::rejection::{Rejection, RejectionKind, Violation};
+use crate::store::LastUsedSource;
 use crate::trace::{self, Change};
 
 /// A call with its input.
@@ -30,11 +33,15 @@ pub(super) enum Effect {
     Generated(IssuedKey),
     /// An earlier call with the same `Idempotency-Key` created the key.
     Replayed(KeyRecord),
-    Listed(Page),
+    Listed(Page, Option<LastUsed>),
+    Found(KeyRecord, Option<LastUsed>),
     Shown(KeyRecord),
     Rotated(IssuedKey),
     Deleted,
 }
+
+/// When each key of a response was last used, in their order.
+type LastUsed = Vec<Option<OffsetDateTime>>;
 
 impl Command {
     /// Reads the input of a route.
@@ -79,6 +86,7 @@ impl Command {
     pub(super) async fn execute(
         self,
         keys: &KeyManager,
+        usage: Option<&dyn LastUsedSource>,
         caller: &Caller,
     ) -> Result<Effect, Rejection> {
         let owner = caller.owner();
@@ -86,8 +94,16 @@ impl Command {
             Self::Generate { input, idempotent_id } => {
                 generate(keys, caller, &input, idempotent_id).await?
             }
-            Self::List(page) => Effect::Listed(keys.list(owner, page.after, page.limit).await?),
-            Self::Show(id) => Effect::Shown(keys.get(owner, &id).await?),
+            Self::List(page) => {
+                let page = keys.list(owner, page.after, page.limit).await?;
+                let last_used = last_used(usage, page.keys()).await?;
+                Effect::Listed(page, last_used)
+            }
+            Self::Show(id) => {
+                let record = keys.get(owner, &id).await?;
+                let last_used = last_used(usage, std::slice::from_ref(&record)).await?;
+                Effect::Found(record, last_used)
+            }
             Self::Update(id, input) => {
                 let mut before = None;
                 let updated = keys.update_if(owner, &id, input.update, |record| {
@@ -157,6 +173,23 @@ async fn generate(
         ManageErrorKind::Invalid => Err(invalid(Violation::new(idempotency::PLACE, error.text()))),
         _ => Err(error.into()),
     }
+}
+
+/// # Errors
+///
+/// Refuses a source that fails, or does not answer for each key.
+async fn last_used(
+    usage: Option<&dyn LastUsedSource>,
+    records: &[KeyRecord],
+) -> Result<Option<LastUsed>, Rejection> {
+    let Some(usage) = usage else { return Ok(None) };
+    let ids: Vec<KeyId> = records.iter().map(|record| record.id().clone()).collect();
+    let times = usage.last_used(&ids).await.map_err(ManageError::from)?;
+    if times.len() != ids.len() {
+        let fault = StoreError::new("the source has another number of times than ids");
+        return Err(ManageError::from(fault).into());
+    }
+    Ok(Some(times))
 }
 
 /// Logs the change if the version has changed.

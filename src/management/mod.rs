@@ -31,6 +31,8 @@
 //! | `metadata` | any JSON value, kept byte for byte, and replaced as a whole; `null` is none |
 //! | `disabled` | `true` or `false` |
 //!
+//! With [`with_last_used`](ManagementApi::with_last_used), a record in a response to `GET` has `last_used` too.
+//!
 //! `limit` is 1 to 200, and 50 without it; `after` is the `next` of an earlier response. `HEAD` is `GET`
 //! without the body.
 //!

@@ -26,6 +26,7 @@ use crate::rejection::{
     Asked, Rejection, RejectionKind, Respond, ResponseBody, SharedChallenges, without_content,
 };
 use crate::request_head::RequestHead;
+use crate::store::LastUsedSource;
 use crate::util::{CatchPanic, Panicked, timeout};
 
 /// Service through which callers manage their own keys.
@@ -45,6 +46,7 @@ struct Shared {
     base_is_on_path: bool,
     body: BodyLimits,
     store_deadline: Duration,
+    last_used: Option<Arc<dyn LastUsedSource>>,
     respond: Respond,
 }
 
@@ -133,6 +135,7 @@ impl ManagementApi {
                 base_is_on_path,
                 body: BodyLimits { max_bytes: 16 * 1024, ..BodyLimits::default() },
                 store_deadline: Duration::from_secs(5),
+                last_used: None,
                 respond,
             }),
         })
@@ -156,6 +159,36 @@ impl ManagementApi {
     #[must_use]
     pub fn with_store_deadline(self, deadline: Duration) -> Self {
         self.with(|shared| shared.store_deadline = deadline)
+    }
+
+    /// Shows when keys were last used, in the responses to `GET`: a [`LastUsedTracker`](crate::store::LastUsedTracker), or
+    /// a store, whose times are up to a minute late.
+    ///
+    /// The source is part of the store: if it fails or is too slow, the response is 503.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::auth::AuthLayer;
+    /// use tower_webhook::key::KeyManager;
+    /// use tower_webhook::management::ManagementApi;
+    /// use tower_webhook::store::{LastUsedSink, LastUsedTracker};
+    /// # use tower_webhook::key::KeyStore;
+    ///
+    /// # fn api<S: KeyStore + LastUsedSink + Clone>(store: S) -> Result<(), tower_webhook::ConfigError> {
+    /// let keys = KeyManager::new(store.clone());
+    /// let usage = LastUsedTracker::new(store);
+    /// tokio::spawn(usage.run());
+    ///
+    /// let auth = AuthLayer::bearer(keys.verifier().with_last_used(usage.clone()))?;
+    /// let api = ManagementApi::nested(keys, "/keys")?.with_last_used(usage);
+    /// # let _ = (auth, api);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_last_used(self, source: impl LastUsedSource) -> Self {
+        self.with(|shared| shared.last_used = Some(Arc::new(source)))
     }
 
     /// Replaces the body of refusals, as
@@ -238,6 +271,7 @@ impl Shared {
         let route = Route::find(self.below_base(parts.uri.path())?, &parts.method)?;
         let body = if route.has_body() { self.read(&parts, body).await? } else { Bytes::new() };
         let (keys, base) = (self.keys.clone(), self.public_base(&parts).to_owned());
+        let usage = self.last_used.clone();
         let effect = self.call_store(async move {
             let caller = if route.changes() {
                 Caller::now(identity).await?
@@ -246,7 +280,7 @@ impl Shared {
             };
             let (query, now) = (parts.uri.query(), keys.clock().now());
             let command = Command::read(route, &parts.headers, query, &body, &caller, now)?;
-            command.execute(&keys, &caller).await
+            command.execute(&keys, usage.as_deref(), &caller).await
         });
         Ok(answer::response(&effect.await?, &base, self.keys.clock().now()))
     }

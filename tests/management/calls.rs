@@ -22,7 +22,7 @@ use tower_webhook::key::{
     OpaqueFormat, Owner, PageCursor, ParsedKey, Scopes, StoreError, WriteOutcome,
 };
 use tower_webhook::management::ManagementApi;
-use tower_webhook::store::MemoryKeyStore;
+use tower_webhook::store::{LastUsedSource, MemoryKeyStore};
 
 #[cfg(feature = "tracing")]
 use crate::support::Logs;
@@ -977,6 +977,50 @@ async fn an_unknown_member_lists_the_members() {
         let errors = refused.json["errors"].as_array().unwrap();
         assert!(errors.iter().any(|error| error["reason"] == expected), "{}", refused.text);
         assert!(!refused.text.contains("canary"));
+    }
+}
+
+/// Answers with these times, whatever it is asked.
+struct Times(Result<Vec<Option<time::OffsetDateTime>>, ()>);
+
+#[async_trait]
+impl LastUsedSource for Times {
+    async fn last_used(
+        &self,
+        _ids: &[KeyId],
+    ) -> Result<Vec<Option<time::OffsetDateTime>>, StoreError> {
+        self.0.clone().map_err(|()| StoreError::new("connection to 10.0.0.1 reset"))
+    }
+}
+
+#[tokio::test]
+async fn reads_show_when_a_key_was_last_used() {
+    let mut app = App::new();
+    let ids = [app.key("ann", Scopes::NONE).await, app.key("ann", Scopes::NONE).await];
+    let path = format!("/keys/{}", ids[0]);
+    let plain = app.api.clone();
+    assert_eq!(app.call("ann", "GET", &path, "").await.json.get("last_used"), None);
+
+    let times = vec![Some(NOW), None];
+    app.api = plain.clone().with_last_used(Times(Ok(times.clone())));
+    let list = app.call("ann", "GET", "/keys", "").await.json;
+    let time = NOW.format(&time::format_description::well_known::Rfc3339).unwrap();
+    assert_eq!(list["keys"][0]["last_used"], *time);
+    assert_eq!(list["keys"][1]["last_used"], Value::Null);
+    assert!(list["keys"][1].as_object().unwrap().contains_key("last_used"));
+
+    app.api = plain.clone().with_last_used(Times(Ok(vec![Some(NOW)])));
+    assert_eq!(app.call("ann", "GET", &path, "").await.json["last_used"], *time);
+
+    // A source that fails is an outage for reads, and none of what a change depends on.
+    for times in [Err(()), Ok(Vec::new()), Ok([times, vec![None]].concat())] {
+        app.api = plain.clone().with_last_used(Times(times));
+        for path in ["/keys", &*path] {
+            let answer = app.call("ann", "GET", path, "").await;
+            assert_eq!(answer.status, 503, "{}", answer.text);
+        }
+        let changed = app.call("ann", "PATCH", &path, r#"{"name":"n"}"#).await;
+        assert_eq!((changed.status, changed.json.get("last_used")), (200, None));
     }
 }
 
