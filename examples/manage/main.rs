@@ -15,11 +15,10 @@ use axum::{Extension, Router};
 use tokio::net::TcpListener;
 use tower::Layer;
 use tower_webhook::auth::AuthLayer;
-use tower_webhook::credential::Placement;
 use tower_webhook::identity::Identity;
 use tower_webhook::key::{KeyManager, NewKey, Owner, Scope, Scopes};
 use tower_webhook::management::ManagementApi;
-use tower_webhook::store::MemoryKeyStore;
+use tower_webhook::store::{LastUsedTracker, SqliteKeyStore};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 async fn deploy(Extension(identity): Extension<Identity>) -> String {
@@ -28,10 +27,10 @@ async fn deploy(Extension(identity): Extension<Identity>) -> String {
 
 /// Who has the scope `keys` manages keys, and can give others what they have themselves. Who has the scope
 /// `deploy` deploys.
-fn app(keys: &KeyManager) -> Result<Router, Box<dyn Error>> {
-    let auth = AuthLayer::token(keys, [Placement::bearer()])?;
+fn app(keys: &KeyManager, usage: &LastUsedTracker) -> Result<Router, Box<dyn Error>> {
+    let auth = AuthLayer::bearer(keys.verifier().with_last_used(usage.clone()))?;
     let management = auth.clone().with_scope(Scope::new("keys")?)?;
-    let api = ManagementApi::nested(keys.clone(), "/keys")?;
+    let api = ManagementApi::nested(keys.clone(), "/keys")?.with_last_used(usage.clone());
     // Who may see the calls is the app's to say. Here everyone may: they have no secret.
     let document = api.openapi(&management.openapi()?);
     let page = SwaggerUi::new("/docs")
@@ -42,6 +41,12 @@ fn app(keys: &KeyManager) -> Result<Router, Box<dyn Error>> {
         .route_layer(auth.with_scope(Scope::new("deploy")?)?)
         .nest_service("/keys", management.layer(api))
         .merge(page))
+}
+
+/// A store that ends with the process, and when its keys were last used. A server has a file: `SqliteKeyStore::open`.
+async fn keys() -> Result<(KeyManager, LastUsedTracker), Box<dyn Error>> {
+    let store = SqliteKeyStore::in_memory().await?;
+    Ok((KeyManager::new(store.clone()), LastUsedTracker::new(store)))
 }
 
 /// The key that makes the others. In a server that outlives its keys, the example `tower-webhook-keys` makes it.
@@ -70,7 +75,7 @@ Another one, made once, whose text is kept in a variable, and used. Answer: hell
   curl -s -X POST -H "Authorization: Bearer $KEY" http://{address}/deploy
 The same request again. Answer: the same key, "replayed":true, and no text
   curl -s -H "$FIRST" -H 'Idempotency-Key: 1' --json '{new}' http://{address}/keys
-All keys, two at a time, and one of them
+All keys, two at a time, and one of them, with the time of its last use
   curl -s -H "$FIRST" 'http://{address}/keys?limit=2'
   curl -s -H "$FIRST" http://{address}/keys/$ID
 Changes: a name, 30 more days, a new text while the old one works for another hour, the end
@@ -98,11 +103,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("usage: manage [ADDRESS:PORT]");
         return Ok(());
     }
-    let keys = KeyManager::new(MemoryKeyStore::new());
+    let (keys, usage) = keys().await?;
+    tokio::spawn(usage.run());
     let first = first_key(&keys).await?;
     let listener = TcpListener::bind(&address).await?;
     println!("{}", instructions(&listener.local_addr()?.to_string(), &first));
-    axum::serve(listener, app(&keys)?).await?;
+    axum::serve(listener, app(&keys, &usage)?).await?;
     Ok(())
 }
 
@@ -134,8 +140,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_document_and_the_page_are_for_everyone() {
-        let keys = KeyManager::new(MemoryKeyStore::new());
-        let app = app(&keys).unwrap();
+        let (keys, usage) = keys().await.unwrap();
+        let app = app(&keys, &usage).unwrap();
 
         let (status, document) = call(&app, "", "GET /openapi.json", "").await;
         assert_eq!((status, &document["openapi"]), (200, &"3.1.0".into()));
@@ -148,9 +154,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_is_made_used_and_ended() {
-        let keys = KeyManager::new(MemoryKeyStore::new());
+        let (keys, usage) = keys().await.unwrap();
         let first = first_key(&keys).await.unwrap();
-        let app = app(&keys).unwrap();
+        let app = app(&keys, &usage).unwrap();
 
         let body = r#"{"name":"ci","scopes":["deploy"],"expires_in":{"count":60,"unit":"days"}}"#;
         let (status, made) = call(&app, &first, "POST /keys", body).await;
@@ -162,6 +168,7 @@ mod tests {
 
         let (status, list) = call(&app, &first, "GET /keys?limit=2", "").await;
         assert_eq!((status, list["keys"].as_array().unwrap().len()), (200, 2));
+        assert!(list["keys"].as_array().unwrap().iter().all(|key| key["last_used"].is_string()));
         let (status, _) =
             call(&app, &first, &format!("PATCH /keys/{id}"), r#"{"name":"cd"}"#).await;
         assert_eq!(status, 200);
@@ -183,9 +190,9 @@ mod tests {
 
     #[tokio::test]
     async fn refusals_are_as_printed() {
-        let keys = KeyManager::new(MemoryKeyStore::new());
+        let (keys, usage) = keys().await.unwrap();
         let first = first_key(&keys).await.unwrap();
-        let app = app(&keys).unwrap();
+        let app = app(&keys, &usage).unwrap();
 
         assert_eq!(call(&app, "", "GET /keys", "").await.0, 401);
         let body = r#"{"name":"x","scopes":["admin"]}"#;
