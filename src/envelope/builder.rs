@@ -45,6 +45,7 @@ pub struct EnvelopeBuilder {
     absent_json: AbsentJson,
     left_out_query: Vec<String>,
     body: BodyOptions,
+    leaves_body: bool,
 }
 
 impl EnvelopeBuilder {
@@ -57,6 +58,7 @@ impl EnvelopeBuilder {
             absent_json: AbsentJson::default(),
             left_out_query: Vec::new(),
             body: BodyOptions::default(),
+            leaves_body: false,
         }
     }
 
@@ -81,6 +83,28 @@ impl EnvelopeBuilder {
     #[must_use]
     pub fn without_part(mut self, part: EnvelopePart) -> Self {
         self.names.set(part, None);
+        self
+    }
+
+    /// Does not read the body: it is shown as if there were none, and none is refused for its type or its syntax. For
+    /// executors that take the bytes, by [`Invocation::body`](crate::hook::Invocation::body), as those of
+    /// [signed](crate::auth::Authenticator::needs_body) deliveries may.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http::Request;
+    /// use tower_webhook::envelope::{EnvelopeBuilder, EnvelopeInput, EnvelopePart};
+    ///
+    /// let builder = EnvelopeBuilder::new().with_unread_body().without_part(EnvelopePart::Headers);
+    /// let (head, body) = Request::post("/").header("content-type", "image/png").body(b"\xff")?.into_parts();
+    /// let envelope = builder.build(&EnvelopeInput::new(&head, body))?;
+    /// assert_eq!(envelope.as_str(), r#"{"GET":{},"POST":{},"JSON":{}}"#);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub const fn with_unread_body(mut self) -> Self {
+        self.leaves_body = true;
         self
     }
 
@@ -249,7 +273,10 @@ impl EnvelopeBuilder {
         // Everything is read before anything is written.
         self.check_members(input)?;
         let query = self.read_query(input)?;
-        let body = self.body.read(&input.head.headers, input.body, &self.names);
+        let body = match self.leaves_body {
+            true => self.body.read(&HeaderMap::new(), &[], &self.names),
+            false => self.body.read(&input.head.headers, input.body, &self.names),
+        };
         let body =
             body.map_err(|error| BuildError::of_body(error, || self.body.accepted(&self.names)))?;
 
