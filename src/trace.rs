@@ -224,7 +224,7 @@ pub(crate) fn refused(rejection: &Rejection, hook: Option<&str>) {
         | RejectionKind::BodyTooLarge
         | RejectionKind::BodyTimeout
         | RejectionKind::MalformedBody => refusal!(WARN, "input_validation_fail"),
-        RejectionKind::NotFound | RejectionKind::MethodNotAllowed => {
+        RejectionKind::Answered | RejectionKind::NotFound | RejectionKind::MethodNotAllowed => {
             refusal!(DEBUG, "request_refused");
         }
         RejectionKind::TooManyFields
@@ -233,7 +233,7 @@ pub(crate) fn refused(rejection: &Rejection, hook: Option<&str>) {
         | RejectionKind::TargetTooLong
         | RejectionKind::UnsupportedMediaType
         | RejectionKind::UnsupportedContentCoding => refusal!(INFO, "input_validation_fail"),
-        RejectionKind::Conflict | RejectionKind::AlreadyRevoked => {
+        RejectionKind::Conflict | RejectionKind::AlreadyRevoked | RejectionKind::InFlight => {
             refusal!(INFO, "request_refused");
         }
         RejectionKind::AtCapacity => refusal!(WARN, "request_refused"),
@@ -264,6 +264,20 @@ pub(crate) fn failed(hook: Option<&str>, failure: &crate::hook::Failure) {
 
 #[cfg(not(feature = "tracing"))]
 pub(crate) const fn failed(_hook: Option<&str>, _failure: &crate::hook::Failure) {}
+
+/// One event for a delivery of which it is not known whether its claim has ended.
+#[cfg(all(feature = "signature", feature = "tracing"))]
+pub(crate) fn unsettled(error: &(dyn std::error::Error + 'static)) {
+    tracing::error!(
+        target: "tower_webhook",
+        event = "sys_fault",
+        error = tracing::field::display(ErrorChain(error)),
+        "the replay guard cannot say whether a delivery is settled",
+    );
+}
+
+#[cfg(all(feature = "signature", not(feature = "tracing")))]
+pub(crate) const fn unsettled(_error: &(dyn std::error::Error + 'static)) {}
 
 /// What was done to a key.
 #[cfg(feature = "management")]

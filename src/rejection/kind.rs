@@ -4,6 +4,9 @@ use http::StatusCode;
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum RejectionKind {
+    /// The authenticator has answered the request by itself:
+    /// [`Authentication::Answered`](crate::auth::Authentication::Answered).
+    Answered,
     /// No credential was in any of the configured places.
     Missing,
     /// More than one credential was presented (RFC 6750, section 2).
@@ -55,6 +58,8 @@ pub enum RejectionKind {
     Conflict,
     /// The key that is to be changed was revoked, which is final.
     AlreadyRevoked,
+    /// The same delivery of a sender is being run.
+    InFlight,
     /// The key store, the authenticator or the resolver failed or did not answer in time.
     Unavailable,
     /// As many executions are under way as are allowed, or the executor is
@@ -76,6 +81,7 @@ impl RejectionKind {
     /// does not compile.
     #[cfg(any(test, feature = "metrics"))]
     pub(crate) const ALL: [Self; Self::Misconfigured as usize + 1] = [
+        Self::Answered,
         Self::Missing,
         Self::Ambiguous,
         Self::NoSubprotocol,
@@ -101,6 +107,7 @@ impl RejectionKind {
         Self::Invalid,
         Self::Conflict,
         Self::AlreadyRevoked,
+        Self::InFlight,
         Self::Unavailable,
         Self::AtCapacity,
         Self::ExecutorFailed,
@@ -113,6 +120,7 @@ impl RejectionKind {
     #[must_use]
     pub const fn status(self) -> StatusCode {
         match self {
+            Self::Answered => StatusCode::OK,
             Self::Missing
             | Self::Malformed
             | Self::Unknown
@@ -138,7 +146,7 @@ impl RejectionKind {
             }
             Self::Unavailable | Self::AtCapacity => StatusCode::SERVICE_UNAVAILABLE,
             Self::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Conflict | Self::AlreadyRevoked => StatusCode::CONFLICT,
+            Self::Conflict | Self::AlreadyRevoked | Self::InFlight => StatusCode::CONFLICT,
             Self::ExecutorFailed => StatusCode::BAD_GATEWAY,
             Self::ExecutorTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal | Self::Misconfigured => StatusCode::INTERNAL_SERVER_ERROR,
@@ -161,6 +169,7 @@ impl RejectionKind {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Answered => "answered",
             Self::Missing => "missing",
             Self::Ambiguous => "ambiguous",
             Self::NoSubprotocol => "no_subprotocol",
@@ -186,6 +195,7 @@ impl RejectionKind {
             Self::Invalid => "invalid",
             Self::Conflict => "conflict",
             Self::AlreadyRevoked => "already_revoked",
+            Self::InFlight => "in_flight",
             Self::Unavailable => "unavailable",
             Self::AtCapacity => "at_capacity",
             Self::ExecutorFailed => "executor_failed",

@@ -30,6 +30,7 @@
 //! |---|---|---|---|---|
 //! | [`Missing`], [`Malformed`], [`Unknown`], [`WrongSecret`], [`NotYetValid`], [`Expired`], [`Disabled`], [`Revoked`], [`WrongOwner`] | 401 | 16 | `unauthorized` | `WWW-Authenticate` |
 //! | [`Ambiguous`] | 400 | 3 | `invalid_request` | |
+//! | [`Answered`] | that of the authenticator | the same | | those of the authenticator |
 //! | [`NoSubprotocol`] | 400 | 3 | `no_subprotocol` | |
 //! | [`MalformedBody`] | 400 | 3 | `malformed_body` | |
 //! | [`TooManyFields`] | 400 | 3 | `too_many_fields` | |
@@ -45,6 +46,7 @@
 //! | [`Invalid`] | 422 | 3 | `invalid` | |
 //! | [`Conflict`] | 409 | 10 | `conflict` | |
 //! | [`AlreadyRevoked`] | 409 | 10 | `already_revoked` | |
+//! | [`InFlight`] | 409 | 10 | `in_flight` | `Retry-After`: 1 to 5 seconds at random |
 //! | [`ExecutorFailed`] | 502 | 2 | `executor_failed` | |
 //! | [`ExecutorTimeout`] | 504 | 4 | `executor_timeout` | |
 //! | [`AtCapacity`], [`Unavailable`] | 503 | 14 | `temporarily_unavailable` | `Retry-After`: the executor's, or 1 to 5 seconds at random |
@@ -68,6 +70,7 @@
 //! [RFC 6750, section 3.1]: https://www.rfc-editor.org/rfc/rfc6750#section-3.1
 //! [RFC 9457]: https://www.rfc-editor.org/rfc/rfc9457
 //! [`AuthLayer::with_rejection_response`]: crate::auth::AuthLayer::with_rejection_response
+//! [`Answered`]: RejectionKind::Answered
 //! [`Missing`]: RejectionKind::Missing
 //! [`Malformed`]: RejectionKind::Malformed
 //! [`Unknown`]: RejectionKind::Unknown
@@ -93,6 +96,7 @@
 //! [`Invalid`]: RejectionKind::Invalid
 //! [`Conflict`]: RejectionKind::Conflict
 //! [`AlreadyRevoked`]: RejectionKind::AlreadyRevoked
+//! [`InFlight`]: RejectionKind::InFlight
 //! [`ExecutorFailed`]: RejectionKind::ExecutorFailed
 //! [`ExecutorTimeout`]: RejectionKind::ExecutorTimeout
 //! [`AtCapacity`]: RejectionKind::AtCapacity
@@ -116,7 +120,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, StatusCode};
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode};
 
 use crate::key::{KeyId, Owner, Scope};
 
@@ -158,6 +163,8 @@ struct Details {
     detail: Option<Box<str>>,
     retry_after: Option<Duration>,
     close: bool,
+    /// The whole response, where the authenticator has made it.
+    answer: Option<Response<Bytes>>,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
@@ -171,6 +178,11 @@ impl Rejection {
             key_id: None,
             details: None,
         }
+    }
+
+    /// A request that the authenticator has answered by itself.
+    pub(crate) fn answered(response: Response<Bytes>) -> Self {
+        Self::new(RejectionKind::Answered).with(|details| details.answer = Some(response))
     }
 
     /// Marks the credential as one that came in `Authorization: Bearer`, which decides whether the
@@ -189,7 +201,8 @@ impl Rejection {
     /// Answers as every refusal of a layer does that conceals its hooks. The kind is for the log alone.
     /// A fault of ours stays what it is.
     pub(crate) fn concealed(self) -> Self {
-        let concealed = !self.kind.status().is_server_error();
+        let is_told = self.kind == RejectionKind::Answered;
+        let concealed = !self.kind.status().is_server_error() && !is_told;
         Self { concealed, ..self }
     }
 
@@ -269,8 +282,12 @@ impl Rejection {
 
     /// The status of the response. That of a refused [gRPC call](self#grpc) is 200 instead.
     #[must_use]
-    pub const fn status(&self) -> StatusCode {
-        if self.concealed { StatusCode::UNAUTHORIZED } else { self.kind.status() }
+    pub fn status(&self) -> StatusCode {
+        match self.answer() {
+            _ if self.concealed => StatusCode::UNAUTHORIZED,
+            Some(answer) => answer.status(),
+            None => self.kind.status(),
+        }
     }
 
     /// The `code` member of the problem document. All refusals with the status 401 share one.
@@ -324,6 +341,10 @@ impl Rejection {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.details.as_ref()?.retry_after
+    }
+
+    fn answer(&self) -> Option<&Response<Bytes>> {
+        self.details.as_ref()?.answer.as_ref()
     }
 
     fn accept(&self) -> Option<&HeaderValue> {

@@ -116,6 +116,8 @@ impl Rejection {
 impl RejectionKind {
     pub(super) const fn problem(self) -> &'static Problem {
         match self {
+            // The authenticator has made the response.
+            Self::Answered => const { &problem!(200, "answered", "Answered") },
             Self::Missing
             | Self::Malformed
             | Self::Unknown
@@ -162,6 +164,9 @@ impl RejectionKind {
             }
             Self::AlreadyRevoked => {
                 const { &problem!(409, "already_revoked", "The key is revoked") }
+            }
+            Self::InFlight => {
+                const { &problem!(409, "in_flight", "The same delivery is being run") }
             }
             Self::Internal | Self::Misconfigured => {
                 const { &problem!(500, "internal", "Internal error") }

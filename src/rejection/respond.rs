@@ -9,7 +9,7 @@ use http::header::{
     RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response};
 
 use super::asked::{self, Asked, Scrub};
 use super::{Challenges, Rejection, RejectionKind, ResponseBody, grpc};
@@ -161,6 +161,11 @@ impl Respond {
         trace::refused(rejection, asked.hook());
         let whole = rejection;
         let rejection = &*whole.shown();
+        if let Some(answer) = rejection.answer() {
+            let mut response = answer.clone();
+            response.extensions_mut().insert(whole.clone());
+            return if asked.by_head { without_content(response) } else { response }.map(wrap);
+        }
         if let Some((headers, content)) = self.prepared(rejection, asked) {
             let mut response = Response::new(wrap(Bytes::from_static(content.as_bytes())));
             *response.status_mut() = rejection.status();
@@ -170,8 +175,8 @@ impl Respond {
         }
         let mut response = match asked {
             Asked { grpc: Some(media_type), .. } => {
-                let is_busy = rejection.status() == StatusCode::SERVICE_UNAVAILABLE;
-                let retry = is_busy.then(|| retry_seconds(rejection));
+                let may_retry = asks_to_retry(rejection.kind());
+                let retry = may_retry.then(|| retry_seconds(rejection));
                 grpc::response(rejection, media_type, retry)
             }
             Asked { view, .. } => self.http_response(rejection, view.as_deref()),
@@ -222,7 +227,7 @@ impl Respond {
                 let allow = rejection.allow().cloned();
                 headers.insert(ALLOW, allow.unwrap_or(HeaderValue::from_static("")));
             }
-            RejectionKind::Unavailable | RejectionKind::AtCapacity => {
+            kind if asks_to_retry(kind) => {
                 headers.insert(RETRY_AFTER, retry_seconds(rejection).into());
             }
             RejectionKind::UnsupportedMediaType => {
@@ -271,7 +276,12 @@ fn default_response(rejection: &Rejection) -> Response<Bytes> {
     response
 }
 
-/// After how many seconds a caller may try again who was refused with 503.
+/// Whether a refusal says when to come back.
+const fn asks_to_retry(kind: RejectionKind) -> bool {
+    matches!(kind, RejectionKind::Unavailable | RejectionKind::AtCapacity | RejectionKind::InFlight)
+}
+
+/// After how many seconds a caller may try again.
 fn retry_seconds(rejection: &Rejection) -> u64 {
     rejection.retry_after().map_or_else(random_seconds, whole_seconds)
 }
@@ -288,7 +298,7 @@ fn whole_seconds(time: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use http::Request;
+    use http::{Request, StatusCode};
 
     use super::super::{ChallengeScheme, NoPlacements};
     use super::*;
@@ -328,7 +338,8 @@ mod tests {
             );
             assert_eq!(
                 headers.contains_key(RETRY_AFTER),
-                response.status() == StatusCode::SERVICE_UNAVAILABLE,
+                response.status() == StatusCode::SERVICE_UNAVAILABLE
+                    || kind == RejectionKind::InFlight,
                 "{kind:?}"
             );
         }
@@ -436,7 +447,9 @@ mod tests {
             assert_eq!(headers["grpc-message"], kind.problem().title, "{kind:?}");
             assert_eq!(headers[CACHE_CONTROL], "no-store", "{kind:?}");
             let pushback = headers.contains_key("grpc-retry-pushback-ms");
-            assert_eq!(pushback, kind.status() == StatusCode::SERVICE_UNAVAILABLE, "{kind:?}");
+            let says_when =
+                kind.status() == StatusCode::SERVICE_UNAVAILABLE || kind == RejectionKind::InFlight;
+            assert_eq!(pushback, says_when, "{kind:?}");
             for name in [WWW_AUTHENTICATE, ALLOW, ACCEPT, RETRY_AFTER] {
                 assert!(!headers.contains_key(name), "{kind:?}");
             }
