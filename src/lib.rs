@@ -17,6 +17,8 @@
 //! | [`rate_limit`] | limits on the calls of a caller |
 //! | [`envelope`] | a request as one JSON text |
 //! | [`hook`] | runs an executor for each request, and answers |
+//! | `ecdsa` | signatures of SendGrid |
+//! | `ed25519` | signatures of Discord, and version `v1a` of Standard Webhooks |
 //! | `management` | an HTTP API for keys (feature `management`) |
 //! | [`rejection`] | every refusal, as one response |
 //! | [`trace`] | events and spans |
@@ -65,6 +67,7 @@
 //! | `postgres` | `PostgresKeyStore` (needs Rust 1.94) |
 //! | `recoverable` | `SealingKeys`: keys whose text can be shown again, sealed in the store |
 //! | `redis` | `RedisKeyStore` and `RedisRateLimiter` |
+//! | `signature` | `signature`, signatures of webhook providers, and `replay`, each delivery once |
 //! | `sqlite` | `SqliteKeyStore` (needs Rust 1.94; compiles SQLite, which is C) |
 //! | `testing` | `Identity::for_test` and `TestIdentityLayer`, made-up callers for tests; only with debug assertions |
 //! | `tracing` | one event per request and per failed execution, see [`trace`] |
@@ -93,8 +96,8 @@
 //!
 //! # Scope
 //!
-//! This crate does not log users in, keep sessions, issue or check JWTs, check signatures of webhooks (an
-//! [`Authenticator`](auth::Authenticator) can), limit rates, terminate TLS, decode compressed bodies, retry or queue
+//! This crate does not log users in, keep sessions, issue or check JWTs (an [`Authenticator`](auth::Authenticator)
+//! can), terminate TLS, decode compressed bodies, retry or queue
 //! executions, or send webhooks.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -122,6 +125,12 @@ pub mod hook;
 pub mod management;
 
 pub mod rejection;
+#[cfg(feature = "signature")]
+#[cfg_attr(docsrs, doc(cfg(feature = "signature")))]
+pub mod replay;
+#[cfg(feature = "signature")]
+#[cfg_attr(docsrs, doc(cfg(feature = "signature")))]
+pub mod signature;
 pub mod trace;
 
 #[cfg(feature = "metrics")]
