@@ -2,7 +2,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::Extensions;
+use bytes::Bytes;
+use http::{Extensions, Response};
 
 use crate::BoxError;
 use crate::credential::PresentedCredential;
@@ -131,6 +132,9 @@ pub enum Authentication {
     RefusedBecause(Cow<'static, str>),
     /// No credential was presented.
     Missing,
+    /// The request is answered with this, and goes no further: the handshake of a sender of webhooks. Neither owners nor
+    /// scopes of the policy are asked for.
+    Answered(Response<Bytes>),
 }
 
 impl Authentication {

@@ -18,6 +18,8 @@ use crate::error::ConfigError;
 use crate::key::{KeyVerifier, Owner, Scope};
 use crate::rejection::Rejection;
 use crate::request_head::RequestHead;
+#[cfg(feature = "signature")]
+use crate::signature::SignatureVerifier;
 
 /// Layer that lets a request through only for a caller who may call.
 ///
@@ -111,6 +113,36 @@ impl AuthLayer {
         Self::fixed(Policy::user()).with_authenticator(authenticator, placements)
     }
 
+    /// A request needs the [signature](crate::signature) of a sender. The sender is the user of the request, so that
+    /// [`Policy::any_of`] takes a key or a signature. The layer needs a [buffer](Self::with_buffer), or is that of
+    /// [`Hooks`](crate::hook::Hooks).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::Owner;
+    /// use tower_webhook::auth::AuthLayer;
+    /// use tower_webhook::hook::{Hooks, Invocation, Outcome};
+    /// use tower_webhook::signature::{Sender, SignatureVerifier, SigningSecret, presets};
+    ///
+    /// let secret = SigningSecret::raw("It's a Secret to Everybody")?;
+    /// let github = Sender::new(Owner::new("github")?, presets::github(), [secret])?;
+    /// let hooks = Hooks::new(
+    ///     AuthLayer::signed(SignatureVerifier::new(github)),
+    ///     |_: Invocation| async { Ok(Outcome::empty()) },
+    /// )
+    /// .with_pre_auth_max_bytes(25 * 1024 * 1024)
+    /// .with_max_body_bytes(25 * 1024 * 1024);
+    /// # let _ = hooks;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "signature")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "signature")))]
+    pub fn signed(verifier: SignatureVerifier) -> Self {
+        let users = Users::new(verifier, None);
+        Self::fixed(Policy::signed()).with(|config| config.users = Some(users))
+    }
+
     /// Each request has a policy of its own. Give the layer keys for its token policies
     /// ([`with_keys`](Self::with_keys)), and an authenticator for its user policies
     /// ([`with_authenticator`](Self::with_authenticator)); without them, such a request is a 500.
@@ -161,6 +193,21 @@ impl AuthLayer {
         let users = Users::new(authenticator, credentials);
         self.try_with(|config| match config.users.replace(users) {
             Some(_) => Err(ConfigError::new("the layer is given two authenticators")),
+            None => Ok(()),
+        })
+    }
+
+    /// The senders whose signatures open routes of [`Policy::signed`]. They take the place of an
+    /// [authenticator](Self::with_authenticator).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the layer has an authenticator already.
+    #[cfg(feature = "signature")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "signature")))]
+    pub fn with_signatures(self, verifier: SignatureVerifier) -> Result<Self, ConfigError> {
+        self.try_with(|config| match config.users.replace(Users::new(verifier, None)) {
+            Some(_) => Err(ConfigError::new("the layer is given an authenticator twice")),
             None => Ok(()),
         })
     }

@@ -87,6 +87,14 @@ impl Policy {
         Self::new(Access::User)
     }
 
+    /// A sender whose [signature](crate::signature) is good: the user of the request is the sender.
+    #[cfg(feature = "signature")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "signature")))]
+    #[must_use]
+    pub fn signed() -> Self {
+        Self::user()
+    }
+
     /// A caller with one credential of any of these kinds: a key, or the credential of a user.
     ///
     /// | in the request | answer |

@@ -52,6 +52,7 @@ impl AuthConfig {
             }
             Authentication::Refused => Err(refused()),
             Authentication::RefusedBecause(reason) => Err(refused().with_source(reason)),
+            Authentication::Answered(response) => Err(Rejection::answered(response)),
             Authentication::Missing => Err(Rejection::new(RejectionKind::Missing)),
         }
     }
