@@ -17,6 +17,8 @@ use tower_service::Service;
 use super::concurrency::{ConcurrencyLimits, Permit};
 use super::outcome::Outcome;
 use super::response_format::{Failure, FailureKind};
+#[cfg(feature = "signature")]
+use super::signed::SignedHooks;
 use super::{Executor, Invocation, ResponseFormat, ResponseFuture};
 use crate::BoxError;
 use crate::auth::{
@@ -29,6 +31,10 @@ use crate::envelope::{Envelope, EnvelopeBuilder, EnvelopeInput};
 use crate::error::ConfigError;
 use crate::identity::Identity;
 use crate::rejection::{Rejection, RejectionKind, ResponseBody, without_content};
+#[cfg(feature = "signature")]
+use crate::replay::ReplayGuard;
+#[cfg(feature = "signature")]
+use crate::signature::SignedDelivery;
 use crate::trace;
 use crate::util::{CatchPanic, timeout};
 
@@ -54,6 +60,8 @@ struct Shared {
     deadline: Duration,
     slots: ConcurrencyLimits,
     drain: DrainLayer,
+    #[cfg(feature = "signature")]
+    signed: SignedHooks,
 }
 
 impl Hooks {
@@ -83,6 +91,8 @@ impl Hooks {
                 deadline: Duration::from_secs(15),
                 slots: ConcurrencyLimits::new(64),
                 drain: DrainLayer::new(),
+                #[cfg(feature = "signature")]
+                signed: SignedHooks::default(),
             }),
         }
     }
@@ -237,11 +247,39 @@ impl Hooks {
         Ok(self.with(|shared| shared.slots = ConcurrencyLimits::new(limit)))
     }
 
+    /// Runs each signed delivery once: see [`replay`](crate::replay). An answer is kept for this long, and at least for twice
+    /// the tolerance of the scheme. A delivery without anything signed that identifies it is run each time.
+    #[cfg(feature = "signature")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "signature")))]
+    #[must_use]
+    pub fn with_replay_guard(self, guard: impl ReplayGuard, time_to_live: Duration) -> Self {
+        self.with(|shared| shared.signed.set_guard(guard, time_to_live))
+    }
+
+    /// Adds a member to envelopes that says what is signed: the [`SignedDelivery`](crate::signature::SignedDelivery), or
+    /// `null`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if another member of the envelope has that name.
+    #[cfg(feature = "signature")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "signature")))]
+    pub fn with_signature_member(self, name: impl Into<Box<str>>) -> Result<Self, ConfigError> {
+        self.with(|shared| shared.signed.member = Some(name.into())).checked()
+    }
+
     fn checked(self) -> Result<Self, ConfigError> {
         let Shared { config, identity_member, .. } = &*self.shared;
-        let is_taken =
-            identity_member.as_deref().is_some_and(|name| config.envelopes.have_member(name));
-        if is_taken {
+        let names = [
+            identity_member.as_deref(),
+            #[cfg(feature = "signature")]
+            self.shared.signed.member.as_deref(),
+        ];
+        let mut names = names.into_iter().flatten().collect::<Vec<_>>();
+        let is_taken = names.iter().any(|name| config.envelopes.have_member(name));
+        let count = names.len();
+        names.dedup();
+        if is_taken || names.len() < count {
             return Err(ConfigError::new("two members of the envelope have the same name"));
         }
         Ok(self)
@@ -281,6 +319,13 @@ where
     }
 }
 
+/// What is said of an execution, and whether it ended well.
+pub(super) struct Answer {
+    pub(super) response: Result<Response<Bytes>, Rejection>,
+    #[cfg_attr(not(feature = "signature"), expect(dead_code, reason = "a replay guard asks"))]
+    pub(super) is_success: bool,
+}
+
 /// What the layer lets in: the leaf inside it.
 #[derive(Clone)]
 struct Run {
@@ -313,7 +358,7 @@ impl<B: Send + 'static> Service<Request<B>> for Run {
                 Err(rejection) => End::Refused(rejection.kind()),
             });
             let end = match prepared {
-                Ok((invocation, _permit)) => shared.execute(invocation).await,
+                Ok((invocation, _permit)) => shared.answer(invocation).await,
                 Err(rejection) => Err(rejection),
             };
             let response = match end {
@@ -355,6 +400,20 @@ impl Shared {
         Ok((invocation, permit))
     }
 
+    /// Runs the executor, unless it is known what the answer to this delivery was.
+    async fn answer(&self, invocation: Invocation) -> Result<Response<Bytes>, Rejection> {
+        #[cfg(feature = "signature")]
+        if let Some((guard, delivery)) = self.signed.guarded(&invocation, self.deadline) {
+            return guard.run_once(delivery, self.run(invocation)).await;
+        }
+        self.run(invocation).await.response
+    }
+
+    async fn run(&self, invocation: Invocation) -> Answer {
+        let end = self.execute(invocation).await;
+        Answer { response: self.format.response(end.as_ref()), is_success: end.is_ok() }
+    }
+
     /// Hides keys that are in a place which no placement reads.
     fn redact_values(&self, headers: &mut HeaderMap) {
         let Some(keys) = self.config.keys() else { return };
@@ -385,10 +444,18 @@ impl Shared {
                 .map_err(|error| Rejection::new(RejectionKind::Internal).with_source(error))?;
             input = input.with_member(name, &caller);
         }
+        #[cfg(feature = "signature")]
+        let signed;
+        #[cfg(feature = "signature")]
+        if let Some(name) = &self.signed.member {
+            signed = serde_json::to_string(&parts.extensions.get::<SignedDelivery>())
+                .map_err(|error| Rejection::new(RejectionKind::Internal).with_source(error))?;
+            input = input.with_member(name, &signed);
+        }
         Ok(builder.build(&input)?)
     }
 
-    async fn execute(&self, invocation: Invocation) -> Result<Response<Bytes>, Rejection> {
+    async fn execute(&self, invocation: Invocation) -> Result<Outcome, Failure> {
         let hook = invocation.hook.clone();
         let mut stopwatch = self.config.start_stopwatch();
         let executor = Arc::clone(&self.executor);
@@ -411,7 +478,7 @@ impl Shared {
         if let Err(failure) = &end {
             trace::failed(hook.as_deref(), failure);
         }
-        self.format.response(end.as_ref())
+        end
     }
 }
 

@@ -97,6 +97,8 @@ mod outcome;
 mod response;
 mod response_format;
 mod service_executor;
+#[cfg(feature = "signature")]
+mod signed;
 
 pub use self::error::ExecutorError;
 pub use self::executor::Executor;

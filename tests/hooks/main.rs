@@ -11,6 +11,8 @@ mod grpc;
 mod invocations;
 mod labelled;
 mod responses;
+#[cfg(feature = "signature")]
+mod signed;
 
 use std::convert::Infallible;
 use std::sync::Arc;
