@@ -139,12 +139,19 @@ pub fn with_guarded_refusals(app: Router) -> Router {
 ///
 /// Returns an error if the address cannot be bound.
 pub async fn serve(listen: SocketAddr, app: Router, hints: &str) -> Result<(), Error> {
+    let listener = TcpListener::bind(listen).await.map_err(|error| format!("{listen}: {error}"))?;
+    announce(listener.local_addr()?, hints);
+    serve_on(listener, app).await
+}
+
+/// As [`serve`], where the start was announced already.
+///
+/// # Errors
+///
+/// Returns an error if signals cannot be waited for, or if the server fails.
+pub async fn serve_on(listener: TcpListener, app: Router) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let listener = TcpListener::bind(listen).await.map_err(|error| format!("{listen}: {error}"))?;
-    let address = listener.local_addr()?;
-    announce(address, hints);
-
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = axum::serve(listener, app)
         .with_graceful_shutdown(async {
