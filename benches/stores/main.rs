@@ -1,4 +1,4 @@
-//! What a verification costs with a store in a database, against the bare call of the client.
+//! What a verification, or the check of a limit, costs with a database, against the bare call of the client.
 //!
 //! ```text
 //! cargo bench -p tower-webhook-benches --features stores --bench stores
@@ -49,6 +49,7 @@ fn main() {
     {
         let runtime = Arc::new(builder.enable_all().build().expect("a runtime"));
         redis::verifications(&mut report, &runtime, threads);
+        redis::rate_limits(&mut report, &runtime, threads);
         postgres::verifications(&mut report, &runtime, threads);
         sqlite::look_ups(&mut report, &runtime, threads, &mut files);
     }
