@@ -97,7 +97,7 @@
 //! # Scope
 //!
 //! This crate does not log users in, keep sessions, issue or check JWTs (an [`Authenticator`](auth::Authenticator)
-//! can), terminate TLS, decode compressed bodies, retry or queue
+//! can), limit the rates of clients without a key, terminate TLS, decode compressed bodies, retry or queue
 //! executions, or send webhooks.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

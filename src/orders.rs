@@ -10,7 +10,7 @@
 //! | `tower_http::compression::CompressionLayer` | responses, refusals included | refusals are sent as they are, which does no harm |
 //! | `tower_http::decompression::RequestDecompressionLayer` | the limits on bodies count decoded bytes, and a key in a coded body is found | the limit counts coded bytes: a body of 10 kB may become one of 10 MB behind it, and no key is found in it |
 //! | [`AuthLayer`](crate::AuthLayer) or [`BufferedAuthLayer`](crate::auth::BufferedAuthLayer) | | |
-//! | limits of concurrency, rates for each key, load shedding | callers without a key take no permits; the [`Identity`](crate::Identity) is known | strangers use the permits up |
+//! | limits of concurrency, rates that another crate limits for each key, load shedding | callers without a key take no permits; the [`Identity`](crate::Identity) is known | strangers use the permits up |
 //! | the handler | | |
 //!
 //! Decoding comes before the decision in this order, and yet nothing is decoded for a stranger whose credential is bad

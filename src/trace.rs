@@ -6,7 +6,7 @@
 //!
 //! | field | value |
 //! |---|---|
-//! | `event` | `authn_login_success`, `authn_login_fail`, `authz_fail`, `input_validation_fail`, `sys_fault`, `request_refused`, `executor_fail`, `key_changed`, `keys_loaded` or `keys_stale` |
+//! | `event` | `authn_login_success`, `authn_login_fail`, `authz_fail`, `excess_rate_limit_exceeded`, `input_validation_fail`, `sys_fault`, `request_refused`, `executor_fail`, `key_changed`, `keys_loaded` or `keys_stale` |
 //! | `auth.reason` | [`RejectionKind::as_str`](crate::rejection::RejectionKind::as_str) |
 //! | `auth.key_id` | the id of the key, if the credential was well formed |
 //! | `auth.owner` | the proven caller, if there is one |
@@ -219,6 +219,7 @@ pub(crate) fn refused(rejection: &Rejection, hook: Option<&str>) {
         RejectionKind::Missing => refusal!(INFO, "authn_login_fail"),
         kind if kind.is_unauthorized() => refusal!(WARN, "authn_login_fail"),
         RejectionKind::Forbidden => refusal!(WARN, "authz_fail"),
+        RejectionKind::RateLimited => refusal!(WARN, "excess_rate_limit_exceeded"),
         RejectionKind::Ambiguous
         | RejectionKind::NoSubprotocol
         | RejectionKind::BodyTooLarge
@@ -243,6 +244,21 @@ pub(crate) fn refused(rejection: &Rejection, hook: Option<&str>) {
 
 #[cfg(not(feature = "tracing"))]
 pub(crate) const fn refused(_rejection: &Rejection, _hook: Option<&str>) {}
+
+/// One event for a call that was let in although the limiter did not count it.
+#[cfg(feature = "tracing")]
+pub(crate) fn not_counted(fault: &Rejection) {
+    tracing::error!(
+        target: "tower_webhook",
+        event = "sys_fault",
+        auth.reason = fault.kind().as_str(),
+        error = fault.source().map(|error| tracing::field::display(ErrorChain(error))),
+        "call not counted",
+    );
+}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) const fn not_counted(_fault: &Rejection) {}
 
 /// One event for an execution that did not end well. What the executor said is in `error`: the text of a public
 /// error, or the error behind the failure with its causes. What a panic said is not known.

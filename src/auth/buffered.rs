@@ -14,6 +14,7 @@ use tower_service::Service;
 use super::authorize::Admission;
 use super::config::AuthConfig;
 use super::future::{Entered, Refusal, Waiting};
+use super::marks::Marks;
 use super::{AuthLayer, Policy, ResponseFuture};
 use crate::body::{
     self, BodyBufferLayer, BodyLimits, BodyRules, BufferedBody, ReadBody, ReplayBody, check_coding,
@@ -195,9 +196,10 @@ impl Entry {
     {
         let (mut parts, body) = request.into_parts();
         match self.enter_parts(&mut parts, body).await {
-            Ok((policy, by_target, since, body)) => {
+            Ok((policy, marks, since)) => {
+                let body = parts.extensions.get::<BufferedBody>().cloned().unwrap_or_default();
                 let request = Request::from_parts(parts, ReplayBody::new(body));
-                Ok(Entered { request, policy, by_target, since })
+                Ok(Entered { request, policy, marks, since })
             }
             Err(refusal) => Err(refusal.in_answer_to(&self.config, (&parts).into())),
         }
@@ -207,7 +209,7 @@ impl Entry {
         &self,
         parts: &mut Parts,
         body: B,
-    ) -> Result<(Policy, bool, Instant, BufferedBody), Refusal>
+    ) -> Result<(Policy, Marks, Instant), Refusal>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -237,8 +239,29 @@ impl Entry {
         let mut admission = Admission::default();
         let since = Instant::now();
         config.admit(&policy, (&*parts).into(), &mut admission).await?;
-        let by_target = admission.by_target();
+        config.limit(&policy, &mut admission).await?;
+        let marks = admission.take_marks();
+        match self.enter_admitted(&policy, parts, unread, admission).await {
+            Ok(()) => Ok((policy, marks, since)),
+            Err(refusal) => {
+                let rejection = marks.mark_refusal(refusal.rejection);
+                Err(Refusal { rejection, ..refusal })
+            }
+        }
+    }
 
+    /// Reads the body of a caller who may call, unless it is there or not needed, and removes the credentials.
+    async fn enter_admitted<B>(
+        &self,
+        policy: &Policy,
+        parts: &mut Parts,
+        unread: Option<B>,
+        admission: Admission,
+    ) -> Result<(), Refusal>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
         if policy.is_without_body() {
             discard(parts);
         } else if let Some(body) = unread
@@ -248,9 +271,7 @@ impl Entry {
             let read = self.read(parts, body, self.body.limits.max_bytes).await;
             read.map_err(|rejection| self.refuse(rejection))?;
         }
-        config.enter(&policy, parts, admission)?;
-        let body = parts.extensions.get::<BufferedBody>().cloned().unwrap_or_default();
-        Ok((policy, by_target, since, body))
+        Ok(self.config.enter(policy, parts, admission)?)
     }
 
     fn check_coding<B: Body>(&self, parts: &Parts, body: &B) -> Result<(), Rejection> {

@@ -27,6 +27,7 @@ use crate::identity::Identity;
 use crate::key::{KeyVerifier, LookupTarget, Owner, Scope};
 #[cfg(feature = "metrics")]
 use crate::metrics::Metrics;
+use crate::rate_limit::RateLimits;
 use crate::rejection::{Asked, Audience, Challenges, Rejection, RejectionKind, Respond, Scrub};
 use crate::request_head::{HeadMut, RequestHead};
 use crate::util::{CatchPanic, Panicked, UniqueId, catch_panic, timeout};
@@ -57,6 +58,7 @@ pub(crate) struct AuthConfig {
     pub(super) default_methods: Option<&'static [Method]>,
     /// The policy for preflight requests, where they are passed on.
     pub(super) preflight: Option<Policy>,
+    pub(super) rate_limits: Option<RateLimits>,
     pub(super) respond: Respond,
     #[cfg(feature = "metrics")]
     pub(super) metrics: Option<Metrics>,
@@ -64,7 +66,7 @@ pub(crate) struct AuthConfig {
     pub(super) leaves_accepted: bool,
     /// How long the inner service has time to become ready.
     pub(super) readiness_deadline: Duration,
-    /// How long the resolver and the authenticator may each take.
+    /// How long the resolver, the authenticator and the limiter may each take.
     pub(super) decision_deadline: Duration,
 }
 
@@ -107,6 +109,7 @@ impl AuthConfig {
             envelopes: Envelopes::default(),
             default_methods: None,
             preflight: None,
+            rate_limits: None,
             respond: Respond::new(),
             #[cfg(feature = "metrics")]
             metrics: None,
@@ -461,13 +464,15 @@ fn misconfigured(error: ConfigError) -> Rejection {
 pub(super) enum AppCode {
     Resolver,
     Authenticator,
+    Limiter,
 }
 
 impl AppCode {
-    fn panicked(self) -> Rejection {
+    pub(super) fn panicked(self) -> Rejection {
         Rejection::new(RejectionKind::Internal).with_source(match self {
             Self::Resolver => "the resolver panicked",
             Self::Authenticator => "the authenticator panicked",
+            Self::Limiter => "the limiter panicked",
         })
     }
 
@@ -475,6 +480,7 @@ impl AppCode {
         Rejection::new(RejectionKind::Unavailable).with_source(match self {
             Self::Resolver => "the resolver did not answer within its deadline",
             Self::Authenticator => "the authenticator did not answer within its deadline",
+            Self::Limiter => "the limiter did not answer within its deadline",
         })
     }
 }
@@ -492,6 +498,7 @@ impl fmt::Debug for AuthConfig {
             .field("stripped", &self.stripped)
             .field("realm", &self.realm)
             .field("conceal", &self.conceal)
+            .field("rate_limits", &self.rate_limits)
             .finish_non_exhaustive()
     }
 }

@@ -12,8 +12,9 @@ use tokio::time::Sleep;
 use tower_service::Service;
 
 use super::Policy;
-use super::authorize::{self, Verdict, Verifying};
+use super::authorize::{self, Admission, Verdict, Verifying};
 use super::config::AuthConfig;
+use super::marks::Marks;
 use super::measure::{End, Stopwatch};
 use crate::body::VERDICT_LIFETIME;
 use crate::identity::{self, Identity};
@@ -24,15 +25,15 @@ use crate::request_head::RequestHead;
 pub(super) struct Entered<B> {
     pub(super) request: Request<B>,
     pub(super) policy: Policy,
-    pub(super) by_target: bool,
+    pub(super) marks: Marks,
     /// When the decision about the caller began.
     pub(super) since: Instant,
 }
 
 impl Entered<()> {
     fn with_body<B>(self, body: B) -> Entered<B> {
-        let Self { request, policy, by_target, since } = self;
-        Entered { request: request.map(|()| body), policy, by_target, since }
+        let Self { request, policy, marks, since } = self;
+        Entered { request: request.map(|()| body), policy, marks, since }
     }
 }
 
@@ -81,7 +82,7 @@ pin_project! {
     where
         S: Service<Request<B>>,
     {
-        Inner { #[pin] future: S::Future, by_target: bool },
+        Inner { #[pin] future: S::Future, marks: Marks },
         Response { response: Option<Response<ResponseBody<ResBody>>> },
         Error { error: Option<S::Error> },
         Waiting { waiting: Box<Waiting<S, B>> },
@@ -167,8 +168,8 @@ impl<S, B, ResBody> ResponseFuture<S, B, ResBody>
 where
     S: Service<Request<B>>,
 {
-    pub(super) const fn inner(future: S::Future, by_target: bool) -> Self {
-        Self { state: State::Inner { future, by_target } }
+    pub(super) const fn inner(future: S::Future, marks: Marks) -> Self {
+        Self { state: State::Inner { future, marks } }
     }
 
     pub(super) const fn response(response: Response<ResponseBody<ResBody>>) -> Self {
@@ -195,11 +196,9 @@ where
         loop {
             let mut this = self.as_mut().project();
             let next = match this.state.as_mut().project() {
-                StateProj::Inner { future, by_target } => {
+                StateProj::Inner { future, marks } => {
                     let mut response = ready!(future.poll(cx))?;
-                    if *by_target {
-                        authorize::protect_target(response.headers_mut());
-                    }
+                    marks.mark(response.headers_mut());
                     return Poll::Ready(Ok(response.map(ResponseBody::service)));
                 }
                 StateProj::Response { response } => {
@@ -237,16 +236,16 @@ impl<S, B> Waiting<S, B> {
                 Next::Step(step) => self.step = step,
                 Next::Answer(entered) => {
                     self.measure_accepted(&entered);
-                    let response = Some(authorize::probe_answer(entered.by_target));
+                    let response = Some(authorize::probe_answer(&entered.marks));
                     return Poll::Ready(Ok(State::Response { response }));
                 }
                 Next::Call(entered) => {
                     if !self.config.leaves_accepted {
                         self.measure_accepted(&entered);
                     }
-                    let Entered { request, by_target, .. } = entered;
+                    let Entered { request, marks, .. } = entered;
                     let future = self.service.call(request);
-                    return Poll::Ready(Ok(State::Inner { future, by_target }));
+                    return Poll::Ready(Ok(State::Inner { future, marks }));
                 }
             }
         }
@@ -263,8 +262,7 @@ impl<S, B> Waiting<S, B> {
                 else {
                     return Poll::Ready(Ok(Err(polled_again())));
                 };
-                let entered = self.config.enter_verified(request, policy, verdict, since);
-                Poll::Ready(Ok(entered.map(Next::of)))
+                Poll::Ready(Ok(self.verified(request, policy, verdict, since)))
             }
             Step::Deciding { deciding, .. } => {
                 let entered = ready!(deciding.as_mut().poll(cx));
@@ -283,7 +281,8 @@ impl<S, B> Waiting<S, B> {
                     let ready_timeout =
                         ready_timeout.get_or_insert_with(|| self.config.ready_timeout());
                     ready!(ready_timeout.as_mut().poll(cx));
-                    let refusal = Refusal::from(Rejection::new(RejectionKind::AtCapacity));
+                    let rejection = Rejection::new(RejectionKind::AtCapacity);
+                    let refusal = Refusal::from(entered.marks.mark_refusal(rejection));
                     let head = RequestHead::from(&entered.request);
                     return Poll::Ready(Ok(Err(refusal.in_answer_to(&self.config, head))));
                 }
@@ -293,13 +292,13 @@ impl<S, B> Waiting<S, B> {
                 Poll::Ready(Ok(Ok(self.pass_on(entered))))
             }
             Step::Renewing { entered, renewal } => {
-                let request = &mut entered.request;
+                let Entered { request, marks, .. } = entered;
                 match ready!(renewal.as_mut().poll(cx)) {
                     Ok(identity) => identity::insert(request.extensions_mut(), Some(identity)),
                     Err(rejection) => {
+                        let refusal = Refusal::from(marks.mark_refusal(rejection));
                         let head = RequestHead::from(&*request);
-                        let refusal = Refusal::from(rejection).in_answer_to(&self.config, head);
-                        return Poll::Ready(Ok(Err(refusal)));
+                        return Poll::Ready(Ok(Err(refusal.in_answer_to(&self.config, head))));
                     }
                 }
                 let Step::Renewing { entered, .. } = mem::take(&mut self.step) else {
@@ -308,6 +307,35 @@ impl<S, B> Waiting<S, B> {
                 Poll::Ready(Ok(Ok(Next::Call(entered))))
             }
             Step::Done => Poll::Ready(Ok(Err(polled_again()))),
+        }
+    }
+
+    /// What comes after the store has answered: the limits, which may have to be waited for too.
+    fn verified(
+        &self,
+        request: Request<B>,
+        policy: Policy,
+        verdict: Verdict,
+        since: Instant,
+    ) -> Result<Next<B>, Refusal> {
+        let mut admission = Admission::default();
+        let verified = self.config.verified(&policy, (&request).into(), verdict, &mut admission);
+        let decision = match verified {
+            Ok(()) => self.config.limit_ready(&policy, &mut admission),
+            Err(rejection) => Some(Err(rejection)),
+        };
+        match decision {
+            Some(decision) => {
+                let entered =
+                    self.config.enter_decided(request, policy, decision, admission, since);
+                entered.map(Next::of)
+            }
+            None => {
+                let (parts, body) = request.into_parts();
+                let config = Arc::clone(&self.config);
+                let deciding = Box::pin(config.enter_limited(policy, parts, admission, since));
+                Ok(Next::Step(Step::Deciding { deciding, body }))
+            }
         }
     }
 

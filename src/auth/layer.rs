@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::credential::{Credentials, IntoCredentials, Placement};
 use crate::error::ConfigError;
 use crate::key::{KeyVerifier, Owner, Scope};
+use crate::rate_limit::RateLimits;
 use crate::rejection::Rejection;
 use crate::request_head::RequestHead;
 #[cfg(feature = "signature")]
@@ -285,7 +286,58 @@ impl AuthLayer {
         })
     }
 
-    /// How long the [`PolicyResolver`] and the [`Authenticator`] may each take, before the request is refused with
+    /// Limits the calls of each caller. A call beyond a limit is refused with 429.
+    ///
+    /// | bucket | quota |
+    /// |---|---|
+    /// | `key:{id}` of a caller with a key, under [`Policy::all_of`] too | of the record ([`NewKey::with_rate_limit`](crate::key::NewKey::with_rate_limit)), else the default of the limits |
+    /// | `user:{owner}` of a user | the default of the limits |
+    /// | the same, a line end, and the name of the hook | of the policy ([`Policy::with_rate_limit`]) |
+    ///
+    /// Where there are two, both have to allow the call. A key that is rotated under its id keeps its bucket.
+    ///
+    /// * Calls are counted once the caller is known and may call: a request that is refused with 401, 403 or 405
+    ///   counts in no bucket. The body of a request that is refused with 429 is not read, but for one whose credential
+    ///   is in it. A probe counts; public policies and preflight requests do not.
+    /// * The names of buckets do not have the name of a layer. Layers that share a limiter share the bucket of a
+    ///   caller, and that of a hook with the same name. Layers that are not to share have limiters of their own.
+    /// * Inside a layer with a clone of the same [`RateLimits`], or one without any, a caller whom the outer layer has
+    ///   counted is not counted again.
+    /// * A layer without limits refuses a caller with 500 whose record or policy has one. The limiter has the time of
+    ///   [`with_decision_deadline`](Self::with_decision_deadline) to answer. If it fails, the answer is 503.
+    ///
+    /// # Fields
+    ///
+    /// A 429 has `Retry-After`, `RateLimit-Policy` and `RateLimit`
+    /// ([draft-ietf-httpapi-ratelimit-headers-11](https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/11/)).
+    /// The name of a limit is `key`, `user` or `hook`. `q` is its burst and `w` its window in seconds; `r` is how many
+    /// calls remain, and `t` after how many seconds there is one, if none remains:
+    ///
+    /// ```text
+    /// RateLimit-Policy: "key";q=60;w=60, "hook";q=5;w=60
+    /// RateLimit: "key";r=42, "hook";r=0;t=12
+    /// Retry-After: 12
+    /// ```
+    ///
+    /// [`RateLimits::with_fields_on_every_response`] adds the first two to other responses. A page of another site
+    /// sees the three of them if a CORS layer outside has them in its `Access-Control-Expose-Headers`.
+    ///
+    /// # Security
+    ///
+    /// A caller who may make keys has a bucket for each of them.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the layer has limits already.
+    pub fn with_rate_limits(self, limits: RateLimits) -> Result<Self, ConfigError> {
+        self.try_with(|config| match config.rate_limits.replace(limits) {
+            Some(_) => Err(ConfigError::new("the layer is given rate limits twice")),
+            None => Ok(()),
+        })
+    }
+
+    /// How long the [`PolicyResolver`], the [`Authenticator`] and a
+    /// [`RateLimiter`](crate::rate_limit::RateLimiter) may each take, before the request is refused with
     /// 503. The default is 5 seconds.
     ///
     /// The deadline ends a future that waits. It cannot end code that blocks its thread.

@@ -25,12 +25,15 @@
 //! 4. The body is neither touched nor polled, so it can have any type. A placement in the body needs
 //!    [`AuthLayer::with_buffer`], and so does an authenticator that [needs it](Authenticator::needs_body).
 //! 5. The order of checks is: the hook (404), its methods (405), the number of credentials (400), the
-//!    credential (401), the owner and the scopes (401 or 403). A credential in the head is decided about before
+//!    credential (401), the owner and the scopes (401 or 403), the [limits on calls](AuthLayer::with_rate_limits)
+//!    (429). A credential in the head is decided about before
 //!    the body is looked at: see [Credentials in the body](self#credentials-in-the-body).
-//! 6. A store, resolver or authenticator that fails, or does not answer within its deadline, leads to 503, and
+//! 6. A store, resolver, authenticator or limiter that fails, or does not answer within its deadline, leads to 503, and
 //!    one that panics to 500 (a store: 503). Nothing is let through, and no caller learns that their key is bad.
 //! 7. A response to a request with its credential in the query or path carries `Cache-Control: private,
-//!    no-store` and `Referrer-Policy: no-referrer` (RFC 6750, section 2.3).
+//!    no-store` and `Referrer-Policy: no-referrer` (RFC 6750, section 2.3). With the credential anywhere else but in
+//!    `Authorization`, which caches know, it carries `Cache-Control: private` if the app has set no `Cache-Control`
+//!    (RFC 9111, sections 3.5 and 5.2.2.7).
 //! 8. A setting is applied or refused: by a [`ConfigError`](crate::ConfigError) where the layer is made, or by
 //!    a 500 where a resolver gives a policy that contradicts the layer. The order of the settings does not
 //!    matter.
@@ -164,6 +167,7 @@ mod buffered;
 mod config;
 mod future;
 mod layer;
+mod marks;
 mod measure;
 mod openapi;
 mod policy;

@@ -4,6 +4,7 @@ use http::{HeaderValue, Method};
 
 use crate::error::ConfigError;
 use crate::key::{KeyId, Owner, Scope, Scopes};
+use crate::rate_limit::Quota;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::request_head::{HeadMut, RequestHead};
 
@@ -41,6 +42,7 @@ struct Inner {
     owner: Option<Owner>,
     key: Option<KeyId>,
     hook: Option<Arc<str>>,
+    rate_limit: Option<Quota>,
     denies_all: bool,
     /// Settings that contradict each other. They are reported where the policy is used.
     fault: Option<&'static str>,
@@ -323,6 +325,37 @@ impl Policy {
         self.with(|inner| inner.hook = Some(name))
     }
 
+    /// Limits the calls of each caller under this policy, in addition to the limit that the caller has anyway: both
+    /// have to allow a call. The bucket is that of the caller and of the [name of the hook](Self::with_hook), so give
+    /// two policies of one layer names of their own.
+    ///
+    /// The layer needs [limits](super::AuthLayer::with_rate_limits); without them, a request is a 500. On a public
+    /// policy, which knows no caller, a limit is a fault of the configuration. A second call replaces the first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_webhook::auth::Policy;
+    /// use tower_webhook::rate_limit::Quota;
+    ///
+    /// let quota = Quota::new(5, Duration::from_secs(12))?;
+    /// let deploy = Policy::token().with_hook("deploy").with_rate_limit(quota);
+    /// # let _ = deploy;
+    /// # Ok::<(), tower_webhook::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn with_rate_limit(self, quota: Quota) -> Self {
+        self.with(|inner| {
+            inner.asks_for_caller();
+            inner.rate_limit = Some(quota);
+        })
+    }
+
+    pub(super) fn rate_limit(&self) -> Option<Quota> {
+        self.0.rate_limit
+    }
+
     /// The name of the hook.
     #[must_use]
     pub fn hook(&self) -> Option<&str> {
@@ -462,6 +495,7 @@ impl Inner {
             owner: None,
             key: None,
             hook: None,
+            rate_limit: None,
             denies_all: false,
             fault: None,
         }
@@ -469,7 +503,8 @@ impl Inner {
 
     fn asks_for_caller(&mut self) {
         if self.access == Access::Public {
-            self.fault = Some("a public policy asks for a scope, an owner or a key");
+            self.fault =
+                Some("a public policy asks for a scope, an owner or a key, or has a rate limit");
         }
     }
 }

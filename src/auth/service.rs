@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use http::request::Parts;
 use http::{Request, Response};
 use tower_service::Service;
 
 use super::authorize::{self, Admission, Progress};
 use super::config::AuthConfig;
-use super::future::{Entered, Waiting};
+use super::future::{Entered, Entering, Waiting};
 use super::measure::{End, Stopwatch};
 use super::{Policy, ResponseFuture};
 use crate::body;
@@ -79,17 +80,25 @@ where
         let mut admission = Admission::default();
         match self.config.admit_ready(&policy, head, &mut admission) {
             Progress::Decided(Ok(())) => {
-                let by_target = admission.by_target();
-                match self.config.enter(&policy, &mut request, admission) {
-                    Ok(()) => {}
-                    Err(rejection) => {
-                        return self.refuse(&rejection, (&request).into(), stopwatch);
+                match self.config.limit_ready(&policy, &mut admission) {
+                    Some(Ok(())) => {}
+                    Some(Err(rejection)) => return self.refuse(&rejection, head, stopwatch),
+                    None => {
+                        let (policy, since) = (policy.into_owned(), Instant::now());
+                        return self.wait(request, stopwatch, |config, parts| {
+                            Box::pin(config.enter_limited(policy, parts, admission, since))
+                        });
                     }
+                }
+                let marks = admission.take_marks();
+                if let Err(rejection) = self.config.enter(&policy, &mut request, admission) {
+                    let rejection = marks.mark_refusal(rejection);
+                    return self.refuse(&rejection, (&request).into(), stopwatch);
                 }
                 let accepted = || End::accepted(&policy, request.extensions());
                 if policy.is_probe(request.method()) {
                     self.config.measure(&mut stopwatch, policy.hook(), accepted);
-                    return ResponseFuture::response(authorize::probe_answer(by_target));
+                    return ResponseFuture::response(authorize::probe_answer(&marks));
                 }
                 // A service that is ready at once needs no waker. One that is not is polled again by the
                 // future, which has a real one. The instance that was polled is the one that is called: see
@@ -97,12 +106,12 @@ where
                 match self.inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
                     Poll::Ready(Ok(())) => {
                         self.config.measure(&mut stopwatch, policy.hook(), accepted);
-                        ResponseFuture::inner(self.inner.call(request), by_target)
+                        ResponseFuture::inner(self.inner.call(request), marks)
                     }
                     Poll::Ready(Err(error)) => ResponseFuture::error(error),
                     Poll::Pending => {
                         let (policy, since) = (policy.into_owned(), Instant::now());
-                        let entered = Entered { request, policy, by_target, since };
+                        let entered = Entered { request, policy, marks, since };
                         let config = Arc::clone(&self.config);
                         let polled = self.take_inner();
                         let waiting = Waiting::for_service(config, polled, entered, stopwatch);
@@ -151,9 +160,22 @@ impl<S> Auth<S> {
     where
         S: Service<Request<B>, Response = Response<ResBody>> + Clone,
     {
+        self.wait(request, stopwatch, |config, parts| Box::pin(config.enter_head(policy, parts)))
+    }
+
+    /// Waits for what decides about the head.
+    fn wait<B, ResBody>(
+        &mut self,
+        request: Request<B>,
+        stopwatch: Stopwatch,
+        decide: impl FnOnce(Arc<AuthConfig>, Parts) -> Entering<()>,
+    ) -> ResponseFuture<S, B, ResBody>
+    where
+        S: Service<Request<B>, Response = Response<ResBody>> + Clone,
+    {
         let (parts, body) = request.into_parts();
         let config = Arc::clone(&self.config);
-        let deciding = Box::pin(Arc::clone(&config).enter_head(policy, parts));
+        let deciding = decide(Arc::clone(&config), parts);
         let waiting = Waiting::for_app(config, self.take_inner(), deciding, body, stopwatch);
         ResponseFuture::waiting(waiting)
     }

@@ -89,9 +89,9 @@ impl Placement {
     /// # Security
     ///
     /// Shared caches know `Authorization`, and no other header of a credential: they do not keep the response to a
-    /// request with it (RFC 9111, section 3.5). Behind a CDN, send `Cache-Control: private` or `no-store` with responses
-    /// that are for the caller alone. The same holds for [`cookie`](Self::cookie) and
-    /// [`custom`](Self::custom). A refusal has `no-store`.
+    /// request with it (RFC 9111, section 3.5). So the layer adds `Cache-Control: private` to a response whose app has set
+    /// no `Cache-Control`. An app that sets one says itself whether the response is for the caller alone. The same holds
+    /// for [`cookie`](Self::cookie), [`body`](Self::body) and [`custom`](Self::custom). A refusal has `no-store`.
     ///
     /// # Errors
     ///
@@ -494,11 +494,6 @@ impl PlacementKind {
             Self::Body => "body",
             Self::Custom => "custom",
         }
-    }
-
-    /// Whether the credential was in the target of the request, which caches and referrers copy.
-    pub(crate) const fn is_in_target(self) -> bool {
-        matches!(self, Self::Query | Self::Path)
     }
 }
 

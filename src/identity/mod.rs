@@ -15,6 +15,7 @@ use crate::credential::PlacementKind;
 use crate::key::{
     KeyDigest, KeyId, KeyProof, KeyRecord, KeyVerifier, Owner, Scope, Scopes, VerifyError,
 };
+use crate::rate_limit::Quota;
 #[cfg(feature = "management")]
 use crate::rejection::SharedChallenges;
 use crate::util::UniqueId;
@@ -52,6 +53,10 @@ pub struct Identity {
     placement: Option<PlacementKind>,
     proof: Proof,
     also_proven: Option<Arc<Self>>,
+    /// That of the record.
+    rate_limit: Option<Quota>,
+    /// The limits in which a layer has counted this call.
+    counted_by: Option<UniqueId>,
     /// Those of the layer that let the request in.
     #[cfg(feature = "management")]
     challenges: Option<SharedChallenges>,
@@ -93,6 +98,8 @@ impl Identity {
             placement: Some(placement),
             proof: Proof::Key(KeyProof::new(verifier, record, digest)),
             also_proven: None,
+            rate_limit: record.rate_limit(),
+            counted_by: None,
             #[cfg(feature = "management")]
             challenges: None,
         }
@@ -112,6 +119,8 @@ impl Identity {
             placement,
             proof,
             also_proven: None,
+            rate_limit: None,
+            counted_by: None,
             #[cfg(feature = "management")]
             challenges: None,
         }
@@ -143,6 +152,23 @@ impl Identity {
     /// The same identity, with another one that was proven in the same request.
     pub(crate) fn with_also_proven(self, other: Option<Self>) -> Self {
         Self { also_proven: other.map(Arc::new), ..self }
+    }
+
+    /// Says in which limits the call was counted.
+    pub(crate) fn set_counted_by(&mut self, limits: UniqueId) {
+        self.counted_by = Some(limits);
+        if let Some(other) = &mut self.also_proven {
+            Arc::make_mut(other).counted_by = Some(limits);
+        }
+    }
+
+    pub(crate) const fn counted_by(&self) -> Option<UniqueId> {
+        self.counted_by
+    }
+
+    /// How many calls the key allows, if its record says so.
+    pub(crate) const fn rate_limit(&self) -> Option<Quota> {
+        self.rate_limit
     }
 
     /// This identity, and the one that was proven beside it.
@@ -218,9 +244,11 @@ impl Identity {
         let (Proof::Key(proof), Some(id)) = (&self.proof, &self.key_id) else {
             return Ok(self.clone());
         };
-        let (owner, scopes) =
-            proof.renew(id, |record| (record.owner().clone(), record.scopes().clone())).await?;
-        Ok(Self { owner, scopes, ..self.clone() })
+        let fresh = |record: &KeyRecord| {
+            (record.owner().clone(), record.scopes().clone(), record.rate_limit())
+        };
+        let (owner, scopes, rate_limit) = proof.renew(id, fresh).await?;
+        Ok(Self { owner, scopes, rate_limit, ..self.clone() })
     }
 
     /// The owner of the key, or the user.

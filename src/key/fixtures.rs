@@ -26,7 +26,7 @@ pub(crate) fn plain() -> KeyRecord {
     KeyRecord::new(id("k1"), ann(), "laptop", digest("a"), at(0)).unwrap()
 }
 
-/// A record with a value in every field but `sealed`.
+/// A record with a value in every field but `sealed` and `rate_limit`, which most texts do not have.
 pub(crate) fn full() -> KeyRecord {
     plain()
         .with_scopes(Scopes::parse(["b", "a"]).unwrap())

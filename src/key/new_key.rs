@@ -4,6 +4,7 @@ use time::{Duration, OffsetDateTime, UtcOffset};
 
 use super::{KeyDigest, KeyId, KeyRecord, ManageError, Owner, Scopes};
 use crate::key::secret::Secret;
+use crate::rate_limit::Quota;
 
 /// The settings of a new key, for [`KeyManager::generate`](super::KeyManager::generate) and
 /// [`import`](super::KeyManager::import).
@@ -31,6 +32,7 @@ pub struct NewKey {
     not_before: Option<OffsetDateTime>,
     metadata: Option<Box<str>>,
     disabled: bool,
+    rate_limit: Option<Quota>,
     pub(super) id: Option<KeyId>,
 }
 
@@ -47,6 +49,7 @@ impl NewKey {
             not_before: None,
             metadata: None,
             disabled: false,
+            rate_limit: None,
             id: None,
         }
     }
@@ -111,6 +114,15 @@ impl NewKey {
         self
     }
 
+    /// Sets how many calls the key allows, in place of the
+    /// [default of the layer](crate::rate_limit::RateLimits::with_default_quota). A layer without
+    /// [limits](crate::auth::AuthLayer::with_rate_limits) refuses such a key with 500: a limit is never dropped.
+    #[must_use]
+    pub fn with_rate_limit(mut self, quota: Quota) -> Self {
+        self.rate_limit = Some(quota);
+        self
+    }
+
     pub(super) fn record(
         &self,
         owner: &Owner,
@@ -129,6 +141,7 @@ impl NewKey {
             .with_expires_at(expires_at)
             .with_not_before(self.not_before)
             .with_disabled(self.disabled)
+            .with_rate_limit(self.rate_limit)
             .with_metadata(self.metadata.clone())?;
         Ok(record)
     }
@@ -142,6 +155,7 @@ impl fmt::Debug for NewKey {
             .field("expires", &self.expires)
             .field("not_before", &self.not_before)
             .field("disabled", &self.disabled)
+            .field("rate_limit", &self.rate_limit)
             .field("id", &self.id)
             .finish_non_exhaustive()
     }
@@ -198,6 +212,7 @@ pub struct KeyUpdate {
     scopes: Option<Scopes>,
     metadata: Option<Option<Box<str>>>,
     disabled: Option<bool>,
+    rate_limit: Option<Option<Quota>>,
 }
 
 impl KeyUpdate {
@@ -235,6 +250,13 @@ impl KeyUpdate {
         self
     }
 
+    /// Changes how many calls the key allows. `None`: as many as the layer says.
+    #[must_use]
+    pub fn with_rate_limit(mut self, quota: Option<Quota>) -> Self {
+        self.rate_limit = Some(quota);
+        self
+    }
+
     /// `None` if there is nothing to change.
     pub(super) fn apply(&self, record: &KeyRecord) -> Result<Option<KeyRecord>, ManageError> {
         let disabled = self.disabled.filter(|disabled| *disabled != record.disabled());
@@ -242,12 +264,16 @@ impl KeyUpdate {
             && self.scopes.is_none()
             && self.metadata.is_none()
             && disabled.is_none()
+            && self.rate_limit.is_none()
         {
             return Ok(None);
         }
         let mut record = record.clone();
         if let Some(disabled) = disabled {
             record = record.with_disabled(disabled);
+        }
+        if let Some(quota) = self.rate_limit {
+            record = record.with_rate_limit(quota);
         }
         if let Some(name) = &self.name {
             record = record.with_name(name)?;
@@ -268,6 +294,7 @@ impl fmt::Debug for KeyUpdate {
             .field("name", &self.name)
             .field("scopes", &self.scopes)
             .field("disabled", &self.disabled)
+            .field("rate_limit", &self.rate_limit)
             .finish_non_exhaustive()
     }
 }

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 
 use super::{KeyDigest, KeyId, Owner, Scopes, SealedSecret};
 use crate::clock::Timestamp;
+use crate::rate_limit::Quota;
 
 /// The stored record of one key. It has the digest of the key and not its text.
 ///
@@ -55,6 +56,7 @@ struct Uncommon {
     revoked_at: Option<Timestamp>,
     metadata: Option<Box<str>>,
     sealed: Option<SealedSecret>,
+    rate_limit: Option<Quota>,
 }
 
 impl KeyRecord {
@@ -185,6 +187,13 @@ impl KeyRecord {
         self
     }
 
+    /// Sets how many calls the key allows. `None`: as many as the layer says. See [`rate_limit`](crate::rate_limit).
+    #[must_use]
+    pub fn with_rate_limit(mut self, quota: Option<Quota>) -> Self {
+        self.set_uncommon(|uncommon| uncommon.rate_limit = quota);
+        self
+    }
+
     /// The id.
     #[must_use]
     pub fn id(&self) -> &KeyId {
@@ -275,6 +284,12 @@ impl KeyRecord {
         self.uncommon.as_ref()?.sealed.as_ref()
     }
 
+    /// How many calls the key allows. `None`: as many as the layer says.
+    #[must_use]
+    pub fn rate_limit(&self) -> Option<Quota> {
+        self.uncommon.as_ref()?.rate_limit
+    }
+
     pub(crate) fn revoked(&self) -> bool {
         self.uncommon.as_ref().is_some_and(|uncommon| uncommon.revoked_at.is_some())
     }
@@ -312,12 +327,13 @@ impl KeyRecord {
 
 impl Uncommon {
     fn is_empty(&self) -> bool {
-        let Self { previous, not_before, revoked_at, metadata, sealed } = self;
+        let Self { previous, not_before, revoked_at, metadata, sealed, rate_limit } = self;
         previous.is_none()
             && not_before.is_none()
             && revoked_at.is_none()
             && metadata.is_none()
             && sealed.is_none()
+            && rate_limit.is_none()
     }
 }
 
@@ -338,6 +354,7 @@ impl fmt::Debug for KeyRecord {
             .field("revoked_at", &self.revoked_at())
             .field("version", &self.version())
             .field("sealed", &self.sealed())
+            .field("rate_limit", &self.rate_limit())
             .finish_non_exhaustive()
     }
 }
@@ -390,6 +407,7 @@ mod tests {
             .with_not_before(None)
             .with_revoked_at(None)
             .with_sealed(None)
+            .with_rate_limit(None)
             .with_metadata(None::<&str>)
             .unwrap();
         assert!(record.uncommon.is_none());

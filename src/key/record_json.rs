@@ -2,11 +2,13 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::ops::Deref;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{KeyDigest, KeyId, KeyRecord, Owner, Scopes, SealedSecret};
 use crate::clock::Timestamp;
+use crate::rate_limit::Quota;
 
 impl KeyRecord {
     /// The record as a JSON text, which later versions of this crate can read.
@@ -34,6 +36,7 @@ impl KeyRecord {
             version: self.version(),
             metadata: self.metadata().map(CowStr::from),
             sealed: self.sealed().map(|sealed| sealed.as_str().into()),
+            rate_limit: self.rate_limit().map(StoredQuota::new),
         };
         // Cannot fail: the fields are texts, numbers and lists of texts.
         serde_json::to_string(&stored).unwrap_or_default()
@@ -145,6 +148,16 @@ pub(crate) struct StoredRecord<'a> {
     /// Most records have none.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     sealed: Option<CowStr<'a>>,
+    /// Most records have none, and earlier versions of this crate wrote none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rate_limit: Option<StoredQuota>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct StoredQuota {
+    burst: u32,
+    period_micros: u64,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -181,6 +194,7 @@ impl StoredRecord<'_> {
         };
         let sealed = self.sealed.map(|sealed| SealedSecret::parse(&sealed)).transpose();
         let sealed = sealed.map_err(|_| invalid())?;
+        let quota = self.rate_limit.map(StoredQuota::into_quota).transpose()?;
         let digest = self.digest.into_digest()?;
         let created_at = time(self.created_at)?;
         let record = KeyRecord::new(self.id, self.owner, &*self.name, digest, created_at)
@@ -193,8 +207,20 @@ impl StoredRecord<'_> {
             .with_revoked_at(self.revoked_at.map(time).transpose()?)
             .with_version(self.version)
             .with_sealed(sealed)
+            .with_rate_limit(quota)
             .with_metadata(self.metadata.as_deref());
         record.map_err(|_| invalid())
+    }
+}
+
+impl StoredQuota {
+    fn new(quota: Quota) -> Self {
+        Self { burst: quota.burst(), period_micros: quota.period_micros() }
+    }
+
+    fn into_quota(self) -> Result<Quota, DecodeError> {
+        Quota::new(self.burst, Duration::from_micros(self.period_micros))
+            .map_err(|_| DecodeError(DecodeErrorKind::InvalidValue))
     }
 }
 
@@ -320,6 +346,24 @@ mod tests {
         let error = KeyRecord::decode(damaged).unwrap_err();
         assert_eq!(error.kind(), DecodeErrorKind::InvalidValue);
         assert!(!full().encode().contains("sealed"));
+    }
+
+    #[test]
+    fn a_rate_limit_is_read_back_and_may_be_missing() {
+        let quota = Quota::per_minute(7).unwrap();
+        let text = full().with_rate_limit(Some(quota)).encode();
+        assert_eq!(KeyRecord::decode(&text).unwrap().rate_limit(), Some(quota));
+        assert!(text.contains(r#""rate_limit":{"burst":7,"period_micros":8571429}"#), "{text}");
+        assert!(!full().encode().contains("rate_limit"));
+        for (damaged, expected) in [
+            (text.replace(r#""burst":7"#, r#""burst":0"#), DecodeErrorKind::InvalidValue),
+            (text.replace("8571429", "0"), DecodeErrorKind::InvalidValue),
+            (text.replace("8571429", "18446744073709551615"), DecodeErrorKind::InvalidValue),
+            (text.replace("period_micros", "period"), DecodeErrorKind::Malformed),
+        ] {
+            assert_ne!(damaged, text);
+            assert_eq!(KeyRecord::decode(&damaged).unwrap_err().kind(), expected, "{damaged}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::key::{KeyRecord, KeyState, Scopes};
+use crate::rate_limit::Quota;
 
 /// The public view of a key: its record without digests and sealed text.
 ///
@@ -17,6 +18,7 @@ use crate::key::{KeyRecord, KeyState, Scopes};
 /// | `not_before`, `expires_at`, `revoked_at` | the same, or `null` |
 /// | `disabled` | `true` or `false` |
 /// | `state` | [`KeyState::as_str`]: `active`, `not_yet_valid`, `expired`, `disabled` or `revoked` |
+/// | `rate_limit` | `{"burst": 60, "period": 1.0}`: calls at once, and seconds until one more; or `null` |
 /// | `last_used` | a time, or `null`: only after [`with_last_used`](Self::with_last_used) |
 /// | `metadata` | the application's own data, or `null` |
 ///
@@ -33,7 +35,7 @@ use crate::key::{KeyRecord, KeyState, Scopes};
 /// let issued = keys.generate(&Owner::new("ann")?, new).await?;
 ///
 /// let text = KeyView::new(issued.record(), keys.clock().now()).to_json();
-/// assert!(text.ends_with(r#""state":"active","metadata":{"cost": 1.10}}"#));
+/// assert!(text.ends_with(r#""rate_limit":null,"metadata":{"cost": 1.10}}"#));
 /// # Ok(())
 /// # }
 /// ```
@@ -76,7 +78,7 @@ impl<'a> KeyView<'a> {
     /// metadata.
     #[must_use]
     pub fn to_json(&self) -> String {
-        // Cannot fail: the members are texts, booleans and lists of texts.
+        // Cannot fail: the members are texts, booleans, finite numbers and lists of texts.
         let mut text = serde_json::to_string(&self.members(None)).unwrap_or_default();
         text.pop();
         text.push_str(r#","metadata":"#);
@@ -107,6 +109,15 @@ impl<'a> KeyView<'a> {
         let text = json!({"type": "string"});
         let time = json!({"type": "string", "format": "date-time"});
         let time_or_null = json!({"type": ["string", "null"], "format": "date-time"});
+        let rate_limit = json!({
+            "description": "Calls at once, and seconds until one more. `null`: the server decides.",
+            "type": ["object", "null"],
+            "required": ["burst", "period"],
+            "properties": {
+                "burst": {"type": "integer", "minimum": 1},
+                "period": {"type": "number", "exclusiveMinimum": 0},
+            },
+        });
         let members = json!({
             "id": text,
             "name": text,
@@ -118,6 +129,7 @@ impl<'a> KeyView<'a> {
             "disabled": {"type": "boolean"},
             "revoked_at": time_or_null,
             "state": {"enum": states.map(KeyState::as_str)},
+            "rate_limit": rate_limit,
             "last_used": {
                 "type": ["string", "null"],
                 "format": "date-time",
@@ -142,6 +154,7 @@ impl<'a> KeyView<'a> {
             disabled: self.record.disabled(),
             revoked_at: self.record.revoked_at().map(rfc3339),
             state: self.state.as_str(),
+            rate_limit: self.record.rate_limit().map(RateLimit::from),
             last_used: self.last_used.map(|time| time.map(rfc3339)),
             metadata,
         }
@@ -166,10 +179,23 @@ struct Members<'a> {
     disabled: bool,
     revoked_at: Option<String>,
     state: &'static str,
+    rate_limit: Option<RateLimit>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_used: Option<Option<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Metadata<'a>>,
+}
+
+#[derive(Serialize)]
+struct RateLimit {
+    burst: u32,
+    period: f64,
+}
+
+impl From<Quota> for RateLimit {
+    fn from(quota: Quota) -> Self {
+        Self { burst: quota.burst(), period: quota.period().as_secs_f64() }
+    }
 }
 
 /// A JSON text as a value. One with a number that no `f64` can hold stays a text.
@@ -207,7 +233,7 @@ mod tests {
         let expected = concat!(
             r#"{"id":"k1","name":"laptop","owner":"a\"b","scopes":[],"#,
             r#""created_at":"1970-01-01T00:00:00Z","not_before":null,"expires_at":null,"#,
-            r#""disabled":false,"revoked_at":null,"state":"active","metadata":null}"#
+            r#""disabled":false,"revoked_at":null,"state":"active","rate_limit":null,"metadata":null}"#
         );
         assert_eq!(plain, expected);
 
@@ -218,6 +244,7 @@ mod tests {
             .with_not_before(Some(at(1)))
             .with_disabled(true)
             .with_revoked_at(Some(at(3)))
+            .with_rate_limit(Some(Quota::per_minute(7).unwrap()))
             .with_metadata(Some(r#"{"b": 1.10, "a": 1}"#))
             .unwrap();
         let full = KeyView::new(&record, at(0)).to_json();
@@ -225,7 +252,8 @@ mod tests {
             r#"{"id":"k1","name":"laptop","owner":"a\"b","scopes":"all","#,
             r#""created_at":"1970-01-01T00:00:00Z","not_before":"1970-01-01T00:00:01Z","#,
             r#""expires_at":"1970-01-01T00:00:05Z","disabled":true,"#,
-            r#""revoked_at":"1970-01-01T00:00:03Z","state":"revoked","metadata":{"b": 1.10, "a": 1}}"#
+            r#""revoked_at":"1970-01-01T00:00:03Z","state":"revoked","#,
+            r#""rate_limit":{"burst":7,"period":8.571429},"metadata":{"b": 1.10, "a": 1}}"#
         );
         assert_eq!(full, expected);
     }

@@ -3,6 +3,7 @@
 use crate::credential::PlacementKind;
 use crate::identity::Identity;
 use crate::key::{Owner, Scope, Scopes};
+use crate::rate_limit::Quota;
 use crate::rejection::{Rejection, RejectionKind};
 
 /// The verified caller of a request, with the current scopes.
@@ -48,6 +49,11 @@ impl Caller {
 
     pub(super) fn scopes(&self) -> &Scopes {
         self.0.scopes()
+    }
+
+    /// How many calls the caller's key allows. A key that the caller makes allows as many.
+    pub(super) fn rate_limit(&self) -> Option<Quota> {
+        self.0.rate_limit()
     }
 
     pub(super) fn has_scope(&self, scope: &Scope) -> bool {

@@ -149,12 +149,16 @@ async fn generate(
     idempotent_id: Option<KeyId>,
 ) -> Result<Effect, Rejection> {
     let owner = caller.owner();
+    let draft = match caller.rate_limit() {
+        Some(quota) => input.draft().with_rate_limit(quota),
+        None => input.draft(),
+    };
     let Some(id) = idempotent_id else {
-        let issued = keys.generate(owner, input.draft()).await?;
+        let issued = keys.generate(owner, draft).await?;
         trace::changed(Change::Generate, issued.record().id(), caller.identity());
         return Ok(Effect::Generated(issued));
     };
-    let error = match keys.generate(owner, input.draft().with_id(id.clone())).await {
+    let error = match keys.generate(owner, draft.with_id(id.clone())).await {
         Ok(issued) => {
             trace::changed(Change::Generate, &id, caller.identity());
             return Ok(Effect::Generated(issued));

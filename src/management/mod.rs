@@ -44,6 +44,8 @@
 //! 3. Callers can grant only scopes that they hold. Other scopes of a new key, or new scopes of an old one,
 //!    are refused (422). So is extending, rotating or enabling a key with such scopes (403), even if the same
 //!    update sets them. Disabling, revoking or deleting one is allowed.
+//!    No caller sets a [rate limit](crate::rate_limit): a key that a limited key makes has the same limit, in a bucket
+//!    of its own.
 //! 4. An unknown member is refused, with a list of the members. Numbers are integers, and none overflows.
 //! 5. `GET` and `HEAD` change nothing. Every other call except `DELETE` needs a JSON media type, with or
 //!    without a body, which a form of another site cannot send (CSRF).
@@ -103,7 +105,7 @@
 //!
 //! Every key of an owner can manage all keys of the owner: revoke them, and create others that live longer
 //! than itself. Require a scope ([`AuthLayer::with_scope`](crate::auth::AuthLayer::with_scope)) or a login to
-//! restrict that. The number of keys of an owner is not limited. With a credential that browsers send on their
+//! restrict that. The number of keys of an owner is not limited, and so neither is the sum of their rates. With a credential that browsers send on their
 //! own (a cookie, Basic), do not let a CORS layer allow other sites.
 //!
 //! # Examples

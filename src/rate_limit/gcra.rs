@@ -44,6 +44,10 @@ pub fn gcra(full_at: Duration, now: Duration, quota: Quota) -> LimitState {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use proptest::prelude::*;
 
     use super::*;
@@ -97,7 +101,44 @@ mod tests {
         assert!(bucket.call(13 * SECOND).is_allowed());
     }
 
+    #[derive(Clone, Default)]
+    struct Hand(Arc<AtomicU64>);
+
+    impl governor::clock::Clock for Hand {
+        type Instant = Duration;
+
+        fn now(&self) -> Duration {
+            Duration::from_micros(self.0.load(Ordering::Relaxed))
+        }
+    }
+
     proptest! {
+        /// Differential testing.
+        #[test]
+        fn governor_decides_alike(
+            burst in 1_u32..50,
+            period in 1_u64..5_000_000,
+            steps in proptest::collection::vec(0_u64..10_000_000, 1..200),
+        ) {
+            let mut bucket = Bucket::new(burst, Duration::from_micros(period));
+            let theirs = governor::Quota::with_period(bucket.quota.period()).unwrap();
+            let theirs = theirs.allow_burst(NonZeroU32::new(burst).unwrap());
+            let hand = Hand::default();
+            let theirs = governor::RateLimiter::direct_with_clock(theirs, hand.clone());
+            for step in steps {
+                hand.0.fetch_add(step, Ordering::Relaxed);
+                let now = governor::clock::Clock::now(&hand);
+                let state = bucket.call(now);
+                match theirs.check() {
+                    Ok(()) => prop_assert!(state.is_allowed()),
+                    Err(until) => {
+                        prop_assert!(!state.is_allowed());
+                        prop_assert_eq!(until.wait_time_from(now), state.retry_after());
+                    }
+                }
+            }
+        }
+
         #[test]
         fn no_more_calls_than_burst_and_rate(
             burst in 1_u32..50,

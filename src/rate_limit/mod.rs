@@ -36,16 +36,20 @@
 #[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
 pub mod conformance;
 mod decision;
+mod fields;
 mod gcra;
 mod limit;
 mod limiter;
+mod limits;
 mod memory;
 mod quota;
 
 pub use self::decision::{Decision, LimitState};
+pub(crate) use self::fields::{RateLimitFields, whole_seconds};
 pub use self::gcra::gcra;
 pub use self::limit::Limit;
 pub use self::limiter::RateLimiter;
+pub use self::limits::RateLimits;
 pub use self::memory::MemoryRateLimiter;
 pub use self::quota::Quota;
 #[cfg(feature = "redis")]

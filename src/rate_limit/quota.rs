@@ -117,6 +117,10 @@ impl Quota {
         Duration::from_micros(self.period_micros)
     }
 
+    pub(crate) const fn period_micros(&self) -> u64 {
+        self.period_micros
+    }
+
     /// The time after which an empty bucket is full: `burst * period`.
     #[must_use]
     pub const fn window(&self) -> Duration {

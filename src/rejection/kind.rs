@@ -31,6 +31,8 @@ pub enum RejectionKind {
     WrongOwner,
     /// The caller is known and lacks a permission.
     Forbidden,
+    /// The caller may call, and has called too often: see [`rate_limit`](crate::rate_limit).
+    RateLimited,
     /// No such hook, or one that is not offered.
     NotFound,
     /// The hook exists and is not served by this method.
@@ -60,7 +62,7 @@ pub enum RejectionKind {
     AlreadyRevoked,
     /// The same delivery of a sender is being run.
     InFlight,
-    /// The key store, the authenticator or the resolver failed or did not answer in time.
+    /// The key store, the authenticator, the resolver or the limiter failed or did not answer in time.
     Unavailable,
     /// As many executions are under way as are allowed, or the executor is
     /// [busy](crate::hook::ExecutorError::busy).
@@ -94,6 +96,7 @@ impl RejectionKind {
         Self::Revoked,
         Self::WrongOwner,
         Self::Forbidden,
+        Self::RateLimited,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::TargetTooLong,
@@ -141,6 +144,7 @@ impl RejectionKind {
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::UnsupportedMediaType | Self::UnsupportedContentCoding => {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
@@ -182,6 +186,7 @@ impl RejectionKind {
             Self::Revoked => "revoked",
             Self::WrongOwner => "wrong_owner",
             Self::Forbidden => "forbidden",
+            Self::RateLimited => "rate_limited",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::TargetTooLong => "target_too_long",

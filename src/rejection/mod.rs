@@ -36,6 +36,7 @@
 //! | [`TooManyFields`] | 400 | 3 | `too_many_fields` | |
 //! | [`InvalidUtf8`] | 400 | 3 | `invalid_utf8` | |
 //! | [`Forbidden`] | 403 | 7 | `forbidden` | |
+//! | [`RateLimited`] | 429 | 8 | `rate_limited` | `Retry-After`, `RateLimit`, `RateLimit-Policy` (without gRPC) |
 //! | [`NotFound`] | 404 | 12 | `not_found` | |
 //! | [`MethodNotAllowed`] | 405 | 12 | `method_not_allowed` | `Allow` |
 //! | [`TargetTooLong`] | 414 | 8 | `uri_too_long` | |
@@ -86,6 +87,7 @@
 //! [`TooManyFields`]: RejectionKind::TooManyFields
 //! [`InvalidUtf8`]: RejectionKind::InvalidUtf8
 //! [`Forbidden`]: RejectionKind::Forbidden
+//! [`RateLimited`]: RejectionKind::RateLimited
 //! [`NotFound`]: RejectionKind::NotFound
 //! [`MethodNotAllowed`]: RejectionKind::MethodNotAllowed
 //! [`BodyTimeout`]: RejectionKind::BodyTimeout
@@ -124,6 +126,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 
 use crate::key::{KeyId, Owner, Scope};
+use crate::rate_limit::RateLimitFields;
 
 pub(crate) use self::asked::{Asked, NoPlacements, Scrub};
 pub use self::body::ResponseBody;
@@ -162,6 +165,7 @@ struct Details {
     /// A text for the caller.
     detail: Option<Box<str>>,
     retry_after: Option<Duration>,
+    rate_limit: Option<RateLimitFields>,
     close: bool,
     /// The whole response, where the authenticator has made it.
     answer: Option<Response<Bytes>>,
@@ -259,6 +263,10 @@ impl Rejection {
         self.with(|details| details.retry_after = Some(time))
     }
 
+    pub(crate) fn with_rate_limit(self, fields: RateLimitFields) -> Self {
+        self.with(|details| details.rate_limit = Some(fields))
+    }
+
     /// Asks for the end of the connection, because unread bytes of the body are still on it.
     pub(crate) fn with_close(self) -> Self {
         self.with(|details| details.close = true)
@@ -303,7 +311,7 @@ impl Rejection {
     }
 
     /// The proven caller, where the credential was good and the permission was not
-    /// ([`RejectionKind::Forbidden`]).
+    /// ([`RejectionKind::Forbidden`], [`RejectionKind::RateLimited`]).
     #[must_use]
     pub fn owner(&self) -> Option<&Owner> {
         self.details.as_ref()?.owner.as_ref()
@@ -337,7 +345,7 @@ impl Rejection {
     }
 
     /// After which time the caller may come back, if the stage that refused knows it: an executor that is
-    /// [busy](crate::hook::ExecutorError::busy).
+    /// [busy](crate::hook::ExecutorError::busy), or a [limit](crate::rate_limit).
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.details.as_ref()?.retry_after
@@ -345,6 +353,10 @@ impl Rejection {
 
     fn answer(&self) -> Option<&Response<Bytes>> {
         self.details.as_ref()?.answer.as_ref()
+    }
+
+    fn rate_limit(&self) -> Option<&RateLimitFields> {
+        self.details.as_ref()?.rate_limit.as_ref()
     }
 
     fn accept(&self) -> Option<&HeaderValue> {

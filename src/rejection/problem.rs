@@ -143,6 +143,7 @@ impl RejectionKind {
                 const { &problem!(400, "invalid_utf8", "A parameter or field is not UTF-8") }
             }
             Self::Forbidden => const { &problem!(403, "forbidden", "Forbidden") },
+            Self::RateLimited => const { &problem!(429, "rate_limited", "Too many requests") },
             Self::NotFound => const { &problem!(404, "not_found", "Not found") },
             Self::MethodNotAllowed => {
                 const { &problem!(405, "method_not_allowed", "Method not allowed") }

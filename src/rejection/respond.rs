@@ -1,7 +1,6 @@
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
@@ -13,6 +12,7 @@ use http::{HeaderMap, HeaderValue, Response};
 
 use super::asked::{self, Asked, Scrub};
 use super::{Challenges, Rejection, RejectionKind, ResponseBody, grpc};
+use crate::rate_limit::whole_seconds;
 use crate::request_head::RequestHead;
 use crate::trace;
 
@@ -201,6 +201,7 @@ impl Respond {
         if !has_usual_form
             || asked.by_head
             || rejection.close()
+            || rejection.rate_limit().is_some()
             || !rejection.kind().is_unauthorized()
         {
             return None;
@@ -238,6 +239,9 @@ impl Respond {
                 headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             }
             _ => {}
+        }
+        if let Some(fields) = rejection.rate_limit() {
+            fields.append_to(headers);
         }
         if rejection.close() {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -278,7 +282,13 @@ fn default_response(rejection: &Rejection) -> Response<Bytes> {
 
 /// Whether a refusal says when to come back.
 const fn asks_to_retry(kind: RejectionKind) -> bool {
-    matches!(kind, RejectionKind::Unavailable | RejectionKind::AtCapacity | RejectionKind::InFlight)
+    matches!(
+        kind,
+        RejectionKind::Unavailable
+            | RejectionKind::AtCapacity
+            | RejectionKind::InFlight
+            | RejectionKind::RateLimited
+    )
 }
 
 /// After how many seconds a caller may try again.
@@ -289,11 +299,6 @@ fn retry_seconds(rejection: &Rejection) -> u64 {
 /// 1 to 5 seconds at random, so that callers who were refused together do not come back together.
 fn random_seconds() -> u64 {
     RandomState::new().build_hasher().finish() % 5 + 1
-}
-
-/// Rounded up: `Retry-After` has no fractions (RFC 9110, section 10.2.3).
-fn whole_seconds(time: Duration) -> u64 {
-    time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
 }
 
 #[cfg(test)]
@@ -339,8 +344,7 @@ mod tests {
             );
             assert_eq!(
                 headers.contains_key(RETRY_AFTER),
-                response.status() == StatusCode::SERVICE_UNAVAILABLE
-                    || kind == RejectionKind::InFlight,
+                matches!(response.status().as_u16(), 429 | 503) || kind == RejectionKind::InFlight,
                 "{kind:?}"
             );
         }
@@ -449,7 +453,7 @@ mod tests {
             assert_eq!(headers[CACHE_CONTROL], "no-store", "{kind:?}");
             let pushback = headers.contains_key("grpc-retry-pushback-ms");
             let says_when =
-                kind.status() == StatusCode::SERVICE_UNAVAILABLE || kind == RejectionKind::InFlight;
+                matches!(kind.status().as_u16(), 429 | 503) || kind == RejectionKind::InFlight;
             assert_eq!(pushback, says_when, "{kind:?}");
             for name in [WWW_AUTHENTICATE, ALLOW, ACCEPT, RETRY_AFTER] {
                 assert!(!headers.contains_key(name), "{kind:?}");
@@ -460,12 +464,9 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_a_whole_number_of_seconds() {
+    fn a_random_time_is_one_to_five_seconds() {
         for _ in 0..100 {
             assert!((1..=5).contains(&random_seconds()));
         }
-        let millis = [0, 1, 999, 1_000, 1_001, 30_000].map(Duration::from_millis);
-        assert_eq!(millis.map(whole_seconds), [0, 1, 1, 1, 2, 30]);
-        assert_eq!(whole_seconds(Duration::MAX), u64::MAX);
     }
 }

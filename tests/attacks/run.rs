@@ -38,8 +38,8 @@ const DEADLINE: Duration = Duration::from_secs(2);
 
 /// What the inner service or the executor was given.
 pub(super) enum Seen {
-    Request(Request<Bytes>),
-    Invocation(Invocation),
+    Request(Box<Request<Bytes>>),
+    Invocation(Box<Invocation>),
 }
 
 impl Seen {
@@ -156,9 +156,9 @@ struct Inner {
 
 impl Inner {
     fn take(&self) -> Vec<Seen> {
-        let requests = self.requests.take().into_iter().map(Seen::Request);
+        let requests = self.requests.take().into_iter().map(Box::new).map(Seen::Request);
         let invocations = std::mem::take(&mut *self.invocations.lock().unwrap());
-        requests.chain(invocations.into_iter().map(Seen::Invocation)).collect()
+        requests.chain(invocations.into_iter().map(Box::new).map(Seen::Invocation)).collect()
     }
 }
 

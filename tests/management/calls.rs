@@ -22,6 +22,7 @@ use tower_webhook::key::{
     OpaqueFormat, Owner, PageCursor, ParsedKey, Scopes, StoreError, WriteOutcome,
 };
 use tower_webhook::management::ManagementApi;
+use tower_webhook::rate_limit::{MemoryRateLimiter, Quota, RateLimits};
 use tower_webhook::store::{LastUsedSource, MemoryKeyStore};
 
 #[cfg(feature = "tracing")]
@@ -207,6 +208,42 @@ where
 }
 
 #[tokio::test]
+async fn a_limited_key_makes_keys_with_its_limit_and_cannot_change_it() {
+    let app = App::new();
+    let quota = Quota::per_minute(7).unwrap();
+    let new = NewKey::new("slow").with_all_scopes().with_rate_limit(quota);
+    let issued = app.keys.generate(&owner("ann"), new).await.unwrap();
+    let limits = RateLimits::new(MemoryRateLimiter::new());
+    let auth = AuthLayer::header("x-api-key", &app.keys).unwrap();
+    let auth = auth.with_rate_limits(limits).unwrap();
+    let call = async |method: &str, path: &str, body: &str| {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header("x-api-key", issued.secret().expose_secret());
+        let request = request.header("content-type", "application/json");
+        let request = request.header("idempotency-key", path);
+        answer(auth.layer(app.api.clone()), request.body(Body::from(body.to_owned())).unwrap())
+            .await
+    };
+
+    for status in [201, 200] {
+        let made = call("POST", "/keys", r#"{"name":"b"}"#).await;
+        assert_eq!(made.status, status);
+        assert_eq!(made.json["key"]["rate_limit"], json!({"burst": 7, "period": 8.571429}));
+    }
+    for (method, path) in
+        [("POST", "/keys"), ("PATCH", &*format!("/keys/{}", issued.record().id()))]
+    {
+        let refused = call(method, path, r#"{"name":"b","rate_limit":null}"#).await;
+        assert_eq!(refused.status, 422);
+        assert!(
+            refused.text.contains("unknown member") && refused.text.contains("name"),
+            "{}",
+            refused.text
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_key_lives_through_all_calls() {
     let app = App::new();
 
@@ -221,7 +258,7 @@ async fn a_key_lives_through_all_calls() {
         "id": id, "name": "ci", "owner": "ann", "scopes": ["deploy"],
         "created_at": "2026-11-24T12:00:00Z", "not_before": null,
         "expires_at": "2026-11-24T13:00:00Z", "disabled": false, "revoked_at": null,
-        "state": "active",
+        "state": "active", "rate_limit": null,
         "metadata": serde_json::from_str::<Value>(r#"{"cost": 1.10}"#).unwrap(),
     });
     assert_eq!(made.json["key"], expected);

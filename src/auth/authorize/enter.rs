@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, REFERRER_POLICY};
+use http::header::CACHE_CONTROL;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response};
 
-use super::{Admission, Decision, Verdict};
+use super::{Admission, Decision};
 use crate::auth::config::AuthConfig;
 use crate::auth::future::{Entered, Refusal};
+use crate::auth::marks::Marks;
 use crate::auth::policy::{Access, Policy};
 use crate::body;
 use crate::identity;
@@ -19,21 +20,39 @@ use crate::request_head::HeadMut;
 use crate::trace;
 
 impl AuthConfig {
-    /// Lets a request in whose key has been looked up, if it may.
-    pub(in crate::auth) fn enter_verified<B>(
+    /// Lets a request in whose caller was decided about and counted.
+    ///
+    /// # Errors
+    ///
+    /// Returns a refusal if the decision is one, or if a place cannot be cleaned.
+    pub(in crate::auth) fn enter_decided<B>(
         &self,
         mut request: Request<B>,
         policy: Policy,
-        verdict: Verdict,
+        decision: Decision,
+        mut admission: Admission,
         since: Instant,
     ) -> Result<Entered<B>, Refusal> {
-        let mut admission = Admission::default();
-        let decision = self.verified(&policy, (&request).into(), verdict, &mut admission);
-        let by_target = admission.by_target();
-        decision
-            .and_then(|()| self.enter(&policy, &mut request, admission))
-            .map_err(|rejection| Refusal::from(rejection).in_answer_to(self, (&request).into()))?;
-        Ok(Entered { request, policy, by_target, since })
+        let marks = admission.take_marks();
+        match decision.and_then(|()| self.enter(&policy, &mut request, admission)) {
+            Ok(()) => Ok(Entered { request, policy, marks, since }),
+            Err(rejection) => {
+                let refusal = Refusal::from(marks.mark_refusal(rejection));
+                Err(refusal.in_answer_to(self, (&request).into()))
+            }
+        }
+    }
+
+    /// Counts the call of a caller who may call, and lets the head of the request in.
+    pub(in crate::auth) async fn enter_limited(
+        self: Arc<Self>,
+        policy: Policy,
+        parts: Parts,
+        mut admission: Admission,
+        since: Instant,
+    ) -> Result<Entered<()>, Refusal> {
+        let decision = self.limit(&policy, &mut admission).await;
+        self.enter_decided(Request::from_parts(parts, ()), policy, decision, admission, since)
     }
 
     /// Lets the head of a request in, if it may, and finds out its policy where that is not known yet.
@@ -43,8 +62,8 @@ impl AuthConfig {
         mut parts: Parts,
     ) -> Result<Entered<()>, Refusal> {
         match self.decide_head(policy, &mut parts).await {
-            Ok((policy, by_target, since)) => {
-                Ok(Entered { request: Request::from_parts(parts, ()), policy, by_target, since })
+            Ok((policy, admission, since)) => {
+                self.enter_limited(policy, parts, admission, since).await
             }
             Err(rejection) => Err(Refusal::from(rejection).in_answer_to(&self, (&parts).into())),
         }
@@ -54,7 +73,7 @@ impl AuthConfig {
         &self,
         policy: Option<Policy>,
         parts: &mut Parts,
-    ) -> Result<(Policy, bool, Instant), Rejection> {
+    ) -> Result<(Policy, Admission, Instant), Rejection> {
         let policy = match policy {
             Some(policy) => policy,
             None => self.resolve((&*parts).into()).await?,
@@ -66,9 +85,7 @@ impl AuthConfig {
         let mut admission = Admission::default();
         let since = Instant::now();
         self.admit(&policy, (&*parts).into(), &mut admission).await?;
-        let by_target = admission.by_target();
-        self.enter(&policy, parts, admission)?;
-        Ok((policy, by_target, since))
+        Ok((policy, admission, since))
     }
 
     /// Whether no credential is looked for in the body, because the policy leaves it unread. Where hooks are
@@ -89,7 +106,7 @@ impl AuthConfig {
         head: &mut impl HeadMut,
         admission: Admission,
     ) -> Decision {
-        let Admission { identity, extensions } = admission;
+        let Admission { identity, extensions, .. } = admission;
         if policy.is_probe(head.head().method()) {
             trace::accepted(identity.as_ref(), policy.hook());
             identity::insert(head.extensions_mut(), identity);
@@ -114,17 +131,9 @@ impl AuthConfig {
 }
 
 /// The answer to a probe of a caller who may call.
-pub(in crate::auth) fn probe_answer<B>(by_target: bool) -> Response<ResponseBody<B>> {
+pub(in crate::auth) fn probe_answer<B>(marks: &Marks) -> Response<ResponseBody<B>> {
     let mut response = Response::new(ResponseBody::refusal(Bytes::new()));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if by_target {
-        protect_target(response.headers_mut());
-    }
+    marks.mark(response.headers_mut());
     response
-}
-
-/// Protects the response to a request that had its credential in the target (RFC 6750, section 2.3).
-pub(in crate::auth) fn protect_target(headers: &mut HeaderMap) {
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
 }

@@ -3,6 +3,7 @@
 mod concealed;
 mod enter;
 mod key;
+mod limit;
 mod several;
 mod user;
 
@@ -13,6 +14,7 @@ use std::task::{Context, Poll, ready};
 use http::Extensions;
 
 use super::config::AuthConfig;
+use super::marks::Marks;
 use super::policy::{Access, Policy};
 use crate::body::SlowBody;
 use crate::credential::{PlacementKind, PresentedCredential};
@@ -21,10 +23,11 @@ use crate::key::{
     KeyId, KeyRecord, KeyVerifier, LookupTarget, Owner, PendingLookup, Scopes, Verification,
     VerifyError,
 };
+use crate::rate_limit::RateLimitFields;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::request_head::RequestHead;
 
-pub(super) use self::enter::{probe_answer, protect_target};
+pub(super) use self::enter::probe_answer;
 
 /// What a caller who is let in brings along. The stages write it in place, because it is large to pass on;
 /// it counts only together with a [`Decision`] that lets the caller in.
@@ -34,6 +37,8 @@ pub(super) struct Admission {
     identity: Option<Identity>,
     /// What the authenticator hands to the inner service.
     extensions: Option<Extensions>,
+    /// What every response says about the limits.
+    rate_limit: Option<Box<RateLimitFields>>,
 }
 
 pub(super) type Decision = Result<(), Rejection>;
@@ -205,8 +210,8 @@ impl AuthConfig {
         let decide = |proven: Proven| {
             proven.identity.all().try_for_each(|one| permit(policy, &Caller::of(one)))?;
             self.check_method_last(policy, head)?;
-            *admission =
-                Admission { identity: Some(proven.identity), extensions: proven.extensions };
+            admission.identity = Some(proven.identity);
+            admission.extensions = proven.extensions;
             Ok(())
         };
         let decision = match policy.access() {
@@ -240,7 +245,7 @@ impl AuthConfig {
     }
 
     /// Decides about a key for which the store had to be waited.
-    fn verified(
+    pub(super) fn verified(
         &self,
         policy: &Policy,
         head: RequestHead<'_>,
@@ -284,10 +289,9 @@ fn permit(policy: &Policy, caller: &Caller<'_>) -> Decision {
 }
 
 impl Admission {
-    /// Whether the credential was in the target of the request.
-    pub(super) fn by_target(&self) -> bool {
-        let placements = self.identity.iter().flat_map(Identity::all).map(Identity::placement);
-        placements.flatten().any(PlacementKind::is_in_target)
+    /// How the response is marked. The caller was counted before.
+    pub(super) fn take_marks(&mut self) -> Marks {
+        Marks::new(self.identity.as_ref(), self.rate_limit.take())
     }
 }
 

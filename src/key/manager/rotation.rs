@@ -96,6 +96,7 @@ impl KeyManager {
             .with_expires_at(old.expires_at())
             .with_disabled(old.disabled())
             .with_sealed(sealed)
+            .with_rate_limit(old.rate_limit())
             .with_metadata(old.metadata())?;
         if self.parts().store.insert(record.clone()).await? == WriteOutcome::Conflict {
             return Ok(None);

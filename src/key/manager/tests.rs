@@ -9,6 +9,7 @@ use crate::key::fixtures::{ann, at};
 use crate::key::{
     KeyState, KeyUpdate, OpaqueFormat, ParsedKey, Scopes, VerifyErrorKind, random_base62,
 };
+use crate::rate_limit::Quota;
 use crate::store::MemoryKeyStore;
 use crate::store::fault_store::{Fault, FaultStore};
 
@@ -348,6 +349,25 @@ async fn a_rotation_keeps_the_record_and_ends_the_old_secret() {
     keys.revoke(&ann(), id).await.unwrap();
     assert_eq!(opens(&keys, &fifth).await, Some(VerifyErrorKind::WrongSecret));
     assert_eq!(opens(&keys, &sixth).await, Some(VerifyErrorKind::Revoked));
+}
+
+#[tokio::test]
+async fn a_rate_limit_is_changed_and_outlives_every_rotation() {
+    let quota = Quota::per_minute(7).unwrap();
+    let (keys, _) = manager(MemoryKeyStore::new());
+    for keys in [keys.clone(), keys.with_format(OpaqueFormat::new())] {
+        let issued = keys.generate(&ann(), NewKey::new("a").with_rate_limit(quota)).await.unwrap();
+        let rotated = keys.rotate(&ann(), issued.record().id(), seconds(9)).await.unwrap();
+        assert_eq!(rotated.record().rate_limit(), Some(quota));
+
+        let id = rotated.record().id();
+        let other = Some(Quota::per_hour(1).unwrap());
+        for new in [other, other, None] {
+            let update = KeyUpdate::new().with_rate_limit(new);
+            let updated = keys.update(&ann(), id, update).await.unwrap();
+            assert_eq!(updated.rate_limit(), new);
+        }
+    }
 }
 
 #[tokio::test]

@@ -68,6 +68,7 @@ pub(super) fn difference(one: &KeyRecord, other: &KeyRecord) -> Option<(String, 
                 |record: &KeyRecord| record.sealed().map(|sealed| sealed.as_str().to_owned());
             part("sealed", &sealed(one), &sealed(other))
         })
+        .or_else(|| part("rate_limit", &one.rate_limit(), &other.rate_limit()))
         .or_else(|| {
             // A part that this list does not have.
             let same = one.encode() == other.encode();
@@ -100,7 +101,9 @@ mod tests {
 
     use super::*;
     use crate::key::Scopes;
-    use crate::store::conformance::sample::{at, digest, peppered, record, record_at, sealed};
+    use crate::store::conformance::sample::{
+        at, digest, peppered, quota, record, record_at, sealed,
+    };
 
     #[test]
     fn a_change_of_any_part_is_a_difference() {
@@ -122,6 +125,7 @@ mod tests {
             ("version", one.clone().with_version(2)),
             ("metadata", one.clone().with_metadata(Some("1")).unwrap()),
             ("sealed", one.clone().with_sealed(Some(sealed(1)))),
+            ("rate_limit", one.clone().with_rate_limit(Some(quota(1)))),
         ];
         for (part, other) in others {
             let (wanted, _) = difference(&one, &other).unwrap();

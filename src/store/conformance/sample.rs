@@ -1,12 +1,14 @@
 //! Records at the limits of their types.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use time::OffsetDateTime;
 
 use super::fail;
 use crate::key::checked_name;
 use crate::key::{KeyDigest, KeyId, KeyRecord, Owner, Scopes, SealedSecret};
+use crate::rate_limit::Quota;
 
 /// What the suite makes itself is within the limits of its type.
 #[track_caller]
@@ -54,6 +56,11 @@ pub(super) fn sealed(byte: u8) -> SealedSecret {
     valid(SealedSecret::parse(&format!("v1.{byte:08x}.AZaz09-_")))
 }
 
+/// A quota of at least one call, in a period that is no whole number of milliseconds.
+pub(super) fn quota(number: u8) -> Quota {
+    valid(Quota::new(1 + u32::from(number), Duration::from_micros(8_571_429)))
+}
+
 /// The record after a change: another name, another digest, and this version.
 pub(super) fn changed(record: &KeyRecord, version: u64) -> KeyRecord {
     let name = format!("version {version}");
@@ -73,7 +80,8 @@ pub(super) fn stamped(id_text: &str, owner_text: &str, number: u8) -> KeyRecord 
         .with_revoked_at(Some(time))
         .with_disabled(number % 2 == 1)
         .with_version(number.into())
-        .with_sealed(Some(sealed(number)));
+        .with_sealed(Some(sealed(number)))
+        .with_rate_limit(Some(quota(number)));
     valid(valid(record.with_name(format!("name {number}"))).with_metadata(Some(number.to_string())))
 }
 
