@@ -124,7 +124,7 @@ pub fn with_guarded_refusals(app: Router) -> Router {
         if response.status().is_client_error() || response.status().is_server_error() {
             let headers = response.headers_mut();
             headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-            headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
         response
     }))
