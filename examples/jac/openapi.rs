@@ -34,9 +34,9 @@ impl Document {
         ] {
             let mut operation = self.operation(&user, status);
             if method != "get" {
-                operation["requestBody"] = body.clone();
+                operation.insert("requestBody".to_owned(), body.clone());
             }
-            operation["parameters"] = parameters(path);
+            operation.insert("parameters".to_owned(), parameters(path).into());
             self.paths.insert(path.to_owned(), json!({ method: operation }));
         }
         Ok(())
@@ -58,20 +58,25 @@ impl Document {
             let mut operations = Map::new();
             for method in &walker.methods {
                 let mut operation = self.operation(security, walker.status.as_str());
-                operation["parameters"] = parameters(&path);
-                fields(&mut operation, method, &walker.fields);
-                operations.insert(method.as_str().to_ascii_lowercase(), operation);
+                let (in_query, body) = fields(method, &walker.fields);
+                let parameters = [parameters(&path), in_query].concat();
+                operation.insert("parameters".to_owned(), parameters.into());
+                operation.extend(body.map(|body| ("requestBody".to_owned(), body)));
+                operations.insert(method.as_str().to_ascii_lowercase(), operation.into());
             }
             self.paths.insert(path, operations.into());
         }
     }
 
-    fn operation(&mut self, security: &OpenApiSecurity, status: &str) -> Value {
+    fn operation(&mut self, security: &OpenApiSecurity, status: &str) -> Map<String, Value> {
         self.schemes.extend(security.schemes().clone());
-        json!({
-            "security": security.requirements(),
-            "responses": {status: {"description": "Done."}, "default": {"description": "Refused."}},
-        })
+        let responses = [(status, "Done."), ("default", "Refused.")];
+        let responses =
+            responses.map(|(status, text)| (status.to_owned(), json!({"description": text})));
+        Map::from_iter([
+            ("security".to_owned(), security.requirements()),
+            ("responses".to_owned(), Map::from_iter(responses).into()),
+        ])
     }
 
     /// The service of the document.
@@ -93,24 +98,25 @@ async fn show(Extension(document): Extension<String>) -> Response {
 }
 
 /// The parameters that a path names.
-fn parameters(path: &str) -> Value {
+fn parameters(path: &str) -> Vec<Value> {
     let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-    let parameter = |name: &str| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}});
+    let parameter =
+        |name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}});
     names.map(parameter).collect()
 }
 
-/// The fields of a walker: in the query of GET, otherwise in the body.
-fn fields(operation: &mut Value, method: &Method, fields: &BTreeMap<String, Field>) {
-    if fields.is_empty() {
-        return;
-    }
+/// The fields of a walker: parameters of the query for GET, and otherwise a body.
+fn fields(method: &Method, fields: &BTreeMap<String, Field>) -> (Vec<Value>, Option<Value>) {
     let is_required = |field: &Field| field.default.is_none();
     if *method == Method::GET {
-        let in_query = |(name, field): (&String, &Field)| json!({"name": name, "in": "query", "required": is_required(field), "schema": schema(field.r#type)});
-        if let Some(parameters) = operation["parameters"].as_array_mut() {
-            parameters.extend(fields.iter().map(in_query));
-        }
-        return;
+        let in_query = |(name, field): (&String, &Field)| {
+            let (required, schema) = (is_required(field), schema(field.r#type));
+            json!({"name": name, "in": "query", "required": required, "schema": schema})
+        };
+        return (fields.iter().map(in_query).collect(), None);
+    }
+    if fields.is_empty() {
+        return (Vec::new(), None);
     }
     let properties: Map<_, _> =
         fields.iter().map(|(name, field)| (name.clone(), schema(field.r#type))).collect();
@@ -119,7 +125,7 @@ fn fields(operation: &mut Value, method: &Method, fields: &BTreeMap<String, Fiel
     let has_file = fields.values().any(|field| field.r#type == FieldType::File);
     let media = if has_file { "multipart/form-data" } else { "application/json" };
     let schema = json!({"type": "object", "properties": properties, "required": required});
-    operation["requestBody"] = json!({"content": {media: {"schema": schema}}});
+    (Vec::new(), Some(json!({"content": {media: {"schema": schema}}})))
 }
 
 fn schema(r#type: FieldType) -> Value {
