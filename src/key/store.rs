@@ -310,7 +310,7 @@ impl StoreError {
     }
 
     /// The cause.
-    #[cfg(feature = "redis")]
+    #[cfg(any(feature = "redis", all(feature = "postgres", feature = "signature")))]
     pub(crate) fn into_cause(self) -> BoxError {
         self.0
     }

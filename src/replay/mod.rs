@@ -11,6 +11,12 @@
 //! | is being run | 409 with `Retry-After` |
 //! | failed | is run again |
 //!
+//! | guard | deliveries are |
+//! |---|---|
+//! | [`MemoryReplayGuard`] | in this process |
+//! | `RedisReplayGuard` (feature `redis`) | in Redis or Valkey |
+//! | `PostgresReplayGuard` (feature `postgres`) | in a table |
+//!
 //! [`Hooks::with_replay_guard`](crate::hook::Hooks::with_replay_guard) applies it, after the signature was verified: an
 //! unsigned request claims nothing.
 //!
@@ -22,6 +28,9 @@
 //!    twice the tolerance of the scheme.
 //! 4. A guard that cannot answer is a 503: the sender tries again.
 
+#[cfg(feature = "conformance")]
+#[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
+pub mod conformance;
 mod key;
 mod memory;
 mod response;
@@ -33,6 +42,12 @@ use async_trait::async_trait;
 pub use self::key::ReplayKey;
 pub use self::memory::MemoryReplayGuard;
 pub use self::response::StoredResponse;
+#[cfg(feature = "postgres")]
+#[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
+pub use crate::store::postgres::PostgresReplayGuard;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use crate::store::redis::RedisReplayGuard;
 use crate::BoxError;
 
 /// A memory of deliveries.
@@ -83,6 +98,10 @@ pub enum Claim {
 pub struct ClaimId(u128);
 
 impl ClaimId {
+    /// The id of no claim.
+    #[cfg(feature = "redis")]
+    pub(crate) const NONE: Self = Self(0);
+
     /// An id that no other claim has: 128 random bits.
     ///
     /// # Errors

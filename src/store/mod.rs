@@ -32,7 +32,7 @@ mod invalidation;
 mod last_used;
 mod memory;
 #[cfg(feature = "postgres")]
-mod postgres;
+pub(crate) mod postgres;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 mod scan;

@@ -8,6 +8,8 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 
 pub use self::invalidations::PostgresInvalidations;
+#[cfg(feature = "signature")]
+pub use self::replay_guard::PostgresReplayGuard;
 use self::retry::{Attempt, Failure, retry};
 use self::statements::Statements;
 use self::tables::Tables;
@@ -16,6 +18,8 @@ use crate::ConfigError;
 use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
 
 mod invalidations;
+#[cfg(feature = "signature")]
+mod replay_guard;
 mod retry;
 mod scan;
 mod schema;

@@ -70,7 +70,37 @@ impl Tables {
         format!("{}{hash}", schema::CHANNEL_PREFIX)
     }
 
-    pub(super) async fn migrate(&self, pool: &PgPool, attempt: Attempt) -> Result<(), Failure> {
+    /// Makes the table of deliveries, if it is missing.
+    #[cfg(feature = "signature")]
+    pub(super) async fn make_replays(
+        &self,
+        pool: &PgPool,
+        attempt: Attempt,
+    ) -> Result<(), Failure> {
+        let mut checkout = self.begin_migration(pool, attempt).await?;
+        let create = format!(
+            "CREATE TABLE IF NOT EXISTS {table} (
+    key bytea PRIMARY KEY,
+    claim bytea NOT NULL,
+    until timestamptz NOT NULL,
+    response text
+);
+CREATE INDEX IF NOT EXISTS \"{prefix}replays_by_end\" ON {table} (until);
+COMMIT",
+            table = self.named("replays"),
+            prefix = self.prefix(),
+        );
+        raw_sql(AssertSqlSafe(create)).execute(checkout.connection()?).await?;
+        checkout.finish();
+        Ok(())
+    }
+
+    /// A transaction in which migrations wait for each other, with the schema in place.
+    async fn begin_migration(
+        &self,
+        pool: &PgPool,
+        attempt: Attempt,
+    ) -> Result<Checkout<Postgres>, Failure> {
         let mut checkout = acquire(pool, attempt).await?;
         // Not in a transaction that is read-only because the session is.
         let begin = format!("BEGIN READ WRITE; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
@@ -83,6 +113,11 @@ impl Tables {
             let create = format!("CREATE SCHEMA \"{}\"", self.schema);
             raw_sql(AssertSqlSafe(create)).execute(checkout.connection()?).await?;
         }
+        Ok(checkout)
+    }
+
+    pub(super) async fn migrate(&self, pool: &PgPool, attempt: Attempt) -> Result<(), Failure> {
+        let mut checkout = self.begin_migration(pool, attempt).await?;
         let exists = query("SELECT to_regclass($1) IS NOT NULL AS found").bind(self.version());
         let exists = exists.persistent(false).fetch_one(checkout.connection()?).await?;
         let found = exists.try_get("found")?;

@@ -8,6 +8,8 @@ mod names;
 mod namespace;
 mod rate_limiter;
 mod records;
+#[cfg(feature = "signature")]
+mod replay_guard;
 mod scan;
 mod setup;
 mod usage;
@@ -27,6 +29,8 @@ use self::link::Link;
 use self::names::{LAYOUT, Names};
 use self::namespace::Namespace;
 pub use self::rate_limiter::RedisRateLimiter;
+#[cfg(feature = "signature")]
+pub use self::replay_guard::RedisReplayGuard;
 use crate::ConfigError;
 use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
 

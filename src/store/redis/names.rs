@@ -40,6 +40,11 @@ impl Names {
         self.named("record:", id.as_str())
     }
 
+    #[cfg(feature = "signature")]
+    pub(super) fn replay(&self, key: &crate::replay::ReplayKey) -> String {
+        self.named("replay:", &key.to_string())
+    }
+
     pub(super) fn bucket(&self, bucket: &str) -> String {
         self.named("rate:", bucket)
     }

@@ -25,6 +25,8 @@ mod migration;
 mod outage;
 mod pooling;
 mod records;
+#[cfg(feature = "signature")]
+mod replay_guard;
 #[cfg(feature = "cache")]
 mod revocation;
 mod scale;

@@ -21,6 +21,8 @@ mod outage;
 mod rate_limit;
 mod rate_limit_load;
 mod records;
+#[cfg(feature = "signature")]
+mod replay_guard;
 #[cfg(feature = "cache")]
 mod revocation;
 mod setup;
