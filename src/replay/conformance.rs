@@ -78,12 +78,19 @@ impl Trial {
     async fn an_answer_is_kept_as_it_was(&self) {
         let key = self.key("answer");
         let id = self.new_claim(&key, LONG).await;
-        assert!(must(self.guard.commit(&key, id, &answer(), LONG).await), "rule 3: a held claim commits");
+        assert!(
+            must(self.guard.commit(&key, id, &answer(), LONG).await),
+            "rule 3: a held claim commits"
+        );
         let claim = self.claim(&key, LONG).await;
         assert_eq!(claim, Claim::Done(answer()), "rule 3: the answer is kept, byte for byte");
         must(self.guard.abort(&key, id).await);
         let claim = self.claim(&key, LONG).await;
-        assert_eq!(claim, Claim::Done(answer()), "rule 3: an abort after the commit changes nothing");
+        assert_eq!(
+            claim,
+            Claim::Done(answer()),
+            "rule 3: an abort after the commit changes nothing"
+        );
     }
 
     async fn an_abort_frees_the_delivery(&self) {
@@ -106,7 +113,10 @@ impl Trial {
         assert!(!late, "rule 2: a claim whose lease has ended does not commit");
         let claim = self.claim(&key, LONG).await;
         assert_eq!(claim, Claim::InFlight, "rule 2: the claim of another is not touched");
-        assert!(must(self.guard.commit(&key, second, &answer(), LONG).await), "rule 2: the holder commits");
+        assert!(
+            must(self.guard.commit(&key, second, &answer(), LONG).await),
+            "rule 2: the holder commits"
+        );
     }
 
     async fn an_answer_ends_with_its_time(&self) {

@@ -42,13 +42,13 @@ use async_trait::async_trait;
 pub use self::key::ReplayKey;
 pub use self::memory::MemoryReplayGuard;
 pub use self::response::StoredResponse;
+use crate::BoxError;
 #[cfg(feature = "postgres")]
 #[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
 pub use crate::store::postgres::PostgresReplayGuard;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use crate::store::redis::RedisReplayGuard;
-use crate::BoxError;
 
 /// A memory of deliveries.
 #[async_trait]

@@ -129,6 +129,7 @@ impl Scheme {
             let Key::Shared(bytes) = &secret.key else { continue };
             if !secret.is_valid_at(now) && fits_bytes(bytes) {
                 hints.push(SignatureHint::OutOfTime(secret.name().into()));
+                continue;
             }
             hints.extend(of_secret(bytes, &fits_bytes));
         }

@@ -8,6 +8,8 @@ use time::{Duration, OffsetDateTime};
 use super::SignatureErrorKind::{Malformed, Mismatch, Missing, NoSecret, NoUrl, Stale};
 use super::*;
 
+mod answers;
+mod doctor;
 mod vectors;
 
 use self::vectors::{VECTORS, Vector};

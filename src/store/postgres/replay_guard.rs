@@ -115,7 +115,8 @@ impl PostgresReplayGuard {
         let sql = format!("DELETE FROM {} WHERE until <= clock_timestamp()", self.table());
         let purge = retry(async |attempt| {
             let mut checkout = acquire(&self.pool, attempt).await?;
-            let deleted = query(AssertSqlSafe(sql.as_str())).execute(checkout.connection()?).await?;
+            let deleted =
+                query(AssertSqlSafe(sql.as_str())).execute(checkout.connection()?).await?;
             checkout.finish();
             Ok(deleted.rows_affected())
         });

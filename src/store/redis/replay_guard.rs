@@ -3,7 +3,6 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::Value;
 use redis::aio::ConnectionManager;
 
 use super::commands::{Lua, ScriptCall, text};

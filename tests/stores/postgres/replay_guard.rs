@@ -35,9 +35,8 @@ async fn the_guard_keeps_the_rules() {
 #[tokio::test]
 async fn migrations_can_run_again_and_at_the_same_time() {
     let server = server::shared();
-    let schema = new_schema();
-    let (first, second) =
-        tokio::join!(guard_in(&server.url(), &schema), guard_in(&server.url(), &schema));
+    let (url, schema) = (server.url(), new_schema());
+    let (first, second) = tokio::join!(guard_in(&url, &schema), guard_in(&url, &schema));
     first.migrate().await.unwrap();
 
     let Claim::New(id) = first.claim(&key("a"), LONG).await.unwrap() else { panic!("not new") };
