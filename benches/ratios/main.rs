@@ -14,6 +14,8 @@ mod body;
 mod envelope;
 mod head;
 mod many;
+#[cfg(feature = "signature")]
+mod signature;
 mod stores;
 mod threads;
 
@@ -35,6 +37,8 @@ fn main() {
     many::keys_in_memory(&mut report);
     threads::threads(&mut report);
     body::sizes(&mut report);
+    #[cfg(feature = "signature")]
+    signature::sizes(&mut report);
     envelope::sizes(&mut report);
     report.finish(&head::CHART);
 }

@@ -9,6 +9,7 @@ pub mod json;
 pub mod management;
 pub mod media;
 pub mod multipart;
+pub mod signatures;
 pub mod texts;
 
 /// The names that are looked for although an input may not have them.

@@ -163,3 +163,8 @@ fn no_credential_is_missed_and_none_is_left() {
 fn management_never_gives_more_than_the_caller_has() {
     run("management", targets::management::check);
 }
+
+#[test]
+fn no_signature_is_good_without_its_secret() {
+    run("signatures", targets::signatures::check);
+}

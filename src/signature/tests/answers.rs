@@ -6,13 +6,13 @@ use super::*;
 
 fn answer(
     handshake: &Handshake,
-    method: Method,
+    method: &Method,
     url: &str,
     headers: &[(&str, &str)],
     body: &str,
 ) -> Option<(u16, String)> {
     let headers = header_map(headers);
-    let message = Message::new(&headers, body.as_bytes()).with_method(&method).with_url(url);
+    let message = Message::new(&headers, body.as_bytes()).with_method(method).with_url(url);
     let response = handshake.answer(&message, None, &[secret()])?;
     let body = String::from_utf8(response.body().to_vec()).unwrap();
     Some((response.status().as_u16(), body))
@@ -21,14 +21,14 @@ fn answer(
 #[test]
 fn x_is_answered_with_the_hmac_of_the_token() {
     let url = "https://example.com/?crc_token=challenge_string&nonce=1";
-    let said = answer(&handshakes::x(), Method::GET, url, &[], "");
+    let said = answer(&handshakes::x(), &Method::GET, url, &[], "");
     // Computed with Python's hmac.
     let expected = r#"{"response_token":"sha256=6ugMiwvH/L6h3XxHIPmVuF86jqKhcY99FySCqp7T008="}"#;
     assert_eq!(said, Some((200, expected.to_owned())));
     // The signature of an event is the HMAC of its body.
     let oracle = "https://example.com/?crc_token=%7B%22a%22%3A1%7D";
-    assert_eq!(answer(&handshakes::x(), Method::GET, oracle, &[], ""), Some((400, String::new())));
-    assert_eq!(answer(&handshakes::x(), Method::POST, url, &[], ""), None);
+    assert_eq!(answer(&handshakes::x(), &Method::GET, oracle, &[], ""), Some((400, String::new())));
+    assert_eq!(answer(&handshakes::x(), &Method::POST, url, &[], ""), None);
 }
 
 #[test]
@@ -36,13 +36,13 @@ fn zoom_is_answered_with_token_and_hmac() {
     let body = |token: &str| {
         format!(r#"{{"event":"endpoint.url_validation","payload":{{"plainToken":"{token}"}}}}"#)
     };
-    let said = answer(&handshakes::zoom(), Method::POST, "", &[], &body("qgg8vlvZRS6UYooatFL8Aw"));
+    let said = answer(&handshakes::zoom(), &Method::POST, "", &[], &body("qgg8vlvZRS6UYooatFL8Aw"));
     // Computed with Python's hmac.
     let mac = "62550bc2278048a4c659c02c821fed3afc12dcfef6dd1b0454158d8519a19e76";
     let expected = format!(r#"{{"encryptedToken":"{mac}","plainToken":"qgg8vlvZRS6UYooatFL8Aw"}}"#);
     assert_eq!(said, Some((200, expected)));
     for token in ["v0:1700000000:{}", "a b", "", &"a".repeat(129)] {
-        let said = answer(&handshakes::zoom(), Method::POST, "", &[], &body(token));
+        let said = answer(&handshakes::zoom(), &Method::POST, "", &[], &body(token));
         assert_eq!(said, Some((400, String::new())), "{token}");
     }
 }
@@ -50,13 +50,13 @@ fn zoom_is_answered_with_token_and_hmac() {
 #[test]
 fn graph_is_answered_with_the_decoded_token() {
     let url = "https://example.com/?validationToken=Validation%3A+Testing+client%20id";
-    let said = answer(&handshakes::microsoft_graph(), Method::POST, url, &[], "");
+    let said = answer(&handshakes::microsoft_graph(), &Method::POST, url, &[], "");
     assert_eq!(said, Some((200, "Validation: Testing client id".to_owned())));
     let script = "https://example.com/?validationToken=%3Cscript%3E";
-    let said = answer(&handshakes::microsoft_graph(), Method::POST, script, &[], "");
+    let said = answer(&handshakes::microsoft_graph(), &Method::POST, script, &[], "");
     assert_eq!(said, Some((400, String::new())));
     let plain =
-        answer(&handshakes::microsoft_graph(), Method::POST, "https://example.com/", &[], "");
+        answer(&handshakes::microsoft_graph(), &Method::POST, "https://example.com/", &[], "");
     assert_eq!(plain, None);
 }
 
@@ -72,7 +72,7 @@ fn cloud_events_are_allowed_from_one_origin() {
     assert_eq!(response.headers()["webhook-allowed-rate"], "*");
     assert_eq!(response.headers()["allow"], "POST");
     let other = [("webhook-request-origin", "evil.example.com")];
-    assert_eq!(answer(&handshake, Method::OPTIONS, "", &other, ""), None);
+    assert_eq!(answer(&handshake, &Method::OPTIONS, "", &other, ""), None);
 }
 
 #[test]

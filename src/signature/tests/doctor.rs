@@ -21,7 +21,7 @@ fn hints(
     change(&mut request);
     let url = request.uri().to_string();
     let message = Message::new(request.headers(), request.body()).with_url(&url);
-    let hints = scheme.diagnose(&message, &[known.clone()], at(now));
+    let hints = scheme.diagnose(&message, std::slice::from_ref(known), at(now));
     hints.iter().map(ToString::to_string).collect()
 }
 
@@ -120,7 +120,7 @@ fn no_hint_shows_a_secret_or_a_digest() {
     for scheme in presets_with_shared_secret() {
         let request = signed(scheme.clone(), r#"{"webhookTimestamp":0}"#);
         let message = Message::new(request.headers(), request.body());
-        for hint in scheme.diagnose(&message, &[known.clone()], at(NOW + 10_000)) {
+        for hint in scheme.diagnose(&message, std::slice::from_ref(&known), at(NOW + 10_000)) {
             let text = format!("{hint} {hint:?}");
             assert!(!text.contains(SECRET) && text.len() < 120, "{text}");
         }
