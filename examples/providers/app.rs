@@ -32,7 +32,10 @@ pub(crate) fn app(providers: &[Provider], public_url: &str) -> Result<Router, se
         policies
             .insert(format!("/{slug}"), Policy::signed().with_hook(*slug).with_methods(methods));
     }
-    let verifier = SignatureVerifier::new(senders).with_public_origin(public_url)?.with_hints();
+    let verifier = SignatureVerifier::new(senders)
+        .with_public_origin(public_url)
+        .map_err(|error| format!("PUBLIC_URL: {error}"))?
+        .with_hints();
     let auth = AuthLayer::per_request(move |head: RequestHead<'_>| {
         policies.get(head.original_path()).cloned()
     })

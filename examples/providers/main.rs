@@ -12,7 +12,7 @@
 //! | `GITHUB_SECRET`, `STANDARD_WEBHOOKS_SECRET`, .. | the secrets of a provider, separated by blanks, each as the provider shows it |
 //! | `GITLAB_MODE` | `token` (the default) or `standard`, for GitLab's signing tokens |
 //! | `META_VERIFY_TOKEN` | what Meta's handshake has to know |
-//! | `PUBLIC_URL` | scheme and authority of the public address, for the providers that sign it. The default is the address that is listened on |
+//! | `PUBLIC_URL` | scheme and authority of the public address, and perhaps the path of a proxy, for the providers that sign it. The default is the address that is listened on |
 //!
 //! | file | what |
 //! |---|---|

@@ -127,6 +127,7 @@ fn handshakes_of(slug: &str, verify_token: Option<String>) -> Vec<Handshake> {
         ("discord", _) => vec![handshakes::discord(), handshakes::discord_events()],
         ("meta", Some(token)) => vec![handshakes::meta(token)],
         ("dropbox", _) => vec![handshakes::dropbox()],
+        ("intercom", _) => vec![handshakes::intercom()],
         _ => Vec::new(),
     }
 }

@@ -98,6 +98,12 @@ impl Field {
         matches!(self.place, Place::Body { .. })
     }
 
+    /// Whether the value is a part of one element of a list that is the body.
+    pub(super) fn is_in_list(&self) -> bool {
+        let step = self.pointer().and_then(|pointer| pointer.split('/').nth(1));
+        step.is_some_and(|step| !step.is_empty() && step.bytes().all(|byte| byte.is_ascii_digit()))
+    }
+
     /// All values of this field. An empty list says that the place is not there.
     pub(super) fn values<'m>(
         &self,
@@ -263,7 +269,8 @@ fn of_json<'m>(body: &'m [u8], pointer: &str) -> Option<Cow<'m, str>> {
     found
 }
 
-const LIMITS: JsonLimits = JsonLimits::new();
+/// No tree is built, so the number of values does not matter.
+const LIMITS: JsonLimits = JsonLimits::new().with_nodes(usize::MAX);
 
 #[cfg(test)]
 mod tests {

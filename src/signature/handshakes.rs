@@ -98,6 +98,11 @@ pub fn dropbox() -> Handshake {
         .answer_text()
 }
 
+/// [Intercom](https://developers.intercom.com/docs/webhooks/setting-up-webhooks): a `HEAD` that is answered with 2xx.
+pub fn intercom() -> Handshake {
+    Handshake::new(Method::HEAD)
+}
+
 /// The challenge-response check of [X](https://docs.x.com/x-api/webhooks/introduction): answered with its HMAC.
 ///
 /// # Security

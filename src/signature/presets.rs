@@ -267,7 +267,8 @@ pub fn meta() -> Scheme {
     Scheme::new("meta", signature, HmacSha256, Hex).with_event(Field::body("/object"))
 }
 
-/// [Dropbox](https://www.dropbox.com/developers/reference/webhooks#notifications), with the secret of the app.
+/// [Dropbox](https://www.dropbox.com/developers/reference/webhooks#notifications), with the secret of the app. Two
+/// notifications about one account have the same bytes, so a [replay guard](crate::replay) takes the second for a replay.
 pub fn dropbox() -> Scheme {
     Scheme::new("dropbox", header("x-dropbox-signature"), HmacSha256, Hex)
 }

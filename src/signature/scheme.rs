@@ -170,7 +170,8 @@ impl Scheme {
         self
     }
 
-    /// Takes a signature of the address with or without the default port (`:443`, `:80`), as Twilio's libraries do.
+    /// Takes a signature of the address with the default port (`:443`, `:80`) where it has none, and without its port where
+    /// it has one, as Twilio's libraries do.
     pub const fn with_either_port(mut self) -> Self {
         self.takes_either_port = true;
         self

@@ -77,7 +77,7 @@ pub(super) fn query_parameter<'u>(
     }
 }
 
-/// The address with its default port where it has none, and without where it has it. `None` for another port.
+/// The address with its default port where it has none, and without its port where it has one.
 pub(super) fn with_other_port(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
     let port = match scheme {
@@ -86,11 +86,14 @@ pub(super) fn with_other_port(url: &str) -> Option<String> {
         _ => return None,
     };
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    if let Some(host) = authority.strip_suffix(port) {
-        return Some(format!("{scheme}://{host}{path}"));
+    let end = authority.rfind(']').map_or(0, |end| end + 1);
+    match authority.get(end..).and_then(|behind| behind.find(':')) {
+        Some(colon) => {
+            let host = authority.get(..end + colon).unwrap_or_default();
+            Some(format!("{scheme}://{host}{path}"))
+        }
+        None => Some(format!("{scheme}://{authority}{port}{path}")),
     }
-    let host = authority.rsplit_once(']').map_or(authority, |(_, behind)| behind);
-    (!host.contains(':')).then(|| format!("{scheme}://{authority}{port}{path}"))
 }
 
 /// Decodes what HubSpot decodes before it signs: the table in "Validate the v3 request signature" of
@@ -121,15 +124,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_default_port_is_added_or_taken_away() {
+    fn the_default_port_is_added_or_any_is_taken_away() {
         for (url, other) in [
             ("https://a.example/x?y", Some("https://a.example:443/x?y")),
             ("https://a.example:443/x", Some("https://a.example/x")),
             ("http://a.example", Some("http://a.example:80")),
             ("http://[::1]/x", Some("http://[::1]:80/x")),
             ("http://[::1]:80/x", Some("http://[::1]/x")),
-            ("https://a.example:8443/x", None),
-            ("https://a.example:80/x", None),
+            ("https://a.example:8443/x", Some("https://a.example/x")),
+            ("https://[::1]:8443/x", Some("https://[::1]/x")),
             ("a.example/x", None),
         ] {
             assert_eq!(with_other_port(url).as_deref(), other, "{url}");

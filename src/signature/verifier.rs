@@ -7,11 +7,12 @@ use bytes::Bytes;
 use http::Response;
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
+use sha2::{Digest, Sha256};
 use smol_str::SmolStr;
 
 use super::{
-    Delivery, Message, Sender, SenderLookup, SenderSource, SignatureError, SignatureErrorKind,
-    SigningSecret, Verified,
+    Delivery, Field, Message, Sender, SenderLookup, SenderSource, SignatureError,
+    SignatureErrorKind, SigningSecret, Verified,
 };
 use crate::BoxError;
 use crate::auth::{Authentication, Authenticator, User};
@@ -118,7 +119,9 @@ impl SignatureVerifier {
                 let delivery = sender.scheme.delivery(&message, &verified);
                 let scheme = sender.scheme.name().into();
                 let tolerance = sender.scheme.tolerance();
-                Ok(Answer::Signed(SignedDelivery { scheme, tolerance, verified, delivery }))
+                let is_batch = sender.scheme.id.as_ref().is_some_and(Field::is_in_list);
+                let batch = is_batch.then(|| Sha256::digest(body).into());
+                Ok(Answer::Signed(SignedDelivery { scheme, tolerance, verified, delivery, batch }))
             }
             Err(error) if error.kind().is_ours() => Err(error),
             Err(_) if is_unsigned => Ok(Answer::Unsigned),
@@ -180,6 +183,8 @@ pub struct SignedDelivery {
     tolerance: Option<Duration>,
     verified: Verified,
     delivery: Delivery,
+    /// The SHA-256 of the body, where the id is that of the first of several events.
+    batch: Option<[u8; 32]>,
 }
 
 impl SignedDelivery {
@@ -218,7 +223,8 @@ impl SignedDelivery {
         self.delivery.event.as_deref().filter(|_| self.delivery.is_event_signed)
     }
 
-    /// What tells this delivery from others of a hook: the signed id, or else the signature. `None`: the signature
+    /// What tells this delivery from others of a hook: the signed id, with the body where that is a list of events, or else
+    /// the signature. `None`: the signature
     /// authenticates nothing by which one delivery differs from another, as that of a token.
     pub(crate) fn replay_key(&self, hook: &str, owner: &str) -> Option<ReplayKey> {
         let (kind, value) = match self.signed_id() {
@@ -226,7 +232,8 @@ impl SignedDelivery {
             None if self.verified.covers() == super::Coverage::NOTHING => return None,
             None => ("signature", &self.verified.fingerprint()[..]),
         };
-        Some(ReplayKey::new(&[hook.as_bytes(), owner.as_bytes(), kind.as_bytes(), value]))
+        let batch = self.batch.as_ref().map_or(&[][..], |digest| digest);
+        Some(ReplayKey::new(&[hook.as_bytes(), owner.as_bytes(), kind.as_bytes(), value, batch]))
     }
 }
 

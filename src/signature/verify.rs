@@ -247,7 +247,8 @@ impl Scheme {
         if !self.signed.contains(part) {
             return Ok(None);
         }
-        let value = field.ok_or(Malformed)?.value(message)?;
+        // An empty one would be shared by all deliveries without an id.
+        let value = field.ok_or(Malformed)?.value(message)?.filter(|value| !value.is_empty());
         value.map(Some).ok_or(Malformed)
     }
 

@@ -259,6 +259,31 @@ async fn an_unsigned_id_does_not_identify_a_delivery() {
 }
 
 #[tokio::test]
+async fn the_id_of_one_event_does_not_identify_a_list() {
+    let counter = Counter::default();
+    let guard = MemoryReplayGuard::new(100).unwrap();
+    let (wait, origin) = (Duration::from_secs(60), "https://example.com");
+    let verifier = SignatureVerifier::new(sender(presets::hubspot())).with_public_origin(origin);
+    let hooks = Hooks::new(AuthLayer::signed(verifier.unwrap()), counter.executor())
+        .with_replay_guard(guard, wait);
+    for (body, runs) in [
+        (r#"[{"eventId":1}]"#, 1),
+        (r#"[{"eventId":1},{"eventId":2}]"#, 1),
+        (r#"[{"eventId":1}]"#, 0),
+    ] {
+        let mut request = Request::post("https://example.com/hook")
+            .header("content-type", "application/json")
+            .body(Bytes::from(body))
+            .unwrap();
+        let signer = Signer::new(presets::hubspot(), &secret()).unwrap();
+        signer.sign(&mut request, "", time::OffsetDateTime::now_utc()).unwrap();
+        *request.uri_mut() = "/hook".parse().unwrap();
+        assert_eq!(call(&hooks, request.map(Full::new)).await.status(), 200, "{body}");
+        assert_eq!(counter.take(), runs, "{body}");
+    }
+}
+
+#[tokio::test]
 async fn a_delivery_with_a_token_runs_each_time() {
     let counter = Counter::default();
     let guard = MemoryReplayGuard::new(100).unwrap();

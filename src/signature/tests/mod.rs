@@ -384,8 +384,9 @@ fn a_signed_address_has_to_be_known_and_twilio_takes_either_port() {
     let covers = Coverage::from_iter([Covered::Url, Covered::Parameters]);
     assert_eq!(verify(Some("https://example.com/hook?a=1")), Ok(covers));
     assert_eq!(verify(Some("https://example.com:443/hook?a=1")), Ok(covers));
+    assert_eq!(verify(Some("https://example.com:8443/hook?a=1")), Ok(covers));
     for url in [
-        "https://example.com:444/hook?a=1",
+        "https://example.org:444/hook?a=1",
         "https://example.com/hook",
         "http://example.com/hook?a=1",
     ] {
@@ -440,6 +441,26 @@ fn the_delivery_says_what_is_signed() {
     assert_eq!(delivery(presets::mailgun(), body, &[]), of("id-1", true, "opened", false));
     let event = [("x-gitlab-event", "Push Hook")];
     assert_eq!(delivery(presets::gitlab(), "{}", &event), of("id-1", false, "Push Hook", false));
+}
+
+#[test]
+fn an_empty_id_that_is_signed_is_malformed() {
+    let mut request = Request::post("/").body(Bytes::from_static(b"{}")).unwrap();
+    let signer = Signer::new(presets::svix(), &secret()).unwrap();
+    signer.sign(&mut request, "", at(0)).unwrap();
+    assert_eq!(check(&presets::svix(), request.headers(), b"{}", 0).unwrap_err(), Malformed);
+}
+
+#[test]
+fn a_large_body_keeps_its_id() {
+    let values = vec!["1"; 30_000].join(",");
+    let body = format!(r#"{{"values":[{values}],"id":"evt_1"}}"#);
+    let mut request = Request::post("/").body(Bytes::from(body)).unwrap();
+    let signer = Signer::new(presets::stripe(), &secret()).unwrap();
+    signer.sign(&mut request, "", at(0)).unwrap();
+    let message = Message::new(request.headers(), request.body());
+    let verified = presets::stripe().verify(&message, &[secret()], at(0)).unwrap();
+    assert_eq!(presets::stripe().delivery(&message, &verified).id.as_deref(), Some("evt_1"));
 }
 
 #[test]
