@@ -111,3 +111,24 @@ impl fmt::Debug for Entry {
         f.debug_struct("Entry").field("until", &self.until).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_guard_that_is_full_refuses_until_something_ends() {
+        let guard = MemoryReplayGuard::new(2).unwrap();
+        let key = |name: &str| ReplayKey::new(&[name.as_bytes()]);
+        let lease = Duration::from_secs(20);
+        for name in ["a", "b"] {
+            assert!(matches!(guard.claim(&key(name), lease).await, Ok(Claim::New(_))), "{name}");
+        }
+
+        assert!(guard.claim(&key("c"), lease).await.is_err());
+        assert_eq!(guard.claim(&key("a"), lease).await.unwrap(), Claim::InFlight);
+        tokio::time::advance(lease).await;
+        assert!(matches!(guard.claim(&key("c"), lease).await, Ok(Claim::New(_))));
+        assert!(MemoryReplayGuard::new(0).is_err());
+    }
+}
