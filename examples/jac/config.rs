@@ -24,6 +24,9 @@ pub(crate) struct Config {
     /// Whether the addresses are described at `/openapi.json`. Not part of the protocol of version 0.2.0.
     #[serde(default)]
     pub(crate) openapi: bool,
+    /// Whether a key may be made with `rate_limit_per_minute`. Not part of that protocol either.
+    #[serde(default)]
+    pub(crate) rate_limits: bool,
 }
 
 /// A user, who manages keys. The walkers of a key run on the root of its user.

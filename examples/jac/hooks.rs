@@ -16,6 +16,7 @@ use tower_webhook::body::{BodyBufferLayer, BufferedBody};
 use tower_webhook::content::ContentLimits;
 use tower_webhook::credential::{Credentials, Placement};
 use tower_webhook::identity::Identity;
+use tower_webhook::rate_limit::RateLimits;
 
 use crate::answers::{self, Refusal};
 use crate::body::{self, Values};
@@ -33,6 +34,8 @@ const MAX_BYTES: usize = 1024 * 1024;
 pub(crate) struct Shared {
     pub(crate) keys: Keys,
     pub(crate) graph: Arc<Graph>,
+    /// One count for all walkers.
+    pub(crate) limits: RateLimits,
     pub(crate) log: ExecLog,
 }
 
@@ -56,7 +59,7 @@ pub(crate) fn service(
 ) -> Result<Router, ConfigError> {
     let methods = Policy::public().with_methods(walker.methods.iter().cloned());
     let methods = AuthLayer::new(methods)?;
-    let auth = auth(&walker, &webhook, &shared.keys)?;
+    let auth = auth(&walker, &webhook, &shared)?;
     let key_in_body = webhook.r#type == PlaceType::Body && walker.auth;
     let hook = Arc::new(Hook { walker, webhook, shared });
 
@@ -83,18 +86,19 @@ pub(crate) fn limits() -> BodyBufferLayer {
 pub(crate) fn auth(
     walker: &Walker,
     webhook: &Webhook,
-    keys: &Keys,
+    Shared { keys, limits, .. }: &Shared,
 ) -> Result<AuthLayer, ConfigError> {
     let placements = placements(webhook)?;
     if !walker.auth {
         return AuthLayer::public().with_removed(placements);
     }
     // The size of a target limits its fields already.
-    let limits = ContentLimits::new().with_fields(usize::MAX);
+    let fields = ContentLimits::new().with_fields(usize::MAX);
     // In this protocol, a value with commas is one value.
     let credentials =
-        Credentials::new(placements)?.with_content_limits(limits).with_insecure_unsplit_values();
-    AuthLayer::new(Policy::token())?.with_keys(keys.verifier(), credentials)
+        Credentials::new(placements)?.with_content_limits(fields).with_insecure_unsplit_values();
+    let layer = AuthLayer::new(Policy::token())?.with_keys(keys.verifier(), credentials)?;
+    layer.with_rate_limits(limits.clone())
 }
 
 fn placements(Webhook { r#type, name }: &Webhook) -> Result<Vec<Placement>, ConfigError> {

@@ -25,6 +25,7 @@ pub(crate) struct Keys {
     manager: KeyManager,
     labels: Labels,
     format: OpaqueFormat,
+    pub(crate) takes_quota: bool,
     /// Serializes changes of the taken names, across both tables.
     naming: Arc<Mutex<()>>,
 }
@@ -75,7 +76,12 @@ impl Keys {
             .with_hasher(KeyHasher::peppered(pepper))
             .with_recoverable(sealing);
         let labels = Labels::open(folder.database("labels.db")?).await?;
-        Ok(Self { manager, labels, format, naming: Arc::default() })
+        Ok(Self { manager, labels, format, takes_quota: false, naming: Arc::default() })
+    }
+
+    /// Sets whether a new key may have a rate limit.
+    pub(crate) fn with_rate_limits(self, takes_quota: bool) -> Self {
+        Self { takes_quota, ..self }
     }
 
     /// What walkers ask whether a key is good.
@@ -104,7 +110,7 @@ impl Keys {
 
     /// The id of a key follows from its text, so the label can be there first.
     async fn make(&self, owner: &Owner, request: KeyRequest) -> Result<ShownKey, KeyError> {
-        let KeyRequest { name, walkers, nodes, lifetime } = request;
+        let KeyRequest { name, walkers, nodes, lifetime, quota } = request;
         let label = Label { name, walkers, nodes };
         let _naming = self.naming.lock().await;
         if self.is_taken(owner, &label.name).await? {
@@ -119,6 +125,10 @@ impl Keys {
 
         // What the key is for is in its label.
         let new = NewKey::new("jac").with_all_scopes().with_expires_in(lifetime);
+        let new = match quota {
+            Some(quota) => new.with_rate_limit(quota),
+            None => new,
+        };
         let imported = self.manager.import(owner, key.clone(), new).await;
         let record = imported.map_err(beyond_time)?;
         Ok(ShownKey { record, label, key })
@@ -318,6 +328,7 @@ mod tests {
             walkers: Vec::new(),
             nodes: Vec::new(),
             lifetime: Duration::DAY,
+            quota: None,
         };
         for round in 0..40 {
             let calls = [0, 1, 2].map(|call| {

@@ -33,6 +33,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use servers::{DataFolder, Error, ExecLog, Flags};
+use tower_webhook::rate_limit::{MemoryRateLimiter, RateLimits};
 
 use crate::config::Config;
 use crate::hooks::Shared;
@@ -67,6 +68,8 @@ async fn start(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Erro
 async fn app(config: Config, folder: &DataFolder, log: ExecLog) -> Result<Router, Error> {
     let users = Users::new(&config)?;
     let graph = Arc::new(Graph::new(&config)?);
-    let shared = Shared { keys: Keys::open(folder).await?, graph, log };
+    let keys = Keys::open(folder).await?.with_rate_limits(config.rate_limits);
+    let limits = RateLimits::new(MemoryRateLimiter::new());
+    let shared = Shared { keys, graph, limits, log };
     routes::app(config, &users, &shared)
 }

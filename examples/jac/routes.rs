@@ -101,7 +101,7 @@ impl WalkerRoute {
         document: &mut Document,
     ) -> Result<Option<Self>, ConfigError> {
         let Some(webhook) = walker.webhook.take() else { return Ok(None) };
-        let security = hooks::auth(&walker, &webhook, &shared.keys)?.openapi()?;
+        let security = hooks::auth(&walker, &webhook, shared)?.openapi()?;
         document.add_walker(&walker, &webhook, &security);
         let key_in_path = webhook.r#type == PlaceType::Path;
         let is_open = !walker.auth;

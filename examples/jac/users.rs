@@ -97,7 +97,8 @@ pub(crate) async fn generate(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let media = MediaType::from_headers_lenient(&headers).ok();
-    let request = validation::key_request(media.as_ref(), &body.bytes(), keys.now())?;
+    let bytes = body.bytes();
+    let request = validation::key_request(media.as_ref(), &bytes, keys.now(), keys.takes_quota)?;
     let made = keys.generate(user.owner(), request).await.map_err(|error| match error {
         KeyError::BeyondTime => Refusal::Invalid(vec![validation::beyond_time(EXPIRATION)]),
         error => error.into(),
@@ -147,8 +148,12 @@ pub(crate) async fn delete(
 }
 
 fn shown(ShownKey { record, label, key }: &ShownKey) -> String {
+    // A key without a limit is shown as in version 0.2.0.
+    let limit = record.rate_limit().map(|quota| quota.burst());
+    let limit =
+        limit.map_or_else(String::new, |calls| format!(r#","rate_limit_per_minute":{calls}"#));
     format!(
-        r#"{{"id":"{}","name":{},"root_id":{},"walkers":{},"nodes":{},"expiration":{},"key":{}}}"#,
+        r#"{{"id":"{}","name":{},"root_id":{},"walkers":{},"nodes":{},"expiration":{},"key":{}{limit}}}"#,
         record.id(),
         quoted(&label.name),
         quoted(record.owner().as_str()),

@@ -6,6 +6,7 @@ use serde::Serialize;
 use time::{Duration, OffsetDateTime, UtcOffset};
 use tower_webhook::content::MediaType;
 use tower_webhook::content::json::JsonKind;
+use tower_webhook::rate_limit::Quota;
 
 use crate::json::{Json, Members, members};
 
@@ -94,17 +95,20 @@ pub(crate) struct KeyRequest {
     pub(crate) walkers: Vec<String>,
     pub(crate) nodes: Vec<String>,
     pub(crate) lifetime: Duration,
+    /// How many calls the key allows, if the configuration lets callers say so.
+    pub(crate) quota: Option<Quota>,
 }
 
 /// The place of an interval in the body of a new key, and in that of an extension.
 pub(crate) const EXPIRATION: &[&str] = &["body", "expiration"];
 pub(crate) const EXTENSION: &[&str] = &["body"];
 
-/// The body of `generate-key`.
+/// The body of `generate-key`. A rate limit is a member like any other that is not known, unless `takes_quota`.
 pub(crate) fn key_request(
     media: Option<&MediaType>,
     body: &[u8],
     now: OffsetDateTime,
+    takes_quota: bool,
 ) -> Result<KeyRequest, Vec<Fault>> {
     let members = management_body(media, body)?;
     let mut faults = Faults::default();
@@ -118,9 +122,11 @@ pub(crate) fn key_request(
         }
         Some(_) => Err(vec![Fault::new("model_attributes_type", at(EXPIRATION))]),
     });
-    match (name, walkers, nodes, lifetime) {
-        (Some(name), Some(walkers), Some(nodes), Some(lifetime)) => {
-            Ok(KeyRequest { name, walkers, nodes, lifetime })
+    let quota = members.get("rate_limit_per_minute").filter(|_| takes_quota);
+    let quota = faults.keep(quota.map_or(Ok(None), quota_per_minute));
+    match (name, walkers, nodes, lifetime, quota) {
+        (Some(name), Some(walkers), Some(nodes), Some(lifetime), Some(quota)) => {
+            Ok(KeyRequest { name, walkers, nodes, lifetime, quota })
         }
         _ => Err(faults.0),
     }
@@ -197,7 +203,8 @@ fn interval(
     now: OffsetDateTime,
 ) -> Result<Duration, Vec<Fault>> {
     let mut faults = Faults::default();
-    let count = faults.keep(members.get("count").map_or(Ok(60), |value| count(value, parent)));
+    let count =
+        faults.keep(members.get("count").map_or(Ok(60), |value| positive(value, parent, "count")));
     let unit = faults.keep(members.get("interval").map_or(Ok(DAY), |value| unit(value, parent)));
     let (Some(count), Some(unit)) = (count, unit) else { return Err(faults.0) };
     let interval = count.checked_mul(unit).map(Duration::seconds);
@@ -208,9 +215,24 @@ fn interval(
     interval.ok_or_else(|| vec![beyond_time(parent)])
 }
 
+/// `null` is no limit.
+fn quota_per_minute(value: &Json<'_>) -> Result<Option<Quota>, Vec<Fault>> {
+    const NAME: &str = "rate_limit_per_minute";
+    if value.kind() == JsonKind::Null {
+        return Ok(None);
+    }
+    let calls = positive(value, &["body"], NAME)?;
+    let quota = u32::try_from(calls).ok().and_then(|calls| Quota::per_minute(calls).ok());
+    quota.map(Some).ok_or_else(|| vec![Fault::new("int_type", member(&["body"], NAME))])
+}
+
 /// A count above 0. One that no time can hold is the largest there is.
-fn count(value: &Json<'_>, parent: &[&'static str]) -> Result<i64, Vec<Fault>> {
-    let fault = |r#type| vec![Fault::new(r#type, member(parent, "count"))];
+fn positive(
+    value: &Json<'_>,
+    parent: &[&'static str],
+    name: &'static str,
+) -> Result<i64, Vec<Fault>> {
+    let fault = |r#type| vec![Fault::new(r#type, member(parent, name))];
     if !value.is_integer() {
         return Err(fault("int_type"));
     }
@@ -270,17 +292,19 @@ mod tests {
     }
 
     fn refused(body: &str) -> String {
-        shown(&key_request(JSON, body.as_bytes(), now()).unwrap_err())
+        shown(&key_request(JSON, body.as_bytes(), now(), false).unwrap_err())
     }
 
     #[test]
     fn every_default_is_there() {
-        let request = key_request(Some(&MediaType::Absent), br#"{"name":"x","more":1}"#, now());
+        let request =
+            key_request(Some(&MediaType::Absent), br#"{"name":"x","more":1}"#, now(), false);
         let expected = KeyRequest {
             name: "x".to_owned(),
             walkers: Vec::new(),
             nodes: Vec::new(),
             lifetime: Duration::days(60),
+            quota: None,
         };
         assert_eq!(request.unwrap(), expected);
         assert_eq!(extension(JSON, b"{}", now()).unwrap(), Duration::days(60));
@@ -298,7 +322,7 @@ mod tests {
         assert_eq!(refused("  "), r#"json_invalid ["body",2]"#);
         assert_eq!(refused(r#"{"name":"x","name":"y"}"#), r#"json_invalid ["body",18]"#);
         for media in [None, Some(&MediaType::Form), Some(&MediaType::Other)] {
-            let faults = key_request(media, br#"{"name":"x"}"#, now()).unwrap_err();
+            let faults = key_request(media, br#"{"name":"x"}"#, now(), false).unwrap_err();
             assert_eq!(shown(&faults), r#"model_attributes_type ["body"]"#);
             assert_eq!(shown(&ids(media, b"").unwrap_err()), r#"missing ["body"]"#);
         }

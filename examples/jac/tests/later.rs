@@ -53,3 +53,45 @@ async fn the_document_has_every_address_and_where_its_key_is() {
     assert_eq!(body["application/json"]["schema"]["required"], json!(["a"]));
     assert!(!answer.text.contains("token-of-ann"));
 }
+
+const LIMITED: &str = r#"{"name":"limited","rate_limit_per_minute":2}"#;
+
+#[tokio::test]
+async fn a_key_has_the_limit_that_it_was_made_with() {
+    let server = with("rate_limits", json!(true)).await;
+    let (_, limited) = server.key(ANN, LIMITED).await;
+    let (_, free) = server.key(ANN, r#"{"name":"free","rate_limit_per_minute":null}"#).await;
+    for _ in 0..2 {
+        assert_eq!(server.call(&limited).await.status, StatusCode::OK);
+    }
+    let refused = server.call(&limited).await;
+    refused.refuses(429, "Too Many Requests");
+    assert!(refused.header("retry-after").is_some());
+    // One count for all walkers, and for this key alone.
+    let elsewhere = [("x-api-key", limited.as_str())];
+    let elsewhere = server.send("POST", "/webhook/walker/nothing", &elsewhere, "").await;
+    assert_eq!(elsewhere.status, StatusCode::TOO_MANY_REQUESTS);
+    for _ in 0..3 {
+        assert_eq!(server.call(&free).await.status, StatusCode::OK);
+    }
+    let listed = server.keys(ANN).await;
+    assert_eq!(listed[0]["rate_limit_per_minute"], 2);
+    assert!(listed[1].get("rate_limit_per_minute").is_none());
+    for (limit, fault) in
+        [("0", "greater_than"), ("-1", "greater_than"), ("1.5", "int_type"), ("\"2\"", "int_type")]
+    {
+        let body = format!(r#"{{"name":"x","rate_limit_per_minute":{limit}}}"#);
+        let answer = server.manage(ANN, "POST", "/webhook/generate-key", &body).await;
+        answer.faults(fault, &json!(["body", "rate_limit_per_minute"]));
+    }
+}
+
+#[tokio::test]
+async fn without_a_setting_a_limit_is_a_member_that_is_not_known() {
+    let server = Server::start().await;
+    let (_, key) = server.key(ANN, r#"{"name":"a","rate_limit_per_minute":"x"}"#).await;
+    for _ in 0..3 {
+        assert_eq!(server.call(&key).await.status, StatusCode::OK);
+    }
+    assert!(server.keys(ANN).await[0].get("rate_limit_per_minute").is_none());
+}
