@@ -14,6 +14,9 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 #[allow(dead_code)]
+#[path = "../../tests/stores/shared/folder.rs"]
+mod folder;
+#[allow(dead_code)]
 #[path = "../../tests/stores/postgres/server.rs"]
 mod postgres_server;
 #[allow(dead_code)]

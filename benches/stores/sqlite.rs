@@ -10,8 +10,9 @@ use tower_webhook::key::KeyStore;
 use tower_webhook::store::SqliteKeyStore;
 
 use crate::case;
+use crate::folder::Folder;
 use crate::shared::id;
-use crate::sqlite_file::{Folder, fill};
+use crate::sqlite_file::fill;
 
 const STORED: &str = "1,000 keys";
 const FEW: &str = "many keys, few of them used";

@@ -134,6 +134,7 @@ fn handshakes_of(slug: &str, verify_token: Option<String>) -> Vec<Handshake> {
 
 impl Form {
     /// Reads a secret. The user has chosen it, so that a short one is warned about and taken.
+    #[expect(clippy::print_stderr, reason = "a warning of a program")]
     fn read(self, text: &str) -> std::result::Result<SigningSecret, ConfigError> {
         match self {
             Self::Standard => SigningSecret::standard(text),

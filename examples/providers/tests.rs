@@ -126,8 +126,9 @@ async fn secrets_come_from_the_environment_in_the_form_of_the_provider() {
     let variable = |name: &str| {
         let value = match name {
             "STRIPE_SECRET" => "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw whsec_another_one",
-            "STANDARD_WEBHOOKS_SECRET" => "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-            "GITLAB_SECRET" => "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "STANDARD_WEBHOOKS_SECRET" | "GITLAB_SECRET" => {
+                "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+            }
             "GITLAB_MODE" => "standard",
             _ => return None,
         };
