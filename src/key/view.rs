@@ -276,11 +276,11 @@ mod tests {
         let record = record();
         let view = KeyView::new(&record, at(0));
         for (view, expected) in [
-            (view, r#""state":"active","metadata":null}"#),
-            (view.with_last_used(None), r#""state":"active","last_used":null,"metadata":null}"#),
+            (view, r#""state":"active","rate_limit":null,"metadata":null}"#),
+            (view.with_last_used(None), r#""last_used":null,"metadata":null}"#),
             (
                 view.with_last_used(Some(at(7))),
-                r#""state":"active","last_used":"1970-01-01T00:00:07Z","metadata":null}"#,
+                r#""last_used":"1970-01-01T00:00:07Z","metadata":null}"#,
             ),
         ] {
             assert!(view.to_json().ends_with(expected), "{}", view.to_json());
