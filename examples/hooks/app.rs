@@ -13,6 +13,7 @@ use tower_webhook::drain::DrainLayer;
 use tower_webhook::envelope::{EnvelopeBuilder, EnvelopePart, ReadAs};
 use tower_webhook::hook::Hooks;
 use tower_webhook::key::{IssuedKey, KeyManager, NewKey, Owner, PrefixedFormat, Scope, Scopes};
+use tower_webhook::rate_limit::{MemoryRateLimiter, Quota, RateLimits};
 use tower_webhook::store::MemoryKeyStore;
 use tower_webhook::{ConfigError, RequestHead};
 
@@ -28,6 +29,7 @@ pub(crate) struct Credentials {
     pub(crate) expired: String,
     pub(crate) revoked: String,
     pub(crate) without_scope: String,
+    pub(crate) hourly: String,
     pub(crate) login: String,
 }
 
@@ -58,13 +60,16 @@ fn placements() -> Result<[Placement; 6], ConfigError> {
 }
 
 fn cors() -> CorsLayer {
-    // The refusal that a gRPC-web client reads is in these.
-    let grpc = ["grpc-status", "grpc-message"].map(HeaderName::from_static);
+    // A page sees the first two of a 429, and a gRPC-web client reads a refusal in the others.
+    let names = ["ratelimit", "ratelimit-policy", "grpc-status", "grpc-message"];
+    let exposed = names.map(HeaderName::from_static);
     CorsLayer::new()
         .allow_origin(Any)
         .allow_methods(AllowMethods::mirror_request())
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([WWW_AUTHENTICATE, RETRY_AFTER].into_iter().chain(grpc).collect::<Vec<_>>())
+        .expose_headers(
+            [WWW_AUTHENTICATE, RETRY_AFTER].into_iter().chain(exposed).collect::<Vec<_>>(),
+        )
 }
 
 pub(crate) async fn app() -> Result<(Router, Credentials), Box<dyn Error>> {
@@ -76,6 +81,8 @@ pub(crate) async fn app() -> Result<(Router, Credentials), Box<dyn Error>> {
     let expiring = draft.clone().with_expires_in(time::Duration::milliseconds(1));
     let key = keys.generate(&owner, draft.clone()).await?;
     let expired = keys.generate(&owner, expiring).await?;
+    let hourly = draft.clone().with_rate_limit(Quota::per_hour(1)?);
+    let hourly = keys.generate(&owner, hourly).await?;
     let revoked = keys.generate(&owner, draft).await?;
     keys.revoke(&owner, revoked.record().id()).await?;
     let without_scope = keys.generate(&owner, NewKey::new("no scope")).await?;
@@ -89,11 +96,16 @@ pub(crate) async fn app() -> Result<(Router, Credentials), Box<dyn Error>> {
         expired: text(expired),
         revoked: text(revoked),
         without_scope: text(without_scope),
+        hourly: text(hourly),
         login: text(login),
     };
 
-    let auth = AuthLayer::per_request(move |head: RequestHead<'_>| policy(head, &deploy, &owner))
+    // Five at once, then one each 12 seconds.
+    let limited = Quota::new(5, Duration::from_secs(12))?;
+    let resolve = move |head: RequestHead<'_>| policy(head, &deploy, &owner, limited);
+    let auth = AuthLayer::per_request(resolve)
         .with_keys(&keys, placements()?)?
+        .with_rate_limits(RateLimits::new(MemoryRateLimiter::new()))?
         .with_authenticator(Logins(logins.verifier()), [Placement::basic()])?
         .with_grpc_rejections();
     let drain =

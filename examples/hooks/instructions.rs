@@ -3,7 +3,7 @@
 use crate::app::Credentials;
 
 pub(crate) fn text(address: &str, credentials: &Credentials) -> String {
-    let Credentials { key, expired, revoked, without_scope, login } = credentials;
+    let Credentials { key, expired, revoked, without_scope, hourly, login } = credentials;
     let deployed = r#"{"commits":20,"deployed":"refs/heads/main"}"#;
     let push = "--json @examples/payloads/github-push.json";
     let hook = format!("http://{address}/hook");
@@ -32,6 +32,12 @@ A hook for a key or a user: the first call is by key, the second by user. Answer
 Refused: both at once (400), neither (401, with the challenges of both)
   curl -si -u 'alice:{login}' -H 'X-Webhook-Token: {key}' --json '{{}}' {hook}/any
   curl -si --json '{{}}' {hook}/any
+
+A hook that a key may call five times at once, then once in 12 seconds. Answer: the envelope
+  curl -s -H 'X-Webhook-Token: {key}' --json '{{"ref":"v1"}}' {hook}/limited
+A key that may call once an hour. Answers: the envelope, then 429 with retry-after and ratelimit
+  curl -s -H 'X-Webhook-Token: {hourly}' --json '{{"ref":"v1"}}' {hook}/limited
+  curl -si -H 'X-Webhook-Token: {hourly}' --json '{{"ref":"v1"}}' {hook}/limited
 
 Hooks that answer with their envelope: the first is public, the second takes the key
   curl -s --json '{{"amount": 1.10}}' '{hook}/echo?a=1'

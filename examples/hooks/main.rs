@@ -1,5 +1,5 @@
 //! Hooks on axum with the settings that real senders and clients need: a key in every place, JSON under other labels,
-//! JSON lines, forms with JSON in them, CORS, probes, refusals that gRPC clients read, and refusals that arrive.
+//! JSON lines, forms with JSON in them, CORS, probes, limits on calls, refusals that gRPC clients read, and refusals that arrive.
 //!
 //! Start with `webhook`, which is shorter.
 //!

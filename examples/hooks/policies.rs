@@ -4,8 +4,14 @@ use http::Method;
 use tower_webhook::RequestHead;
 use tower_webhook::auth::Policy;
 use tower_webhook::key::{Owner, Scope};
+use tower_webhook::rate_limit::Quota;
 
-pub(crate) fn policy(head: RequestHead<'_>, deploy: &Scope, owner: &Owner) -> Option<Policy> {
+pub(crate) fn policy(
+    head: RequestHead<'_>,
+    deploy: &Scope,
+    owner: &Owner,
+    limited: Quota,
+) -> Option<Policy> {
     // The whole path, also where the router is nested in another one.
     let path = head.original_path().strip_prefix("/hook/")?;
     let (name, key) = path.split_once('/').map_or((path, None), |(name, key)| (name, Some(key)));
@@ -21,6 +27,8 @@ pub(crate) fn policy(head: RequestHead<'_>, deploy: &Scope, owner: &Owner) -> Op
         // Senders try a hook out by HEAD before they use it.
         "deploy" => token().with_probe([Method::HEAD]),
         "deploy-any" => token(),
+        // Each key has calls of its own.
+        "limited" => token().with_rate_limit(limited),
         "report" => Policy::user().with_methods([Method::POST]).with_owner(owner.clone()),
         // A script with a key calls it, and a person who logs in.
         "any" => Policy::any_of([Policy::token(), Policy::user()])

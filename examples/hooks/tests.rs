@@ -42,6 +42,28 @@ async fn the_key_opens_the_hook_from_every_place() {
     assert_eq!((status, body.as_str()), (StatusCode::OK, expected));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_key_has_five_calls_at_once_and_then_one_each_12_seconds() {
+    let (app, Credentials { key, hourly, .. }) = app().await.unwrap();
+    let call = async |key: &str| {
+        let request = push("/hook/limited").header("x-webhook-token", key);
+        let response = app.clone().oneshot(request.body(Body::from("{}")).unwrap()).await.unwrap();
+        let retry_after = response.headers().get("retry-after").cloned();
+        (response.status().as_u16(), retry_after.map(|value| value.to_str().unwrap().to_owned()))
+    };
+    assert_eq!(call(&hourly).await.0, 200);
+    assert_eq!(call(&hourly).await, (429, Some("3600".to_owned())));
+    for _ in 0..5 {
+        assert_eq!(call("wrong").await.0, 401);
+        assert_eq!(call(&key).await.0, 200);
+    }
+    assert_eq!(call(&key).await, (429, Some("12".to_owned())));
+    tokio::time::advance(std::time::Duration::from_secs(12)).await;
+    assert_eq!(call(&key).await.0, 200);
+    assert_eq!(call(&key).await.0, 429);
+    assert_eq!(call("wrong").await.0, 401);
+}
+
 #[tokio::test]
 async fn a_push_comes_as_json_or_in_a_form() {
     let (app, Credentials { key, .. }) = app().await.unwrap();
@@ -106,7 +128,7 @@ async fn the_public_and_the_user_hook_answer() {
 #[tokio::test]
 async fn refusals_are_as_printed() {
     let (app, credentials) = app().await.unwrap();
-    let Credentials { key, expired, revoked, without_scope, login } = credentials;
+    let Credentials { key, expired, revoked, without_scope, hourly: _, login } = credentials;
     tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     let cases = [
         (push("/hook/deploy"), StatusCode::UNAUTHORIZED),

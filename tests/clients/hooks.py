@@ -606,11 +606,37 @@ def either(server):
     check("any: another method", server.request("GET", path, [header]).status == 405)
 
 
+def limited(server):
+    """Five at once, then one each 12 seconds. The last part of the server, because it uses the calls up."""
+    path, body, key = "/hook/limited", b'{"ref":"v1"}', ("X-Webhook-Token", server.key)
+    without_scope = re.findall(r"X-Webhook-Token: ([^'\s]+)", server.text.split("Refused: no key")[1])[3]
+    for number in range(20):
+        for name, headers, status in (("wrong key", [("X-Webhook-Token", "wrong")], 401), ("no key", [], 401),
+                                      ("no scope", [("X-Webhook-Token", without_scope)], 403)):
+            answer = server.post(path, body, JSON, headers)
+            check(f"limited: {name} {number}", answer.status == status, answer)
+            check(f"limited: {name} {number}, no field", answer.get("ratelimit") is None, answer)
+    for number in range(5):
+        answer = server.post(path, body, JSON, [key])
+        check(f"limited: call {number}", answer.status == 200 and (answer.json() or {}).get("JSON") == {"ref": "v1"}, answer)
+    answer = server.post(f"{path}?token={server.key}", body, JSON, [("Origin", "https://a.example")])
+    check("limited: beyond", answer.status == 429 and (answer.json() or {}).get("code") == "rate_limited", answer)
+    check("limited: policy", answer.get("ratelimit-policy") == '"hook";q=5;w=60', answer)
+    fields = re.fullmatch(r'"hook";r=0;t=(\d+)', answer.get("ratelimit") or "")
+    wait = answer.get("retry-after") or ""
+    check("limited: when", fields and fields.group(1) == wait and 1 <= int(wait) <= 12, answer)
+    exposed = (answer.get("access-control-expose-headers") or "").lower()
+    check("limited: for a page", "ratelimit" in exposed and "retry-after" in exposed, answer)
+    check("limited: no challenge", answer.get("www-authenticate") is None, answer)
+    check("limited: other hooks", server.post("/hook/deploy-any", body, JSON, [key]).status == 200)
+    check("limited: junk after it", server.post(path, body, JSON, [("X-Webhook-Token", "wrong")]).status == 401)
+
+
 def main():
     server = Server(sys.argv[1])
     try:
         for part in (results, placements, envelopes, limits, browsers, paths, probes, no_body, grpc, early, ambiguity,
-                     labelled, either):
+                     labelled, either, limited):
             part(server)
     finally:
         server.stop()

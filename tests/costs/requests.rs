@@ -138,7 +138,7 @@ fn an_answer_that_has_to_be_waited_for_is_boxed() {
 
     assert!(info.count_total <= 4 + RESPONSE, "{}", info.count_total);
     // All of them together.
-    assert!(info.bytes_total <= 1440, "{}", info.bytes_total);
+    assert!(info.bytes_total <= 1480, "{}", info.bytes_total);
 }
 
 #[test]

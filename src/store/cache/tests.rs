@@ -189,7 +189,7 @@ async fn guarantee_1_a_change_whose_store_panics_is_seen() {
 
     let error = world.cache.replace(record("a", 2), 1).await.unwrap_err();
 
-    assert_eq!(error.source().unwrap().to_string(), "the key store panicked");
+    assert_eq!(error.source().unwrap().to_string(), "the call panicked");
     assert_eq!(world.cached("a"), None);
 }
 
