@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use lexopt::{Arg, Parser};
 use time::Duration;
 use tower_webhook::key::{KeyId, NewKey, Owner, Scopes};
+use tower_webhook::rate_limit::Quota;
 
 use crate::commands::{Command, One};
 use crate::failure::Failure;
@@ -16,7 +17,8 @@ Manages keys in a store.
 
   init                               sets up a new store: a file, or the tables in a database
   generate --owner OWNER --name NAME [--scope SCOPE[,SCOPE]..].. [--all-scopes] [--expires-in 60d]
-           [--create]                with --create, does what init does before
+           [--rate-limit 60/m] [--create]
+                                     with --create, does what init does before; calls per s, m or h
   list     --owner OWNER | --all [--unused-for 90d]
                                      with --unused-for, keys that are not revoked and have had no use since
   find     [ID]                      the key of an id or of a leaked text; the text is read from standard input
@@ -38,7 +40,12 @@ Ends with 0, or with 1 (the key is refused, not found or revoked), 2 (wrong argu
 
 /// Every command, the options that it takes beside `--store` and `--json`, and the least and most ids.
 const COMMANDS: [(&str, &[&str], usize, usize); 12] = [
-    ("generate", &["owner", "name", "scope", "all-scopes", "expires-in", "create"], 0, 0),
+    (
+        "generate",
+        &["owner", "name", "scope", "all-scopes", "expires-in", "rate-limit", "create"],
+        0,
+        0,
+    ),
     ("list", &["owner", "all", "unused-for"], 0, 0),
     ("find", &[], 0, 1),
     ("show", &["owner"], 1, 1),
@@ -70,6 +77,7 @@ pub(crate) struct Arguments {
     create: bool,
     unused_for: Option<String>,
     expires_in: Option<String>,
+    rate_limit: Option<String>,
     by: Option<String>,
     overlap: Option<String>,
     ids: Vec<String>,
@@ -125,6 +133,7 @@ impl Arguments {
             "owner" => once(&mut self.owner, value()?)?,
             "name" => once(&mut self.name, value()?)?,
             "expires-in" => once(&mut self.expires_in, value()?)?,
+            "rate-limit" => once(&mut self.rate_limit, value()?)?,
             "unused-for" => once(&mut self.unused_for, value()?)?,
             "by" => once(&mut self.by, value()?)?,
             "overlap" => once(&mut self.overlap, value()?)?,
@@ -228,8 +237,25 @@ impl Arguments {
         if let Some(expires_in) = optional_interval("expires-in", self.expires_in.as_deref())? {
             new = new.with_expires_in(expires_in);
         }
+        if let Some(text) = &self.rate_limit {
+            new = new.with_rate_limit(quota(text)?);
+        }
         Ok(new)
     }
+}
+
+/// `5/s`, `60/m` or `1000/h`.
+fn quota(text: &str) -> Result<Quota, Failure> {
+    let error = || Failure::usage("--rate-limit is a number of calls per s, m or h, such as 60/m");
+    let (calls, unit) = text.split_once('/').ok_or_else(error)?;
+    let calls = calls.parse().map_err(|_| error())?;
+    let quota = match unit {
+        "s" => Quota::per_second(calls),
+        "m" => Quota::per_minute(calls),
+        "h" => Quota::per_hour(calls),
+        _ => return Err(error()),
+    };
+    quota.map_err(|_| error())
 }
 
 fn no_such_command() -> Failure {

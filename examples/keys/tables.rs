@@ -15,6 +15,7 @@ pub(crate) fn details(view: &KeyView<'_>) -> String {
         row("owner", record.owner().to_string()),
         row("scopes", scopes(record)),
         row("state", view.state().as_str().to_owned()),
+        row("rate limit", rate_limit(record)),
         row("created", moment(Some(record.created_at()), "")),
         row("works from", moment(record.not_before(), "at once")),
         row("expires", moment(record.expires_at(), "never")),
@@ -49,6 +50,14 @@ fn scopes(record: &KeyRecord) -> String {
         scopes if scopes.is_none() => "none".to_owned(),
         scopes => scopes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
     }
+}
+
+/// Calls at once, and then one for each period.
+fn rate_limit(record: &KeyRecord) -> String {
+    record.rate_limit().map_or_else(
+        || "none".to_owned(),
+        |quota| format!("{} at once, then one each {:?}", quota.burst(), quota.period()),
+    )
 }
 
 /// A point in time to the second, or the text for none.

@@ -40,6 +40,23 @@ pub(crate) async fn id_of(keys: &Opened) -> String {
 }
 
 #[tokio::test]
+async fn a_key_has_the_rate_limit_that_was_asked_for() {
+    let keys = memory();
+    let line = "generate --owner alice --name laptop --rate-limit 60/m";
+    assert_eq!(run_with(&keys, line, "").await.code, 0);
+    let shown = run_with(&keys, &format!("show {}", id_of(&keys).await), "").await;
+    assert!(
+        shown.output.contains("rate limit  60 at once, then one each 1s\n"),
+        "{}",
+        shown.output
+    );
+    for limit in ["60", "0/m", "-1/m", "60/d", "/m", "4294967296/h"] {
+        let line = format!("generate --owner alice --name b --rate-limit {limit}");
+        assert_eq!(run_with(&keys, &line, "").await.code, 2, "{limit}");
+    }
+}
+
+#[tokio::test]
 async fn a_key_lives_through_all_commands() {
     let keys = memory();
     let line =
