@@ -28,8 +28,14 @@ struct Call {
 }
 
 /// What every call may be refused for: by the layer in front, or because of the store.
-const ALWAYS: [Kind; 5] =
-    [Kind::Ambiguous, Kind::Unknown, Kind::Forbidden, Kind::Internal, Kind::Unavailable];
+const ALWAYS: [Kind; 6] = [
+    Kind::Ambiguous,
+    Kind::Unknown,
+    Kind::Forbidden,
+    Kind::RateLimited,
+    Kind::Internal,
+    Kind::Unavailable,
+];
 
 /// What a call with a body may be refused for.
 const BODY: [Kind; 6] = [
@@ -277,7 +283,9 @@ impl ManagementApi {
             }
             let header = match status {
                 StatusCode::UNAUTHORIZED => Some(("WWW-Authenticate", "A challenge.")),
-                StatusCode::SERVICE_UNAVAILABLE => Some(("Retry-After", "Seconds.")),
+                StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                    Some(("Retry-After", "Seconds."))
+                }
                 _ => None,
             };
             if let Some((name, description)) = header {
