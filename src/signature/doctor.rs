@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use smol_str::SmolStr;
 use time::{Duration, OffsetDateTime};
 
-use super::secret::{Key, LENIENT};
+use super::secret::LENIENT;
 use super::{Message, Scheme, SignatureErrorKind, SigningSecret, TimestampFormat, presets};
 
 /// A likely reason why a signature is not good, for the log of the receiver.
@@ -126,7 +126,7 @@ impl Scheme {
         };
         for secret in secrets {
             let fits_bytes = |bytes: &[u8]| fits(message, &[secret.with_bytes(bytes)]);
-            let Key::Shared(bytes) = &secret.key else { continue };
+            let Some(bytes) = secret.key.shared() else { continue };
             if !secret.is_valid_at(now) && fits_bytes(bytes) {
                 hints.push(SignatureHint::OutOfTime(secret.name().into()));
                 continue;

@@ -10,7 +10,6 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::secret::Key;
 use super::{Encoding, Field, Message, SigningSecret, Verified};
 
 /// How a provider makes sure of the address of a receiver, as data: by which request, and what it wants as the answer.
@@ -281,11 +280,7 @@ impl HandshakeValue {
             Self::Number(number) => (*number).into(),
             Self::Text(text) => text.as_ref().into(),
             Self::Mac(prefix, encoding) => {
-                let secret = secrets.iter().find_map(|secret| match &secret.key {
-                    Key::Shared(bytes) => Some(bytes),
-                    #[cfg(any(feature = "ed25519", feature = "ecdsa"))]
-                    _ => None,
-                })?;
+                let secret = secrets.iter().find_map(|secret| secret.key.shared())?;
                 let mut mac = Hmac::<Sha256>::new_from_slice(secret).ok()?;
                 mac.update(challenge.as_bytes());
                 let bytes = mac.finalize().into_bytes();

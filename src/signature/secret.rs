@@ -58,6 +58,17 @@ pub(super) enum Key {
     EcdsaP256(Box<p256::ecdsa::VerifyingKey>),
 }
 
+impl Key {
+    /// The bytes of a shared secret.
+    pub(super) fn shared(&self) -> Option<&[u8]> {
+        match self {
+            Self::Shared(bytes) => Some(bytes),
+            #[cfg(any(feature = "ed25519", feature = "ecdsa"))]
+            _ => None,
+        }
+    }
+}
+
 /// The fewest bytes of a shared secret: the 128 bits that an attacker cannot try out.
 const MIN_BYTES: usize = 16;
 
