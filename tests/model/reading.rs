@@ -261,11 +261,9 @@ pub(crate) fn has_second_in_body(layer: &Layer, policy: &Policy, state: &State) 
 
 /// Media types that are read. Others, and other codings, pass untouched.
 fn is_read(body: Body) -> bool {
-    match body {
-        Body::Empty | Body::Text | Body::Unlabelled | Body::Coded => false,
-        Body::Multipart | Body::BrokenMultipart => cfg!(feature = "multipart"),
-        _ => true,
-    }
+    let is_multipart = matches!(body, Body::Multipart | Body::BrokenMultipart);
+    !matches!(body, Body::Empty | Body::Text | Body::Unlabelled | Body::Coded)
+        && (cfg!(feature = "multipart") || !is_multipart)
 }
 
 /// Why the places of a layer in the body cannot be cleaned. The policy does not matter.
