@@ -1,7 +1,7 @@
 //! Credentials in the head of a request, with a hundred keys that are all in use.
 
 use std::hint::black_box;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,6 +17,7 @@ use support::requests::{Inner, each, header, request, target};
 use tower::{Layer, layer::layer_fn};
 use tower_webhook::auth::AuthLayer;
 use tower_webhook::credential::Placement;
+use tower_webhook::rate_limit::{MemoryRateLimiter, Quota, RateLimits};
 
 /// The rows of the chart.
 pub(crate) const CHART: [&str; 8] = [
@@ -114,6 +115,10 @@ pub(crate) fn refusals(report: &mut Report) {
     let with = |texts: &[String]| header("x-api-key", texts.to_vec());
     let guarded = || ours(&manager, x_api_key());
     let floor = || Floor::new(&texts, Inner);
+    let limits = RateLimits::new(MemoryRateLimiter::new()).with_default_quota(
+        Quota::new(1_000_000_000, Duration::from_nanos(1_000)).expect("a quota"),
+    );
+    let limited = layer(&manager, x_api_key()).with_rate_limits(limits).expect("a layer");
     #[cfg(feature = "metrics")]
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let table = Table::new(title, || Case::service("inner service", Inner, with(&texts)))
@@ -124,7 +129,8 @@ pub(crate) fn refusals(report: &mut Report) {
         .with(Case::service("by hand: junk", floor(), with(&junk(&texts))))
         .with(Case::service("ours: junk", guarded(), with(&junk(&texts))))
         .with(Case::service("ours: unknown", guarded(), with(&unknown())))
-        .with(Case::service("ours: wrong secret", guarded(), with(&wrong_secrets(&texts))));
+        .with(Case::service("ours: wrong secret", guarded(), with(&wrong_secrets(&texts))))
+        .with(Case::service("ours: accepted, limited", limited.layer(Inner), with(&texts)));
     #[cfg(feature = "metrics")]
     let table = table.with(Case::service(
         "ours: accepted, measured",
@@ -140,6 +146,11 @@ pub(crate) fn refusals(report: &mut Report) {
             Ratio::new(
                 "added by junk, against an accepted request",
                 Cost::Added("ours: junk"),
+                Cost::Added("ours: accepted"),
+            ),
+            Ratio::new(
+                "added by a limited request, against one that is not",
+                Cost::Added("ours: accepted, limited"),
                 Cost::Added("ours: accepted"),
             ),
             #[cfg(feature = "metrics")]
