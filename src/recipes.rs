@@ -8,6 +8,10 @@
 //! | other policies while the server runs | [`PolicyResolver`](crate::auth::PolicyResolver#examples) |
 //! | other keys while the server runs, from a file | [below](#keys-from-a-file) |
 //! | users of an app's own tokens, such as JWTs | [below](#tokens-of-the-app) |
+//! | limits on the calls of a key | [`rate_limit`](crate::rate_limit) |
+//! | limits by another crate, such as `governor` or `tower_governor` | [below](#limits-by-another-crate) |
+//! | counters and durations for Prometheus | `metrics`, feature `metrics` |
+//! | deliveries of GitHub, Stripe and others | `signature`, feature `signature` |
 //! | a public route beside keys in the path | [`PolicyResolver`](crate::auth::PolicyResolver#examples) |
 //! | tests of handlers, and of routers with their layers | [`Identity`](crate::Identity): `for_test` and `TestIdentityLayer`, feature `testing` |
 //! | a hook with a signature over its body | [`Authenticator::needs_body`](crate::auth::Authenticator::needs_body) |
@@ -206,6 +210,66 @@
 //! #     let request = Request::get("/").header("authorization", format!("Bearer {token}"));
 //! #     let response = app.clone().oneshot(request.body(Body::empty())?).await?;
 //! #     assert_eq!(response.status(), expected, "{token}");
+//! # }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Limits by another crate
+//!
+//! Inside of the layer, with the id of the key as the key of the limiter: a guess reaches no bucket, and a rotated key keeps
+//! its own. With `tower_governor`, the same is a `KeyExtractor` that reads `Identity` from the extensions of the request.
+//! Around [`Hooks`](crate::hook::Hooks) there is no identity yet: use
+//! [`with_rate_limits`](crate::auth::AuthLayer::with_rate_limits) there.
+//!
+//! ```
+//! use std::num::NonZeroU32;
+//! use std::sync::Arc;
+//!
+//! use axum::extract::{Request, State};
+//! use axum::middleware::{Next, from_fn_with_state};
+//! use axum::response::{IntoResponse, Response};
+//! use axum::routing::post;
+//! use axum::{Extension, Router};
+//! use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+//! use http::StatusCode;
+//! use tower_webhook::key::KeyId;
+//! use tower_webhook::{AuthLayer, Identity, KeyManager};
+//!
+//! type Limiter = Arc<DefaultKeyedRateLimiter<KeyId>>;
+//!
+//! async fn limit(
+//!     State(limiter): State<Limiter>,
+//!     Extension(identity): Extension<Identity>,
+//!     request: Request,
+//!     next: Next,
+//! ) -> Response {
+//!     match identity.key_id().map(|id| limiter.check_key(id)) {
+//!         Some(Ok(())) => next.run(request).await,
+//!         Some(Err(_)) => StatusCode::TOO_MANY_REQUESTS.into_response(),
+//!         None => StatusCode::FORBIDDEN.into_response(),
+//!     }
+//! }
+//!
+//! fn app(keys: &KeyManager) -> Result<Router, tower_webhook::ConfigError> {
+//!     let limiter: Limiter = Arc::new(RateLimiter::keyed(Quota::per_minute(NonZeroU32::MIN)));
+//!     let auth = AuthLayer::header("x-api-key", keys)?;
+//!     // The last layer is the outermost one.
+//!     Ok(Router::new()
+//!         .route("/deploy", post(async || "done"))
+//!         .route_layer(from_fn_with_state(limiter, limit))
+//!         .route_layer(auth))
+//! }
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use tower::ServiceExt;
+//! # use tower_webhook::{MemoryKeyStore, NewKey, Owner};
+//! # let keys = KeyManager::new(MemoryKeyStore::new());
+//! # let issued = keys.generate(&Owner::new("ann")?, NewKey::new("laptop")).await?;
+//! # let app = app(&keys)?;
+//! # for (key, expected) in [("junk", 401), (issued.secret().expose_secret(), 200), (issued.secret().expose_secret(), 429)] {
+//! #     let request = http::Request::post("/deploy").header("x-api-key", key).body(axum::body::Body::empty())?;
+//! #     assert_eq!(app.clone().oneshot(request).await?.status(), expected);
 //! # }
 //! # Ok(())
 //! # }
