@@ -65,6 +65,18 @@ pub trait Authenticator: Send + Sync + 'static {
         candidate: Option<&PresentedCredential<'_>>,
     ) -> Result<Authentication, BoxError>;
 
+    /// Whether the head of a request has a credential for this authenticator. It is asked under
+    /// [`Policy::any_of`](super::Policy::any_of) about a request with a key, where the authenticator has no placements: a
+    /// second credential is a 400. The default is no: the key decides.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it cannot be found out now. The request is refused with 503.
+    async fn is_presented(&self, head: RequestHead<'_>) -> Result<bool, BoxError> {
+        let _ = head;
+        Ok(false)
+    }
+
     /// Whether the body of a request has to be there before this decides: to check a signature over it. The default
     /// is no.
     ///
@@ -215,6 +227,10 @@ impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
         candidate: Option<&PresentedCredential<'_>>,
     ) -> Result<Authentication, BoxError> {
         (**self).authenticate(head, candidate).await
+    }
+
+    async fn is_presented(&self, head: RequestHead<'_>) -> Result<bool, BoxError> {
+        (**self).is_presented(head).await
     }
 
     fn needs_body(&self) -> bool {

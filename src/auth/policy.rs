@@ -108,7 +108,8 @@ impl Policy {
     /// The place tells the kind. Where keys and users share one, such as `Authorization: Bearer`, the text is taken for
     /// a key if the [format](crate::key::KeyFormat) of the keys parses it, and shown to the authenticator otherwise.
     /// An opaque format parses any text of its length: give such keys a place of their own. An authenticator without
-    /// placements is asked where the request has no key.
+    /// placements is asked where the request has no key. Beside a key it can say that there are two
+    /// ([`is_presented`](super::Authenticator::is_presented)), as that of signatures does.
     ///
     /// A list has token and user policies, each once and without settings: methods, scopes, an owner and the name of
     /// the hook belong to the outer policy, and hold for the caller of either kind. Every other list, an empty one and

@@ -169,6 +169,15 @@ impl Authenticator for SignatureVerifier {
         })
     }
 
+    async fn is_presented(&self, head: RequestHead<'_>) -> Result<bool, BoxError> {
+        Ok(match self.senders.sender(head).await? {
+            SenderLookup::Found(sender) => {
+                sender.scheme.is_attempted(&Message::new(head.headers(), b""))
+            }
+            SenderLookup::Unknown | SenderLookup::NoSecret => false,
+        })
+    }
+
     fn needs_body(&self) -> bool {
         true
     }

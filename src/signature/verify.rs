@@ -201,6 +201,12 @@ impl Scheme {
             || field.is_in_body() && verified.covers.contains(Covered::Body)
     }
 
+    /// Whether something is in a place of signatures, in whatever form.
+    pub(super) fn is_attempted(&self, message: &Message<'_>) -> bool {
+        let has_some = |values: Result<Vec<_>, _>| values.map_or(true, |values| !values.is_empty());
+        self.signatures.iter().any(|place| has_some(place.field.values(message)))
+    }
+
     /// The signatures that are there, decoded, by their place. What cannot be decoded is of another version.
     fn presented(&self, message: &Message<'_>) -> Result<Vec<Presented<'_>>, SignatureErrorKind> {
         let mut presented = Vec::new();

@@ -159,6 +159,11 @@ async fn a_key_or_a_signature_opens_a_route_that_takes_both() {
     let by_signature = call(&hooks, signed(presets::github(), "{}", "1")).await;
     assert_eq!(by_signature.body(), r#""sender""#);
     assert_eq!(call(&hooks, with_key("junk")).await.status(), 401);
+    for key in [keys.text.as_str(), "junk"] {
+        let mut both = signed(presets::github(), "{}", "1");
+        both.headers_mut().insert("x-api-key", key.parse().unwrap());
+        assert_eq!(call(&hooks, both).await.status(), 400, "{key}");
+    }
     assert_eq!(call(&hooks, post_to("/", "{}")).await.status(), 401);
 }
 

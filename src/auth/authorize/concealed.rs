@@ -28,7 +28,7 @@ impl AuthConfig {
             Access::Token | Access::Public => {
                 self.check_alone(keys, users, head).and(key).map(Proven::key)
             }
-            Access::AnyOf => self.held(policy, head).and_then(|held| {
+            Access::AnyOf => self.held_by_either(policy, head).await.and_then(|held| {
                 if held.is_for_user(&key)? { user.map(Proven::user) } else { key.map(Proven::key) }
             }),
             Access::AllOf => self.held(policy, head).and_then(|held| {

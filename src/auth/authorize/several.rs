@@ -1,7 +1,7 @@
 //! Policies that take keys and users: which of them a request has, and whose verdict counts.
 
 use super::{Proven, Verdict};
-use crate::auth::config::AuthConfig;
+use crate::auth::config::{AppCode, AuthConfig, Users};
 use crate::auth::policy::{Access, Policy};
 use crate::credential::{Credentials, PresentedCredential};
 use crate::rejection::{Rejection, RejectionKind};
@@ -25,13 +25,13 @@ impl AuthConfig {
         policy: &Policy,
         head: RequestHead<'_>,
     ) -> Result<Proven, Rejection> {
-        let held = self.held(policy, head)?;
         if policy.access() == Access::AllOf {
-            held.check_apart()?;
+            self.held(policy, head)?.check_apart()?;
             let key = self.ask_store(policy, head).await?;
             let user = self.ask_authenticator(policy, head).await?;
             return Ok(Proven::both(key, user));
         }
+        let held = self.held_by_either(policy, head).await?;
         let key = match held {
             Held::User | Held::Two => Err(Rejection::new(RejectionKind::Missing)),
             Held::Nothing | Held::Key | Held::OnePlace => self.ask_store(policy, head).await,
@@ -39,6 +39,24 @@ impl AuthConfig {
         match held.is_for_user(&key)? {
             true => self.ask_authenticator(policy, head).await.map(Proven::user),
             false => key.map(Proven::key),
+        }
+    }
+
+    /// As [`held`](Self::held), with what an authenticator without placements finds beside a key.
+    pub(super) async fn held_by_either(
+        &self,
+        policy: &Policy,
+        head: RequestHead<'_>,
+    ) -> Result<Held, Rejection> {
+        let held = self.held(policy, head)?;
+        match &self.users {
+            Some(Users { authenticator, credentials: None, .. }) if matches!(held, Held::Key) => {
+                let head = head.for_hook(policy.hook());
+                let ask = || authenticator.is_presented(head);
+                let is_presented = self.ask_app(AppCode::Authenticator, ask).await?;
+                Ok(if is_presented { Held::Two } else { held })
+            }
+            _ => Ok(held),
         }
     }
 
