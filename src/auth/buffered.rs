@@ -19,7 +19,7 @@ use super::{AuthLayer, Policy, ResponseFuture};
 use crate::body::{
     self, BodyBufferLayer, BodyLimits, BodyRules, BufferedBody, ReadBody, ReplayBody, check_coding,
 };
-use crate::rejection::{Rejection, ResponseBody};
+use crate::rejection::{Rejection, RejectionKind, ResponseBody};
 
 /// How much of a body is read for a caller who is not known yet.
 pub(crate) const PRE_AUTH_MAX_BYTES: usize = 16 * 1024;
@@ -228,7 +228,7 @@ impl Entry {
         if config.reads_body_first(&policy, parts)
             && let Some(body) = unread.take()
         {
-            let max_bytes = self.body.limits.max_bytes.min(self.pre_auth_max_bytes);
+            let max_bytes = self.body.limits.max_bytes.min(self.pre_auth_max_bytes(&policy)?);
             let read = match self.check_coding(parts, &body) {
                 Ok(()) => self.read(parts, body, max_bytes).await,
                 Err(rejection) => Err(rejection),
@@ -247,6 +247,18 @@ impl Entry {
                 let rejection = marks.mark_refusal(refusal.rejection);
                 Err(Refusal { rejection, ..refusal })
             }
+        }
+    }
+
+    /// How much is read for a caller who is not known yet.
+    fn pre_auth_max_bytes(&self, policy: &Policy) -> Result<usize, Rejection> {
+        match policy.pre_auth_max_bytes() {
+            Some(_) if self.config.conceal => Err(Rejection::new(RejectionKind::Misconfigured)
+                .with_source(
+                    "a policy has a limit of its own on bodies, and the layer conceals its hooks",
+                )),
+            Some(max_bytes) => Ok(max_bytes),
+            None => Ok(self.pre_auth_max_bytes),
         }
     }
 

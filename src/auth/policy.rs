@@ -38,6 +38,7 @@ struct Inner {
     methods: Option<Box<[Method]>>,
     probes: Box<[Method]>,
     without_body: bool,
+    pre_auth_max_bytes: Option<usize>,
     scopes: Box<[Scope]>,
     owner: Option<Owner>,
     key: Option<KeyId>,
@@ -274,6 +275,26 @@ impl Policy {
         self.with(|inner| inner.without_body = true)
     }
 
+    /// The largest body that is read for this hook before the caller is known, in bytes, in place of the limit of
+    /// [`Hooks`](crate::hook::Hooks::with_pre_auth_max_bytes) or of the
+    /// [buffer](super::BufferedAuthLayer::with_pre_auth_max_bytes). A hook whose sender signs the body needs all of it. The
+    /// limit on the bodies of known callers holds as well.
+    ///
+    /// A layer that [conceals](super::AuthLayer::with_uniform_unauthorized) its hooks has one limit for all of them: there it
+    /// is a fault of the configuration, and a 500.
+    ///
+    /// # Security
+    ///
+    /// Every client can make the server hold this much for each connection.
+    #[must_use]
+    pub fn with_pre_auth_max_bytes(self, max_bytes: usize) -> Self {
+        self.with(|inner| inner.pre_auth_max_bytes = Some(max_bytes))
+    }
+
+    pub(super) fn pre_auth_max_bytes(&self) -> Option<usize> {
+        self.0.pre_auth_max_bytes
+    }
+
     /// Asks for a scope. Several calls ask for all of them. A caller without one is refused with 403.
     ///
     /// A public policy asks for nothing: with a scope, an owner or a key it is a fault of the configuration, a
@@ -492,6 +513,7 @@ impl Inner {
             methods: None,
             probes: Box::default(),
             without_body: false,
+            pre_auth_max_bytes: None,
             scopes: Box::default(),
             owner: None,
             key: None,

@@ -90,6 +90,34 @@ async fn the_limit_comes_before_the_verdict() {
     assert_eq!(response.status(), 200);
 }
 
+#[tokio::test]
+async fn a_hook_has_a_limit_of_its_own() {
+    let auth = || {
+        AuthLayer::per_request(|head: RequestHead<'_>| {
+            let policy = Policy::signed();
+            Some(match head.original_path() {
+                "/large" => policy.with_pre_auth_max_bytes(100),
+                _ => policy,
+            })
+        })
+        .with_signatures(SignatureVerifier::new(sender(presets::github())))
+        .unwrap()
+    };
+    let send = |path: &str| {
+        let mut request = signed(presets::github(), "[1,2,3,4,5]", "1");
+        *request.uri_mut() = path.parse().unwrap();
+        request
+    };
+    let hooks = Hooks::new(auth(), Counter::default().executor()).with_pre_auth_max_bytes(10);
+    assert_eq!(call(&hooks, send("/large")).await.status(), 200);
+    assert_eq!(call(&hooks, send("/hook")).await.status(), 413);
+    // The limit on all bodies holds.
+    assert_eq!(call(&hooks.with_max_body_bytes(10), send("/large")).await.status(), 413);
+    let concealed = auth().with_uniform_unauthorized();
+    let concealed = Hooks::new(concealed, Counter::default().executor());
+    assert_eq!(call(&concealed, send("/large")).await.status(), 500);
+}
+
 /// Knows a tenant in the path, one without a secret, and fails on `/down`.
 struct Tenants;
 
