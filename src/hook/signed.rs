@@ -45,7 +45,7 @@ impl SignedHooks {
         self.guard = Some(Guard { guard: Arc::new(guard), time_to_live });
     }
 
-    /// The guard, for an invocation by a delivery that can be told from others.
+    /// The guard, for an invocation by a delivery that something signed identifies.
     pub(super) fn guarded(
         &self,
         invocation: &Invocation,

@@ -160,7 +160,7 @@ mod tests {
         let quota = Quota::per_minute(7).unwrap();
         assert_eq!(quota.period(), Duration::from_micros(8_571_429));
         assert_eq!(Quota::per_hour(2).unwrap().window(), Duration::from_secs(60 * 60));
-        // More than one in a microsecond cannot be told apart.
+        // More than one in a microsecond looks like one.
         assert_eq!(Quota::per_second(u32::MAX).unwrap().period(), Duration::from_micros(1));
     }
 

@@ -9,7 +9,7 @@ use crate::ConfigError;
 use crate::content::form;
 use crate::content::json::{self, JsonKind, JsonLimits};
 
-/// Where a value stands in a message: a header field, one item of a list in a header field, or a member of the body.
+/// Where a value is in a message: a header field, one item of a list in a header field, or a member of the body.
 ///
 /// # Examples
 ///

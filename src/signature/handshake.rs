@@ -147,7 +147,7 @@ impl Handshake {
         Self { proof: Proof::SignatureIfPresent, ..self }
     }
 
-    /// Answers only messages that have a token in a field, which the receiver has told the provider. Others are a 403.
+    /// Answers only messages that have a token in a field, which the receiver has given to the provider. Others are a 403.
     pub fn with_token(self, field: Field, token: impl AsRef<[u8]>) -> Self {
         Self { proof: Proof::Token(field, Zeroizing::new(token.as_ref().into())), ..self }
     }

@@ -119,7 +119,7 @@ async fn two_processes_share_one_rate() {
     assert!(allowed > u64::from(BURST), "the run was too short to see the rate");
 }
 
-/// Calls until it is told to end, and counts what is allowed, refused and an error.
+/// Calls until the end is set, and counts what is allowed, refused and an error.
 #[derive(Default)]
 struct Counts {
     end: AtomicBool,
