@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::{KeyDigest, KeyId, KeyRecord, Owner, Scopes, SealedSecret};
 use crate::clock::Timestamp;
 use crate::rate_limit::Quota;
+use crate::util::hex;
 
 impl KeyRecord {
     /// The record as a JSON text, which later versions of this crate can read.
@@ -229,13 +230,13 @@ impl<'a> StoredDigest<'a> {
         Self {
             algorithm: digest.algorithm().as_str().into(),
             pepper: digest.pepper().map(CowStr::from),
-            hex: encode_hex(digest.expose_bytes()).into(),
+            hex: hex::encode(digest.expose_bytes()).into(),
         }
     }
 
     fn into_digest(self) -> Result<KeyDigest, DecodeError> {
         let invalid = || DecodeError(DecodeErrorKind::InvalidDigest);
-        let bytes = decode_hex(&self.hex).ok_or_else(invalid)?;
+        let bytes = hex::decode(&self.hex).ok_or_else(invalid)?;
         KeyDigest::from_parts(&self.algorithm, self.pepper.as_deref(), &bytes)
             .map_err(|_| invalid())
     }
@@ -259,30 +260,6 @@ impl From<String> for CowStr<'_> {
     fn from(text: String) -> Self {
         Self(Cow::Owned(text))
     }
-}
-
-fn encode_hex(bytes: &[u8]) -> String {
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
-}
-
-fn decode_hex(text: &str) -> Option<Vec<u8>> {
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => byte - b'0',
-        b'a'..=b'f' => byte - b'a' + 10,
-        b'A'..=b'F' => byte - b'A' + 10,
-        _ => u8::MAX,
-    };
-    // Checked once at the end: `u8::MAX` marks a character that is no digit.
-    let mut all = 0;
-    let byte = |[high, low]: &[u8; 2]| {
-        let (high, low) = (digit(*high), digit(*low));
-        all |= high | low;
-        (high << 4) | (low & 15)
-    };
-    let bytes = pairs.iter().map(byte).collect();
-    (rest.is_empty() && all < 16).then_some(bytes)
 }
 
 #[cfg(test)]
@@ -463,20 +440,6 @@ mod tests {
         #[test]
         fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
             prop_assert!(KeyRecord::decode(&bytes).is_err());
-        }
-
-        #[test]
-        fn hexadecimal_digits_are_read_back(bytes: Vec<u8>) {
-            prop_assert_eq!(decode_hex(&encode_hex(&bytes)), Some(bytes.clone()));
-            prop_assert_eq!(decode_hex(&encode_hex(&bytes).to_uppercase()), Some(bytes));
-        }
-
-        #[test]
-        fn only_hexadecimal_digits_are_read(high: u8, low: u8) {
-            let text = String::from_iter([char::from(high), char::from(low)]);
-            let is_byte = text.bytes().all(|digit| digit.is_ascii_hexdigit());
-            prop_assert_eq!(decode_hex(&text).is_some(), is_byte);
-            prop_assert_eq!(decode_hex(&text), is_byte.then(|| vec![u8::from_str_radix(&text, 16).unwrap()]));
         }
     }
 }

@@ -2,6 +2,8 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+use crate::util::hex;
+
 /// What identifies a delivery: a SHA-256 of the hook, the sender, and what the signature authenticates of the delivery.
 ///
 /// Without anything secret in it, and of one length, so that it can be a name in a store.
@@ -30,7 +32,7 @@ impl ReplayKey {
 /// 64 digits of hex.
 impl fmt::Display for ReplayKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex::encode(&self.0))
     }
 }
 

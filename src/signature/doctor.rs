@@ -8,6 +8,8 @@ use time::{Duration, OffsetDateTime};
 use super::secret::LENIENT;
 use super::{Message, Scheme, SignatureErrorKind, SigningSecret, TimestampFormat, presets};
 
+use crate::util::hex;
+
 /// A likely reason why a signature is not good, for the log of the receiver.
 ///
 /// Made by [`Scheme::diagnose`]. It shows nothing of the message, of a secret or of a digest.
@@ -168,7 +170,7 @@ fn of_secret(bytes: &[u8], fits: &dyn Fn(&[u8]) -> bool) -> Option<SignatureHint
     if decoded.is_ok_and(|bytes| fits(&bytes)) {
         return Some(SignatureHint::SecretIsBase64);
     }
-    if super::encoding::decode_hex(text).is_some_and(|bytes| fits(&bytes)) {
+    if hex::decode(text).is_some_and(|bytes| fits(&bytes)) {
         return Some(SignatureHint::SecretIsHex);
     }
     let ends = [&b"\n"[..], b"\r\n"];

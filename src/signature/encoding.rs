@@ -3,6 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::util::hex;
+
 /// How the bytes of a signature are written.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
@@ -18,7 +20,7 @@ pub enum Encoding {
 impl Encoding {
     pub(super) fn decode(self, text: &str) -> Option<Vec<u8>> {
         match self {
-            Self::Hex => decode_hex(text),
+            Self::Hex => hex::decode(text),
             Self::Base64 => STANDARD.decode(text).ok(),
             Self::Text => Some(text.as_bytes().to_vec()),
         }
@@ -26,27 +28,11 @@ impl Encoding {
 
     pub(super) fn encode(self, bytes: &[u8]) -> String {
         match self {
-            Self::Hex => encode_hex(bytes),
+            Self::Hex => hex::encode(bytes),
             Self::Base64 => STANDARD.encode(bytes),
             Self::Text => String::from_utf8_lossy(bytes).into_owned(),
         }
     }
-}
-
-pub(super) fn decode_hex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let mut pairs = text.as_bytes().chunks_exact(2);
-    let bytes = pairs.by_ref().map(|pair| match pair {
-        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
-        _ => None,
-    });
-    let bytes = bytes.collect::<Option<Vec<u8>>>()?;
-    pairs.remainder().is_empty().then_some(bytes)
-}
-
-pub(super) fn encode_hex(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or_default();
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use crate::ConfigError;
+use crate::util::hex;
 
 /// A secret that is shared with a sender, or the public key of one.
 ///
@@ -107,7 +108,7 @@ impl SigningSecret {
     ///
     /// Refuses what is not hex, and fewer than 16 bytes.
     pub fn hex(text: &str) -> Result<Self, ConfigError> {
-        let bytes = super::encoding::decode_hex(text);
+        let bytes = hex::decode(text);
         Self::shared(bytes.ok_or(ConfigError::new("a signing secret is not hex"))?)
     }
 
@@ -155,7 +156,7 @@ impl SigningSecret {
             ConfigError::new("an Ed25519 public key is 32 bytes in hex, or whpk_ and base64");
         let bytes = match text.strip_prefix("whpk_") {
             Some(text) => LENIENT.decode(text).ok(),
-            None => super::encoding::decode_hex(text),
+            None => hex::decode(text),
         };
         let bytes = bytes.and_then(|bytes| bytes.try_into().ok()).ok_or(error)?;
         let key = ed25519_dalek::VerifyingKey::from_bytes(&bytes);

@@ -7,12 +7,12 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use super::encoding::encode_hex;
 use super::scheme::SignatureField;
 use super::secret::Key;
 use super::signed::{self, SignedBytes};
 use super::{Field, Message, Part, Scheme, SigningSecret};
 use crate::ConfigError;
+use crate::util::hex;
 
 /// Signs requests as a provider does: for senders, and for tests of receivers.
 ///
@@ -197,7 +197,7 @@ impl Signer {
         let url = request.uri().to_string();
         if let Ok(None) = signed::query_parameter(&url, name) {
             let separator = if request.uri().query().is_some() { '&' } else { '?' };
-            let digest = encode_hex(&Sha256::digest(request.body()));
+            let digest = hex::encode(&Sha256::digest(request.body()));
             let uri = Uri::try_from(format!("{url}{separator}{name}={digest}"));
             *request.uri_mut() = uri.map_err(|_| ConfigError::new("the address is too long"))?;
         }

@@ -18,11 +18,13 @@ use super::{
     Algorithm, Coverage, Covered, Field, Message, Part, Scheme, SignatureError, SigningSecret,
 };
 
+use crate::util::hex;
+
 /// A message whose signature is good: what the signature authenticates, and which secret made it.
 ///
 /// # Security
 ///
-/// A good signature does not make the whole request trustworthy. Whatever [`covers`](Self::covers) does not name, an
+/// A good signature does not make the whole request trustworthy. What [`covers`](Self::covers) does not name, an
 /// attacker can change in a captured message and send it again.
 #[derive(Clone)]
 pub struct Verified {
@@ -201,7 +203,7 @@ impl Scheme {
             || field.is_in_body() && verified.covers.contains(Covered::Body)
     }
 
-    /// Whether something is in a place of signatures, in whatever form.
+    /// Whether something is in a place of signatures, well formed or not.
     pub(super) fn is_attempted(&self, message: &Message<'_>) -> bool {
         let has_some = |values: Result<Vec<_>, _>| values.map_or(true, |values| !values.is_empty());
         self.signatures.iter().any(|place| has_some(place.field.values(message)))
@@ -265,7 +267,7 @@ impl Scheme {
         match signed::query_parameter(message.url.unwrap_or_default(), name)? {
             Some(digest) => {
                 let actual = Sha256::digest(message.body);
-                let sent = super::encoding::decode_hex(&digest).ok_or(Malformed)?;
+                let sent = hex::decode(&digest).ok_or(Malformed)?;
                 if bool::from(actual.as_slice().ct_eq(&sent)) { Ok(true) } else { Err(Mismatch) }
             }
             None if message.body.is_empty() || message.is_form() => Ok(false),

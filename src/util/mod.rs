@@ -3,6 +3,7 @@
 mod catch_panic;
 #[cfg(any(test, feature = "conformance", feature = "tracing"))]
 mod error_chain;
+pub(crate) mod hex;
 mod timeout;
 mod unique_id;
 
