@@ -148,7 +148,6 @@ impl Scheme {
             return Err(NoUrl);
         }
 
-        let mut fits_a_secret = false;
         for url in self.addresses(message.url.unwrap_or_default()) {
             let signed = SignedBytes {
                 parts: &self.signed,
@@ -160,12 +159,9 @@ impl Scheme {
             };
             for secret in secrets.iter().filter(|secret| secret.is_valid_at(now)) {
                 for (place, signatures) in &presented {
-                    if !place.algorithm.fits(&secret.key) {
-                        continue;
-                    }
-                    fits_a_secret = true;
-                    if let Some(fingerprint) =
-                        place.algorithm.matching(&secret.key, &signed, signatures)?
+                    if place.algorithm.fits(&secret.key)
+                        && let Some(fingerprint) =
+                            place.algorithm.matching(&secret.key, &signed, signatures)?
                     {
                         return Ok(Verified {
                             covers: self.coverage(digest),
@@ -178,7 +174,9 @@ impl Scheme {
                 }
             }
         }
-        Err(if fits_a_secret { Mismatch } else { NoSecret })
+        // Not by what was sent: the sender could make a bad signature look like a fault of ours.
+        let is_usable = |secret: &SigningSecret| secret.is_valid_at(now) && self.takes(secret);
+        Err(if secrets.iter().any(is_usable) { Mismatch } else { NoSecret })
     }
 
     /// What the sender says about a message that [was verified](Self::verify). Reads the body if the id or the event is

@@ -79,6 +79,15 @@ async fn a_good_signature_is_let_in_and_any_other_is_a_401() {
     assert_eq!(counter.take(), 1);
 }
 
+#[cfg(feature = "ed25519")]
+#[tokio::test]
+async fn no_sender_brings_about_a_503_with_another_version() {
+    let hooks = hooks(presets::svix(), &Counter::default());
+    let mut request = signed(presets::svix(), "{}", "1");
+    request.headers_mut().insert("svix-signature", "v1a,AAAA".parse().unwrap());
+    assert_eq!(call(&hooks, request).await.status(), 401);
+}
+
 #[tokio::test]
 async fn the_limit_comes_before_the_verdict() {
     let counter = Counter::default();
@@ -207,7 +216,7 @@ async fn a_handshake_is_answered_and_runs_nothing() {
     let auth = AuthLayer::per_request(|head: RequestHead<'_>| {
         let hook = head.original_path().trim_start_matches('/').to_owned();
         // A scope that no sender has: a handshake does not need it.
-        let policy = Policy::signed().with_hook(hook).with_owner(owner("somebody"));
+        let policy = Policy::signed().with_hook(hook).with_owner(owner("bob"));
         Some(policy.with_methods([Method::GET, Method::POST]))
     });
     let auth = auth.with_signatures(SignatureVerifier::new(senders)).unwrap();
@@ -398,7 +407,7 @@ impl ReplayGuard for Broken {
 }
 
 #[tokio::test]
-async fn a_guard_that_fails_is_a_503_before_the_run_and_nothing_after_it() {
+async fn a_guard_that_fails_is_a_503_before_the_run_only() {
     let counter = Counter::default();
     for (claims, status, runs) in [(false, 503, 0), (true, 200, 1)] {
         let hooks = hooks(presets::svix(), &counter)

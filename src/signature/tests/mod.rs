@@ -417,6 +417,16 @@ fn the_delivery_says_what_is_signed() {
     assert_eq!(delivery(presets::gitlab(), "{}", &event), of("id-1", false, "Push Hook", false));
 }
 
+/// The answer to a fault of ours is a 5xx, which no sender may bring about.
+#[cfg(feature = "ed25519")]
+#[test]
+fn a_version_that_no_secret_fits_is_a_bad_signature() {
+    let lines =
+        [("webhook-id", "1"), ("webhook-timestamp", "0"), ("webhook-signature", "v1a,AAAA")];
+    let refused = check(&presets::standard_webhooks(), &header_map(&lines), b"{}", 0);
+    assert_eq!(refused.unwrap_err(), Mismatch);
+}
+
 #[test]
 fn an_empty_id_that_is_signed_is_malformed() {
     let mut request = Request::post("/").body(Bytes::from_static(b"{}")).unwrap();
