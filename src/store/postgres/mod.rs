@@ -123,15 +123,7 @@ impl PostgresKeyStore {
     ///
     /// The URL is none, or the server cannot be reached or refuses the connection.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
-        let options = url.parse().map_err(StoreError::new)?;
-        let connect = async move {
-            let pool = PgPoolOptions::new()
-                .max_connections(10)
-                .acquire_timeout(ACQUIRE_TIMEOUT)
-                .test_before_acquire(false);
-            pool.connect_with(options).await.map(Self::new).map_err(StoreError::new)
-        };
-        StoreTasks::new().spawn(connect).await
+        Ok(Self::new(connect(url).await?))
     }
 
     /// Sets the schema that the tables are in. The default is `public`.
@@ -215,6 +207,19 @@ impl PostgresKeyStore {
         let check = self.tables.check(&self.pool, Attempt::default());
         self.tasks.run(async { check.await.map_err(Failure::into_error) }).await
     }
+}
+
+/// A pool of ten connections. One is made at once.
+async fn connect(url: &str) -> Result<PgPool, StoreError> {
+    let options = url.parse().map_err(StoreError::new)?;
+    let connect = async move {
+        let pool = PgPoolOptions::new()
+            .max_connections(10)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .test_before_acquire(false);
+        pool.connect_with(options).await.map_err(StoreError::new)
+    };
+    StoreTasks::new().spawn(connect).await
 }
 
 /// Less than the deadline of a call, so that the error says what is wrong.

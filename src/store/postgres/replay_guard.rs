@@ -2,13 +2,12 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, PgPool, Row, query};
 
 use super::retry::{Attempt, Failure, retry};
 use super::statements::acquire;
 use super::tables::Tables;
-use super::{ACQUIRE_TIMEOUT, MIGRATION_DEADLINE};
+use super::{MIGRATION_DEADLINE, connect};
 use crate::key::StoreError;
 use crate::replay::{Claim, ClaimId, ReplayGuard, ReplayKey, StoredResponse};
 use crate::store::task::StoreTasks;
@@ -57,15 +56,7 @@ impl PostgresReplayGuard {
     ///
     /// The URL is none, or the server cannot be reached or refuses the connection.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
-        let options = url.parse().map_err(StoreError::new)?;
-        let connect = async move {
-            let pool = PgPoolOptions::new()
-                .max_connections(10)
-                .acquire_timeout(ACQUIRE_TIMEOUT)
-                .test_before_acquire(false);
-            pool.connect_with(options).await.map(Self::new).map_err(StoreError::new)
-        };
-        StoreTasks::new().spawn(connect).await
+        Ok(Self::new(connect(url).await?))
     }
 
     /// Sets the schema that the table is in. The default is `public`.
