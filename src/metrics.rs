@@ -28,7 +28,7 @@
 //!    layer reads it, and the readiness of the inner service.
 //! 4. `Hooks` accepts a request when it calls the executor. A body that the envelope refuses is a refusal, and so is a
 //!    request for which no execution is free (`at_capacity`). How an execution ends is no decision: it is counted in
-//!    `tower_webhook_executions_total`, whatever the response is.
+//!    `tower_webhook_executions_total`, with every response.
 //! 5. What ends before its decision is not measured: a client that goes away, or an inner service that fails instead of
 //!    becoming ready. Nor is an execution whose client goes away.
 //!

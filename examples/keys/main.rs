@@ -24,7 +24,7 @@
 //! printf %s "$KEY" | tower-webhook-keys verify
 //! ```
 //!
-//! prints the record, and ends with 1 if the key is refused. For a key that leaked, `find` does so whatever its state
+//! prints the record, and ends with 1 if the key is refused. For a key that leaked, `find` does so in every state
 //! is, and `revoke ID` needs no owner. `--help` prints all commands and exit codes. With `--json` answers are JSON. Features `file`, `sqlite`, `postgres` and `redis` add the stores. An app with a key format or
 //! a pepper of its own sets them in `store`, which makes the `KeyManager`.
 //!

@@ -122,7 +122,7 @@ async fn other_methods_and_paths_are_refused() {
 }
 
 #[tokio::test]
-async fn secrets_come_from_the_environment_in_the_form_of_the_provider() {
+async fn secrets_have_the_form_of_the_provider() {
     let variable = |name: &str| {
         let value = match name {
             "STRIPE_SECRET" => "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw whsec_another_one",

@@ -64,7 +64,7 @@ pub trait ReplayGuard: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Returns an error if it is not known whether the answer is stored. The caller gets the answer all the same.
+    /// Returns an error if it is not known whether the answer is stored. The caller gets the answer nevertheless.
     async fn commit(
         &self,
         key: &ReplayKey,

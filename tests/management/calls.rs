@@ -1017,7 +1017,7 @@ async fn an_unknown_member_lists_the_members() {
     }
 }
 
-/// Answers with these times, whatever it is asked.
+/// Answers every question with these times.
 struct Times(Result<Vec<Option<time::OffsetDateTime>>, ()>);
 
 #[async_trait]

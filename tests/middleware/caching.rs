@@ -30,7 +30,7 @@ async fn caching(auth: &AuthLayer, request: Request<Full<Bytes>>, own: &'static 
 }
 
 #[tokio::test]
-async fn a_response_to_a_credential_that_caches_do_not_know_is_private() {
+async fn a_response_is_private_where_caches_know_no_credential() {
     let keys = Keys::new().await;
     let key = &keys.text;
     let auth = AuthLayer::new(Policy::any_of([Policy::token(), Policy::user()])).unwrap();

@@ -152,7 +152,7 @@ async fn layers_check_what_a_caller_of_a_test_may_do() {
 }
 
 #[tokio::test]
-async fn an_authenticator_without_placements_is_not_asked_about_a_caller_of_a_test() {
+async fn an_authenticator_is_not_asked_about_a_caller_of_a_test() {
     let app = |identity| {
         let auth = AuthLayer::user(Unasked, None::<Placement>).unwrap();
         let auth = auth.with_scope(scope("deploy")).unwrap();

@@ -121,7 +121,7 @@ def other_base64(checks, server, provider, message):
 
 
 def bodies(checks, server, provider, make):
-    """A body is bytes of any kind, whatever the content type says."""
+    """A body is bytes of any kind, under every content type."""
     for body, media in ((b"\xff\xfe\0", JSON), (b'{"a":1,"a":2', JSON), (b"%ff=%", FORM), (b"[" * 5000, JSON),
                         (b"\x1f\x8b\x08", "image/png"), (b"--x", "multipart/form-data"), (b"", JSON),
                         (b'\xef\xbb\xbf{"a":1}', "application/json; charset=utf-16"), (b"x", "not a type")):

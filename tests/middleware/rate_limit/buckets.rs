@@ -90,7 +90,7 @@ async fn key_and_policy_both_have_to_allow_a_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_user_has_the_bucket_of_the_owner_and_both_have_that_of_the_key() {
+async fn a_user_has_the_bucket_of_the_owner_and_both_that_of_the_key() {
     let keys = Keys::new().await;
     let (id, slow) = generate(&keys.manager, NewKey::new("slow").with_rate_limit(one())).await;
     for kind in KINDS {

@@ -207,7 +207,7 @@ async fn a_concealed_hook_says_429_to_good_credentials_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn layers_inside_each_other_count_once_unless_their_limits_differ() {
+async fn inner_layers_count_again_only_with_limits_of_their_own() {
     let keys = Keys::new().await;
     let (spy, own) = (Spy::default(), Spy::default());
     let outer = || limited(&keys, &spy);

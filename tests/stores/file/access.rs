@@ -134,7 +134,7 @@ async fn a_change_keeps_the_mode_and_clears_what_a_killed_writer_left() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_folder_that_another_process_holds_is_an_error_of_the_change() {
+async fn a_change_is_an_error_while_another_process_holds_the_folder() {
     let folder = Folder::new();
     put(&folder, &content(&["k1"]));
     let store = open(&folder).await;
