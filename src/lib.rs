@@ -65,6 +65,9 @@
 //! | `metrics` | counters and histograms of decisions and executions, through the crate `metrics` |
 //! | `multipart` | `multipart/form-data` in body placements and in the envelope |
 //! | `postgres` | `PostgresKeyStore` (needs Rust 1.94) |
+//! | `queue` | `queue`, durable executions: jobs, a worker, and a service that shows them |
+//! | `queue-postgres` | `PostgresQueue` (needs Rust 1.94) |
+//! | `queue-sqlite` | `SqliteQueue` (needs Rust 1.94; compiles SQLite, which is C) |
 //! | `recoverable` | `SealingKeys`: keys whose text can be shown again, sealed in the store |
 //! | `redis` | `RedisKeyStore` and `RedisRateLimiter` |
 //! | `signature` | `signature`, signatures of webhook providers, and `replay`, each delivery once |
@@ -97,8 +100,8 @@
 //! # Scope
 //!
 //! This crate does not log users in, keep sessions, issue or check JWTs (an [`Authenticator`](auth::Authenticator)
-//! can), limit the rates of clients without a key, terminate TLS, decode compressed bodies, retry or queue
-//! executions, or send webhooks.
+//! can), limit the rates of clients without a key, terminate TLS, decode compressed bodies, or send
+//! webhooks. Executions are queued and retried with the feature `queue` alone.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -124,6 +127,9 @@ pub mod hook;
 #[cfg_attr(docsrs, doc(cfg(feature = "management")))]
 pub mod management;
 
+#[cfg(feature = "queue")]
+#[cfg_attr(docsrs, doc(cfg(feature = "queue")))]
+pub mod queue;
 pub mod rejection;
 #[cfg(feature = "signature")]
 #[cfg_attr(docsrs, doc(cfg(feature = "signature")))]
