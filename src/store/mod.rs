@@ -37,9 +37,9 @@ pub(crate) mod postgres;
 pub(crate) mod redis;
 mod scan;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
-mod sql;
+pub(crate) mod sql;
 #[cfg(feature = "sqlite")]
-mod sqlite;
+pub(crate) mod sqlite;
 #[cfg(any(
     feature = "cache",
     feature = "file",
@@ -47,7 +47,7 @@ mod sqlite;
     feature = "postgres",
     feature = "redis"
 ))]
-mod task;
+pub(crate) mod task;
 
 #[cfg(test)]
 #[cfg_attr(

@@ -11,19 +11,19 @@ pub(super) const SCAN_PAGE_LEN: i64 = 1000;
 
 /// A connection of a pool that goes back to the pool when its call has finished, and is closed otherwise: a
 /// call that was dropped or has failed can leave a connection in the middle of a transaction.
-pub(super) struct Checkout<DB: Database>(Option<PoolConnection<DB>>);
+pub(crate) struct Checkout<DB: Database>(Option<PoolConnection<DB>>);
 
 impl<DB: Database> Checkout<DB> {
-    pub(super) async fn acquire(pool: &Pool<DB>) -> Result<Self, sqlx::Error> {
+    pub(crate) async fn acquire(pool: &Pool<DB>) -> Result<Self, sqlx::Error> {
         Ok(Self(Some(pool.acquire().await?)))
     }
 
-    pub(super) fn connection(&mut self) -> Result<&mut DB::Connection, sqlx::Error> {
+    pub(crate) fn connection(&mut self) -> Result<&mut DB::Connection, sqlx::Error> {
         self.0.as_deref_mut().ok_or(sqlx::Error::PoolClosed)
     }
 
     /// Returns the connection to the pool.
-    pub(super) fn finish(mut self) {
+    pub(crate) fn finish(mut self) {
         drop(self.0.take());
     }
 }

@@ -25,7 +25,7 @@ use crate::util::{Panicked, catch_panic};
 /// 3. A call beyond the limit fails at once.
 /// 4. A panic of a call is an error of that call: sqlx panics at some malformed answers.
 #[derive(Clone)]
-pub(super) struct StoreTasks {
+pub(crate) struct StoreTasks {
     in_flight: Arc<Semaphore>,
     limit: usize,
     deadline: Duration,
@@ -35,7 +35,7 @@ impl StoreTasks {
     const DEFAULT_LIMIT: usize = 1024;
     const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
 
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             in_flight: Arc::new(Semaphore::new(Self::DEFAULT_LIMIT)),
             limit: Self::DEFAULT_LIMIT,
@@ -44,14 +44,14 @@ impl StoreTasks {
     }
 
     /// Sets how many calls are in flight at once. Zero counts as one.
-    pub(super) fn with_limit(mut self, limit: usize) -> Self {
+    pub(crate) fn with_limit(mut self, limit: usize) -> Self {
         self.limit = limit.clamp(1, Semaphore::MAX_PERMITS);
         self.in_flight = Arc::new(Semaphore::new(self.limit));
         self
     }
 
     /// Sets how long a call may take. More than a day counts as a day.
-    pub(super) fn with_deadline(mut self, deadline: Duration) -> Self {
+    pub(crate) fn with_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline.min(Duration::from_secs(24 * 60 * 60));
         self
     }
@@ -62,7 +62,7 @@ impl StoreTasks {
     )]
     /// Runs a call in a spawned task. It starts when this future is polled for the first time, and goes on if
     /// this future is dropped.
-    pub(super) async fn spawn<T, C>(&self, call: C) -> Result<T, StoreError>
+    pub(crate) async fn spawn<T, C>(&self, call: C) -> Result<T, StoreError>
     where
         C: Future<Output = Result<T, StoreError>> + Send + 'static,
         T: Send + 'static,
@@ -82,7 +82,7 @@ impl StoreTasks {
         not(any(feature = "file", feature = "sqlite")),
         allow(dead_code, reason = "other stores acquire in the call")
     )]
-    pub(super) async fn spawn_with<R, T, C>(
+    pub(crate) async fn spawn_with<R, T, C>(
         &self,
         acquire: impl Future<Output = Result<R, StoreError>>,
         call: impl FnOnce(R) -> C,
@@ -107,7 +107,7 @@ impl StoreTasks {
         not(any(feature = "postgres", feature = "redis")),
         allow(dead_code, reason = "SQLite spawns every call")
     )]
-    pub(super) async fn run<T, C>(&self, call: C) -> Result<T, StoreError>
+    pub(crate) async fn run<T, C>(&self, call: C) -> Result<T, StoreError>
     where
         C: Future<Output = Result<T, StoreError>>,
     {

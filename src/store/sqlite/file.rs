@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::{SqliteOpenError, SqliteOpenErrorKind};
 use crate::store::disk::{have_one_owner, others_can_write, sync_folder};
 
-/// A key file that is to be opened. A path alone will do where nothing else is said.
+/// A file that is to be opened, of keys or of jobs. A path alone will do where nothing else is said.
 ///
 /// # Examples
 ///
@@ -43,8 +43,8 @@ impl SqliteFile {
     ///
     /// # Security
     ///
-    /// Every user who can write to the file, or can put another one in its place, can make keys, and can
-    /// switch revoked ones on.
+    /// Every user who can write to the file, or can put another one in its place, can make keys and switch
+    /// revoked ones on, or can have jobs run in the name of any caller.
     #[must_use]
     pub fn with_insecure_permissions(mut self) -> Self {
         self.insecure_permissions = true;
@@ -56,7 +56,7 @@ impl SqliteFile {
         Self { must_exist: true, ..self }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 

@@ -10,14 +10,16 @@ use sqlx::{Connection, Row, Sqlite, SqlitePool, query};
 
 pub use self::file::SqliteFile;
 pub use self::open_error::{SqliteOpenError, SqliteOpenErrorKind};
+use self::schema::KEY_FILE;
 use super::sql::{Checkout, sortable};
 use super::task::StoreTasks;
 use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
 
 mod file;
-mod open;
+pub(crate) mod open;
 mod open_error;
 mod scan;
+mod schema;
 mod usage;
 
 /// A store in an SQLite file.
@@ -133,7 +135,8 @@ impl SqliteKeyStore {
     pub async fn open_unchecked(file: impl Into<SqliteFile>) -> Result<Self, SqliteOpenError> {
         let file = file.into();
         let path = Arc::from(file.path());
-        let (writer, readers) = open::open(&file).await.map_err(|error| error.at(&path))?;
+        let (writer, readers) =
+            open::open(&file, &KEY_FILE).await.map_err(|error| error.at(&path, KEY_FILE.name))?;
         Ok(Self { tasks: StoreTasks::new(), path: Some(path), readers, writer })
     }
 
@@ -143,7 +146,7 @@ impl SqliteKeyStore {
     ///
     /// The memory does not suffice, or there is no tokio runtime.
     pub async fn in_memory() -> Result<Self, SqliteOpenError> {
-        let writer = open::open_in_memory().await?;
+        let writer = open::open_in_memory(&KEY_FILE).await?;
         Ok(Self { tasks: StoreTasks::new(), path: None, readers: writer.clone(), writer })
     }
 
@@ -153,9 +156,9 @@ impl SqliteKeyStore {
     ///
     /// [`Damaged`](SqliteOpenErrorKind::Damaged), or the file cannot be read.
     pub async fn check(&self) -> Result<(), SqliteOpenError> {
-        let check = async { open::check(&mut *self.readers.acquire().await?).await };
+        let check = async { schema::check(&mut *self.readers.acquire().await?).await };
         check.await.map_err(|error| match &self.path {
-            Some(path) => error.at(path),
+            Some(path) => error.at(path, KEY_FILE.name),
             None => error,
         })
     }

@@ -1,64 +1,27 @@
-//! Opening a file: settings, schema, and a look at everything that is in it.
+//! Opening a file of any kind: settings and schema.
 
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{
-    ConnectOptions, Connection, Row, SqliteConnection, SqlitePool, query, query_scalar, raw_sql,
-};
+use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool, query_scalar, raw_sql};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
-use super::{SqliteFile, SqliteOpenError, SqliteOpenErrorKind, read};
+use super::{SqliteFile, SqliteOpenError, SqliteOpenErrorKind};
 
-/// `twhk` in ASCII, in the header of the file.
-const APPLICATION_ID: i64 = 0x7477_686b;
-const SCHEMA_VERSION: i64 = 2;
-
-/// Every object of the schema: the version that brought it, its name, and the statement that makes it
-/// and that SQLite keeps.
-///
-/// `created_at` is what `sortable` computes. `version` is of any type because SQLite's integers have
-/// 63 bits.
-const SCHEMA: [(i64, &str, &str); 4] = [
-    (
-        1,
-        "keys",
-        "CREATE TABLE keys (
-    id TEXT NOT NULL PRIMARY KEY,
-    record TEXT NOT NULL,
-    checksum INTEGER NOT NULL,
-    owner TEXT NOT NULL AS (json_extract(record, '$.owner')),
-    name TEXT NOT NULL AS (json_extract(record, '$.name')),
-    created_at TEXT NOT NULL AS (
-        substr(json_extract(record, '$.created_at'), 1, 19) || '.' || substr(
-            rtrim(substr(json_extract(record, '$.created_at'), 21), 'Z') || '000000000', 1, 9
-        ) || 'Z'
-    ),
-    expires_at TEXT AS (json_extract(record, '$.expires_at')),
-    disabled INTEGER NOT NULL AS (json_extract(record, '$.disabled')),
-    revoked_at TEXT AS (json_extract(record, '$.revoked_at')),
-    version ANY NOT NULL AS (json_extract(record, '$.version'))
-) STRICT",
-    ),
-    (1, "keys_by_owner", "CREATE INDEX keys_by_owner ON keys (owner, created_at, id)"),
-    (
-        2,
-        "key_usage",
-        "CREATE TABLE key_usage (
-    id TEXT NOT NULL PRIMARY KEY,
-    last_used TEXT NOT NULL
-) STRICT, WITHOUT ROWID",
-    ),
-    (
-        2,
-        "keys_deleted",
-        "CREATE TRIGGER keys_deleted AFTER DELETE ON keys BEGIN
-    DELETE FROM key_usage WHERE id = old.id;
-END",
-    ),
-];
+/// A kind of file: what its header says, and its schema.
+#[derive(Debug)]
+pub(crate) struct FileKind {
+    /// Its name in errors.
+    pub(crate) name: &'static str,
+    /// Four letters in ASCII, in the header of the file.
+    pub(crate) application_id: i64,
+    pub(crate) version: i64,
+    /// Every object of the schema: the version that brought it, its name, and the statement that makes it
+    /// and that SQLite keeps.
+    pub(crate) schema: &'static [(i64, &'static str, &'static str)],
+}
 
 /// How long SQLite waits for a lock of another process or connection. Less than the deadline of a
 /// call, so that the error says what is wrong.
@@ -69,14 +32,17 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
 const READER_CACHE: &str = "-16384";
 
 /// The pool of the connection for changes, and that of those for look-ups.
-pub(super) async fn open(file: &SqliteFile) -> Result<(SqlitePool, SqlitePool), SqliteOpenError> {
+pub(crate) async fn open(
+    file: &SqliteFile,
+    kind: &FileKind,
+) -> Result<(SqlitePool, SqlitePool), SqliteOpenError> {
     check_runtime()?;
     let path = file.prepare()?;
     let options = options().filename(path);
     let writer = pool(1, options.clone());
     let mut connection = writer.acquire().await?;
     set_journal_mode(&mut connection).await?;
-    migrate(&mut connection).await?;
+    migrate(&mut connection, kind).await?;
     drop(connection);
 
     let readers = options.pragma("query_only", "ON").pragma("cache_size", READER_CACHE);
@@ -84,10 +50,10 @@ pub(super) async fn open(file: &SqliteFile) -> Result<(SqlitePool, SqlitePool), 
     Ok((writer, pool(u32::try_from(count).unwrap_or(2), readers)))
 }
 
-pub(super) async fn open_in_memory() -> Result<SqlitePool, SqliteOpenError> {
+pub(super) async fn open_in_memory(kind: &FileKind) -> Result<SqlitePool, SqliteOpenError> {
     check_runtime()?;
     let pool = pool(1, options());
-    migrate(&mut *pool.acquire().await?).await?;
+    migrate(&mut *pool.acquire().await?, kind).await?;
     Ok(pool)
 }
 
@@ -137,36 +103,43 @@ async fn set_journal_mode(connection: &mut SqliteConnection) -> Result<(), Sqlit
 
 /// Creates the schema in an empty file, brings that of an earlier version up to date, and checks that
 /// of any other.
-async fn migrate(connection: &mut SqliteConnection) -> Result<(), SqliteOpenError> {
-    if earlier_version(connection).await?.is_some() {
+async fn migrate(
+    connection: &mut SqliteConnection,
+    kind: &FileKind,
+) -> Result<(), SqliteOpenError> {
+    if earlier_version(connection, kind).await?.is_some() {
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         // Another process may have been faster.
-        if let Some(version) = earlier_version(&mut transaction).await? {
-            check_objects(&mut transaction, version).await?;
-            for (since, _, statement) in SCHEMA {
-                if since > version {
-                    raw_sql(statement).execute(&mut *transaction).await?;
+        if let Some(version) = earlier_version(&mut transaction, kind).await? {
+            check_objects(&mut transaction, kind, version).await?;
+            for (since, _, statement) in kind.schema {
+                if *since > version {
+                    raw_sql(*statement).execute(&mut *transaction).await?;
                 }
             }
             let ids = format!(
-                "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}"
+                "PRAGMA application_id = {}; PRAGMA user_version = {}",
+                kind.application_id, kind.version
             );
             raw_sql(sqlx::AssertSqlSafe(ids)).execute(&mut *transaction).await?;
         }
         transaction.commit().await?;
     }
-    check_schema(connection).await
+    check_schema(connection, kind).await
 }
 
 /// The version of a file that is to be brought up to date, 0 if it is empty.
 async fn earlier_version(
     connection: &mut SqliteConnection,
+    kind: &FileKind,
 ) -> Result<Option<i64>, SqliteOpenError> {
     let objects: i64 =
         query_scalar("SELECT count(*) FROM sqlite_schema").fetch_one(&mut *connection).await?;
     Ok(match ids(connection).await? {
         (0, 0) if objects == 0 => Some(0),
-        (APPLICATION_ID, version) if (1..SCHEMA_VERSION).contains(&version) => Some(version),
+        (id, version) if id == kind.application_id && (1..kind.version).contains(&version) => {
+            Some(version)
+        }
         _ => None,
     })
 }
@@ -178,26 +151,30 @@ async fn ids(connection: &mut SqliteConnection) -> Result<(i64, i64), SqliteOpen
     Ok((application, version))
 }
 
-async fn check_schema(connection: &mut SqliteConnection) -> Result<(), SqliteOpenError> {
+async fn check_schema(
+    connection: &mut SqliteConnection,
+    kind: &FileKind,
+) -> Result<(), SqliteOpenError> {
     let (application, version) = ids(connection).await?;
-    if application != APPLICATION_ID {
+    if application != kind.application_id {
         return Err(SqliteOpenError::new(SqliteOpenErrorKind::Foreign));
     }
-    if version > SCHEMA_VERSION {
+    if version > kind.version {
         return Err(SqliteOpenError::new(SqliteOpenErrorKind::NewerSchema));
     }
-    if version < SCHEMA_VERSION {
+    if version < kind.version {
         return Err(SqliteOpenError::new(SqliteOpenErrorKind::Damaged));
     }
-    check_objects(connection, version).await
+    check_objects(connection, kind, version).await
 }
 
 /// Whether everything is there that belongs to a version.
 async fn check_objects(
     connection: &mut SqliteConnection,
+    kind: &FileKind,
     version: i64,
 ) -> Result<(), SqliteOpenError> {
-    for (_, name, statement) in SCHEMA.iter().filter(|(since, ..)| *since <= version) {
+    for (_, name, statement) in kind.schema.iter().filter(|(since, ..)| *since <= version) {
         let found = query_scalar::<_, String>("SELECT sql FROM sqlite_schema WHERE name = ?1");
         let found = found.bind(*name).fetch_optional(&mut *connection).await?;
         if found.as_deref() != Some(*statement) {
@@ -207,43 +184,29 @@ async fn check_objects(
     Ok(())
 }
 
-/// Reads everything: the trees by SQLite, the records here.
-pub(super) async fn check(connection: &mut SqliteConnection) -> Result<(), SqliteOpenError> {
-    let damaged = |cause| SqliteOpenError::with_cause(SqliteOpenErrorKind::Damaged, cause);
+/// Reads every page of the file, and compares the indexes with their tables.
+pub(crate) async fn check_integrity(
+    connection: &mut SqliteConnection,
+) -> Result<(), SqliteOpenError> {
     let report: String =
         query_scalar("PRAGMA integrity_check(1)").fetch_one(&mut *connection).await?;
     if report != "ok" {
         return Err(SqliteOpenError::new(SqliteOpenErrorKind::Damaged));
     }
-    let mut last = i64::MIN;
-    loop {
-        let rows = query(
-            "SELECT rowid, id, record, checksum FROM keys WHERE rowid > ?1 ORDER BY rowid LIMIT 1000",
-        );
-        let rows = rows.bind(last).fetch_all(&mut *connection).await?;
-        for row in &rows {
-            let record = read(row).map_err(damaged)?;
-            if row.try_get::<&str, _>("id")? != record.id().as_str() {
-                return Err(SqliteOpenError::new(SqliteOpenErrorKind::Damaged));
-            }
-        }
-        match rows.last() {
-            Some(row) => last = row.try_get("rowid")?,
-            None => return Ok(()),
-        }
-    }
+    Ok(())
 }
 
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+    use crate::store::sqlite::schema::KEY_FILE;
 
     #[tokio::test]
     async fn every_connection_waits_for_the_disk() {
         let name = format!("tower-webhook-sqlite-open-{}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         let file = SqliteFile::new(folder.join("keys.db"));
-        let (writer, readers) = open(&file).await.unwrap();
+        let (writer, readers) = open(&file, &KEY_FILE).await.unwrap();
         for pool in [&writer, &readers, &writer] {
             // The first one was made by `open`. The next one is made here, as after a failed call.
             let mut connection = pool.acquire().await.unwrap().detach();

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use crate::BoxError;
 
-/// A file that cannot be opened as an [`SqliteKeyStore`](super::SqliteKeyStore). `Display` names its path, and
-/// the cause is the [`source`](Error::source).
+/// A file that cannot be opened. `Display` names its path, and the cause is the [`source`](Error::source).
 #[derive(Debug)]
 pub struct SqliteOpenError {
     kind: SqliteOpenErrorKind,
-    /// The key file.
+    /// What the file should be.
+    file: &'static str,
     path: Option<PathBuf>,
     cause: Option<BoxError>,
     refused: Option<Refused>,
@@ -50,8 +50,8 @@ pub enum SqliteOpenErrorKind {
 }
 
 impl SqliteOpenError {
-    pub(super) fn new(kind: SqliteOpenErrorKind) -> Self {
-        Self { kind, path: None, cause: None, refused: None }
+    pub(crate) fn new(kind: SqliteOpenErrorKind) -> Self {
+        Self { kind, file: "file", path: None, cause: None, refused: None }
     }
 
     pub(super) fn permissions(path: &Path) -> Self {
@@ -68,8 +68,9 @@ impl SqliteOpenError {
         Self { cause: Some(cause.into()), ..Self::new(kind) }
     }
 
-    pub(super) fn at(self, path: &Path) -> Self {
-        Self { path: Some(path.to_owned()), ..self }
+    /// The path of the file, and what it should be.
+    pub(crate) fn at(self, path: &Path, file: &'static str) -> Self {
+        Self { path: Some(path.to_owned()), file, ..self }
     }
 
     /// Why the file cannot be opened.
@@ -83,6 +84,7 @@ impl fmt::Display for SqliteOpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use SqliteOpenErrorKind as Kind;
 
+        let file = self.file;
         if let Some(path) = &self.path {
             write!(f, "{path:?}: ")?;
         }
@@ -91,28 +93,30 @@ impl fmt::Display for SqliteOpenError {
                 return write!(
                     f,
                     "the group or others can write to {path:?}: take that right away (chmod go-w), \
-                     or open the key file with SqliteFile::with_insecure_permissions"
+                     or open the {file} with SqliteFile::with_insecure_permissions"
                 );
             }
             Some(Refused::OtherOwner(path)) => {
                 return write!(
                     f,
-                    "{path:?} has another owner than the key file: give both to one user, or remove it"
+                    "{path:?} has another owner than the {file}: give both to one user, or remove it"
                 );
             }
             None => {}
         }
-        f.write_str(match self.kind {
-            Kind::Inaccessible => "the key file or its folder is missing or not accessible",
-            Kind::Missing => "the key file does not exist",
-            Kind::NotAFile => "the key file is a symbolic link or no regular file",
-            Kind::Permissions => "others can write to the key file",
-            Kind::Foreign => "the file is no key file",
-            Kind::NewerSchema => "the key file was written by a later version",
-            Kind::Damaged => "the key file is damaged",
-            Kind::Busy => "the key file is held by another process",
-            Kind::Database => "the key file cannot be opened",
-        })
+        match self.kind {
+            Kind::Inaccessible => {
+                write!(f, "the {file} or its folder is missing or not accessible")
+            }
+            Kind::Missing => write!(f, "the {file} does not exist"),
+            Kind::NotAFile => write!(f, "the {file} is a symbolic link or no regular file"),
+            Kind::Permissions => write!(f, "others can write to the {file}"),
+            Kind::Foreign => write!(f, "the file is no {file}"),
+            Kind::NewerSchema => write!(f, "the {file} was written by a later version"),
+            Kind::Damaged => write!(f, "the {file} is damaged"),
+            Kind::Busy => write!(f, "the {file} is held by another process"),
+            Kind::Database => write!(f, "the {file} cannot be opened"),
+        }
     }
 }
 
@@ -148,7 +152,7 @@ impl From<sqlx::Error> for SqliteOpenError {
 }
 
 /// SQLite's result code, without what it says in more detail.
-fn primary_code(error: &sqlx::Error) -> Option<u32> {
+pub(crate) fn primary_code(error: &sqlx::Error) -> Option<u32> {
     let code = error.as_database_error()?.code()?;
     code.parse::<u32>().ok().map(|code| code & 0xff)
 }
