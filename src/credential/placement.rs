@@ -465,7 +465,7 @@ impl fmt::Debug for Placement {
 impl PlacementKind {
     /// Every kind, in the order of the enum. The last variant is in the type, so that a list without a new one before it
     /// does not compile.
-    #[cfg(feature = "metrics")]
+    #[cfg(any(feature = "metrics", feature = "queue"))]
     pub(crate) const ALL: [Self; Self::Custom as usize + 1] = [
         Self::Header,
         Self::Bearer,

@@ -79,6 +79,8 @@ mod headers;
 mod input;
 mod names;
 mod sources;
+#[cfg(feature = "queue")]
+mod stored;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -88,6 +90,8 @@ pub use self::builder::{AbsentJson, EnvelopeBuilder};
 pub(crate) use self::envelopes::Envelopes;
 pub(crate) use self::headers::CREDENTIAL_HEADERS;
 pub use self::input::EnvelopeInput;
+#[cfg(feature = "queue")]
+pub(crate) use self::stored::StoredEnvelope;
 
 /// What an executor is given: a request as one JSON text.
 ///

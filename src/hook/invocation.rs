@@ -88,6 +88,12 @@ impl Invocation {
         &self.body
     }
 
+    #[cfg(feature = "queue")]
+    pub(crate) fn with_extension<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.extensions.insert(value);
+        self
+    }
+
     /// What outer layers have attached to the request.
     #[must_use]
     pub const fn extensions(&self) -> &Extensions {

@@ -96,9 +96,12 @@ mod invocation;
 mod outcome;
 mod response;
 mod response_format;
+mod run;
 mod service_executor;
 #[cfg(feature = "signature")]
 mod signed;
+#[cfg(feature = "queue")]
+mod stored;
 
 pub use self::error::ExecutorError;
 pub use self::executor::Executor;
@@ -107,4 +110,9 @@ pub use self::invocation::Invocation;
 pub use self::outcome::Outcome;
 pub use self::response::ResponseFuture;
 pub use self::response_format::{Failure, FailureKind, ResponseFormat};
+#[cfg(feature = "queue")]
+pub(crate) use self::run::run;
 pub use self::service_executor::ServiceExecutor;
+#[cfg(feature = "queue")]
+#[cfg_attr(docsrs, doc(cfg(feature = "queue")))]
+pub use self::stored::{StoredError, StoredErrorKind};

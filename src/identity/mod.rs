@@ -2,6 +2,8 @@
 
 #[cfg(feature = "axum")]
 mod axum;
+#[cfg(feature = "queue")]
+mod stored;
 #[cfg(all(feature = "testing", any(debug_assertions, tower_webhook_testing)))]
 mod testing;
 
@@ -11,6 +13,8 @@ use std::sync::Arc;
 use http::Extensions;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
+#[cfg(feature = "queue")]
+pub(crate) use self::stored::StoredIdentity;
 use crate::credential::PlacementKind;
 use crate::key::{
     KeyDigest, KeyId, KeyProof, KeyRecord, KeyVerifier, Owner, Scope, Scopes, VerifyError,
@@ -67,6 +71,9 @@ enum Proof {
     Key(KeyProof),
     /// The authenticator that proved the user.
     User(UniqueId),
+    /// A request that was stored with its caller.
+    #[cfg(feature = "queue")]
+    Stored,
     /// A test.
     #[cfg(all(feature = "testing", any(debug_assertions, tower_webhook_testing)))]
     MadeUp,
@@ -181,6 +188,8 @@ impl Identity {
         match &self.proof {
             Proof::Key(proof) => proof.verifier_id() == verifier.verifier_id(),
             Proof::User(_) => false,
+            #[cfg(feature = "queue")]
+            Proof::Stored => false,
             #[cfg(all(feature = "testing", any(debug_assertions, tower_webhook_testing)))]
             Proof::MadeUp => self.key_id.is_some(),
         }
@@ -191,6 +200,8 @@ impl Identity {
         match &self.proof {
             Proof::User(id) => *id == users,
             Proof::Key(_) => false,
+            #[cfg(feature = "queue")]
+            Proof::Stored => false,
             #[cfg(all(feature = "testing", any(debug_assertions, tower_webhook_testing)))]
             Proof::MadeUp => self.key_id.is_none(),
         }
@@ -209,7 +220,8 @@ impl Identity {
     /// The record of the key is looked up. It must be the same key, not a later one with its id, and the
     /// presented secret must still be valid. Owner and scopes are those of the record now. The last use is not
     /// recorded again. A user is not authenticated again: this returns a clone. A key that was
-    /// [proven beside a user](Self::also_proven) is looked up as well.
+    /// [proven beside a user](Self::also_proven) is looked up as well. The caller of a stored request has no store to
+    /// look in, which is an error.
     ///
     /// # Errors
     ///
@@ -241,6 +253,10 @@ impl Identity {
     }
 
     async fn reverify_alone(&self) -> Result<Self, VerifyError> {
+        #[cfg(feature = "queue")]
+        if let (Proof::Stored, Some(id)) = (&self.proof, &self.key_id) {
+            return Err(VerifyError::without_store(id.clone()));
+        }
         let (Proof::Key(proof), Some(id)) = (&self.proof, &self.key_id) else {
             return Ok(self.clone());
         };

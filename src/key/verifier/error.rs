@@ -50,6 +50,12 @@ impl VerifyError {
         Self { kind, id: Some(id), fault: Some(Box::new(fault)) }
     }
 
+    /// The key of a caller that a queue has kept.
+    #[cfg(feature = "queue")]
+    pub(crate) fn without_store(id: KeyId) -> Self {
+        Self::fault(id, Fault::Store(StoreError::new("a stored caller has no key store")))
+    }
+
     pub(crate) fn into_key_id(self) -> Option<KeyId> {
         self.id
     }
