@@ -14,6 +14,7 @@ use crate::BoxError;
 pub struct ExecutorError {
     public: Option<Cow<'static, str>>,
     retry_after: Option<Duration>,
+    is_final: bool,
     source: Option<BoxError>,
 }
 
@@ -25,7 +26,7 @@ impl ExecutorError {
     /// The text is sent as it is.
     #[must_use]
     pub fn public(text: impl Into<Cow<'static, str>>) -> Self {
-        Self { public: Some(text.into()), retry_after: None, source: None }
+        Self { public: Some(text.into()), retry_after: None, is_final: false, source: None }
     }
 
     /// The executor cannot take the work now, for instance because its queue is full, and wants to be asked
@@ -52,7 +53,7 @@ impl ExecutorError {
     /// ```
     #[must_use]
     pub const fn busy(retry_after: Duration) -> Self {
-        Self { public: None, retry_after: Some(retry_after), source: None }
+        Self { public: None, retry_after: Some(retry_after), is_final: false, source: None }
     }
 
     /// Adds the error behind the failure, for the log.
@@ -60,6 +61,20 @@ impl ExecutorError {
     pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// Says that another attempt would fail as well: a worker of a queue buries the job at once. Without a queue this
+    /// changes nothing.
+    #[must_use]
+    pub const fn without_retry(mut self) -> Self {
+        self.is_final = true;
+        self
+    }
+
+    /// Whether another attempt would fail as well ([`without_retry`](Self::without_retry)).
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        self.is_final
     }
 
     /// The text that the caller may read.
@@ -83,7 +98,7 @@ impl ExecutorError {
 
 impl<E: Into<BoxError>> From<E> for ExecutorError {
     fn from(source: E) -> Self {
-        Self { public: None, retry_after: None, source: Some(source.into()) }
+        Self { public: None, retry_after: None, is_final: false, source: Some(source.into()) }
     }
 }
 
@@ -92,6 +107,7 @@ impl fmt::Debug for ExecutorError {
         f.debug_struct("ExecutorError")
             .field("public", &self.public)
             .field("retry_after", &self.retry_after)
+            .field("is_final", &self.is_final)
             .field("source", &self.source)
             .finish()
     }

@@ -16,7 +16,8 @@ use tower_service::Service;
 
 use super::concurrency::{ConcurrencyLimits, Permit};
 use super::outcome::Outcome;
-use super::response_format::{Failure, FailureKind};
+use super::response_format::Failure;
+use super::run::run;
 #[cfg(feature = "signature")]
 use super::signed::SignedHooks;
 use super::{Executor, Invocation, ResponseFormat, ResponseFuture};
@@ -36,7 +37,6 @@ use crate::replay::ReplayGuard;
 #[cfg(feature = "signature")]
 use crate::signature::SignedDelivery;
 use crate::trace;
-use crate::util::{CatchPanic, timeout};
 
 /// Leaf service that runs hooks.
 ///
@@ -458,21 +458,7 @@ impl Shared {
     async fn execute(&self, invocation: Invocation) -> Result<Outcome, Failure> {
         let hook = invocation.hook.clone();
         let mut stopwatch = self.config.start_stopwatch();
-        let executor = Arc::clone(&self.executor);
-        let run = || async move { executor.execute(invocation).await };
-        let end = match CatchPanic::new(|| Box::pin(run())) {
-            Err(panicked) => Some(Err(panicked)),
-            Ok(mut execution) => timeout(self.deadline, &mut execution).await,
-        };
-        let end: Result<Outcome, Failure> = match end {
-            None => Err(Failure::new(FailureKind::Timeout)),
-            Some(Err(_panicked)) => Err(Failure::new(FailureKind::Panicked)),
-            Some(Ok(Err(error))) => Err(error.into()),
-            Some(Ok(Ok(outcome))) if outcome.len() > self.max_response_bytes => {
-                Err(Failure::new(FailureKind::TooLarge))
-            }
-            Some(Ok(Ok(outcome))) => Ok(outcome),
-        };
+        let end = run(&*self.executor, invocation, self.deadline, self.max_response_bytes).await;
         let executed = || End::Executed(end.as_ref().map(drop).map_err(Failure::kind));
         self.config.measure(&mut stopwatch, hook.as_deref(), executed);
         if let Err(failure) = &end {
