@@ -27,7 +27,7 @@ use crate::rejection::{
 };
 use crate::request_head::RequestHead;
 use crate::store::LastUsedSource;
-use crate::util::{CatchPanic, Panicked, timeout};
+use crate::util::{CatchPanic, Panicked, base_path, below, timeout};
 
 /// Service through which callers manage their own keys.
 ///
@@ -121,17 +121,12 @@ impl ManagementApi {
     }
 
     fn at(keys: KeyManager, base: &str, base_is_on_path: bool) -> Result<Self, ConfigError> {
-        let in_path =
-            |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:@!$&'()*+,;=/".contains(&byte);
-        if !base.starts_with('/') || base.starts_with("//") || !base.bytes().all(in_path) {
-            return Err(ConfigError::new("the base path is no path, or has encoded characters"));
-        }
         let mut respond = Respond::new();
         respond.set_accept("application/json");
         Ok(Self {
             shared: Arc::new(Shared {
                 keys,
-                base: base.trim_end_matches('/').into(),
+                base: base_path(base)?,
                 base_is_on_path,
                 body: BodyLimits { max_bytes: 16 * 1024, ..BodyLimits::default() },
                 store_deadline: Duration::from_secs(5),
@@ -304,9 +299,7 @@ impl Shared {
         if !self.base_is_on_path {
             return Ok(path);
         }
-        let rest = path.strip_prefix(&*self.base);
-        let rest = rest.filter(|rest| rest.is_empty() || rest.starts_with('/'));
-        rest.ok_or(Rejection::new(RejectionKind::NotFound))
+        below(&self.base, path).ok_or(Rejection::new(RejectionKind::NotFound))
     }
 
     /// CSRF protection. A page of another site can send a form, plain text or no body without a CORS preflight,

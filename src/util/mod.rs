@@ -1,5 +1,7 @@
 //! Helpers of several modules.
 
+#[cfg(any(feature = "management", feature = "queue"))]
+mod base_path;
 mod catch_panic;
 #[cfg(any(test, feature = "conformance", feature = "tracing"))]
 mod error_chain;
@@ -7,6 +9,8 @@ pub(crate) mod hex;
 mod timeout;
 mod unique_id;
 
+#[cfg(any(feature = "management", feature = "queue"))]
+pub(crate) use self::base_path::{base_path, below};
 pub(crate) use self::catch_panic::{CatchPanic, Panicked, catch_panic};
 #[cfg(any(test, feature = "conformance", feature = "tracing"))]
 pub(crate) use self::error_chain::ErrorChain;
