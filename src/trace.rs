@@ -2,11 +2,12 @@
 //!
 //! One event per accepted request (at the level debug), one per refusal, one per failed execution, one
 //! per [managed](crate::management) key that is changed, and two of a `FileKeyStore`: its file has other keys
-//! (`keys_loaded`), or cannot be read, which is logged once for each reason (`keys_stale`). The field names are part of the public interface:
+//! (`keys_loaded`), or cannot be read, which is logged once for each reason (`keys_stale`). A worker of a `queue` logs the
+//! end of each attempt, and when its queue cannot be reached. The field names are part of the public interface:
 //!
 //! | field | value |
 //! |---|---|
-//! | `event` | `authn_login_success`, `authn_login_fail`, `authz_fail`, `excess_rate_limit_exceeded`, `input_validation_fail`, `sys_fault`, `request_refused`, `executor_fail`, `key_changed`, `keys_loaded` or `keys_stale` |
+//! | `event` | `authn_login_success`, `authn_login_fail`, `authz_fail`, `excess_rate_limit_exceeded`, `input_validation_fail`, `sys_fault`, `request_refused`, `executor_fail`, `key_changed`, `keys_loaded`, `keys_stale`, `job_succeeded`, `job_released`, `job_failed`, `job_lost`, `job_dead`, `queue_unavailable` or `queue_available` |
 //! | `auth.reason` | [`RejectionKind::as_str`](crate::rejection::RejectionKind::as_str) |
 //! | `auth.key_id` | the id of the key, if the credential was well formed |
 //! | `auth.owner` | the proven caller, if there is one |
@@ -17,6 +18,7 @@
 //! | `key.id` | the id of the key that was changed |
 //! | `key.change` | `generate`, `update`, `extend`, `rotate`, `revoke` or `delete` |
 //! | `key.count` | how many keys a file has that was read again |
+//! | `job.id`, `job.attempt` | the job of a queue, and which attempt it was |
 //! | `executor.message` | the text of an `ExecutorError::public` |
 //! | `executor.reason` | [`FailureKind::as_str`](crate::hook::FailureKind::as_str) |
 //! | `error` | the error behind a fault of ours, with its causes: `the key could not be checked: the key store cannot answer: disk on fire`. Of a refused credential, its likely reason, such as a raw `+` in a query |
@@ -280,6 +282,72 @@ pub(crate) fn failed(hook: Option<&str>, failure: &crate::hook::Failure) {
 
 #[cfg(not(feature = "tracing"))]
 pub(crate) const fn failed(_hook: Option<&str>, _failure: &crate::hook::Failure) {}
+
+/// One event for an attempt that has ended: at the level debug if it succeeded or was given back, and error if the job
+/// is dead.
+#[cfg(all(feature = "queue", feature = "tracing"))]
+pub(crate) fn attempted(
+    hook: &str,
+    job: &crate::queue::JobId,
+    attempt: u32,
+    end: &crate::queue::End,
+) {
+    use crate::queue::End;
+
+    macro_rules! ended {
+        ($level:ident, $event:literal, $text:literal) => {
+            tracing::event!(
+                target: "tower_webhook",
+                tracing::Level::$level,
+                event = $event,
+                hook.name = hook,
+                job.id = %job,
+                job.attempt = attempt,
+                $text,
+            )
+        };
+    }
+
+    match end {
+        End::Succeeded { .. } => ended!(DEBUG, "job_succeeded", "job succeeded"),
+        End::Stopped => ended!(DEBUG, "job_released", "job given back by a worker that stops"),
+        End::Failed { .. } => ended!(WARN, "job_failed", "job failed, and is tried again"),
+        End::Lost => ended!(WARN, "job_lost", "job taken over by another worker"),
+        End::Dead { .. } => ended!(ERROR, "job_dead", "job failed for good"),
+    }
+}
+
+#[cfg(all(feature = "queue", not(feature = "tracing")))]
+pub(crate) const fn attempted(
+    _hook: &str,
+    _job: &crate::queue::JobId,
+    _attempt: u32,
+    _end: &crate::queue::End,
+) {
+}
+
+/// One event for a queue that cannot answer, at the first call that fails.
+#[cfg(all(feature = "queue", feature = "tracing"))]
+pub(crate) fn queue_unavailable(error: &crate::queue::QueueError) {
+    tracing::error!(
+        target: "tower_webhook",
+        event = "queue_unavailable",
+        error = tracing::field::display(ErrorChain(error)),
+        "the job queue cannot answer",
+    );
+}
+
+#[cfg(all(feature = "queue", not(feature = "tracing")))]
+pub(crate) const fn queue_unavailable(_error: &crate::queue::QueueError) {}
+
+/// One event for a queue that answers again.
+#[cfg(all(feature = "queue", feature = "tracing"))]
+pub(crate) fn queue_available() {
+    tracing::info!(target: "tower_webhook", event = "queue_available", "the job queue answers again");
+}
+
+#[cfg(all(feature = "queue", not(feature = "tracing")))]
+pub(crate) const fn queue_available() {}
 
 /// One event for a delivery of which it is not known whether its claim has ended.
 #[cfg(all(feature = "signature", feature = "tracing"))]

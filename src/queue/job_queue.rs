@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -163,6 +164,85 @@ pub trait JobQueue: Send + Sync + 'static {
     ///
     /// Returns an error if the queue cannot answer.
     async fn stats(&self) -> Result<Vec<HookStats>, QueueError>;
+}
+
+#[async_trait]
+impl<Q: JobQueue + ?Sized> JobQueue for Arc<Q> {
+    async fn enqueue(&self, job: NewJob) -> Result<Enqueued, QueueError> {
+        (**self).enqueue(job).await
+    }
+
+    async fn claim(
+        &self,
+        max: usize,
+        lease: Duration,
+        wait: Duration,
+    ) -> Result<Vec<ClaimedJob>, QueueError> {
+        (**self).claim(max, lease, wait).await
+    }
+
+    async fn heartbeat(&self, lease: &Lease, lasts: Duration) -> Result<LeaseState, QueueError> {
+        (**self).heartbeat(lease, lasts).await
+    }
+
+    async fn complete(&self, lease: &Lease, outcome: &str) -> Result<LeaseState, QueueError> {
+        (**self).complete(lease, outcome).await
+    }
+
+    async fn retry_after(
+        &self,
+        lease: &Lease,
+        delay: Duration,
+        error: &str,
+    ) -> Result<LeaseState, QueueError> {
+        (**self).retry_after(lease, delay, error).await
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<LeaseState, QueueError> {
+        (**self).release(lease).await
+    }
+
+    async fn bury(&self, lease: &Lease, error: &str) -> Result<LeaseState, QueueError> {
+        (**self).bury(lease, error).await
+    }
+
+    async fn state(&self, id: &JobId) -> Result<Option<Job>, QueueError> {
+        (**self).state(id).await
+    }
+
+    async fn list(
+        &self,
+        filter: &JobFilter,
+        after: Option<&JobCursor>,
+        limit: usize,
+    ) -> Result<Vec<Job>, QueueError> {
+        (**self).list(filter, after, limit).await
+    }
+
+    async fn retry(&self, id: &JobId) -> Result<JobChange, QueueError> {
+        (**self).retry(id).await
+    }
+
+    async fn remove(&self, id: &JobId) -> Result<JobChange, QueueError> {
+        (**self).remove(id).await
+    }
+
+    async fn purge(
+        &self,
+        state: JobState,
+        retention: &Retention,
+        max: usize,
+    ) -> Result<usize, QueueError> {
+        (**self).purge(state, retention, max).await
+    }
+
+    async fn backlog(&self, hook: &str, at_most: u64) -> Result<u64, QueueError> {
+        (**self).backlog(hook, at_most).await
+    }
+
+    async fn stats(&self) -> Result<Vec<HookStats>, QueueError> {
+        (**self).stats().await
+    }
 }
 
 /// The answer to an [`enqueue`](JobQueue::enqueue).

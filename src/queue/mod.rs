@@ -11,13 +11,22 @@
 //! | `PostgresQueue` | `queue-postgres` | in a table |
 //! | `NatsQueue` | `queue-nats` | in a stream of NATS JetStream |
 
+mod attempt;
+mod backlog;
+mod backoff;
 mod error;
 mod id;
 mod job;
 mod job_queue;
 mod limits;
 mod memory;
+#[cfg(feature = "metrics")]
+mod metrics;
+mod queued;
+mod worker;
 
+pub use self::attempt::JobAttempt;
+pub use self::backoff::Backoff;
 pub use self::error::{QueueError, QueueErrorKind};
 pub use self::id::{InvalidJobId, JobId};
 pub use self::job::{ClaimedJob, Job, JobState, Lease, NewJob};
@@ -26,3 +35,9 @@ pub use self::job_queue::{
 };
 pub use self::limits::HookLimits;
 pub use self::memory::MemoryQueue;
+#[cfg(feature = "metrics")]
+#[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+pub use self::metrics::QueueMetrics;
+pub use self::queued::{Queued, idempotency_key};
+pub(crate) use self::worker::End;
+pub use self::worker::Worker;

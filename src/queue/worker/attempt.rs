@@ -1,0 +1,163 @@
+//! One attempt of a job, under its lease.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::select;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::{Outage, Worker};
+use crate::hook::{Failure, Invocation, Outcome, StoredErrorKind, run};
+use crate::queue::{ClaimedJob, JobAttempt, JobQueue, Lease, LeaseState, QueueError};
+use crate::trace;
+
+/// How an attempt ended, for the queue.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) enum End {
+    Succeeded {
+        outcome: String,
+    },
+    Failed {
+        error: String,
+        delay: Duration,
+    },
+    Dead {
+        error: String,
+    },
+    /// The worker stops.
+    Stopped,
+    /// Another worker has taken the job.
+    Lost,
+}
+
+impl End {
+    /// The names of all ends in metrics.
+    #[cfg(feature = "metrics")]
+    pub(crate) const NAMES: [&'static str; 5] = ["succeeded", "failed", "dead", "stopped", "lost"];
+
+    /// The name of the end in metrics.
+    #[cfg(feature = "metrics")]
+    pub(crate) const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Succeeded { .. } => "succeeded",
+            Self::Failed { .. } => "failed",
+            Self::Dead { .. } => "dead",
+            Self::Stopped => "stopped",
+            Self::Lost => "lost",
+        }
+    }
+
+    async fn report(&self, queue: &dyn JobQueue, lease: &Lease) -> Result<LeaseState, QueueError> {
+        match self {
+            Self::Succeeded { outcome } => queue.complete(lease, outcome).await,
+            Self::Failed { error, delay } => queue.retry_after(lease, *delay, error).await,
+            Self::Dead { error } => queue.bury(lease, error).await,
+            Self::Stopped => queue.release(lease).await,
+            Self::Lost => Ok(LeaseState::Lost),
+        }
+    }
+}
+
+impl Worker {
+    pub(super) async fn attempt(
+        self: Arc<Self>,
+        job: ClaimedJob,
+        mut cancelled: watch::Receiver<bool>,
+    ) {
+        let ClaimedJob { lease, hook, payload, attempt } = job;
+        let mut end = match self.read(&lease, &payload, attempt) {
+            Err(end) => end,
+            Ok(invocation) => {
+                drop(payload);
+                select! {
+                    end = self.run(invocation, attempt) => end,
+                    () = self.keep(&lease) => End::Lost,
+                    // An error is the end of the worker.
+                    _ = cancelled.wait_for(|cancelled| *cancelled) => End::Stopped,
+                }
+            }
+        };
+        if self.report(&lease, &end).await == LeaseState::Lost {
+            end = End::Lost;
+        }
+        trace::attempted(&hook, &lease.job(), attempt, &end);
+        #[cfg(feature = "metrics")]
+        if let Some(metrics) = &self.config.metrics {
+            metrics.count(&hook, &end);
+        }
+    }
+
+    /// What the executor gets, if the job may run.
+    fn read(&self, lease: &Lease, payload: &str, attempt: u32) -> Result<Invocation, End> {
+        if attempt > self.config.attempts {
+            // Each attempt ended with its process, or it would have been counted.
+            let error = "the worker ended during each attempt".to_owned();
+            return Err(End::Dead { error });
+        }
+        match Invocation::decode(payload) {
+            Ok(invocation) => Ok(invocation.with_extension(JobAttempt::new(lease.job(), attempt))),
+            Err(error) if error.kind() == StoredErrorKind::UnsupportedVersion => {
+                Err(self.after_failure(error.to_string(), attempt, Duration::ZERO))
+            }
+            Err(error) => Err(End::Dead { error: error.to_string() }),
+        }
+    }
+
+    async fn run(&self, invocation: Invocation, attempt: u32) -> End {
+        let hook = invocation.hook().map(str::to_owned);
+        let config = &self.config;
+        let ended = run(&*self.executor, invocation, config.deadline, config.max_outcome_bytes);
+        match ended.await {
+            Ok(outcome) => End::Succeeded { outcome: Outcome::encode(&outcome) },
+            Err(failure) => {
+                trace::failed(hook.as_deref(), &failure);
+                if failure.error().is_some_and(crate::hook::ExecutorError::is_final) {
+                    return End::Dead { error: failure.text().to_owned() };
+                }
+                let asked = failure.retry_after().unwrap_or_default();
+                self.after_failure(Failure::text(&failure).to_owned(), attempt, asked)
+            }
+        }
+    }
+
+    fn after_failure(&self, error: String, attempt: u32, asked: Duration) -> End {
+        if attempt >= self.config.attempts {
+            return End::Dead { error };
+        }
+        End::Failed { error, delay: self.config.backoff.delay(attempt).max(asked) }
+    }
+
+    /// Extends a lease until it is lost. A queue that cannot be reached is no reason to stop: it may be back before
+    /// another worker asks.
+    async fn keep(&self, lease: &Lease) {
+        let interval = self.config.lease / 3;
+        let mut outage = Outage::default();
+        let mut pause = interval;
+        loop {
+            sleep(pause).await;
+            match self.queue.heartbeat(lease, self.config.lease).await {
+                Ok(LeaseState::Held) => {
+                    outage.end();
+                    pause = interval;
+                }
+                Ok(LeaseState::Lost) => return,
+                Err(error) => pause = outage.goes_on(&error).min(interval),
+            }
+        }
+    }
+
+    /// Reports an end until the queue has taken it, or has given the job to another worker.
+    async fn report(&self, lease: &Lease, end: &End) -> LeaseState {
+        let mut outage = Outage::default();
+        loop {
+            match end.report(&*self.queue, lease).await {
+                Ok(state) => {
+                    outage.end();
+                    return state;
+                }
+                Err(error) => sleep(outage.goes_on(&error)).await,
+            }
+        }
+    }
+}

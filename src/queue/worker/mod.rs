@@ -1,0 +1,315 @@
+mod attempt;
+mod config;
+mod upkeep;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::select;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+pub(crate) use self::attempt::End;
+use self::config::Config;
+use super::{Backoff, ClaimedJob, JobQueue, JobState, QueueError, Retention};
+use crate::hook::Executor;
+use crate::{ConfigError, trace};
+
+/// Runs the jobs of a queue, **at least once** each, with the executor that would run in
+/// [`Hooks`](crate::hook::Hooks) otherwise.
+///
+/// Any number of workers, in any number of processes, share the jobs of a queue.
+///
+/// | an attempt that | ends |
+/// |---|---|
+/// | succeeds | the job, with its outcome |
+/// | fails, panics, is too slow, or has too large an outcome | in another attempt after a [backoff](Self::with_backoff), until the [attempts](Self::with_attempts) are used up: the job is dead |
+/// | fails [without retry](crate::hook::ExecutorError::without_retry) | the job, which is dead |
+/// | is [busy](crate::hook::ExecutorError::busy) | in another attempt, after the time that it says at the earliest |
+/// | ends its process | in another attempt when its lease has ended; after the last one the job is dead |
+/// | cannot be read, because it was damaged | the job, which is dead |
+/// | cannot be read, because a later version has written it | as a failure: a later worker may read it |
+/// | outlives its lease, which can only happen if the queue cannot be reached | dropped, if another worker has taken the job |
+///
+/// The error of a job that is shown is the text of an
+/// [`ExecutorError::public`](crate::hook::ExecutorError::public), or a fixed one. The error itself is logged.
+///
+/// While the queue cannot be reached, attempts go on, and their ends are reported when it is back. A job whose lease has
+/// ended meanwhile runs a second time if another worker has taken it first.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use tower_webhook::hook::{ExecutorError, Invocation, Outcome};
+/// use tower_webhook::queue::{Backoff, MemoryQueue, Worker};
+///
+/// async fn deploy(_: Invocation) -> Result<Outcome, ExecutorError> {
+///     Ok(Outcome::empty())
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower_webhook::ConfigError> {
+/// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+/// let worker = Worker::new(MemoryQueue::new(), deploy)
+///     .with_slots(32)?
+///     .with_attempts(8)?
+///     .with_backoff(Backoff::new(Duration::from_secs(2), Duration::from_secs(600))?)
+///     .with_deadline(Duration::from_secs(300));
+/// let running = tokio::spawn(worker.run_until(async { drop(stopped.await) }));
+///
+/// drop(stop);
+/// running.await.expect("the worker does not panic");
+/// # Ok(())
+/// # }
+/// ```
+pub struct Worker {
+    queue: Arc<dyn JobQueue>,
+    executor: Arc<dyn Executor>,
+    config: Config,
+}
+
+/// How long a claim waits for jobs, and so about how long a stop takes at least.
+const CLAIM_WAIT: Duration = Duration::from_secs(1);
+
+/// How long leases may take to be given back at a stop, after their attempts were dropped.
+const RELEASE_TIME: Duration = Duration::from_secs(2);
+
+impl Worker {
+    /// A worker with the settings that its methods say.
+    #[must_use]
+    pub fn new(queue: impl JobQueue, executor: impl Executor) -> Self {
+        Self { queue: Arc::new(queue), executor: Arc::new(executor), config: Config::default() }
+    }
+
+    /// How many jobs this worker runs at a time. The default is 16. [`HookLimits`](super::HookLimits) limit the jobs of
+    /// one hook, in all workers together.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if there are none, or more than a semaphore counts.
+    pub fn with_slots(mut self, slots: usize) -> Result<Self, ConfigError> {
+        if slots == 0 || slots > Semaphore::MAX_PERMITS || u32::try_from(slots).is_err() {
+            return Err(ConfigError::new("a worker has no slots, or too many"));
+        }
+        self.config.slots = slots;
+        Ok(self)
+    }
+
+    /// How many attempts a job has. The default is 5.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it has none.
+    pub fn with_attempts(mut self, attempts: u32) -> Result<Self, ConfigError> {
+        if attempts == 0 {
+            return Err(ConfigError::new("a job has no attempts"));
+        }
+        self.config.attempts = attempts;
+        Ok(self)
+    }
+
+    /// How long a job waits between two attempts. The default is [`Backoff::default`].
+    #[must_use]
+    pub const fn with_backoff(mut self, backoff: Backoff) -> Self {
+        self.config.backoff = backoff;
+        self
+    }
+
+    /// The time in which an attempt has to end. The default is 15 minutes.
+    #[must_use]
+    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.config.deadline = deadline;
+        self
+    }
+
+    /// How long a lease lasts. It is extended three times in that time while the attempt runs. The default is 15 seconds.
+    ///
+    /// A job whose worker has died is taken over when its lease has ended. A worker that is stopped for longer, such as by
+    /// its machine, loses its jobs to others.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it is less than 100 milliseconds or more than a day.
+    pub fn with_lease(mut self, lease: Duration) -> Result<Self, ConfigError> {
+        if lease < Duration::from_millis(100) || lease > Duration::from_secs(24 * 60 * 60) {
+            return Err(ConfigError::new("a lease is shorter than 0.1 s or longer than a day"));
+        }
+        self.config.lease = lease;
+        Ok(self)
+    }
+
+    /// How long attempts may go on after the worker was stopped. The default is 10 seconds. Those that have not ended by
+    /// then are dropped, and their jobs are due at once for other workers; the attempt does not count.
+    #[must_use]
+    pub const fn with_stop_limit(mut self, limit: Duration) -> Self {
+        self.config.stop_limit = limit;
+        self
+    }
+
+    /// The largest outcome, in bytes of its JSON text or body. The default is 1 MiB.
+    #[must_use]
+    pub const fn with_max_outcome_bytes(mut self, max_bytes: usize) -> Self {
+        self.config.max_outcome_bytes = max_bytes;
+        self
+    }
+
+    /// How long jobs are kept that have ended in this state. The default is 7 days for those that succeeded, and 30 days
+    /// for those that are dead. Each worker removes others once a minute.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the state is not an end.
+    pub fn with_retention(
+        mut self,
+        state: JobState,
+        retention: Retention,
+    ) -> Result<Self, ConfigError> {
+        match state {
+            JobState::Succeeded => self.config.succeeded = retention,
+            JobState::Dead => self.config.dead = retention,
+            JobState::Queued | JobState::Running => {
+                return Err(ConfigError::new("jobs that have not ended are kept"));
+            }
+        }
+        Ok(self)
+    }
+
+    /// Measures jobs and attempts.
+    #[cfg(feature = "metrics")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: super::QueueMetrics) -> Self {
+        self.config.metrics = Some(metrics);
+        self
+    }
+
+    /// Runs jobs until the future is ready, then waits for those that run, up to the
+    /// [limit](Self::with_stop_limit).
+    ///
+    /// A queue that cannot be reached is asked again, with a backoff of up to 5 seconds: this returns for `stop` alone.
+    /// Drop it, and the attempts end, and their jobs are taken over when their leases have ended.
+    pub async fn run_until(self, stop: impl Future<Output = ()>) {
+        let worker = Arc::new(self);
+        let (cancel, cancelled) = watch::channel(false);
+        let mut upkeep = JoinSet::new();
+        upkeep.spawn(Arc::clone(&worker).purge());
+        #[cfg(feature = "metrics")]
+        upkeep.spawn(Arc::clone(&worker).measure());
+        let mut attempts = JoinSet::new();
+        worker.work(stop, &mut attempts, &cancelled).await;
+
+        let all = async { while attempts.join_next().await.is_some() {} };
+        if timeout(worker.config.stop_limit, all).await.is_err() {
+            cancel.send_replace(true);
+            let all = async { while attempts.join_next().await.is_some() {} };
+            // What is left is aborted with the set.
+            let _ = timeout(RELEASE_TIME, all).await;
+        }
+    }
+
+    /// Claims jobs and starts their attempts, until the stop.
+    async fn work(
+        self: &Arc<Self>,
+        stop: impl Future<Output = ()>,
+        attempts: &mut JoinSet<()>,
+        cancelled: &watch::Receiver<bool>,
+    ) {
+        let mut stop = pin!(stop);
+        let slots = Arc::new(Semaphore::new(self.config.slots));
+        let mut outage = Outage::default();
+        loop {
+            let first = select! {
+                biased;
+                () = &mut stop => return,
+                slot = Arc::clone(&slots).acquire_owned() => slot,
+            };
+            let Ok(first) = first else { return };
+            let more = std::iter::from_fn(|| Arc::clone(&slots).try_acquire_owned().ok());
+            let mut free: Vec<_> = std::iter::once(first).chain(more).collect();
+
+            // In a task: a claim that was dropped half way leaves jobs that wait for the end of their leases.
+            let (queue, lease, max) = (Arc::clone(&self.queue), self.config.lease, free.len());
+            let mut claim = tokio::spawn(async move { queue.claim(max, lease, CLAIM_WAIT).await });
+            let claimed = select! {
+                biased;
+                () = &mut stop => {
+                    if let Ok(Ok(jobs)) = claim.await {
+                        self.give_back(jobs).await;
+                    }
+                    return;
+                }
+                claimed = &mut claim => claimed,
+            };
+            match claimed {
+                Ok(Ok(jobs)) => {
+                    outage.end();
+                    for (job, slot) in jobs.into_iter().zip(free.drain(..)) {
+                        let attempt = Arc::clone(self).attempt(job, cancelled.clone());
+                        attempts.spawn(async move {
+                            attempt.await;
+                            drop(slot);
+                        });
+                    }
+                    while attempts.try_join_next().is_some() {}
+                }
+                failed => {
+                    let error = match failed {
+                        Ok(Err(error)) => error,
+                        _ => QueueError::unavailable("a claim panicked"),
+                    };
+                    let pause = outage.goes_on(&error);
+                    select! {
+                        biased;
+                        () = &mut stop => return,
+                        () = sleep(pause) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives back jobs whose attempts have not begun.
+    async fn give_back(&self, jobs: Vec<ClaimedJob>) {
+        for job in jobs {
+            // A lease that is not given back ends.
+            let _ = self.queue.release(&job.lease).await;
+        }
+    }
+}
+
+/// A time in which the queue cannot be reached. It is logged once, and its end.
+#[derive(Default)]
+struct Outage {
+    failures: u32,
+}
+
+impl Outage {
+    /// How long to wait before the next call.
+    fn goes_on(&mut self, error: &QueueError) -> Duration {
+        if self.failures == 0 {
+            trace::queue_unavailable(error);
+        }
+        let pause = Duration::from_millis(50 << self.failures.min(7));
+        self.failures = self.failures.saturating_add(1);
+        pause.min(Duration::from_secs(5))
+    }
+
+    fn end(&mut self) {
+        if self.failures > 0 {
+            trace::queue_available();
+        }
+        self.failures = 0;
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("config", &self.config).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,54 @@
+//! What a worker does beside its jobs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::Worker;
+use crate::queue::JobState;
+use crate::trace;
+
+/// How many jobs one call removes.
+const BATCH: usize = 1000;
+
+/// How often jobs are looked for that were kept for long enough, with a random part, so that workers take turns.
+const PURGE_INTERVAL: Duration = Duration::from_secs(60);
+
+impl Worker {
+    pub(super) async fn purge(self: Arc<Self>) {
+        let Self { queue, config, .. } = &*self;
+        loop {
+            let jitter = getrandom::u32().unwrap_or_default() % 30_000;
+            sleep(PURGE_INTERVAL + Duration::from_millis(jitter.into())).await;
+            let ends = [(JobState::Succeeded, config.succeeded), (JobState::Dead, config.dead)];
+            for (state, retention) in ends {
+                loop {
+                    match queue.purge(state, &retention, BATCH).await {
+                        Ok(BATCH) => {}
+                        Ok(_) => break,
+                        Err(error) => {
+                            trace::queue_unavailable(&error);
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Publishes the numbers of the queue.
+    #[cfg(feature = "metrics")]
+    pub(super) async fn measure(self: Arc<Self>) {
+        const INTERVAL: Duration = Duration::from_secs(10);
+
+        let Some(metrics) = &self.config.metrics else { return };
+        loop {
+            // An outage is in the log of the claims.
+            if let Ok(stats) = self.queue.stats().await {
+                metrics.set(&stats);
+            }
+            sleep(INTERVAL).await;
+        }
+    }
+}
