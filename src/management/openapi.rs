@@ -1,7 +1,5 @@
 //! The calls as an OpenAPI document.
 
-use std::collections::BTreeMap;
-
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
@@ -10,7 +8,7 @@ use super::idempotency;
 use super::input::schema::{self, with};
 use crate::credential::OpenApiSecurity;
 use crate::key::KeyView;
-use crate::rejection::{Rejection, RejectionKind as Kind};
+use crate::rejection::{Rejection, RejectionKind as Kind, openapi};
 
 /// A call: where it is, what is sent, and what is answered.
 struct Call {
@@ -237,8 +235,7 @@ impl ManagementApi {
         let body: &[Kind] = if call.body.is_some() { &BODY } else { &[] };
         for kind in ALWAYS.iter().chain(body).chain(call.refused) {
             let status = kind.status();
-            let response = json!({"$ref": format!("#/components/responses/{}", component(status))});
-            responses.insert(status.as_str().to_owned(), response);
+            responses.insert(status.as_str().to_owned(), openapi::reference(status));
         }
         let operation = json!({
             "operationId": call.id,
@@ -258,44 +255,8 @@ impl ManagementApi {
 
     /// The refusals of all calls, by their status.
     fn refusals(&self) -> Value {
-        let mut by_status = BTreeMap::<StatusCode, Vec<Kind>>::new();
-        for kind in ALWAYS.iter().chain(&BODY).chain(CALLS.iter().flat_map(|call| call.refused)) {
-            let kinds = by_status.entry(kind.status()).or_default();
-            if !kinds.contains(kind) {
-                kinds.push(*kind);
-            }
-        }
-        let refusal = |(status, kinds): (StatusCode, Vec<Kind>)| {
-            // Constants are always JSON.
-            let document = |kind: &Kind| serde_json::from_str::<Value>(kind.document()).ok();
-            let documents: Vec<Value> = kinds.iter().filter_map(document).collect();
-            let titles: Vec<_> =
-                documents.iter().filter_map(|document| document.get("title")?.as_str()).collect();
-            let mut response = json!({"description": format!("{}.", titles.join(", or "))});
-            if !self.replaces_refusals() {
-                let example = |(kind, document): (&Kind, Value)| {
-                    (kind.code().to_owned(), json!({"value": document}))
-                };
-                let examples: Map<_, _> = kinds.iter().zip(documents).map(example).collect();
-                let content = json!({"schema": reference("Problem"), "examples": examples});
-                let content = json!({"application/problem+json": content});
-                response = with(response, "content", content);
-            }
-            let header = match status {
-                StatusCode::UNAUTHORIZED => Some(("WWW-Authenticate", "A challenge.")),
-                StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-                    Some(("Retry-After", "Seconds."))
-                }
-                _ => None,
-            };
-            if let Some((name, description)) = header {
-                let text = json!({"type": "string"});
-                let header = json!({"description": description, "required": true, "schema": text});
-                response = with(response, "headers", json!({name: header}));
-            }
-            (component(status), response)
-        };
-        Value::Object(by_status.into_iter().map(refusal).collect())
+        let kinds = ALWAYS.iter().chain(&BODY).chain(CALLS.iter().flat_map(|call| call.refused));
+        openapi::responses(kinds.copied(), self.replaces_refusals())
     }
 }
 
@@ -354,11 +315,6 @@ fn schemas() -> Value {
     ];
     let all = schema::parts().into_iter().chain(schema::bodies()).chain(responses);
     Value::Object(all.map(|(name, schema)| (name.to_owned(), schema)).collect())
-}
-
-/// The name of the response with this status.
-fn component(status: StatusCode) -> String {
-    status.canonical_reason().unwrap_or_default().replace(' ', "")
 }
 
 fn reference(name: &str) -> Value {

@@ -164,7 +164,7 @@ impl RejectionKind {
     }
 
     /// The problem document, without what is known of one rejection alone.
-    #[cfg(feature = "management")]
+    #[cfg(any(feature = "management", feature = "queue"))]
     pub(crate) const fn document(self) -> &'static str {
         self.problem().document
     }

@@ -112,6 +112,8 @@ mod challenge;
 mod from;
 mod grpc;
 mod kind;
+#[cfg(any(feature = "management", feature = "queue"))]
+pub(crate) mod openapi;
 mod problem;
 mod respond;
 mod violation;
