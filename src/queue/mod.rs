@@ -15,6 +15,7 @@ mod attempt;
 mod backlog;
 mod backoff;
 mod error;
+mod executions;
 mod id;
 mod job;
 mod job_queue;
@@ -28,6 +29,7 @@ mod worker;
 pub use self::attempt::JobAttempt;
 pub use self::backoff::Backoff;
 pub use self::error::{QueueError, QueueErrorKind};
+pub use self::executions::Executions;
 pub use self::id::{InvalidJobId, JobId};
 pub use self::job::{ClaimedJob, Job, JobState, Lease, NewJob};
 pub use self::job_queue::{

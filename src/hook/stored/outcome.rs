@@ -82,6 +82,21 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// The value as a JSON text, for people: `null` if the work goes on elsewhere, and a body as a text or
+    /// `{"base64":".."}`.
+    pub(crate) fn shown(&self) -> String {
+        match &self.content {
+            Content::Json(text) => text.clone(),
+            Content::Accepted => "null".to_owned(),
+            // Texts are always JSON.
+            Content::Raw(bytes) => {
+                serde_json::to_string(&StoredBytes::of(bytes)).unwrap_or_default()
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
