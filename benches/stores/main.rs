@@ -14,7 +14,7 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 #[allow(dead_code)]
-#[path = "../../tests/stores/shared/folder.rs"]
+#[path = "../../tests/support/folder.rs"]
 mod folder;
 #[allow(dead_code)]
 #[path = "../../tests/stores/postgres/server.rs"]

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)]
 
+pub(crate) mod folder;
+pub(crate) mod process;
 pub(crate) mod watched;
 pub(crate) mod wire;
 

@@ -5,8 +5,6 @@
 #[cfg(all(feature = "cache", any(feature = "postgres", feature = "redis")))]
 pub(crate) mod cached;
 mod fixtures;
-#[cfg(any(feature = "file", feature = "sqlite"))]
-mod folder;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 pub(crate) mod invalidations;
 pub(crate) mod records;
@@ -16,5 +14,4 @@ pub(crate) mod scan;
 pub(crate) mod usage;
 
 pub(crate) use self::fixtures::{at, found, id, insert, owner, record, record_at, setting};
-#[cfg(any(feature = "file", feature = "sqlite"))]
-pub(crate) use self::folder::Folder;
+pub(crate) use crate::support::folder::Folder;
