@@ -310,7 +310,12 @@ impl StoreError {
     }
 
     /// The cause.
-    #[cfg(any(feature = "redis", all(feature = "postgres", feature = "signature")))]
+    #[cfg(any(
+        feature = "queue-postgres",
+        feature = "queue-sqlite",
+        feature = "redis",
+        all(feature = "postgres", feature = "signature")
+    ))]
     pub(crate) fn into_cause(self) -> BoxError {
         self.0
     }

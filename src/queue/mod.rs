@@ -24,6 +24,8 @@ mod memory;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod queued;
+#[cfg(feature = "queue-sqlite")]
+mod sqlite;
 mod worker;
 
 pub use self::attempt::JobAttempt;
@@ -41,5 +43,8 @@ pub use self::memory::MemoryQueue;
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
 pub use self::metrics::QueueMetrics;
 pub use self::queued::{Queued, idempotency_key};
+#[cfg(feature = "queue-sqlite")]
+#[cfg_attr(docsrs, doc(cfg(feature = "queue-sqlite")))]
+pub use self::sqlite::SqliteQueue;
 pub(crate) use self::worker::End;
 pub use self::worker::Worker;

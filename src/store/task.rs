@@ -104,8 +104,8 @@ impl StoreTasks {
 
     /// Runs a call in the task of its caller. It is dropped with the caller.
     #[cfg_attr(
-        not(any(feature = "postgres", feature = "redis")),
-        allow(dead_code, reason = "SQLite spawns every call")
+        not(any(feature = "postgres", feature = "queue-sqlite", feature = "redis")),
+        allow(dead_code, reason = "the key stores in files spawn every call")
     )]
     pub(crate) async fn run<T, C>(&self, call: C) -> Result<T, StoreError>
     where

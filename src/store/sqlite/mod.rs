@@ -9,6 +9,8 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, Row, Sqlite, SqlitePool, query};
 
 pub use self::file::SqliteFile;
+#[cfg(feature = "queue-sqlite")]
+pub(crate) use self::open_error::primary_code;
 pub use self::open_error::{SqliteOpenError, SqliteOpenErrorKind};
 use self::schema::KEY_FILE;
 use super::sql::{Checkout, sortable};

@@ -1,0 +1,9 @@
+//! The job queues: each engine with faults of its own.
+
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+#[cfg(all(unix, feature = "queue-sqlite"))]
+mod sqlite;
