@@ -3,6 +3,8 @@
 #[cfg(any(feature = "management", feature = "queue"))]
 mod base_path;
 mod catch_panic;
+#[cfg(any(test, feature = "conformance"))]
+pub(crate) mod conformance;
 #[cfg(any(test, feature = "conformance", feature = "tracing"))]
 mod error_chain;
 pub(crate) mod hex;

@@ -1,11 +1,11 @@
 use super::Rule;
-use super::drive::{Call, dropped_after, together};
 use super::group::{Check, checks};
 use super::ready::MOST_POLLS;
 use super::sample::{id, owner, record, stamped};
 use super::trial::{Checked, RuleScope, Trial};
 use crate::key::KeyRecord;
 use crate::key::WriteOutcome::{Applied, Conflict};
+use crate::util::conformance::{Call, dropped_after, together};
 
 pub(super) const CHECKS: &[Check] = checks![
     a_dropped_find_leaves_nothing_behind,

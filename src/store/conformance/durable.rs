@@ -2,7 +2,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::drive::contained;
 use super::group::sentence;
 use super::sample::{
     at, changed, id, metadata, owner, record, record_at, scopes, stamped, times, valid,
@@ -11,6 +10,7 @@ use super::trial::{Checked, Trial};
 use super::{Rule, Violation};
 use crate::key::WriteOutcome::{self, Applied, Conflict};
 use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError};
+use crate::util::conformance::contained;
 
 /// A place that is opened again and again.
 struct Place<F> {

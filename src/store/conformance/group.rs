@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::drive::{Call, contained};
 use super::trial::{Checked, Trial};
 use super::{
     Violation, batches, cancellation, crud, histories, owners, paging, races, ready, records,
 };
 use crate::key::KeyStore;
+use crate::util::conformance::{Call, contained};
 
 /// A check: the sentence that it proves, and how.
 pub(super) struct Check {

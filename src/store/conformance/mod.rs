@@ -95,7 +95,6 @@ mod batches;
 mod cancellation;
 mod crud;
 mod describe;
-mod drive;
 mod durable;
 mod group;
 mod histories;
@@ -108,13 +107,14 @@ mod records;
 mod rule;
 mod sample;
 mod trial;
-mod violation;
 
 use self::group::{Group, run};
 use self::rule::Rule;
 use self::trial::CALL_TIMEOUT;
-use self::violation::{Violation, fail};
 use crate::key::KeyStore;
+use crate::util::conformance::fail;
+
+type Violation = crate::util::conformance::Violation<Rule>;
 
 /// Checks a store against all rules of [`KeyStore`] but rule 18, which [`check_durable`] checks.
 ///

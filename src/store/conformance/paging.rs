@@ -1,12 +1,12 @@
 use time::Duration;
 
 use super::Rule;
-use super::drive::{Call, together};
 use super::group::{Check, checks};
 use super::sample::{at, changed, ids, owner, record_at, times};
 use super::trial::{Checked, RuleScope, Trial};
 use crate::key::WriteOutcome::Applied;
 use crate::key::{KeyRecord, Owner, PageCursor};
+use crate::util::conformance::{Call, together};
 
 pub(super) const CHECKS: &[Check] = checks![
     the_order_is_by_time_of_creation,

@@ -1,11 +1,11 @@
 use super::Rule;
-use super::drive::{Call, interleaved, together};
 use super::group::{Check, checks};
 use super::ready::{MOST_POLLS, either};
 use super::sample::{changed, id, owner, record, stamped};
 use super::trial::{Checked, RuleScope, Trial};
 use crate::key::WriteOutcome::{self, Applied, Conflict};
 use crate::key::{KeyId, KeyRecord};
+use crate::util::conformance::{Call, interleaved, together};
 
 pub(super) const CHECKS: &[Check] = checks![
     of_two_inserts_one_is_done,

@@ -1,10 +1,10 @@
 use super::Rule;
-use super::drive::interleaved;
 use super::group::{Check, checks};
 use super::sample::{id, record, stamped};
 use super::trial::{Checked, RuleScope, Trial};
 use crate::key::KeyRecord;
 use crate::key::WriteOutcome::{Applied, Conflict};
+use crate::util::conformance::interleaved;
 
 pub(super) const CHECKS: &[Check] = checks![
     try_find_now_visits_once_or_not_at_all,

@@ -1,4 +1,4 @@
-use std::fmt;
+use crate::util::conformance::NumberedRule;
 
 /// A rule of [`KeyStore`](crate::key::KeyStore). The order is that of its docs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -47,20 +47,16 @@ const NAMES: [&str; 19] = [
     "`replace` ignores earlier records of an id",
 ];
 
-impl Rule {
-    /// The number under which the docs of [`KeyStore`](crate::key::KeyStore) have the rule.
-    pub(super) fn number(self) -> usize {
+impl NumberedRule for Rule {
+    const SUBJECT: &'static str = "key store";
+    const TRAIT: &'static str = "tower_webhook::key::KeyStore";
+
+    fn number(self) -> usize {
         self as usize + 1
     }
 
-    pub(super) fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         NAMES.get(self as usize).copied().unwrap_or_default()
-    }
-}
-
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "rule {} ({})", self.number(), self.name())
     }
 }
 
@@ -76,8 +72,9 @@ mod tests {
             assert!(docs.contains(&line), "{line}");
         }
         assert!(!docs.contains("/// 20. **"));
-        assert_eq!(Rule::AppliedIsSeen.to_string(), "rule 1 (`Applied` is seen)");
+        assert_eq!(Rule::AppliedIsSeen.name(), "`Applied` is seen");
         let last = Rule::ReplaceKnowsNoEarlierRecord;
-        assert_eq!(last.to_string(), "rule 19 (`replace` ignores earlier records of an id)");
+        let name = "`replace` ignores earlier records of an id";
+        assert_eq!((last.number(), last.name()), (19, name));
     }
 }

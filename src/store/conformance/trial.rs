@@ -2,10 +2,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::describe::{cut, described, difference, ids, listed, written};
-use super::drive::{Call, dropped_after, pause, within};
 use super::{Rule, Violation};
 use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, WriteOutcome};
 use crate::util::ErrorChain;
+use crate::util::conformance::{Call, dropped_after, pause, within};
 
 /// A rule that was seen broken.
 pub(super) struct Mismatch {

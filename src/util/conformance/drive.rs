@@ -7,14 +7,14 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-pub(super) type Call<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub(crate) type Call<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// How long the second of two calls may take before the first, which waits half done, goes on: the
 /// second may be waiting for a lock that the first has.
 const GRACE: Duration = Duration::from_millis(10);
 
 /// All calls at once, one poll each in turn.
-pub(super) async fn together<T>(calls: Vec<Call<'_, T>>) -> Vec<T> {
+pub(crate) async fn together<T>(calls: Vec<Call<'_, T>>) -> Vec<T> {
     let mut slots: Vec<Slot<'_, T>> = calls.into_iter().map(Slot::Running).collect();
     poll_fn(|context| {
         let mut all = Poll::Ready(());
@@ -31,7 +31,7 @@ pub(super) async fn together<T>(calls: Vec<Call<'_, T>>) -> Vec<T> {
 
 /// Polls `first` so many times, then runs `second`, then the rest of `first`. Says whether `first`
 /// was over before `second` began.
-pub(super) async fn interleaved<A, B>(
+pub(crate) async fn interleaved<A, B>(
     polls: usize,
     first: Call<'_, A>,
     second: Call<'_, B>,
@@ -59,7 +59,7 @@ pub(super) async fn interleaved<A, B>(
 }
 
 /// Polls `call` so many times and drops it. `None`: it was not over by then.
-pub(super) async fn dropped_after<T>(polls: usize, mut call: Call<'_, T>) -> Option<T> {
+pub(crate) async fn dropped_after<T>(polls: usize, mut call: Call<'_, T>) -> Option<T> {
     let mut left = polls;
     poll_fn(|context| {
         if left == 0 {
@@ -76,7 +76,7 @@ pub(super) async fn dropped_after<T>(polls: usize, mut call: Call<'_, T>) -> Opt
 }
 
 /// What `future` yields, or the text of its panic.
-pub(super) async fn contained<T>(future: impl Future<Output = T>) -> Result<T, String> {
+pub(crate) async fn contained<T>(future: impl Future<Output = T>) -> Result<T, String> {
     let mut future = pin!(future);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
         Ok(poll) => poll.map(Ok),
@@ -86,7 +86,7 @@ pub(super) async fn contained<T>(future: impl Future<Output = T>) -> Result<T, S
 }
 
 /// The output of a future, or `None` after so long. A future that is ready at once needs no timer.
-pub(super) async fn within<T>(duration: Duration, future: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn within<T>(duration: Duration, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     let mut sleep = None;
     poll_fn(|context| {
@@ -99,7 +99,7 @@ pub(super) async fn within<T>(duration: Duration, future: impl Future<Output = T
     .await
 }
 
-pub(super) async fn pause(duration: Duration) {
+pub(crate) async fn pause(duration: Duration) {
     tokio::time::sleep(duration).await;
 }
 

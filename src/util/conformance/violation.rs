@@ -1,0 +1,44 @@
+use std::fmt;
+
+/// A rule of a trait, under the number and the name that its docs have.
+pub(crate) trait NumberedRule: Copy {
+    /// What implements the trait.
+    const SUBJECT: &'static str;
+    /// The path of the trait.
+    const TRAIT: &'static str;
+
+    fn number(self) -> usize;
+
+    fn name(self) -> &'static str;
+}
+
+/// A rule that was broken, and how it was seen. `Display` explains it.
+#[derive(Clone, Debug)]
+pub(crate) struct Violation<R> {
+    pub(crate) rule: R,
+    pub(crate) check: String,
+    pub(crate) done: Vec<String>,
+    pub(crate) expected: String,
+    pub(crate) actual: String,
+}
+
+impl<R: NumberedRule> fmt::Display for Violation<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (number, name) = (self.rule.number(), self.rule.name());
+        writeln!(f, "The {} breaks rule {number} ({name}).", R::SUBJECT)?;
+        writeln!(f, "  check:    {}", self.check)?;
+        for (index, line) in self.done.iter().enumerate() {
+            writeln!(f, "  {} {line}", if index == 0 { "done:    " } else { "         " })?;
+        }
+        writeln!(f, "  expected: {}", self.expected)?;
+        writeln!(f, "  actual:   {}", self.actual)?;
+        writeln!(f, "  see:      number {number} under \"Rules\" in the docs of `{}`", R::TRAIT)
+    }
+}
+
+/// The one panic of a suite.
+#[track_caller]
+#[expect(clippy::panic, reason = "a failed check of a test suite is a panic")]
+pub(crate) fn fail(text: &str) -> ! {
+    panic!("{text}")
+}
