@@ -24,13 +24,14 @@ use crate::key::Owner;
 ///    returned, but for rules 10 and 13.
 /// 5. **A lease ends.** A job whose lease has ended is claimed again.
 /// 6. **A heartbeat extends.** The lease then lasts for that long from now on.
-/// 7. **Leases are fenced.** A lease is lost when another claim has taken the job, or when the job has ended or was
-///    removed: nothing that is done with it changes anything. A lease that has ended and was not replaced is still held.
+/// 7. **Leases are fenced.** A lease is lost when the job was given back, has ended or was removed, or when another claim
+///    has taken it: nothing that is done with it changes anything. A lease that has ended and was not replaced is still
+///    held.
 /// 8. **An end is final.** A job that succeeded or is dead is not claimed. Its outcome or error comes back as it was
 ///    given.
 /// 9. **A retry waits.** A job is not claimed before its delay is over, and then it is. Its error is shown meanwhile.
 /// 10. **A released job is due at once.** The attempt does not count.
-/// 11. **`state` shows the job.** `None` is an id without a job.
+/// 11. **`state` shows the job.** `None` is an id without a job. `backlog` and `stats` count what it shows.
 /// 12. **`list` is newest first.** Each job that fits the filter is listed once, ordered by time and then id,
 ///     descending, after the cursor and up to the limit. Jobs that come or go between two pages move no other job.
 /// 13. **A dead job is retried from the start.** Its attempts are 0, and its error is gone. Other jobs are not changed.
