@@ -59,7 +59,7 @@
 //! |---|---|
 //! | `axum` | [`identity::Identity`] and `Option<Identity>` as extractors, and removal of credentials from axum's `OriginalUri` |
 //! | `cache` | `CachedKeyStore`, a bounded cache in front of a slow store |
-//! | `conformance` | [`store`]`::conformance` and [`rate_limit`]`::conformance`, the rules of `KeyStore` and `RateLimiter` as tests for your own |
+//! | `conformance` | `conformance` in [`store`], [`rate_limit`], `replay` and `queue`: the rules of their traits as tests for your own |
 //! | `file` | `FileKeyStore`, keys in a JSON file that is read again while the server runs (needs Rust 1.89) |
 //! | `management` | `management`, an HTTP API through which callers manage their own keys |
 //! | `metrics` | counters and histograms of decisions and executions, through the crate `metrics` |

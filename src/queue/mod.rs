@@ -14,6 +14,9 @@
 mod attempt;
 mod backlog;
 mod backoff;
+#[cfg(any(test, feature = "conformance"))]
+#[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
+pub mod conformance;
 mod error;
 mod executions;
 mod id;
