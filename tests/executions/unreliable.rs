@@ -1,0 +1,111 @@
+//! A queue that cannot be reached on demand.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tower_webhook::queue::{
+    ClaimedJob, Enqueued, HookStats, Job, JobChange, JobCursor, JobFilter, JobId, JobQueue,
+    JobState, Lease, LeaseState, MemoryQueue, NewJob, QueueError, Retention,
+};
+
+#[derive(Clone, Default)]
+pub(crate) struct Unreliable {
+    pub(crate) inner: MemoryQueue,
+    pub(crate) down: Arc<AtomicBool>,
+    pub(crate) heartbeats: Arc<AtomicU64>,
+}
+
+impl Unreliable {
+    pub(crate) fn set_down(&self, down: bool) {
+        self.down.store(down, Ordering::SeqCst);
+    }
+
+    fn up(&self) -> Result<&MemoryQueue, QueueError> {
+        if self.down.load(Ordering::SeqCst) {
+            return Err(QueueError::unavailable("the cable is out"));
+        }
+        Ok(&self.inner)
+    }
+}
+
+#[async_trait]
+impl JobQueue for Unreliable {
+    async fn enqueue(&self, job: NewJob) -> Result<Enqueued, QueueError> {
+        self.up()?.enqueue(job).await
+    }
+
+    async fn claim(
+        &self,
+        max: usize,
+        lease: Duration,
+        wait: Duration,
+    ) -> Result<Vec<ClaimedJob>, QueueError> {
+        self.up()?.claim(max, lease, wait).await
+    }
+
+    async fn heartbeat(&self, lease: &Lease, lasts: Duration) -> Result<LeaseState, QueueError> {
+        self.heartbeats.fetch_add(1, Ordering::SeqCst);
+        self.up()?.heartbeat(lease, lasts).await
+    }
+
+    async fn complete(&self, lease: &Lease, outcome: &str) -> Result<LeaseState, QueueError> {
+        self.up()?.complete(lease, outcome).await
+    }
+
+    async fn retry_after(
+        &self,
+        lease: &Lease,
+        delay: Duration,
+        error: &str,
+    ) -> Result<LeaseState, QueueError> {
+        self.up()?.retry_after(lease, delay, error).await
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<LeaseState, QueueError> {
+        self.up()?.release(lease).await
+    }
+
+    async fn bury(&self, lease: &Lease, error: &str) -> Result<LeaseState, QueueError> {
+        self.up()?.bury(lease, error).await
+    }
+
+    async fn state(&self, id: &JobId) -> Result<Option<Job>, QueueError> {
+        self.up()?.state(id).await
+    }
+
+    async fn list(
+        &self,
+        filter: &JobFilter,
+        after: Option<&JobCursor>,
+        limit: usize,
+    ) -> Result<Vec<Job>, QueueError> {
+        self.up()?.list(filter, after, limit).await
+    }
+
+    async fn retry(&self, id: &JobId) -> Result<JobChange, QueueError> {
+        self.up()?.retry(id).await
+    }
+
+    async fn remove(&self, id: &JobId) -> Result<JobChange, QueueError> {
+        self.up()?.remove(id).await
+    }
+
+    async fn purge(
+        &self,
+        state: JobState,
+        retention: &Retention,
+        max: usize,
+    ) -> Result<usize, QueueError> {
+        self.up()?.purge(state, retention, max).await
+    }
+
+    async fn backlog(&self, hook: &str, at_most: u64) -> Result<u64, QueueError> {
+        self.up()?.backlog(hook, at_most).await
+    }
+
+    async fn stats(&self) -> Result<Vec<HookStats>, QueueError> {
+        self.up()?.stats().await
+    }
+}
