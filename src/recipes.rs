@@ -12,6 +12,7 @@
 //! | limits by another crate, such as `governor` or `tower_governor` | [below](#limits-by-another-crate) |
 //! | counters and durations for Prometheus | `metrics`, feature `metrics` |
 //! | deliveries of GitHub, Stripe and others | `signature`, feature `signature` |
+//! | work that outlives its request, or its process | `queue`, feature `queue` |
 //! | a public route beside keys in the path | [`PolicyResolver`](crate::auth::PolicyResolver#examples) |
 //! | tests of handlers, and of routers with their layers | [`Identity`](crate::Identity): `for_test` and `TestIdentityLayer`, feature `testing` |
 //! | a hook with a signature over its body | [`Authenticator::needs_body`](crate::auth::Authenticator::needs_body) |

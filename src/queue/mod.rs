@@ -1,8 +1,14 @@
 //! Durable executions, **at least once**: a job runs until an attempt has succeeded, or until its attempts are used up.
 //! An executor that runs from a queue can run more than once for one request, so it has to be idempotent.
 //!
-//! A sender waits 3 to 30 seconds for an answer. What takes longer, or must not be lost when a process dies, is stored
-//! first and acknowledged then. A worker runs it afterwards, in the same process or on another machine.
+//! A sender waits 3 to 30 seconds for an answer, and repeats or drops what was not answered. Work that takes longer, or
+//! that must not be lost when a process dies, is stored first and acknowledged then:
+//!
+//! 1. [`Queued`] is the executor of [`Hooks`](crate::hook::Hooks). It stores the invocation as a job, and answers 202
+//!    when the job is durable. What could not be stored is a 503, and never a 202.
+//! 2. A [`Worker`] claims jobs and runs the executor that would be in `Hooks` otherwise, in the same process or in any
+//!    number of others. It repeats what fails, and extends its lease on a job while an attempt runs.
+//! 3. [`Executions`] is the service that shows jobs to their callers, repeats dead ones and removes them.
 //!
 //! | queue | feature | keeps jobs |
 //! |---|---|---|
@@ -10,6 +16,73 @@
 //! | `SqliteQueue` | `queue-sqlite` | in a file, which several processes of one machine share |
 //! | `PostgresQueue` | `queue-postgres` | in a table |
 //! | `NatsQueue` | `queue-nats` | in a stream of NATS JetStream |
+//!
+//! A queue of your own implements [`JobQueue`]. An app that has a queue for its jobs already can send
+//! [`Invocation::encode`](crate::hook::Invocation::encode) through it.
+//!
+//! # Once, or more than once
+//!
+//! * A request whose sender saw a 202 is a stored job. A sender that saw no answer repeats the request. It is one job if
+//!   both have an [idempotency key](Queued::with_key), and two jobs otherwise.
+//! * A job runs to its end at least once. It runs again if its worker dies, and if the worker cannot tell the queue about
+//!   its success before the lease has ended. [`JobAttempt`] has the id of the job, which is the same each time.
+//! * Nothing is said about the order in which jobs run.
+//!
+//! # What is stored
+//!
+//! Envelope, caller, hook, method, target, headers and body, as JSON with a version, which later versions of this crate
+//! read. Credentials are not in it. What outer layers put into the extensions of a request is not stored either: for
+//! signatures there is `Hooks::with_signature_member`.
+//!
+//! The caller is the one that was proven when the request came. A key that is revoked afterwards stops no job: an executor
+//! that has to know looks the key up.
+//!
+//! # Security
+//!
+//! Payloads and outcomes are in the clear. Who can write to the place of a queue can run every hook as any caller.
+//!
+//! # Examples
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use bytes::Bytes;
+//! use http::Request;
+//! use http_body_util::{BodyExt, Full};
+//! use tower::{Layer, ServiceExt};
+//! use tower_webhook::auth::AuthLayer;
+//! use tower_webhook::hook::{ExecutorError, Hooks, Invocation, Outcome};
+//! use tower_webhook::queue::{Executions, MemoryQueue, Queued, Worker, idempotency_key};
+//!
+//! async fn deploy(invocation: Invocation) -> Result<Outcome, ExecutorError> {
+//!     let envelope: serde_json::Value = invocation.envelope().parse()?;
+//!     Outcome::json(&format!("deployed {}", envelope["JSON"]["branch"]))
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let queue = MemoryQueue::new();
+//! tokio::spawn(Worker::new(queue.clone(), deploy).run_until(std::future::pending()));
+//!
+//! let queued = Queued::new(queue.clone(), "/executions")?.with_key(idempotency_key);
+//! let hooks = Hooks::new(AuthLayer::public(), queued);
+//! let request = Request::post("/deploy")
+//!     .header("content-type", "application/json")
+//!     .header("idempotency-key", "delivery-7")
+//!     .body(Full::<Bytes>::from(r#"{"branch":"main"}"#))?;
+//! let response = hooks.oneshot(request).await?;
+//! let location = response.headers()["location"].to_str()?.to_owned();
+//!
+//! let executions = AuthLayer::public().layer(Executions::new(queue, "/executions")?);
+//! # tokio::time::sleep(Duration::from_millis(100)).await;
+//! let response = executions.oneshot(Request::get(location).body(Full::<Bytes>::default())?).await?;
+//! let job: serde_json::Value =
+//!     serde_json::from_slice(&response.into_body().collect().await?.to_bytes())?;
+//! assert_eq!(job["state"], "succeeded");
+//! assert_eq!(job["outcome"], r#"deployed "main""#);
+//! # Ok(())
+//! # }
+//! ```
 
 mod attempt;
 mod backlog;

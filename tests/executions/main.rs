@@ -5,6 +5,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(feature = "tracing")]
+mod events;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod outages;

@@ -7,7 +7,7 @@ use tokio::select;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::{Outage, Worker};
+use super::{Pauses, Worker};
 use crate::hook::{Failure, Invocation, Outcome, StoredErrorKind, run};
 use crate::queue::{ClaimedJob, JobAttempt, JobQueue, Lease, LeaseState, QueueError};
 use crate::trace;
@@ -132,31 +132,35 @@ impl Worker {
     /// another worker asks.
     async fn keep(&self, lease: &Lease) {
         let interval = self.config.lease / 3;
-        let mut outage = Outage::default();
+        let mut pauses = Pauses::default();
         let mut pause = interval;
         loop {
             sleep(pause).await;
             match self.queue.heartbeat(lease, self.config.lease).await {
                 Ok(LeaseState::Held) => {
-                    outage.end();
+                    self.health.answered();
+                    pauses = Pauses::default();
                     pause = interval;
                 }
                 Ok(LeaseState::Lost) => return,
-                Err(error) => pause = outage.goes_on(&error).min(interval),
+                Err(error) => {
+                    self.health.failed(&error);
+                    pause = pauses.next().min(interval);
+                }
             }
         }
     }
 
     /// Reports an end until the queue has taken it, or has given the job to another worker.
     async fn report(&self, lease: &Lease, end: &End) -> LeaseState {
-        let mut outage = Outage::default();
+        let mut pauses = Pauses::default();
         loop {
             match end.report(&*self.queue, lease).await {
-                Ok(state) => {
-                    outage.end();
-                    return state;
+                Ok(state) => return state,
+                Err(error) => {
+                    self.health.failed(&error);
+                    sleep(pauses.next()).await;
                 }
-                Err(error) => sleep(outage.goes_on(&error)).await,
             }
         }
     }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::select;
@@ -72,6 +73,7 @@ pub struct Worker {
     queue: Arc<dyn JobQueue>,
     executor: Arc<dyn Executor>,
     config: Config,
+    health: Health,
 }
 
 /// How long a claim waits for jobs, and so about how long a stop takes at least.
@@ -84,7 +86,12 @@ impl Worker {
     /// A worker with the settings that its methods say.
     #[must_use]
     pub fn new(queue: impl JobQueue, executor: impl Executor) -> Self {
-        Self { queue: Arc::new(queue), executor: Arc::new(executor), config: Config::default() }
+        Self {
+            queue: Arc::new(queue),
+            executor: Arc::new(executor),
+            config: Config::default(),
+            health: Health::default(),
+        }
     }
 
     /// How many jobs this worker runs at a time. The default is 16. [`HookLimits`](super::HookLimits) limit the jobs of
@@ -222,7 +229,7 @@ impl Worker {
     ) {
         let mut stop = pin!(stop);
         let slots = Arc::new(Semaphore::new(self.config.slots));
-        let mut outage = Outage::default();
+        let mut pauses = Pauses::default();
         loop {
             let first = select! {
                 biased;
@@ -248,7 +255,8 @@ impl Worker {
             };
             match claimed {
                 Ok(Ok(jobs)) => {
-                    outage.end();
+                    self.health.answered();
+                    pauses = Pauses::default();
                     for (job, slot) in jobs.into_iter().zip(free.drain(..)) {
                         let attempt = Arc::clone(self).attempt(job, cancelled.clone());
                         attempts.spawn(async move {
@@ -263,7 +271,8 @@ impl Worker {
                         Ok(Err(error)) => error,
                         _ => QueueError::unavailable("a claim panicked"),
                     };
-                    let pause = outage.goes_on(&error);
+                    self.health.failed(&error);
+                    let pause = pauses.next();
                     select! {
                         biased;
                         () = &mut stop => return,
@@ -283,28 +292,37 @@ impl Worker {
     }
 }
 
-/// A time in which the queue cannot be reached. It is logged once, and its end.
-#[derive(Default)]
-struct Outage {
-    failures: u32,
+/// Whether the queue answers. The begin and the end of an outage are logged once, whichever call meets them.
+#[derive(Debug, Default)]
+struct Health {
+    is_away: AtomicBool,
 }
 
-impl Outage {
-    /// How long to wait before the next call.
-    fn goes_on(&mut self, error: &QueueError) -> Duration {
-        if self.failures == 0 {
+impl Health {
+    fn failed(&self, error: &QueueError) {
+        if !self.is_away.swap(true, Ordering::Relaxed) {
             trace::queue_unavailable(error);
         }
-        let pause = Duration::from_millis(50 << self.failures.min(7));
-        self.failures = self.failures.saturating_add(1);
-        pause.min(Duration::from_secs(5))
     }
 
-    fn end(&mut self) {
-        if self.failures > 0 {
+    fn answered(&self) {
+        if self.is_away.swap(false, Ordering::Relaxed) {
             trace::queue_available();
         }
-        self.failures = 0;
+    }
+}
+
+/// Exponential backoff of calls that fail.
+#[derive(Default)]
+struct Pauses {
+    count: u32,
+}
+
+impl Pauses {
+    fn next(&mut self) -> Duration {
+        let pause = Duration::from_millis(50 << self.count.min(7));
+        self.count = self.count.saturating_add(1);
+        pause.min(Duration::from_secs(5))
     }
 }
 

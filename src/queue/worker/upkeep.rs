@@ -7,7 +7,6 @@ use tokio::time::sleep;
 
 use super::Worker;
 use crate::queue::JobState;
-use crate::trace;
 
 /// How many jobs one call removes.
 const BATCH: usize = 1000;
@@ -28,7 +27,7 @@ impl Worker {
                         Ok(BATCH) => {}
                         Ok(_) => break,
                         Err(error) => {
-                            trace::queue_unavailable(&error);
+                            self.health.failed(&error);
                             break;
                         }
                     }
