@@ -150,8 +150,7 @@ pub async fn serve(listen: SocketAddr, app: Router, hints: &str) -> Result<(), E
 ///
 /// Returns an error if signals cannot be waited for, or if the server fails.
 pub async fn serve_on(listener: TcpListener, app: Router) -> Result<(), Error> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let terminated = terminated()?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = axum::serve(listener, app)
         .with_graceful_shutdown(async {
@@ -161,8 +160,7 @@ pub async fn serve_on(listener: TcpListener, app: Router) -> Result<(), Error> {
     tokio::pin!(server);
     tokio::select! {
         ended = &mut server => return Ok(ended?),
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = terminated => {}
     }
     let _ = stop.send(());
     // A caller that never finishes its request does not keep the process.
@@ -170,6 +168,22 @@ pub async fn serve_on(listener: TcpListener, app: Router) -> Result<(), Error> {
         ended?;
     }
     Ok(())
+}
+
+/// Waits for SIGTERM or SIGINT. One that comes after this call counts, also before the future is polled.
+///
+/// # Errors
+///
+/// Returns an error if signals cannot be waited for.
+pub fn terminated() -> Result<impl Future<Output = ()>, Error> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 /// The status of the process, and on an error its line on standard error.
