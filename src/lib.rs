@@ -66,6 +66,7 @@
 //! | `multipart` | `multipart/form-data` in body placements and in the envelope |
 //! | `postgres` | `PostgresKeyStore` (needs Rust 1.94) |
 //! | `queue` | `queue`, durable executions: jobs, a worker, and a service that shows them |
+//! | `queue-nats` | `NatsQueue` (needs Rust 1.89) |
 //! | `queue-postgres` | `PostgresQueue` (needs Rust 1.94) |
 //! | `queue-sqlite` | `SqliteQueue` (needs Rust 1.94; compiles SQLite, which is C) |
 //! | `recoverable` | `SealingKeys`: keys whose text can be shown again, sealed in the store |
@@ -88,14 +89,14 @@
 //!
 //! # Minimum supported Rust version
 //!
-//! 1.88, 1.89 with the feature `file`, and 1.94 with `postgres` and `sqlite`. The default features compile no C;
+//! 1.88, 1.89 with the features `file` and `queue-nats`, and 1.94 with `postgres` and `sqlite`. The default features compile no C;
 //! `sqlite` compiles SQLite.
 //!
 //! # Public dependencies
 //!
 //! Types of these crates are in the public interface: `async-trait`, `bytes`, `http`, `http-body`, `http-body-util`,
-//! `serde`, `serde_json`, `time`, `tower-layer`, `tower-service`, and behind their features `axum-core`,
-//! `metrics` 0.24 (its recorder), `redis` 1, `sqlx` 0.9, `tower` and `tracing`. A new major version of one of them is a new major version of this crate.
+//! `serde`, `serde_json`, `time`, `tower-layer`, `tower-service`, and behind their features `async-nats` 0.51,
+//! `axum-core`, `metrics` 0.24 (its recorder), `redis` 1, `sqlx` 0.9, `tower` and `tracing`. A new major version of one of them is a new major version of this crate.
 //!
 //! # Scope
 //!

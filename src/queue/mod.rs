@@ -99,6 +99,8 @@ mod limits;
 mod memory;
 #[cfg(feature = "metrics")]
 mod metrics;
+#[cfg(feature = "queue-nats")]
+mod nats;
 mod queued;
 #[cfg(feature = "queue-sqlite")]
 mod sqlite;
@@ -118,6 +120,9 @@ pub use self::memory::MemoryQueue;
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
 pub use self::metrics::QueueMetrics;
+#[cfg(feature = "queue-nats")]
+#[cfg_attr(docsrs, doc(cfg(feature = "queue-nats")))]
+pub use self::nats::NatsQueue;
 pub use self::queued::{Queued, idempotency_key};
 #[cfg(feature = "queue-sqlite")]
 #[cfg_attr(docsrs, doc(cfg(feature = "queue-sqlite")))]

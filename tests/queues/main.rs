@@ -7,3 +7,6 @@ mod support;
 
 #[cfg(all(unix, feature = "queue-sqlite"))]
 mod sqlite;
+
+#[cfg(all(unix, feature = "queue-nats"))]
+mod nats;
