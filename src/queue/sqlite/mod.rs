@@ -406,13 +406,21 @@ impl JobQueue for SqliteQueue {
         retention: &Retention,
         max: usize,
     ) -> Result<usize, QueueError> {
-        // No age, or no count: no job is older, and none is beyond it.
-        let oldest = retention.max_age.map_or(i64::MIN, |age| before(self.now(), age));
-        let count = retention.max_count.and_then(|count| i64::try_from(count).ok());
+        // What is beyond the age or the count are the oldest jobs, so that one place in their order bounds both. It is
+        // read before the lock is taken. Jobs that end meanwhile move it forward alone.
+        let too_old = retention.max_age.map(|age| (before(self.now(), age), Vec::new()));
+        let surplus = match retention.max_count.and_then(|count| i64::try_from(count).ok()) {
+            Some(count) => {
+                let beyond = query(statements::BEYOND).bind(state.as_str()).bind(count);
+                self.read(beyond, read_place).await?.pop()
+            }
+            None => None,
+        };
+        let Some((ended_at, id)) = too_old.max(surplus) else { return Ok(0) };
         let purge = query(statements::PURGE)
             .bind(state.as_str())
-            .bind(oldest)
-            .bind(count)
+            .bind(ended_at)
+            .bind(id)
             .bind(i64::try_from(max).unwrap_or(i64::MAX));
         Ok(usize::try_from(self.change(purge).await?).unwrap_or(usize::MAX))
     }
@@ -466,6 +474,12 @@ fn bytes(id: &JobId) -> Vec<u8> {
 /// A statement whose first two parameters are those of a lease.
 fn under(sql: &'static str, lease: &Lease) -> Statement {
     query(sql).bind(bytes(&lease.job())).bind(lease.token().to_be_bytes().to_vec())
+}
+
+/// A place in the order of the ends of jobs. Without an id, before all jobs that have ended at that time.
+fn read_place(row: &SqliteRow) -> Result<(i64, Vec<u8>), StoreError> {
+    let (ended_at, id) = (row.try_get("ended_at"), row.try_get("id"));
+    Ok((ended_at.map_err(StoreError::new)?, id.map_err(StoreError::new)?))
 }
 
 fn count(row: &SqliteRow, column: &str) -> Result<u64, StoreError> {

@@ -32,18 +32,15 @@ WHERE id = ?1 AND state = 'dead'";
 
 pub(super) const REMOVE: &str = "DELETE FROM jobs WHERE id = ?1 AND state != 'running'";
 
-/// Both those that are too old and those beyond the count are the first ones by the time of their end.
+/// The newest of the jobs that are beyond a count. It reads as many entries of an index as the count.
+pub(super) const BEYOND: &str = "SELECT ended_at, id FROM jobs INDEXED BY jobs_ended
+WHERE state = ?1 AND ended_at IS NOT NULL ORDER BY ended_at DESC, id DESC LIMIT 1 OFFSET ?2";
+
+/// Removes the oldest jobs up to a place in the order of their ends.
 pub(super) const PURGE: &str = "DELETE FROM jobs WHERE rowid IN (
     SELECT rowid FROM jobs INDEXED BY jobs_ended
-    WHERE state = ?1 AND ended_at IS NOT NULL
-    ORDER BY ended_at, id
-    LIMIT min(?4, max(
-        0,
-        (SELECT count(*) FROM jobs INDEXED BY jobs_ended WHERE state = ?1 AND ended_at < ?2),
-        CASE WHEN ?3 IS NULL THEN 0 ELSE
-            (SELECT count(*) FROM jobs INDEXED BY jobs_ended WHERE state = ?1 AND ended_at IS NOT NULL) - ?3
-        END
-    ))
+    WHERE state = ?1 AND ended_at IS NOT NULL AND (ended_at, id) <= (?2, ?3)
+    ORDER BY ended_at, id LIMIT ?4
 )";
 
 pub(super) const BACKLOG: &str = "SELECT count(*) AS queued FROM (
