@@ -416,7 +416,8 @@ impl JobQueue for SqliteQueue {
             }
             None => None,
         };
-        let Some((ended_at, id)) = too_old.max(surplus) else { return Ok(0) };
+        // Without either, before all jobs: the file is asked nevertheless, because it may not be able to answer.
+        let (ended_at, id) = too_old.max(surplus).unwrap_or((i64::MIN, Vec::new()));
         let purge = query(statements::PURGE)
             .bind(state.as_str())
             .bind(ended_at)

@@ -1,9 +1,7 @@
 //! A file that is locked, full or damaged: an error, and no job that was acknowledged is lost.
 
 use std::error::Error;
-use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Read, Write as _};
-use std::os::unix::fs::FileExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -14,7 +12,7 @@ use tower_webhook::queue::{
 };
 use tower_webhook::store::SqliteOpenErrorKind;
 
-use super::{LEASE, claim, enqueue, file, open};
+use super::{LEASE, claim, enqueue, file, open, open_damaged};
 use crate::support::folder::Folder;
 use crate::support::process::{Running, child, given_file};
 
@@ -66,26 +64,11 @@ async fn a_claim_that_does_not_wait_looks_at_a_locked_file_without_an_error() {
 #[tokio::test]
 async fn a_damaged_page_is_an_error() {
     let folder = Folder::new();
-    let queue = open(&folder).await;
-    for _ in 0..100 {
-        enqueue(&queue, "a").await;
-    }
-    drop(queue);
-    raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connect(&folder).await).await.unwrap();
-    // Every page but the first, which has the schema.
-    let damaged = OpenOptions::new().write(true).open(file(&folder)).unwrap();
-    let len = damaged.metadata().unwrap().len();
-    damaged.write_all_at(&vec![0xff; usize::try_from(len).unwrap() - 4096], 4096).unwrap();
-
-    let queue = open(&folder).await;
+    let queue = open_damaged(&folder).await;
     assert_eq!(queue.check().await.unwrap_err().kind(), SqliteOpenErrorKind::Damaged);
-    let id = JobId::random().unwrap();
-    let unavailable = QueueErrorKind::Unavailable;
-    assert_eq!(queue.enqueue(NewJob::new(id, "{}")).await.unwrap_err().kind(), unavailable);
-    assert_eq!(queue.state(&id).await.unwrap_err().kind(), unavailable);
-    assert_eq!(queue.claim(1, LEASE, LEASE).await.unwrap_err().kind(), unavailable);
-    assert_eq!(queue.list(&JobFilter::all(), None, 5).await.unwrap_err().kind(), unavailable);
-    assert_eq!(queue.stats().await.unwrap_err().kind(), unavailable);
+    // `conformance` makes every other call.
+    let error = queue.state(&JobId::random().unwrap()).await.unwrap_err();
+    assert_eq!(error.kind(), QueueErrorKind::Unavailable);
 }
 
 #[tokio::test]
