@@ -14,11 +14,11 @@ pub(super) const CHECKS: &[Check] = checks![
     a_claim_has_up_to_so_many_jobs,
     of_two_claims_that_overlap_one_has_the_job,
     claims_of_eight_at_once_share_the_jobs,
-    attempts_count_from_one,
     a_lease_ends_and_not_before_its_time,
     a_heartbeat_extends_a_lease,
     a_heartbeat_sets_the_end_anew,
     a_retry_waits_for_its_delay,
+    attempts_count_from_one,
     a_released_job_is_due_and_its_attempt_does_not_count,
     a_claim_of_nothing_waits,
     a_claim_that_waits_has_a_job_that_comes,
@@ -111,7 +111,7 @@ async fn a_lease_ends_and_not_before_its_time(trial: &Trial) -> Checked {
     let again = under.claims_one(&new, LONG).await?;
     let under = trial.under(Rule::ClaimIsExclusive);
     under.was_not_due_for(SHORT, start)?;
-    under.is(again.attempt, 2)?;
+    trial.under(Rule::ClaimIsAnAttempt).is(again.attempt, 2)?;
     under.claims_none().await
 }
 
@@ -137,7 +137,7 @@ async fn a_heartbeat_sets_the_end_anew(trial: &Trial) -> Checked {
     under.is(under.heartbeat(&claimed.lease, SHORT).await?, LeaseState::Held)?;
     let again = under.claims_one(&new, LONG).await?;
     under.was_not_due_for(SHORT, start)?;
-    under.is(again.attempt, 2)
+    trial.under(Rule::ClaimIsAnAttempt).is(again.attempt, 2)
 }
 
 async fn a_retry_waits_for_its_delay(trial: &Trial) -> Checked {
@@ -156,7 +156,7 @@ async fn a_retry_waits_for_its_delay(trial: &Trial) -> Checked {
         under.same_text("error", &format!("{:?}", shown.error), &format!("{:?}", Some(error)))?;
         claimed = under.claims_one(&new, LONG).await?;
         under.was_not_due_for(delay, start)?;
-        under.is(claimed.attempt, attempt)?;
+        trial.under(Rule::ClaimIsAnAttempt).is(claimed.attempt, attempt)?;
     }
     under.claims_none().await
 }

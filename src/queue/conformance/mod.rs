@@ -4,7 +4,7 @@
 //! expected and what actual instead. The rules and their numbers are in the docs of [`JobQueue`]. [`check_durable`] is
 //! for queues whose jobs outlive the process, and [`check_outage`] for those that can fail.
 //!
-//! 1. Every check gets a queue of its own from the closure, about 40 of them in a run, one at a time: the queue before
+//! 1. Every check gets a queue of its own from the closure, about 45 of them in a run, one at a time: the queue before
 //!    has been dropped. The closure returns an empty queue, or empties the one place that there is.
 //! 2. The checks start no task. They need a tokio runtime with its time driver.
 //! 3. Calls at the same time are futures that are polled in turn, up to eight of them.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::describe::{Describe, cut, shown};
 use super::rule::Rule;
@@ -42,8 +42,12 @@ pub(super) type Checked<T = ()> = Result<T, Mismatch>;
 pub(super) struct History(Arc<Mutex<Vec<String>>>);
 
 impl History {
+    /// A call that is repeated with the same answer is one line.
     pub(super) fn note(&self, text: String) {
-        self.lines().push(text);
+        let mut lines = self.lines();
+        if lines.last() != Some(&text) {
+            lines.push(text);
+        }
     }
 
     /// The last ones.
@@ -293,7 +297,12 @@ impl Scope<'_> {
         let end = Instant::now() + DUE;
         let mut claimed = Vec::new();
         while claimed.len() < jobs.len() && Instant::now() < end {
-            claimed.extend(self.claim(jobs.len() - claimed.len(), lease, STEP).await?);
+            let found = self.claim(jobs.len() - claimed.len(), lease, STEP).await?;
+            if found.is_empty() {
+                // A claim that does not wait must not make this a busy loop.
+                sleep(STEP / 25).await;
+            }
+            claimed.extend(found);
         }
         let mut ordered = Vec::new();
         for job in jobs {
