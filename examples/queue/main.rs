@@ -10,7 +10,7 @@
 //! | option | default | what |
 //! |---|---|---|
 //! | `--data DIR` | `.data/queue` | the folder of the SQLite file |
-//! | `--engine ENGINE` | a file in DIR | `sqlite:PATH` |
+//! | `--engine ENGINE` | a file in DIR | `sqlite:PATH` or `nats:URL` |
 //! | `--listen ADDRESS:PORT` | `127.0.0.1:3000` | where it listens; port 0 lets the system choose |
 //! | `--worker` | | it works and does not listen |
 //! | `--workers N` | 1 | how many workers it has, of 16 slots each; with 0 it listens and does not work |
@@ -24,13 +24,14 @@
 //! | `instructions.rs` | what is printed |
 
 use std::env;
+use std::error::Error as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use servers::{DataFolder, Error, ExecLog};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tower_webhook::queue::{JobQueue, SqliteQueue};
+use tower_webhook::queue::{JobQueue, NatsQueue, QueueError, SqliteQueue};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::flags::{Engine, Flags};
@@ -89,5 +90,16 @@ async fn open(flags: &Flags) -> Result<Arc<dyn JobQueue>, Error> {
             Ok(Arc::new(SqliteQueue::open(folder.file("queue.db")).await?))
         }
         Some(Engine::Sqlite(path)) => Ok(Arc::new(SqliteQueue::open(path).await?)),
+        Some(Engine::Nats(address)) => {
+            let queue = NatsQueue::connect(address).await.map_err(with_cause)?;
+            queue.setup().await.map_err(with_cause)?;
+            Ok(Arc::new(queue))
+        }
     }
+}
+
+/// An error of the start, on one line.
+fn with_cause(error: QueueError) -> String {
+    let cause = error.source().map(ToString::to_string);
+    format!("{error}: {}", cause.unwrap_or_default())
 }

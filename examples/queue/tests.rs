@@ -29,6 +29,10 @@ fn a_process_listens_works_or_does_both() {
     let listener = flags("--listen [::1]:1 --workers 0 --engine sqlite:a:b --exec-log c");
     assert_eq!((listener.listen.unwrap().port(), listener.workers), (1, 0));
     assert_eq!(listener.engine, Some(Engine::Sqlite("a:b".into())));
+    for (text, address) in [("nats:nats://a:1", "nats://a:1"), ("nats://a:1", "nats://a:1")] {
+        let engine = flags(&format!("--engine {text}")).engine;
+        assert_eq!(engine, Some(Engine::Nats(address.to_owned())));
+    }
     assert!(parse("--data x --help").unwrap().is_none());
 }
 

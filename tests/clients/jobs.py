@@ -1,0 +1,423 @@
+#!/usr/bin/env python3
+"""Plays requests against processes of `examples/queue` from outside, ends some of them, and compares the answers.
+
+    python3 tests/clients/jobs.py target/debug/examples/queue --engine sqlite
+
+starts the programs, and a server of the engine (`sqlite`, `postgres` or `nats`, see `engines.py`), on free ports of the
+loopback interface, prints one line for each failure, and ends with the count.
+"""
+
+import datetime
+import json
+import os
+import resource
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import engines
+from engines import Site, wait_until
+
+FAILURES = []
+COUNT = 0
+LOCK = threading.Lock()
+MEMBERS = ["id", "hook", "state", "attempts", "created_at", "started_at", "ended_at", "outcome", "error"]
+UNKNOWN = "0" * 32
+
+
+def check(name, condition, shown=""):
+    global COUNT
+    with LOCK:
+        COUNT += 1
+        if not condition:
+            FAILURES.append(name)
+            print(f"FAILED {name}: {str(shown)[:600]}", flush=True)
+
+
+def at(text):
+    return datetime.datetime.fromisoformat(text[:26].rstrip("Z").ljust(26, "0") + "+00:00").timestamp()
+
+
+def ended_within(program, seconds):
+    """How long a process took to end after SIGTERM, and its status."""
+    start = time.monotonic()
+    program.terminate()
+    try:
+        status = program.process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        status = None
+    return time.monotonic() - start, status
+
+
+# QX1
+
+def command_line(site):
+    server = site.start()
+    check("the ready line", server.ready == f"listening on http://127.0.0.1:{server.port}", server.ready)
+    run = lambda *arguments: subprocess.run([site.program, *arguments], capture_output=True, timeout=20, text=True,
+                                            cwd=site.folder)
+    usage = run("--help")
+    for option in ["--data", "--engine", "--listen", "--worker", "--workers"]:
+        check(f"--help {option}", usage.returncode == 0 and option in usage.stdout, usage)
+    for arguments in [["--unknown"], ["--engine", "mysql://user:secret@a/b"], ["--engine", "sqlite:"],
+                      ["--listen", f"127.0.0.1:{server.port}"], ["--listen", "nowhere"], ["--workers", "many"],
+                      ["--worker", "--workers", "0"], ["--engine", "sqlite:/no/such/folder/file"], ["--data"]]:
+        ended = run(*arguments)
+        check(f"refused: {arguments}", ended.returncode not in (0, 101) and ended.stderr.startswith("queue: ")
+              and not ended.stdout and "secret" not in ended.stderr, ended)
+    worker = site.start("--worker")
+    check("the ready line of a worker", worker.ready == "working", worker.ready)
+    check("a worker does not listen", not listens(worker.process.pid), worker.process.pid)
+
+
+def listens(process):
+    sockets = {os.readlink(f"/proc/{process}/fd/{fd}") for fd in os.listdir(f"/proc/{process}/fd")}
+    for table in ("tcp", "tcp6"):
+        with open(f"/proc/{process}/net/{table}") as lines:
+            for fields in map(str.split, list(lines)[1:]):
+                if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets:
+                    return True
+    return False
+
+
+def listens_and_works(site):
+    front = site.start("--workers", "0")
+    stored = front.slow(ms=100)
+    job = stored.json()["id"]
+    time.sleep(1)
+    check("a process with no worker stores alone", front.state(job) == "queued" and not site.events(), front.state(job))
+    worker = site.start("--worker")
+    check("another process works", front.ends(job, 10)["state"] == "succeeded", front.execution(job))
+    seconds, status = ended_within(worker, 10)
+    check("SIGTERM of an idle worker", status == 0 and seconds < 5, (seconds, status))
+    seconds, status = ended_within(front, 10)
+    check("SIGTERM of a process that listens", status == 0 and seconds < 5, (seconds, status))
+
+
+def stop_waits_for_jobs(site):
+    front = site.start("--workers", "0")
+    worker = site.start("--worker")
+    job = front.slow(ms=3000).json()["id"]
+    wait_until(lambda: site.events(job), 10)
+    seconds, status = ended_within(worker, 20)
+    check("SIGTERM waits for a job of 3 s", status == 0 and 1.5 < seconds < 5.5, (seconds, status))
+    shown = front.execution(job).json()
+    check("and the job has ended", (shown["state"], shown["attempts"]) == ("succeeded", 1), shown)
+
+
+def stop_gives_jobs_back(site):
+    front = site.start("--workers", "0")
+    worker = site.start("--worker")
+    job = front.slow(ms=60_000).json()["id"]
+    wait_until(lambda: site.events(job), 10)
+    seconds, status = ended_within(worker, 20)
+    check("SIGTERM waits for 5 s", status == 0 and 4.5 < seconds < 8, (seconds, status))
+    shown = front.execution(job).json()
+    check("the attempt does not count", (shown["state"], shown["attempts"]) == ("queued", 0), shown)
+    site.start("--worker")
+    wait_until(lambda: front.state(job) == "running", 3)
+    check("another worker has the job at once", front.execution(job).json()["attempts"] == 1, front.execution(job))
+    # A job that runs is neither removed nor repeated.
+    for method, path in (("DELETE", ""), ("POST", "/retry")):
+        answer = front.call(method, f"/executions/{job}{path}")
+        check(f"{method} of a job that runs", answer.status == 409, answer)
+
+
+def many_processes(site):
+    with ThreadPoolExecutor(6) as pool:
+        programs = list(pool.map(lambda _: site.start("--workers", "2"), range(6)))
+        check("six processes start at the same moment", len(programs) == 6)
+        send = lambda index: programs[index % 6].slow(ms=index % 50)
+        answers = list(pool.map(send, range(120)))
+    check("all of them take jobs", [answer.status for answer in answers] == [202] * 120)
+    jobs = {answer.json()["id"] for answer in answers}
+    check("each job is another one", len(jobs) == 120, len(jobs))
+    states = [programs[0].ends(job, 20)["state"] for job in jobs]
+    check("all jobs succeed", states == ["succeeded"] * 120, states)
+    begun = [event["id"] for event in site.events(event="begin")]
+    check("each job runs once", sorted(begun) == sorted(jobs), len(begun))
+
+
+# QX2, QX3, QX6
+
+def one_job(site):
+    server = site.start()
+    before = time.time()
+    stored = server.slow(ms=300)
+    job = stored.json().get("id", "")
+    check("202", stored.status == 202 and stored.json() == {"id": job, "state": "queued"}, stored)
+    check("the id has 128 bits", len(job) == 32 and int(job, 16) >= 0, job)
+    check("Location", stored.headers["Location"] == f"/executions/{job}", stored)
+    shown = wait_until(lambda: server.state(job) == "running", 3) and server.execution(job).json()
+    check("running", shown and shown["attempts"] == 1 and shown["started_at"] and not shown["ended_at"], shown)
+    shown = server.ends(job, 10)
+    check("its members", list(shown) == MEMBERS, shown)
+    check("succeeded", (shown["state"], shown["hook"], shown["attempts"], shown["error"]) == ("succeeded", "slow", 1, None)
+          and shown["outcome"] is not None, shown)
+    times = [at(shown[name]) for name in ("created_at", "started_at", "ended_at")]
+    check("its times", times == sorted(times) and abs(times[0] - before) < 2 and 0.29 < times[2] - times[1] < 2, shown)
+    instant = server.slow().json()["id"]
+    check("the default is 0 ms", server.ends(instant, 10)["state"] == "succeeded", instant)
+
+    for path in (UNKNOWN, "x", job.upper() if job.upper() != job else job + "0", f"{job}/other"):
+        check(f"unknown: {path}", server.execution(path).status == 404, server.execution(path))
+    check("retry of an unknown job", server.call("POST", f"/executions/{UNKNOWN}/retry").status == 404)
+    check("retry of a job that is not dead", server.call("POST", f"/executions/{job}/retry").status == 409)
+    listed = server.call("GET", "/executions?state=succeeded&limit=1").json()
+    check("the list", [each["id"] for each in listed["executions"]] == [instant] and listed["next"], listed)
+    listed = server.call("GET", f"/executions?state=succeeded&after={listed['next']}").json()
+    check("the next page", [each["id"] for each in listed["executions"]] == [job] and not listed["next"], listed)
+    check("removed", server.call("DELETE", f"/executions/{job}").status == 204, job)
+    check("gone", server.execution(job).status == 404, server.execution(job))
+
+    for body in ("[]", "1", '"x"', '{"ms":"1"}', '{"ms":-1}', '{"ms":1e9}', '{"ms":99999999999999999999}', '{"fail":1}',
+                 '{"abort":"no"}', "{", '{"ms":1', "x"):
+        answer = server.call("POST", "/hook/slow", body)
+        check(f"no job: {body}", 400 <= answer.status < 500 and answer.body, answer)
+    check("GET of a hook", server.call("GET", "/hook/slow").status == 405)
+    check("an unknown hook", server.call("POST", "/hook/other", {}).status == 404)
+    check("nothing of that is stored", len(server.call("GET", "/executions").json()["executions"]) == 1)
+
+
+def failing_job(site):
+    server = site.start()
+    job = server.slow(fail=True, ms=50, key="failing").json()["id"]
+    wait_until(lambda: len(site.events(job, "end")) == 1 and server.state(job) == "queued", 5)
+    shown = server.execution(job).json()
+    check("between attempts", (shown["state"], shown["attempts"], shown["ended_at"]) == ("queued", 1, None)
+          and shown["error"], shown)
+    shown = server.ends(job, 25)
+    check("dead", (shown["state"], shown["attempts"], shown["outcome"]) == ("dead", 5, None) and shown["error"], shown)
+    begun = [at(event["at"]) for event in site.events(job, "begin")]
+    ended = [at(event["at"]) for event in site.events(job, "end")]
+    waits = [begin - end for begin, end in zip(begun[1:], ended)]
+    expected = [1, 2, 4, 8]
+    check("1, 2, 4 and 8 s between attempts", len(waits) == 4
+          and all(-0.02 < wait - wanted < 1 for wait, wanted in zip(waits, expected)), waits)
+    check("attempts", [event["attempt"] for event in site.events(job, "begin")] == [1, 2, 3, 4, 5], site.events(job))
+    listed = server.call("GET", "/executions?state=dead").json()["executions"]
+    check("the list of dead jobs", [each["id"] for each in listed] == [job], listed)
+    again = server.slow(fail=True, ms=50, key="failing")
+    check("the same key after the end", again.status == 502, again)
+    time.sleep(1)
+    check("a dead job stays dead", len(site.events(job, "begin")) == 5, site.events(job))
+    retried = server.call("POST", f"/executions/{job}/retry")
+    check("retry", retried.status == 202 and retried.json()["id"] == job and retried.json()["attempts"] == 0, retried)
+    wait_until(lambda: len(site.events(job, "end")) == 6, 5)
+    check("it starts again", site.events(job, "begin")[-1]["attempt"] == 1, site.events(job))
+
+
+def aborting_job(site):
+    """Each attempt ends its process. Another worker has the job within 6 s, and the last one buries it."""
+    front = site.start("--workers", "0")
+    workers = [site.start("--worker")]
+    job = front.slow(abort=True, ms=100).json()["id"]
+    end = time.monotonic() + 50
+    while front.state(job) != "dead" and time.monotonic() < end:
+        if workers[-1].process.poll() is not None:
+            check("the process has ended", workers[-1].process.returncode == -signal.SIGABRT, workers[-1].process.returncode)
+            workers.append(site.start("--worker"))
+        time.sleep(0.1)
+    shown = front.execution(job).json()
+    check("a job that ends its process is dead in the end", shown["state"] == "dead" and shown["error"], shown)
+    begun = [(event["attempt"], at(event["at"])) for event in site.events(job, "begin")]
+    check("after 5 attempts", [attempt for attempt, _ in begun] == [1, 2, 3, 4, 5], begun)
+    pauses = [later - earlier for (_, earlier), (_, later) in zip(begun, begun[1:])]
+    check("each within 6 s", all(pause < 6.2 for pause in pauses), pauses)
+    check("5 processes have ended", len(workers) == 6, len(workers))
+    after = front.slow().json()["id"]
+    check("and the next job runs", front.ends(after, 10)["state"] == "succeeded", front.execution(after))
+
+
+def orphans(site):
+    front = site.start("--workers", "0")
+    worker = site.start("--worker")
+    jobs = [front.slow(ms=2500).json()["id"] for _ in range(4)]
+    wait_until(lambda: len(site.events(event="begin")) == 4, 10)
+    other = site.start("--worker")
+    worker.kill()
+    died = time.time()
+    for job in jobs:
+        front.ends(job, 15)
+    taken = [at(event["at"]) - died for event in site.events(event="begin")[4:]]
+    check("orphans are picked up within 6 s", len(taken) == 4 and max(taken) < 6, taken)
+    check("and not before their leases have ended", taken and min(taken) > 0.5, taken)
+    shown = [front.execution(job).json() for job in jobs]
+    check("they succeed at the second attempt", {(each["state"], each["attempts"]) for each in shown} == {("succeeded", 2)}, shown)
+    check("the other worker goes on", other.process.poll() is None)
+
+    # A lease is renewed: a job that is longer than three leases stays with its worker.
+    site.start("--worker")
+    job = front.slow(ms=7000).json()["id"]
+    check("a long job succeeds", front.ends(job, 15)["attempts"] == 1, front.execution(job))
+    check("and runs once", len(site.events(job, "begin")) == 1, site.events(job))
+
+
+# QX4, QX5
+
+def idempotency(site):
+    servers = [site.start("--workers", "0"), site.start("--workers", "0")]
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda index: servers[index % 2].slow(ms=700, key="k"), range(32)))
+    check("concurrent requests under one key", {answer.status for answer in answers} == {202}, answers[0])
+    jobs = {answer.json()["id"] for answer in answers}
+    check("are one job", len(jobs) == 1, jobs)
+    job, server = jobs.pop(), site.start()
+    check("also while it runs", wait_until(lambda: server.state(job) == "running", 5) and
+          server.slow(ms=700, key="k").json() == {"id": job, "state": "queued"}, server.execution(job))
+    outcome = server.ends(job, 10)["outcome"]
+    again = server.slow(ms=700, key="k")
+    check("the outcome afterwards", again.status == 200 and again.json() == outcome, again)
+    check("from another process too", servers[0].slow(ms=700, key="k").json() == outcome, outcome)
+    other = server.slow(ms=701, key="k")
+    check("another body", other.status == 422 and other.body, other)
+    waited = server.wait(ms=700, key="k")
+    check("another hook is another job", waited.status == 200, waited)
+    check("and has the same outcome again", server.wait(ms=700, key="k").body == waited.body, waited)
+    ones = {server.slow(ms=1, key=key).json()["id"] for key in (None, None, "", "", "a", "b", "A", "a, b", "ä".encode().decode("latin-1"))}
+    check("other keys, and none, are other jobs", len(ones) == 9, ones)
+    time.sleep(1)
+    check("each ran once", len(site.events(job, "begin")) == 1, site.events(job))
+    check("removed, a key is free", server.call("DELETE", f"/executions/{job}").status == 204
+          and server.slow(ms=9, key="k").status == 202)
+
+
+def waiting(site):
+    server = site.start()
+    start = time.monotonic()
+    answer = server.wait(ms=500)
+    check("the outcome within 2 s", answer.status == 200 and 0.5 <= time.monotonic() - start < 1.9, answer)
+    start = time.monotonic()
+    answer = server.wait(ms=4000)
+    seconds = time.monotonic() - start
+    check("202 after 2 s", answer.status == 202 and 1.8 < seconds < 3, (seconds, str(answer)))
+    job = answer.json()["id"]
+    check("its Location", answer.headers["Location"] == f"/executions/{job}" and answer.json()["state"] == "queued", answer)
+    with ThreadPoolExecutor(40) as pool:
+        answers = list(pool.map(lambda _: server.wait(ms=100).status, range(40)))
+    check("forty wait at a time", set(answers) <= {200, 202}, answers)
+    check("the job goes on", server.ends(job, 10)["state"] == "succeeded", job)
+
+
+# QX7
+
+def is_refused(answer):
+    return answer.status == 503 and int(answer.headers["Retry-After"] or 0) > 0
+
+
+def engine_away(site):
+    if site.engine == "sqlite":
+        return full_disk(site)
+    front = site.start("--workers", "0")
+    worker = site.start("--worker")
+    kept = front.slow(ms=100).json()["id"]
+    check("before", front.ends(kept, 10)["state"] == "succeeded", kept)
+    long = front.slow(ms=1000).json()["id"]
+    wait_until(lambda: site.events(long), 5)
+    site.server.stop()
+    for hook in (front.slow, front.wait):
+        answer = hook(ms=1)
+        check("engine away", is_refused(answer), answer)
+    check("state while it is away", is_refused(front.execution(kept)), front.execution(kept))
+    check("list while it is away", is_refused(front.call("GET", "/executions")), "list")
+    site.server.start()
+    check("the engine is back", wait_until(lambda: front.slow(ms=1).status == 202, 15), "503")
+    check("its jobs are there", wait_until(lambda: front.state(kept) == "succeeded", 10), front.execution(kept))
+    check("one that ran meanwhile ends", front.ends(long, 15)["state"] == "succeeded", front.execution(long))
+    check("the worker goes on", worker.process.poll() is None and front.ends(front.slow().json()["id"], 15)["state"] == "succeeded")
+    site.server.freeze()
+    try:
+        answer = front.slow(ms=1)
+        check("an engine that does not answer", is_refused(answer), answer)
+    finally:
+        site.server.thaw()
+    check("the outage is logged", "queue_unavailable" in site.errors(), site.errors())
+
+
+def full_disk(site):
+    """A limit on the size of files stands in for a disk that is full."""
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+
+    front = site.start("--workers", "0", preexec_fn=limit, restore_signals=False)
+    stored, answer = [], None
+    for index in range(300):
+        answer = front.slow(ms=1, padding="x" * 4000, key=str(index))
+        if answer.status != 202:
+            break
+        stored.append(answer.json()["id"])
+    check("a full disk", is_refused(answer) and len(stored) > 3, answer)
+    check("and again", is_refused(front.slow(ms=1, padding="x" * 4000)), "not 503")
+    check("jobs can be read", front.state(stored[0]) == "queued", front.execution(stored[0]))
+    site.start("--worker")
+    ends = [front.ends(job, 20)["state"] for job in stored]
+    check("nothing that was acknowledged is lost", ends == ["succeeded"] * len(stored), ends)
+
+
+def backlog(site):
+    """100,000 jobs that wait are put into the table: copies of one."""
+    front = site.start("--workers", "0")
+    job = front.slow(ms=1).json()["id"]
+    if site.engine == "sqlite":
+        database = sqlite3.connect(f"{site.folder}/data/queue.db", timeout=20)
+        columns = [row[1] for row in database.execute("PRAGMA table_info(jobs)")]
+        copied = ", ".join("randomblob(16)" if column == "id" else column for column in columns)
+        with database:
+            database.execute(f"INSERT INTO jobs ({', '.join(columns)}) SELECT {copied} FROM jobs, (WITH RECURSIVE n(i) AS "
+                             "(SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 99999) SELECT i FROM n)")
+        database.close()
+    else:
+        print("  backlog: not played on nats, whose jobs are in no table")
+        return
+    time.sleep(1.1)
+    answer = front.slow(ms=1)
+    check("100,000 jobs wait", is_refused(answer), answer)
+    check("of another hook there are none", front.call("POST", "/hook/wait", {"ms": 1}).status == 202)
+    check("one less", front.call("DELETE", f"/executions/{job}").status == 204)
+    time.sleep(1.1)
+    answers = [front.slow(ms=1).status for _ in range(3)]
+    check("leaves room for one", answers == [202, 503, 503], answers)
+
+
+SCENARIOS = [aborting_job, failing_job, engine_away, orphans, stop_gives_jobs_back, stop_waits_for_jobs, idempotency,
+             waiting, one_job, many_processes, listens_and_works, command_line, backlog]
+
+
+def main():
+    arguments = sys.argv[1:]
+    if len(arguments) < 3 or arguments[1] != "--engine" or arguments[2] not in engines.NAMES:
+        sys.exit(f"usage: jobs.py PROGRAM --engine {'|'.join(engines.NAMES)} [CHECK ..]")
+    program, engine = arguments[0], arguments[2]
+    scenarios = [each for each in SCENARIOS if each.__name__ in arguments[3:] or not arguments[3:]]
+    # A server for all but the one that ends it. NATS has no databases.
+    shared = engines.Postgres() if engine == "postgres" else None
+
+    def run(scenario):
+        start = time.monotonic()
+        site = Site(program, engine, None if scenario is engine_away else shared)
+        try:
+            scenario(site)
+        except Exception as error:  # A check that could not be made has failed.
+            check(scenario.__name__, False, repr(error))
+        finally:
+            site.close()
+        print(f"  {scenario.__name__}: {time.monotonic() - start:.1f} s", flush=True)
+
+    try:
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(run, scenarios))
+    finally:
+        if shared:
+            shared.remove()
+    print(f"{engine}: {COUNT} checks, {len(FAILURES)} failed")
+    sys.exit(bool(FAILURES))
+
+
+if __name__ == "__main__":
+    main()
