@@ -19,6 +19,8 @@ pub struct NewJob {
     pub payload: String,
     /// A hash of what the sender has sent, which tells a redelivery from another request under the same key.
     pub fingerprint: [u8; 32],
+    /// Whether its id was made for it: see [`with_fresh_id`](Self::with_fresh_id).
+    pub is_fresh: bool,
 }
 
 impl NewJob {
@@ -26,7 +28,14 @@ impl NewJob {
     #[must_use]
     pub fn new(id: JobId, payload: impl Into<String>) -> Self {
         let payload = payload.into();
-        Self { id, hook: String::new(), owner: None, payload, fingerprint: [0; 32] }
+        Self {
+            id,
+            hook: String::new(),
+            owner: None,
+            payload,
+            fingerprint: [0; 32],
+            is_fresh: false,
+        }
     }
 
     /// Sets the name of its hook.
@@ -47,6 +56,14 @@ impl NewJob {
     #[must_use]
     pub const fn with_fingerprint(mut self, fingerprint: [u8; 32]) -> Self {
         self.fingerprint = fingerprint;
+        self
+    }
+
+    /// The id is [random](JobId::random) and was made for this job, so that a queue need not look for another job under
+    /// it. A job that is enqueued again after an error may say so again: it runs once, and can be told twice to be new.
+    #[must_use]
+    pub const fn with_fresh_id(mut self) -> Self {
+        self.is_fresh = true;
         self
     }
 }

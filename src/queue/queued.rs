@@ -144,11 +144,11 @@ impl Queued {
     fn job(&self, invocation: &Invocation) -> Result<NewJob, QueueError> {
         let hook = invocation.hook().unwrap_or_default();
         let owner = invocation.identity().map(Identity::owner);
-        let id = match self.key.as_ref().and_then(|key| key(invocation)) {
-            Some(key) => JobId::derived(owner, hook, &key),
-            None => JobId::random()?,
+        let payload = invocation.encode();
+        let job = match self.key.as_ref().and_then(|key| key(invocation)) {
+            Some(key) => NewJob::new(JobId::derived(owner, hook, &key), payload),
+            None => NewJob::new(JobId::random()?, payload).with_fresh_id(),
         };
-        let job = NewJob::new(id, invocation.encode());
         let job = job.with_hook(hook).with_fingerprint(fingerprint(invocation));
         Ok(match owner {
             Some(owner) => job.with_owner(owner.clone()),
