@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::future::try_join;
+
 use super::Inner;
 use super::claim::TRIES;
 use super::link::{Found, Written};
@@ -14,34 +16,45 @@ use crate::queue::{
 impl Inner {
     /// Publishes the message of a job. It is the job until a worker claims it.
     pub(super) async fn enqueue(&self, job: NewJob) -> Result<Enqueued, QueueError> {
-        let id = job.id;
+        let (id, hook, fingerprint) = (job.id, job.hook.clone(), job.fingerprint);
+        let mut is_fresh = job.is_fresh;
         self.know(&job.hook).await?;
         let subject = self.link.names.job(Place::Due, &job.hook, &id);
         let message = JobMessage::new(job).encode().map_err(QueueError::unavailable)?;
         for _ in 0..TRIES {
-            if let Some(stored) = self.link.stored(&id).await? {
-                if !stored.entry.is_removed {
-                    self.repair(&stored, message).await?;
-                    return Ok(Enqueued::Known(Box::new(stored.entry.job)));
+            if !is_fresh {
+                // A message of another hook is found here alone, one of this hook by the sequence too.
+                let (stored, found) =
+                    try_join(self.link.stored(&id), self.any_message(&id)).await?;
+                match (stored, found) {
+                    (Some(stored), _) if !stored.entry.is_removed => {
+                        let known = &stored.entry.job;
+                        if (&known.hook, known.fingerprint) == (&hook, fingerprint) {
+                            self.repair(known, message).await?;
+                        }
+                        return Ok(Enqueued::Known(Box::new(stored.entry.job)));
+                    }
+                    (Some(removed), _) => {
+                        self.erase_entry(&removed).await?;
+                    }
+                    (None, Some(found)) => {
+                        return Ok(Enqueued::Known(Box::new(unclaimed(id, &found)?)));
+                    }
+                    (None, None) => {}
                 }
-                self.erase_entry(&stored).await?;
             }
-            // No message and no entry: the job is new. Of two callers one is told that the sequence is not 0.
-            if self.link.publish(subject.clone(), message.clone(), Some(0)).await?
-                == Written::Stored
-            {
+            // Compare-and-set: of two callers one is told that the sequence of the subject is not 0.
+            let written = self.link.publish(subject.clone(), message.clone(), Some(0)).await?;
+            if written == Written::Stored {
                 return Ok(Enqueued::New);
             }
-            if let Some(job) = self.job(&id).await? {
-                return Ok(Enqueued::Known(Box::new(job)));
-            }
+            is_fresh = false;
         }
         Err(contention())
     }
 
     /// Publishes the message of a job again that has an entry alone, because the server has lost the message.
-    async fn repair(&self, stored: &Stored, message: Vec<u8>) -> Result<(), QueueError> {
-        let job = &stored.entry.job;
+    async fn repair(&self, job: &Job, message: Vec<u8>) -> Result<(), QueueError> {
         if job.state.is_ended() || self.is_under_way(job).await? {
             return Ok(());
         }
@@ -57,12 +70,16 @@ impl Inner {
         if let Some(stored) = self.link.stored(id).await? {
             return Ok(shown(stored));
         }
-        let subject = self.link.names.of_any_hook(Place::Due, id);
-        if let Some(found) = self.link.last(&self.link.names.jobs(), &subject).await? {
+        if let Some(found) = self.any_message(id).await? {
             return unclaimed(*id, &found).map(Some);
         }
         // A worker may have taken it between the two looks.
         Ok(self.link.stored(id).await?.and_then(shown))
+    }
+
+    async fn any_message(&self, id: &JobId) -> Result<Option<Found>, QueueError> {
+        let subject = self.link.names.of_any_hook(Place::Due, id);
+        self.link.last(&self.link.names.jobs(), &subject).await
     }
 
     async fn message(

@@ -1,13 +1,15 @@
 //! Claims: messages are pulled from the consumers, and their entries decide.
 
-use std::pin::Pin;
+use std::future::pending;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use async_nats::{Message, StatusCode};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use time::OffsetDateTime;
-use tokio::time::{Instant, timeout};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Inner;
 use super::link::Written;
@@ -19,6 +21,8 @@ use crate::queue::{ClaimedJob, Job, JobId, JobState, Lease, QueueError};
 
 /// How long a claim that does not wait gives the server to look.
 const GRACE: Duration = Duration::from_millis(25);
+/// How long a request that does not wait is open: the server does not answer it while the limit of a hook is reached.
+const PATIENCE: Duration = Duration::from_millis(5);
 /// The longest request that waits. A server that is away is seen after that time.
 const ROUND: Duration = Duration::from_secs(1);
 /// How often a change is tried again when another one came in between.
@@ -36,6 +40,9 @@ struct Delivery {
     is_first: bool,
 }
 
+/// The caller of a claim, who may leave.
+pub(super) type Caller = oneshot::Sender<Result<Vec<ClaimedJob>, QueueError>>;
+
 /// The end of a wait, other than its time.
 type Stop<'a> = Pin<&'a mut (dyn Future<Output = ()> + Send)>;
 
@@ -47,7 +54,7 @@ impl Inner {
         max: usize,
         lease: Duration,
         wait: Duration,
-        mut stop: Stop<'_>,
+        caller: &mut Caller,
     ) -> Result<Vec<ClaimedJob>, QueueError> {
         let end = Instant::now() + wait.max(GRACE);
         let mut claimed = Vec::new();
@@ -59,15 +66,15 @@ impl Inner {
         for consumer in consumers {
             while claimed.len() < max {
                 let wanted = max - claimed.len();
-                let pulled = self.pull(std::slice::from_ref(&consumer), wanted, None, &mut stop);
-                let pulled = pulled.await?;
+                let consumer = std::slice::from_ref(&consumer);
+                let pulled = self.pull(consumer, wanted, None, pin!(pending())).await?;
                 if pulled.is_empty() {
                     break;
                 }
                 self.take_all(pulled, max, lease, &mut claimed).await?;
             }
         }
-        while claimed.is_empty() && max > 0 {
+        while claimed.is_empty() && max > 0 && !caller.is_closed() {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
@@ -75,14 +82,14 @@ impl Inner {
             // Armed before the look, so that a hook that comes in between rings.
             let bell = self.new_hook.notified();
             let consumers = self.consumers().await?;
-            let mut ended: Stop<'_> = std::pin::pin!(async {
+            let stop = pin!(async {
                 tokio::select! {
                     () = bell => {}
-                    () = stop.as_mut() => {}
+                    () = caller.closed() => {}
                 }
             });
             let expires = left.clamp(GRACE, ROUND);
-            let pulled = self.pull(&consumers, 1, Some(expires), &mut ended).await?;
+            let pulled = self.pull(&consumers, 1, Some(expires), stop).await?;
             self.take_all(pulled, max, lease, &mut claimed).await?;
         }
         Ok(claimed)
@@ -94,7 +101,7 @@ impl Inner {
         consumers: &[String],
         batch: usize,
         expires: Option<Duration>,
-        stop: &mut Stop<'_>,
+        mut stop: Stop<'_>,
     ) -> Result<Vec<Message>, QueueError> {
         let client = self.link.context.client();
         let inbox = client.new_inbox();
@@ -111,14 +118,19 @@ impl Inner {
             sent.await.map_err(QueueError::unavailable)?;
         }
         let (mut pulled, mut open) = (Vec::new(), consumers.len());
-        let end = Instant::now() + expires.unwrap_or_default() + self.deadline;
+        let patience = expires.map_or(PATIENCE, |expires| expires + self.deadline);
+        let end = Instant::now() + patience;
         while open > 0 && pulled.len() < batch {
             let reply = tokio::select! {
                 biased;
-                reply = tokio::time::timeout_at(end, replies.next()) => reply,
+                reply = timeout_at(end, replies.next()) => reply,
                 () = stop.as_mut(), if expires.is_some() => break,
             };
-            let reply = reply.map_err(|_| QueueError::unavailable("no answer to a pull"))?;
+            let reply = match reply {
+                Ok(reply) => reply,
+                Err(_) if expires.is_none() => break,
+                Err(_) => return Err(QueueError::unavailable("the NATS server does not answer")),
+            };
             let reply = reply.ok_or_else(|| QueueError::unavailable("the connection is closed"))?;
             match reply.status {
                 None => pulled.push(reply),

@@ -61,8 +61,7 @@ pub(super) struct Line {
     /// `None` is the consumer of the messages that wait.
     pub(super) hook: Option<String>,
     pub(super) limit: Option<u32>,
-    /// How many messages were never delivered, and how many are under way.
-    pub(super) pending: u64,
+    /// How many messages are under way.
     pub(super) under_way: u64,
     /// The sequence of the message that was delivered last.
     pub(super) delivered: u64,
@@ -112,7 +111,6 @@ struct ConsumerReply {
     config: ConsumerConfig,
     delivered: Delivered,
     num_ack_pending: u64,
-    num_pending: u64,
 }
 
 #[derive(Deserialize)]
@@ -134,7 +132,6 @@ impl From<ConsumerReply> for Line {
             hook: reply.config.metadata.get(HOOK).cloned(),
             consumer: reply.name,
             limit: u32::try_from(reply.config.max_ack_pending).ok(),
-            pending: reply.num_pending,
             under_way: reply.num_ack_pending,
             delivered: reply.delivered.stream_seq,
         }
@@ -345,6 +342,12 @@ impl Link {
                 return Ok((subjects, parse(&reply.ts)?));
             }
         }
+    }
+
+    /// How many subjects have messages. The server counts: a page behind the last one has no subjects.
+    pub(super) async fn count(&self, filter: &str) -> Result<u64, QueueError> {
+        let query = json!({ "subjects_filter": filter, "offset": i32::MAX });
+        Ok(self.info(&self.names.jobs(), query).await?.total as u64)
     }
 
     /// The time of the server.

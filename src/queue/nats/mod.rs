@@ -10,7 +10,6 @@ mod scan;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
-use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -61,14 +60,22 @@ use crate::ConfigError;
 ///   die at each point in between.
 /// * A lease and a delay last from when their entry was written, by the clock of the server. The redelivery of the message
 ///   is only the timer that makes a worker look.
-/// * Two callers that enqueue under one id while the job runs and ends can both be told that it is new. It runs once.
+/// * A process that dies after it has changed an entry and before it has moved the message leaves the job to the end of
+///   the lease.
+/// * Two callers that enqueue under one id while the job runs and ends, or for different hooks, can both be told that it
+///   is new. It runs once.
+/// * A message that a process has pulled and not claimed when it dies comes again after 10 seconds.
 ///
 /// # Costs
 ///
 /// A claim asks each hook's consumer in turn, so a queue is for tens of hooks, not for thousands.
 /// [`list`](JobQueue::list) and [`purge`](JobQueue::purge) read every job: they are for thousands of jobs, not for
-/// millions. [`stats`](JobQueue::stats) reads counters. Its `oldest_queued` looks at the first job of each line, and a
-/// job that was given back is at the end of it. [`backlog`](JobQueue::backlog) reads counters too.
+/// millions. For [`backlog`](JobQueue::backlog) and [`stats`](JobQueue::stats) the server counts the messages of a hook.
+/// `oldest_queued` is that of the first job in each line, and a job that was given back is at the end of it.
+///
+/// # TLS
+///
+/// The client has no cryptography of its own. For TLS, depend on `async-nats` with its feature `ring` or `aws-lc-rs`.
 ///
 /// # Examples
 ///
@@ -279,6 +286,20 @@ impl Inner {
     }
 }
 
+impl NatsQueue {
+    /// Makes a change in a task, which goes on when its caller leaves: one that stops between the entry and the messages
+    /// leaves its job to the end of the lease.
+    async fn change<T, C>(&self, change: impl FnOnce(Arc<Inner>) -> C) -> Result<T, QueueError>
+    where
+        C: Future<Output = Result<T, QueueError>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (inner, change) = (Arc::clone(&self.inner), change(Arc::clone(&self.inner)));
+        let task = tokio::spawn(async move { inner.within(change).await });
+        task.await.map_err(QueueError::unavailable)?
+    }
+}
+
 #[async_trait]
 impl JobQueue for NatsQueue {
     async fn enqueue(&self, job: NewJob) -> Result<Enqueued, QueueError> {
@@ -295,10 +316,7 @@ impl JobQueue for NatsQueue {
         let inner = Arc::clone(&self.inner);
         let (mut sender, receiver) = oneshot::channel();
         tokio::spawn(async move {
-            let claimed = {
-                let mut gone = pin!(sender.closed());
-                inner.claim(max, lease, wait, gone.as_mut()).await
-            };
+            let claimed = inner.claim(max, lease, wait, &mut sender).await;
             if let Err(Ok(unclaimed)) = sender.send(claimed) {
                 for job in unclaimed {
                     let _ = inner.give_back(&job.lease, Duration::ZERO, uncount).await;
@@ -309,11 +327,13 @@ impl JobQueue for NatsQueue {
     }
 
     async fn heartbeat(&self, lease: &Lease, lasts: Duration) -> Result<LeaseState, QueueError> {
-        self.inner.within(self.inner.heartbeat(lease, lasts)).await
+        let lease = *lease;
+        self.change(|inner| async move { inner.heartbeat(&lease, lasts).await }).await
     }
 
     async fn complete(&self, lease: &Lease, outcome: &str) -> Result<LeaseState, QueueError> {
-        self.inner.within(self.inner.complete(lease, outcome)).await
+        let (lease, outcome) = (*lease, outcome.to_owned());
+        self.change(|inner| async move { inner.complete(&lease, &outcome).await }).await
     }
 
     async fn retry_after(
@@ -322,16 +342,20 @@ impl JobQueue for NatsQueue {
         delay: Duration,
         error: &str,
     ) -> Result<LeaseState, QueueError> {
-        let fail = |job: &mut Job| job.error = Some(error.to_owned());
-        self.inner.within(self.inner.give_back(lease, delay, fail)).await
+        let (lease, error) = (*lease, error.to_owned());
+        let fail = move |job: &mut Job| job.error = Some(error.clone());
+        self.change(|inner| async move { inner.give_back(&lease, delay, fail).await }).await
     }
 
     async fn release(&self, lease: &Lease) -> Result<LeaseState, QueueError> {
-        self.inner.within(self.inner.give_back(lease, Duration::ZERO, uncount)).await
+        let lease = *lease;
+        self.change(|inner| async move { inner.give_back(&lease, Duration::ZERO, uncount).await })
+            .await
     }
 
     async fn bury(&self, lease: &Lease, error: &str) -> Result<LeaseState, QueueError> {
-        self.inner.within(self.inner.bury(lease, error)).await
+        let (lease, error) = (*lease, error.to_owned());
+        self.change(|inner| async move { inner.bury(&lease, &error).await }).await
     }
 
     async fn state(&self, id: &JobId) -> Result<Option<Job>, QueueError> {
@@ -348,11 +372,13 @@ impl JobQueue for NatsQueue {
     }
 
     async fn retry(&self, id: &JobId) -> Result<JobChange, QueueError> {
-        self.inner.within(self.inner.retry(id)).await
+        let id = *id;
+        self.change(|inner| async move { inner.retry(&id).await }).await
     }
 
     async fn remove(&self, id: &JobId) -> Result<JobChange, QueueError> {
-        self.inner.within(self.inner.remove(id)).await
+        let id = *id;
+        self.change(|inner| async move { inner.remove(&id).await }).await
     }
 
     async fn purge(

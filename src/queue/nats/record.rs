@@ -253,3 +253,89 @@ fn nanos(time: OffsetDateTime) -> i64 {
 pub(super) fn time(nanos: i64) -> Result<OffsetDateTime, BoxError> {
     Ok(OffsetDateTime::from_unix_timestamp_nanos(nanos.into())?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: i64 = 1_800_000_000_000_000_000;
+
+    fn new_job() -> NewJob {
+        NewJob::new(JobId::from_bytes([7; 16]), "{\n\"a\": \"ä\"}\n")
+            .with_hook("a\nb")
+            .with_owner(Owner::new("ann").unwrap())
+            .with_fingerprint([255; 32])
+    }
+
+    fn stored(state: JobState, lasts: u64) -> Stored {
+        let written_at = time(START).unwrap();
+        let mut entry = Entry::new(Job::queued(&new_job(), written_at));
+        (entry.job.state, entry.lasts) = (state, Duration::from_secs(lasts));
+        Stored { entry, revision: 3, written_at }
+    }
+
+    #[test]
+    fn a_message_has_its_payload_as_it_is() {
+        let job = new_job();
+        for (created_at, revives) in [(None, None), (Some(time(START).unwrap()), Some(3))] {
+            let message = JobMessage { job: job.clone(), created_at, revives };
+            let bytes = message.encode().unwrap();
+            assert!(bytes.ends_with(job.payload.as_bytes()));
+            let read = JobMessage::decode(job.id, &bytes).unwrap();
+            assert_eq!((&*read.job.payload, &*read.job.hook), (&*job.payload, &*job.hook));
+            assert_eq!((&read.job.owner, read.job.fingerprint), (&job.owner, job.fingerprint));
+            assert_eq!((read.created_at, read.revives), (created_at, revives));
+        }
+        for wrong in ["", "{}", "{}\n", "{\"v\":2,\"hook\":\"\",\"fingerprint\":\"\"}\n{}"] {
+            assert!(JobMessage::decode(job.id, wrong.as_bytes()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_time_of_a_revision_is_that_of_its_change() {
+        let mut entry = stored(JobState::Queued, 0).entry;
+        let hold = Hold { token: 9, ack: "$JS.ACK.a".to_owned() };
+        entry.claim(hold.clone(), Duration::from_secs(30));
+        let claimed_at = time(START + 1).unwrap();
+        let read = Entry::decode(entry.job.id, &entry.encode().unwrap(), claimed_at).unwrap();
+        assert_eq!((read.job.started_at, read.job.attempts), (Some(claimed_at), 1));
+        assert_eq!((read.hold.clone(), read.lasts), (Some(hold), Duration::from_secs(30)));
+
+        let mut entry = read;
+        entry.leave(JobState::Dead, Duration::ZERO);
+        entry.job.error = Some("no".to_owned());
+        let died_at = time(START + 2).unwrap();
+        let mut entry = Entry::decode(entry.job.id, &entry.encode().unwrap(), died_at).unwrap();
+        assert_eq!(entry.job.started_at, Some(claimed_at));
+        assert_eq!(entry.job.ended_at, Some(died_at));
+        assert_eq!(entry.hold, None);
+
+        entry.revive();
+        let entry = Entry::decode(entry.job.id, &entry.encode().unwrap(), died_at).unwrap();
+        assert_eq!(entry.job, stored(JobState::Queued, 0).entry.job);
+    }
+
+    #[test]
+    fn the_entry_decides_what_becomes_of_a_message() {
+        let now = time(START).unwrap() + Duration::from_secs(10);
+        assert_eq!(turn(None, now), Turn::Run);
+        let left = Duration::from_secs(5);
+        for (state, lasts, expected) in [
+            (JobState::Queued, 0, Turn::Run),
+            (JobState::Queued, 10, Turn::Run),
+            (JobState::Queued, 15, Turn::Delay(left)),
+            (JobState::Running, 10, Turn::Run),
+            (JobState::Running, 15, Turn::Held(left)),
+            (JobState::Succeeded, 15, Turn::Drop),
+            (JobState::Dead, 0, Turn::Drop),
+        ] {
+            assert_eq!(turn(Some(&stored(state, lasts)), now), expected, "{state:?} {lasts}");
+        }
+        let mut removed = stored(JobState::Queued, 0);
+        removed.entry.is_removed = true;
+        assert_eq!(turn(Some(&removed), now), Turn::Drop);
+        // A clock that went back ends nothing early.
+        let before = time(START - 1).unwrap();
+        assert_eq!(turn(Some(&stored(JobState::Running, 5)), before), Turn::Held(left));
+    }
+}

