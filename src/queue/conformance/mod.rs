@@ -9,7 +9,7 @@
 //! 2. The checks start no task. They need a tokio runtime with its time driver.
 //! 3. Calls at the same time are futures that are polled in turn, up to eight of them.
 //! 4. A call may take ten seconds, and a claim of a job that is due may be five seconds late.
-//! 5. Leases and delays are real times, of 300 ms or more. A run takes about 15 seconds, and more over a network.
+//! 5. Leases and delays are real times, of 300 ms or more. A run takes about 20 seconds, and more over a network.
 //!
 //! # Examples
 //!
