@@ -1,5 +1,6 @@
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 /// How much memory of this process is in use, as the system counts it.
 #[must_use]
@@ -8,6 +9,17 @@ pub fn resident_bytes() -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
     kibibytes.unwrap_or(0_u64) * 1024
+}
+
+/// How long the cores have worked for this process, as Linux counts it: in hundredths of a second.
+#[must_use]
+pub fn processor_time() -> Duration {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name of the process, which ends with the last parenthesis, can have spaces in it.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
+    // Those for the process itself, and those for the system on its behalf.
+    let ticks = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum::<u64>();
+    Duration::from_millis(ticks * 10)
 }
 
 /// What the results were measured on, as names and values.

@@ -15,7 +15,7 @@ mod report;
 mod table;
 
 pub use self::case::Case;
-pub use self::machine::resident_bytes;
+pub use self::machine::{processor_time, resident_bytes};
 pub use self::options::Options;
 pub use self::quartiles::Quartiles;
 pub use self::ratio::{Cost, Ratio};
