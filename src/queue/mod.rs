@@ -101,6 +101,8 @@ mod memory;
 mod metrics;
 #[cfg(feature = "queue-nats")]
 mod nats;
+#[cfg(feature = "queue-postgres")]
+mod postgres;
 mod queued;
 #[cfg(feature = "queue-sqlite")]
 mod sqlite;
@@ -123,6 +125,9 @@ pub use self::metrics::QueueMetrics;
 #[cfg(feature = "queue-nats")]
 #[cfg_attr(docsrs, doc(cfg(feature = "queue-nats")))]
 pub use self::nats::NatsQueue;
+#[cfg(feature = "queue-postgres")]
+#[cfg_attr(docsrs, doc(cfg(feature = "queue-postgres")))]
+pub use self::postgres::PostgresQueue;
 pub use self::queued::{Queued, idempotency_key};
 #[cfg(feature = "queue-sqlite")]
 #[cfg_attr(docsrs, doc(cfg(feature = "queue-sqlite")))]

@@ -20,11 +20,11 @@ use crate::key::{KeyId, KeyRecord, KeyStore, Owner, PageCursor, StoreError, Writ
 mod invalidations;
 #[cfg(feature = "signature")]
 mod replay_guard;
-mod retry;
+pub(crate) mod retry;
 mod scan;
 mod schema;
-mod statements;
-mod tables;
+pub(crate) mod statements;
+pub(crate) mod tables;
 mod usage;
 
 /// A store in a PostgreSQL database, version 12 or later.
@@ -210,7 +210,7 @@ impl PostgresKeyStore {
 }
 
 /// A pool of ten connections. One is made at once.
-async fn connect(url: &str) -> Result<PgPool, StoreError> {
+pub(crate) async fn connect(url: &str) -> Result<PgPool, StoreError> {
     let options = url.parse().map_err(StoreError::new)?;
     let connect = async move {
         let pool = PgPoolOptions::new()
@@ -224,7 +224,7 @@ async fn connect(url: &str) -> Result<PgPool, StoreError> {
 
 /// Less than the deadline of a call, so that the error says what is wrong.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
-const MIGRATION_DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const MIGRATION_DEADLINE: Duration = Duration::from_secs(60);
 
 #[async_trait]
 impl KeyStore for PostgresKeyStore {

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use crate::key::{DecodeError, StoreError};
 
 /// Why a statement or a transaction has no result.
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// There is no connection. Nothing was sent.
     Acquire(sqlx::Error),
     /// The server refused, or the connection broke.
@@ -17,7 +17,7 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    pub(super) fn into_error(self) -> StoreError {
+    pub(crate) fn into_error(self) -> StoreError {
         match self {
             Self::Acquire(error) | Self::Statement(error) => StoreError::new(error),
             Self::Answer(error) => error,
@@ -39,17 +39,17 @@ impl From<DecodeError> for Failure {
 
 /// One attempt of a call.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Attempt {
+pub(crate) struct Attempt {
     /// How many attempts have failed.
-    pub(super) failed: u32,
+    pub(crate) failed: u32,
     /// Whether one of them may have made the change.
-    pub(super) outcome_unknown: bool,
+    pub(crate) outcome_unknown: bool,
 }
 
 const MAX_RETRIES: u32 = 3;
 
 /// Runs attempts until one succeeds, fails for good, or three retries have failed.
-pub(super) async fn retry<T, F>(attempt: impl Fn(Attempt) -> F) -> Result<T, StoreError>
+pub(crate) async fn retry<T, F>(attempt: impl Fn(Attempt) -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, Failure>>,
 {

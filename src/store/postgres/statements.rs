@@ -240,7 +240,7 @@ ON CONFLICT (id) DO UPDATE SET last_used = excluded.last_used
 }
 
 /// A connection of the pool. A retry pings it first: when one connection is broken, others may be.
-pub(super) async fn acquire(
+pub(crate) async fn acquire(
     pool: &PgPool,
     attempt: Attempt,
 ) -> Result<Checkout<Postgres>, Failure> {

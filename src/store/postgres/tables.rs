@@ -10,7 +10,7 @@ use crate::store::sql::Checkout;
 
 /// Where the tables are. Every name is a checked identifier, and quoted because it may be a word of SQL.
 #[derive(Clone, Debug)]
-pub(super) struct Tables {
+pub(crate) struct Tables {
     schema: String,
     prefix: String,
 }
@@ -25,12 +25,12 @@ impl Default for Tables {
 }
 
 impl Tables {
-    pub(super) fn with_schema(mut self, schema: &str) -> Result<Self, ConfigError> {
+    pub(crate) fn with_schema(mut self, schema: &str) -> Result<Self, ConfigError> {
         schema.clone_into(&mut self.schema);
         if is_identifier(schema) { Ok(self) } else { Err(ConfigError::new(INVALID_SCHEMA)) }
     }
 
-    pub(super) fn with_prefix(mut self, prefix: &str) -> Result<Self, ConfigError> {
+    pub(crate) fn with_prefix(mut self, prefix: &str) -> Result<Self, ConfigError> {
         prefix.clone_into(&mut self.prefix);
         if is_identifier(prefix) { Ok(self) } else { Err(ConfigError::new(INVALID_PREFIX)) }
     }
@@ -51,12 +51,12 @@ impl Tables {
     }
 
     /// The name of something that belongs to the tables, in their schema.
-    pub(super) fn named(&self, name: &str) -> String {
+    pub(crate) fn named(&self, name: &str) -> String {
         format!("\"{}\".\"{}{name}\"", self.schema, self.prefix)
     }
 
     /// What the names of things begin with that have no schema of their own, such as indexes.
-    pub(super) fn prefix(&self) -> &str {
+    pub(crate) fn prefix(&self) -> &str {
         &self.prefix
     }
 
@@ -96,7 +96,7 @@ COMMIT",
     }
 
     /// A transaction in which migrations wait for each other, with the schema in place.
-    async fn begin_migration(
+    pub(crate) async fn begin_migration(
         &self,
         pool: &PgPool,
         attempt: Attempt,

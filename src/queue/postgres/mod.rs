@@ -1,0 +1,561 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, PgPool, Postgres, Row, query, raw_sql};
+use time::OffsetDateTime;
+use tokio::time::{Instant, timeout};
+
+use self::bell::Bell;
+use self::sql::Sql;
+use super::memory::random_token;
+use super::{
+    ClaimedJob, Enqueued, HookLimits, HookStats, Job, JobChange, JobCursor, JobFilter, JobId,
+    JobQueue, JobState, Lease, LeaseState, NewJob, QueueError, Retention,
+};
+use crate::ConfigError;
+use crate::key::{Owner, StoreError};
+use crate::store::postgres::retry::{Attempt, Failure, retry};
+use crate::store::postgres::statements::acquire;
+use crate::store::postgres::tables::Tables;
+use crate::store::postgres::{MIGRATION_DEADLINE, connect};
+use crate::store::sql::Checkout;
+use crate::store::task::StoreTasks;
+
+mod bell;
+mod schema;
+mod sql;
+
+/// A queue in a table of PostgreSQL, for any number of machines.
+///
+/// # Durability
+///
+/// A job that was acknowledged is committed. A server with `synchronous_commit` and `fsync` on, as they are by default,
+/// loses no committed job when it is killed or loses power. With replicas, what a fail-over can lose is a setting of the
+/// server (`synchronous_standby_names`).
+///
+/// # Consistency
+///
+/// A claim is one statement with `FOR UPDATE SKIP LOCKED`: claims do not wait for each other, and no two get the same job.
+/// With [limits](Self::with_hook_limits), claims take turns by an advisory lock, so that limits are exact over all
+/// processes; a claim then takes time in proportion to the number of hooks that have jobs which have not ended. All times
+/// are those of the server's clock.
+///
+/// A claim that waits hears of jobs of other processes by `LISTEN`, on a connection that it keeps, and in any case looks
+/// again after the [poll interval](Self::with_poll_interval). There is one `NOTIFY` for all jobs of 25 milliseconds. Behind
+/// a pooler that pools transactions, `LISTEN` hears nothing, and the poll interval remains.
+///
+/// # Faults
+///
+/// A call whose connection breaks is sent again, up to three times within its [deadline](Self::with_deadline). Each call
+/// can be sent twice without harm: a job has an id, and a change under a lease has its token. Jobs of a claim whose answer
+/// was lost are handed out by the call that is sent again, or are due when their leases have ended.
+///
+/// # The tables
+///
+/// [`migrate`](Self::migrate) makes `webhook_jobs` and `webhook_jobs_schema`. Finished jobs slow nothing down but
+/// the lists that show them; a [`Worker`](super::Worker) removes them when they are old.
+///
+/// This queue needs Rust 1.94 and a tokio runtime with its time driver on.
+///
+/// # Security
+///
+/// Payloads and outcomes are in the clear. A role that can write to the table can have jobs run in the name of any caller.
+///
+/// # Examples
+///
+/// ```no_run
+/// use tower_webhook::hook::{Invocation, Outcome};
+/// use tower_webhook::queue::{PostgresQueue, Queued, Worker};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let queue = PostgresQueue::connect("postgres://app@db.example.org/app").await?;
+/// queue.migrate().await?;
+/// let queued = Queued::new(queue.clone(), "/executions")?;
+/// let worker = Worker::new(queue, |_: Invocation| async { Ok(Outcome::empty()) });
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct PostgresQueue {
+    tasks: StoreTasks,
+    pool: PgPool,
+    tables: Tables,
+    sql: Arc<Sql>,
+    limits: HookLimits,
+    poll_interval: Duration,
+    bell: Arc<Bell>,
+}
+
+/// The key of an advisory lock: claims under limits take turns.
+const CLAIM_LOCK: i32 = 0x7477_6a6c;
+
+impl PostgresQueue {
+    /// A queue that takes its connections from this pool. A claim that waits keeps one of them.
+    #[must_use]
+    pub fn new(pool: PgPool) -> Self {
+        let tables = Tables::default();
+        Self {
+            tasks: StoreTasks::new(),
+            pool,
+            sql: Arc::new(Sql::new(&tables)),
+            bell: Arc::new(Bell::new(&tables.named("jobs"))),
+            tables,
+            limits: HookLimits::new(),
+            poll_interval: Duration::from_secs(1),
+        }
+    }
+
+    /// A queue with a pool of its own, of ten connections.
+    ///
+    /// # Errors
+    ///
+    /// The URL is none, or the server cannot be reached or refuses the connection.
+    pub async fn connect(url: &str) -> Result<Self, QueueError> {
+        Ok(Self::new(connect(url).await.map_err(fault)?))
+    }
+
+    /// Sets the schema that the tables are in. The default is `public`.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a name that is not 1 to 40 lower case ASCII letters, digits and `_`, or starts with a digit.
+    pub fn with_schema(self, schema: &str) -> Result<Self, ConfigError> {
+        let tables = self.tables.clone().with_schema(schema)?;
+        Ok(self.with_tables(tables))
+    }
+
+    /// Sets what the names of the tables start with. The default is `webhook_`.
+    ///
+    /// # Errors
+    ///
+    /// Refuses what [`with_schema`](Self::with_schema) refuses.
+    pub fn with_table_prefix(self, prefix: &str) -> Result<Self, ConfigError> {
+        let tables = self.tables.clone().with_prefix(prefix)?;
+        Ok(self.with_tables(tables))
+    }
+
+    fn with_tables(self, tables: Tables) -> Self {
+        let sql = Arc::new(Sql::new(&tables));
+        let bell = Arc::new(Bell::new(&tables.named("jobs")));
+        Self { tables, sql, bell, ..self }
+    }
+
+    /// Limits how many jobs of a hook run at a time, in all processes together.
+    #[must_use]
+    pub fn with_hook_limits(mut self, limits: HookLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets how long a call may take, the wait for a connection included, and the wait of a claim left out. The default is
+    /// five seconds.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.tasks = self.tasks.with_deadline(deadline);
+        self
+    }
+
+    /// Sets how often a claim that waits looks for jobs that it was not notified of. The default is a second.
+    ///
+    /// # Errors
+    ///
+    /// Refuses less than a millisecond.
+    pub fn with_poll_interval(mut self, interval: Duration) -> Result<Self, ConfigError> {
+        if interval < Duration::from_millis(1) {
+            return Err(ConfigError::new(
+                "the poll interval of a queue is less than a millisecond",
+            ));
+        }
+        self.poll_interval = interval;
+        Ok(self)
+    }
+
+    /// Makes the schema and the tables if they are missing. To call it again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be reached, the role is not permitted to make tables, or the tables are of a later version.
+    pub async fn migrate(&self) -> Result<(), QueueError> {
+        let (pool, tables) = (self.pool.clone(), self.tables.clone());
+        let migrate =
+            async move { retry(|attempt| schema::migrate(&tables, &pool, attempt)).await };
+        let tasks = StoreTasks::new().with_deadline(MIGRATION_DEADLINE);
+        tasks.spawn(migrate).await.map_err(fault)
+    }
+
+    /// Runs a statement that reads.
+    async fn read<'q, T>(
+        &self,
+        statement: impl Fn() -> Statement<'q>,
+        decode: impl Fn(&PgRow) -> Result<T, Failure>,
+    ) -> Result<Vec<T>, QueueError> {
+        let read = retry(async |attempt| {
+            let mut checkout = acquire(&self.pool, attempt).await?;
+            let rows = statement().fetch_all(checkout.connection()?).await?;
+            checkout.finish();
+            rows.iter().map(&decode).collect::<Result<Vec<_>, _>>()
+        });
+        self.tasks.run(read).await.map_err(fault)
+    }
+
+    /// Runs a change that may be sent twice. Returns how many rows it changed, and what is known of attempts before.
+    async fn change<'q>(
+        &self,
+        statement: impl Fn() -> Statement<'q>,
+    ) -> Result<(u64, Attempt), QueueError> {
+        let change = retry(async |attempt| {
+            let mut checkout = acquire(&self.pool, attempt).await?;
+            let done = statement().execute(checkout.connection()?).await?;
+            checkout.finish();
+            Ok((done.rows_affected(), attempt))
+        });
+        self.tasks.run(change).await.map_err(fault)
+    }
+
+    async fn change_under<'q>(
+        &self,
+        lease: &Lease,
+        statement: impl Fn() -> Statement<'q>,
+    ) -> Result<LeaseState, QueueError> {
+        let (changed, attempt) = self.change(statement).await?;
+        if changed > 0 {
+            self.bell.ring(&self.pool);
+            return Ok(LeaseState::Held);
+        }
+        if attempt.outcome_unknown {
+            // An attempt before may have made the change. A token is replaced by the next claim alone.
+            let has_token = || under(&self.sql.has_token, lease);
+            if !self.read(has_token, |_| Ok(())).await?.is_empty() {
+                return Ok(LeaseState::Held);
+            }
+        }
+        Ok(LeaseState::Lost)
+    }
+
+    async fn change_without_lease<'q>(
+        &self,
+        id: &JobId,
+        statement: impl Fn() -> Statement<'q>,
+        is_done: fn(Option<&str>) -> bool,
+    ) -> Result<JobChange, QueueError> {
+        let (changed, attempt) = self.change(statement).await?;
+        if changed > 0 {
+            self.bell.ring(&self.pool);
+            return Ok(JobChange::Changed);
+        }
+        let exists = || query_of(&self.sql.exists).bind(&id.as_bytes()[..]);
+        let states = self.read(exists, |row| Ok(row.try_get::<String, _>("state")?)).await?;
+        let state = states.first().map(String::as_str);
+        Ok(match state {
+            state if attempt.outcome_unknown && is_done(state) => JobChange::Changed,
+            None => JobChange::NotFound,
+            Some(_) => JobChange::WrongState,
+        })
+    }
+
+    /// The jobs that are due.
+    async fn take(&self, max: usize, lease: Duration) -> Result<Vec<ClaimedJob>, QueueError> {
+        // One token for the call, so that an attempt finds what one before has taken.
+        let token = random_token()?;
+        let take = retry(|attempt| self.try_take(attempt, token, max, lease));
+        let rows = self.tasks.run(take).await.map_err(fault)?;
+        let claimed = rows.iter().map(|row| read_claimed(row, token));
+        claimed.collect::<Result<_, _>>().map_err(|failure| fault(failure.into_error()))
+    }
+
+    async fn try_take(
+        &self,
+        attempt: Attempt,
+        token: u128,
+        max: usize,
+        lease: Duration,
+    ) -> Result<Vec<PgRow>, Failure> {
+        let (bytes, max) = (token.to_be_bytes(), i64::try_from(max).unwrap_or(i64::MAX));
+        let mut checkout = acquire(&self.pool, attempt).await?;
+        if attempt.outcome_unknown {
+            let claimed = query_of(&self.sql.claimed).bind(&bytes[..]);
+            let rows = claimed.fetch_all(checkout.connection()?).await?;
+            if !rows.is_empty() {
+                checkout.finish();
+                return Ok(rows);
+            }
+        }
+        if self.limits.iter().next().is_none() {
+            let claim = query_of(&self.sql.claim).bind(&bytes[..]).bind(micros(lease)).bind(max);
+            let rows = claim.fetch_all(checkout.connection()?).await?;
+            checkout.finish();
+            return Ok(rows);
+        }
+        self.take_limited(checkout, bytes, max, lease).await
+    }
+
+    /// Counts and takes under a lock, in two statements: the second sees what claims before it have taken.
+    async fn take_limited(
+        &self,
+        mut checkout: Checkout<Postgres>,
+        token: [u8; 16],
+        max: i64,
+        lease: Duration,
+    ) -> Result<Vec<PgRow>, Failure> {
+        let (hooks, most): (Vec<_>, Vec<_>) =
+            self.limits.iter().map(|(hook, limit)| (hook, i64::from(limit))).unzip();
+        let lock = format!(
+            "BEGIN; SELECT pg_advisory_xact_lock({CLAIM_LOCK}, hashtext('{}'))",
+            self.tables.named("jobs")
+        );
+        raw_sql(AssertSqlSafe(lock)).fetch_all(checkout.connection()?).await?;
+        let claim = query_of(&self.sql.claim_limited)
+            .bind(&token[..])
+            .bind(micros(lease))
+            .bind(max)
+            .bind(hooks)
+            .bind(most);
+        let rows = claim.fetch_all(checkout.connection()?).await?;
+        raw_sql("COMMIT").execute(checkout.connection()?).await?;
+        checkout.finish();
+        Ok(rows)
+    }
+
+    /// How long it is until the next job is due that is not due now.
+    async fn next_due(&self) -> Result<Option<Duration>, QueueError> {
+        let next = |row: &PgRow| Ok(row.try_get::<i64, _>("next")?);
+        let next = self.read(|| query_of(&self.sql.next_due), next).await?;
+        let next = next.first().and_then(|micros| u64::try_from(*micros).ok());
+        Ok(next.map(Duration::from_micros))
+    }
+}
+
+type Statement<'q> = Query<'q, Postgres, PgArguments>;
+
+#[async_trait]
+impl JobQueue for PostgresQueue {
+    async fn enqueue(&self, job: NewJob) -> Result<Enqueued, QueueError> {
+        let owner = job.owner.as_ref().map(Owner::as_str);
+        let insert = || {
+            query_of(&self.sql.enqueue)
+                .bind(&job.id.as_bytes()[..])
+                .bind(&*job.hook)
+                .bind(owner)
+                .bind(&job.fingerprint[..])
+                .bind(&*job.payload)
+        };
+        loop {
+            if self.change(insert).await?.0 > 0 {
+                self.bell.ring(&self.pool);
+                return Ok(Enqueued::New);
+            }
+            if let Some(known) = self.state(&job.id).await? {
+                return Ok(Enqueued::Known(Box::new(known)));
+            }
+            // It was removed in between.
+        }
+    }
+
+    async fn claim(
+        &self,
+        max: usize,
+        lease: Duration,
+        wait: Duration,
+    ) -> Result<Vec<ClaimedJob>, QueueError> {
+        let started = Instant::now();
+        loop {
+            // Armed before the look, so that a job that comes in between rings.
+            let bell = self.bell.next(&self.pool);
+            let claimed = self.take(max, lease).await?;
+            let left = wait.saturating_sub(started.elapsed());
+            if !claimed.is_empty() || left.is_zero() {
+                return Ok(claimed);
+            }
+            let next = self.next_due().await?.unwrap_or(self.poll_interval);
+            let _ = timeout(next.min(self.poll_interval).min(left), bell).await;
+        }
+    }
+
+    async fn heartbeat(&self, lease: &Lease, lasts: Duration) -> Result<LeaseState, QueueError> {
+        let heartbeat = || under(&self.sql.heartbeat, lease).bind(micros(lasts));
+        let (changed, _) = self.change(heartbeat).await?;
+        Ok(if changed > 0 { LeaseState::Held } else { LeaseState::Lost })
+    }
+
+    async fn complete(&self, lease: &Lease, outcome: &str) -> Result<LeaseState, QueueError> {
+        self.change_under(lease, || under(&self.sql.complete, lease).bind(outcome)).await
+    }
+
+    async fn retry_after(
+        &self,
+        lease: &Lease,
+        delay: Duration,
+        error: &str,
+    ) -> Result<LeaseState, QueueError> {
+        let retry = || under(&self.sql.retry_after, lease).bind(micros(delay)).bind(error);
+        self.change_under(lease, retry).await
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<LeaseState, QueueError> {
+        self.change_under(lease, || under(&self.sql.release, lease)).await
+    }
+
+    async fn bury(&self, lease: &Lease, error: &str) -> Result<LeaseState, QueueError> {
+        self.change_under(lease, || under(&self.sql.bury, lease).bind(error)).await
+    }
+
+    async fn state(&self, id: &JobId) -> Result<Option<Job>, QueueError> {
+        let state = || query_of(&self.sql.state).bind(&id.as_bytes()[..]);
+        Ok(self.read(state, read_job).await?.pop())
+    }
+
+    async fn list(
+        &self,
+        filter: &JobFilter,
+        after: Option<&JobCursor>,
+        limit: usize,
+    ) -> Result<Vec<Job>, QueueError> {
+        let sql = self.sql.list(filter, after);
+        let id = after.map(JobCursor::id);
+        let list = || {
+            let mut list = query_of(&sql);
+            if let Some(hook) = &filter.hook {
+                list = list.bind(hook);
+            }
+            if let Some(owner) = &filter.owner {
+                list = list.bind(owner.as_str());
+            }
+            if let (Some(after), Some(id)) = (after, &id) {
+                list = list.bind(unix_micros(after.created_at())).bind(&id.as_bytes()[..]);
+            }
+            list.bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        };
+        self.read(list, read_job).await
+    }
+
+    async fn retry(&self, id: &JobId) -> Result<JobChange, QueueError> {
+        let retry = || query_of(&self.sql.retry).bind(&id.as_bytes()[..]);
+        self.change_without_lease(id, retry, |state| state == Some("queued")).await
+    }
+
+    async fn remove(&self, id: &JobId) -> Result<JobChange, QueueError> {
+        let remove = || query_of(&self.sql.remove).bind(&id.as_bytes()[..]);
+        self.change_without_lease(id, remove, |state| state.is_none()).await
+    }
+
+    async fn purge(
+        &self,
+        state: JobState,
+        retention: &Retention,
+        max: usize,
+    ) -> Result<usize, QueueError> {
+        let sql = self.sql.purge(state, retention);
+        let count = retention.max_count.and_then(|count| i64::try_from(count).ok());
+        let purge = || {
+            query_of(&sql)
+                .bind(micros(retention.max_age.unwrap_or_default()))
+                .bind(count.unwrap_or(i64::MAX))
+                .bind(i64::try_from(max).unwrap_or(i64::MAX))
+        };
+        let (removed, _) = self.change(purge).await?;
+        Ok(usize::try_from(removed).unwrap_or(usize::MAX))
+    }
+
+    async fn backlog(&self, hook: &str, at_most: u64) -> Result<u64, QueueError> {
+        let at_most = i64::try_from(at_most).unwrap_or(i64::MAX);
+        let backlog = || query_of(&self.sql.backlog).bind(hook).bind(at_most);
+        let counts = self.read(backlog, |row| number(row, "queued")).await?;
+        Ok(counts.first().copied().unwrap_or_default())
+    }
+
+    async fn stats(&self) -> Result<Vec<HookStats>, QueueError> {
+        let stats = |row: &PgRow| {
+            let oldest: Option<i64> = row.try_get("oldest")?;
+            Ok(HookStats {
+                hook: row.try_get("hook")?,
+                queued: number(row, "queued")?,
+                running: number(row, "running")?,
+                dead: number(row, "dead")?,
+                oldest_queued: oldest
+                    .map(|micros| Duration::from_micros(u64::try_from(micros).unwrap_or_default())),
+            })
+        };
+        self.read(|| query_of(&self.sql.stats), stats).await
+    }
+}
+
+fn query_of<'q>(sql: &str) -> Statement<'q> {
+    query(AssertSqlSafe(sql))
+}
+
+/// A statement whose first parameters are those of a lease.
+fn under<'q>(sql: &str, lease: &Lease) -> Statement<'q> {
+    query_of(sql).bind(lease.job().as_bytes().to_vec()).bind(lease.token().to_be_bytes().to_vec())
+}
+
+/// At most about 100 years, which an interval can be added to.
+fn micros(duration: Duration) -> i64 {
+    const MOST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    i64::try_from(duration.min(MOST).as_micros()).unwrap_or(i64::MAX)
+}
+
+fn unix_micros(time: OffsetDateTime) -> i64 {
+    i64::try_from(time.unix_timestamp_nanos().div_euclid(1000)).unwrap_or(i64::MAX)
+}
+
+fn number(row: &PgRow, column: &str) -> Result<u64, Failure> {
+    u64::try_from(row.try_get::<i64, _>(column)?).map_err(|_| unreadable())
+}
+
+fn read_claimed(row: &PgRow, token: u128) -> Result<ClaimedJob, Failure> {
+    let lease = Lease::new(read_id(row)?, token);
+    let attempt = u32::try_from(row.try_get::<i32, _>("attempts")?).map_err(|_| unreadable())?;
+    Ok(ClaimedJob::new(lease, row.try_get("hook")?, row.try_get("payload")?, attempt))
+}
+
+fn read_job(row: &PgRow) -> Result<Job, Failure> {
+    let time = |column| match row.try_get::<Option<i64>, _>(column)? {
+        Some(micros) => {
+            let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000);
+            Ok(Some(time.map_err(|_| unreadable())?))
+        }
+        None => Ok::<_, Failure>(None),
+    };
+    let owner: Option<&str> = row.try_get("owner")?;
+    let fingerprint: &[u8] = row.try_get("fingerprint")?;
+    Ok(Job {
+        id: read_id(row)?,
+        hook: row.try_get("hook")?,
+        owner: owner.map(Owner::new).transpose().map_err(|_| unreadable())?,
+        fingerprint: fingerprint.try_into().map_err(|_| unreadable())?,
+        state: JobState::from_name(row.try_get("state")?).ok_or_else(unreadable)?,
+        attempts: u32::try_from(row.try_get::<i32, _>("attempts")?).map_err(|_| unreadable())?,
+        created_at: time("created_at")?.ok_or_else(unreadable)?,
+        started_at: time("started_at")?,
+        ended_at: time("ended_at")?,
+        outcome: row.try_get("outcome")?,
+        error: row.try_get("error")?,
+    })
+}
+
+fn read_id(row: &PgRow) -> Result<JobId, Failure> {
+    let id: &[u8] = row.try_get("id")?;
+    id.try_into().map(JobId::from_bytes).map_err(|_| unreadable())
+}
+
+fn unreadable() -> Failure {
+    Failure::Answer(StoreError::new("the row of a job cannot be read"))
+}
+
+fn fault(error: StoreError) -> QueueError {
+    QueueError::unavailable(error.into_cause())
+}
+
+impl fmt::Debug for PostgresQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresQueue")
+            .field("tasks", &self.tasks)
+            .field("tables", &self.tables)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
