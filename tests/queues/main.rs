@@ -8,5 +8,8 @@ mod support;
 #[cfg(all(unix, feature = "queue-sqlite"))]
 mod sqlite;
 
+#[cfg(all(unix, feature = "queue-postgres"))]
+mod postgres;
+
 #[cfg(all(unix, feature = "queue-nats"))]
 mod nats;

@@ -52,6 +52,10 @@ impl Bell {
         }
     }
 
+    pub(super) fn channel(&self) -> &str {
+        &self.channel
+    }
+
     /// A job may be due. Call it in a runtime.
     pub(super) fn ring(&self, pool: &PgPool) {
         self.rings.here.notify_waiters();

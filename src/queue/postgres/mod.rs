@@ -174,6 +174,12 @@ impl PostgresQueue {
         Ok(self)
     }
 
+    /// The channel on which other processes are notified of jobs. Its messages are empty.
+    #[must_use]
+    pub fn channel(&self) -> &str {
+        self.bell.channel()
+    }
+
     /// Makes the schema and the tables if they are missing. To call it again changes nothing.
     ///
     /// # Errors

@@ -8,8 +8,10 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::{Pauses, Worker};
-use crate::hook::{Failure, Invocation, Outcome, StoredErrorKind, run};
-use crate::queue::{ClaimedJob, JobAttempt, JobQueue, Lease, LeaseState, QueueError};
+use crate::hook::{ExecutorError, Invocation, Outcome, StoredErrorKind, run};
+use crate::queue::{
+    ClaimedJob, JobAttempt, JobQueue, Lease, LeaseState, QueueError, QueueErrorKind,
+};
 use crate::trace;
 
 /// How an attempt ended, for the queue.
@@ -78,7 +80,7 @@ impl Worker {
                 }
             }
         };
-        if self.report(&lease, &end).await == LeaseState::Lost {
+        if self.report(&lease, &mut end).await == LeaseState::Lost {
             end = End::Lost;
         }
         trace::attempted(&hook, &lease.job(), attempt, &end);
@@ -112,11 +114,12 @@ impl Worker {
             Ok(outcome) => End::Succeeded { outcome: Outcome::encode(&outcome) },
             Err(failure) => {
                 trace::failed(hook.as_deref(), &failure);
-                if failure.error().is_some_and(crate::hook::ExecutorError::is_final) {
-                    return End::Dead { error: failure.text().to_owned() };
+                let error = stored_text(failure.text());
+                if failure.error().is_some_and(ExecutorError::is_final) {
+                    return End::Dead { error };
                 }
                 let asked = failure.retry_after().unwrap_or_default();
-                self.after_failure(Failure::text(&failure).to_owned(), attempt, asked)
+                self.after_failure(error, attempt, asked)
             }
         }
     }
@@ -151,17 +154,40 @@ impl Worker {
         }
     }
 
-    /// Reports an end until the queue has taken it, or has given the job to another worker.
-    async fn report(&self, lease: &Lease, end: &End) -> LeaseState {
+    /// Reports an end until the queue has taken it, or has given the job to another worker. An outcome that the queue does
+    /// not take is the end of the job.
+    async fn report(&self, lease: &Lease, end: &mut End) -> LeaseState {
         let mut pauses = Pauses::default();
         loop {
             match end.report(&*self.queue, lease).await {
                 Ok(state) => return state,
+                Err(error) if error.kind() == QueueErrorKind::TooLarge => {
+                    let error = "the outcome is larger than the queue takes".to_owned();
+                    *end = End::Dead { error };
+                    sleep(pauses.next()).await;
+                }
                 Err(error) => {
                     self.health.failed(&error);
                     sleep(pauses.next()).await;
                 }
             }
         }
+    }
+}
+
+/// A text that every engine keeps: not too long, and without the character that PostgreSQL refuses.
+fn stored_text(text: &str) -> String {
+    const MAX_CHARS: usize = 4096;
+    text.chars().take(MAX_CHARS).map(|char| if char == '\0' { '\u{fffd}' } else { char }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stored_text_is_one_that_engines_keep() {
+        assert_eq!(stored_text("no\0 branch"), "no\u{fffd} branch");
+        assert_eq!(stored_text(&"é".repeat(5000)).chars().count(), 4096);
     }
 }

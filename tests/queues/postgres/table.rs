@@ -1,0 +1,112 @@
+//! What is in the table, and which indexes are used.
+
+use sqlx::{AssertSqlSafe, Row, raw_sql};
+use tower_webhook::queue::{HookLimits, JobQueue, JobState, PostgresQueue, Retention};
+
+use super::server::{self, Server};
+use super::{claim, enqueue, fresh_schema, open, queue};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_migrate_at_the_same_time_and_refuse_a_later_version() {
+    let server = server::shared();
+    let schema = fresh_schema();
+    let queues: Vec<PostgresQueue> =
+        futures_util::future::join_all((0..8).map(|_| open(&server, &schema, HookLimits::new())))
+            .await;
+    enqueue(&queues[0], "a").await;
+    assert_eq!(claim(&queues[7], 2).await.len(), 1);
+
+    let later = format!("UPDATE \"{schema}\".webhook_jobs_schema SET version = 2");
+    raw_sql(AssertSqlSafe(later)).execute(&mut server.connect().await).await.unwrap();
+    let error = queues[0].migrate().await.unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(cause, "the tables of the queue are of another version");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_hold_over_queues() {
+    let server = server::shared();
+    let schema = fresh_schema();
+    let limits = HookLimits::new().with("narrow", 3).unwrap();
+    let queues = [
+        open(&server, &schema, limits.clone()).await,
+        open(&server, &schema, limits.clone()).await,
+    ];
+    for _ in 0..40 {
+        enqueue(&queues[0], "narrow").await;
+        enqueue(&queues[0], "wide").await;
+    }
+    let claims = (0..8).map(|index| {
+        let queue = queues[index % 2].clone();
+        tokio::spawn(async move {
+            let mut claimed = Vec::new();
+            for _ in 0..10 {
+                claimed.extend(claim(&queue, 2).await);
+            }
+            claimed
+        })
+    });
+    let mut narrow = Vec::new();
+    let mut wide = 0;
+    for claims in claims.collect::<Vec<_>>() {
+        for job in claims.await.unwrap() {
+            if job.hook == "narrow" { narrow.push(job.lease) } else { wide += 1 }
+        }
+    }
+    assert_eq!((narrow.len(), wide), (3, 40));
+    // One place is free again.
+    let _ = queues[1].complete(&narrow[0], "done").await.unwrap();
+    assert_eq!(claim(&queues[0], 5).await.len(), 1);
+    assert_eq!(claim(&queues[1], 5).await.len(), 0);
+}
+
+/// The plan of a statement after the planner has seen many jobs that have ended.
+async fn plan(server: &Server, statement: &str) -> String {
+    let mut connection = server.connect().await;
+    let explain = AssertSqlSafe(format!("EXPLAIN {statement}"));
+    let rows = raw_sql(explain).fetch_all(&mut connection).await.unwrap();
+    rows.iter().map(|row| row.get::<String, _>(0) + "\n").collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_that_have_ended_are_not_read() {
+    let server = Server::start();
+    let queue = queue(&server).await;
+    enqueue(&queue, "a").await;
+    let schema = {
+        let sql = "SELECT schemaname::text FROM pg_tables WHERE tablename = 'webhook_jobs'";
+        let row = raw_sql(sql).fetch_one(&mut server.connect().await).await.unwrap();
+        row.get::<String, _>(0)
+    };
+    let table = format!("\"{schema}\".webhook_jobs");
+    let fill = format!(
+        "INSERT INTO {table} (id, hook, fingerprint, state, attempts, due_at, created_at, ended_at, payload)
+SELECT decode(lpad(to_hex(n), 32, '0'), 'hex'), 'a', decode(repeat('00', 32), 'hex'), 'succeeded', 1,
+    now(), now() - n * interval '1 second', now() - n * interval '1 second', '{{}}'
+FROM generate_series(1, 100000) AS n;
+ANALYZE {table}"
+    );
+    raw_sql(AssertSqlSafe(fill)).execute(&mut server.connect().await).await.unwrap();
+    let due = format!(
+        "SELECT id FROM {table} WHERE ended_at IS NULL AND due_at <= statement_timestamp()
+ORDER BY due_at LIMIT 16 FOR UPDATE SKIP LOCKED"
+    );
+    let due = plan(&server, &due).await;
+    assert!(due.contains("webhook_jobs_due"), "{due}");
+    assert!(due.contains("Index Cond: (due_at <= statement_timestamp())"), "{due}");
+    let count = format!(
+        "SELECT count(*) FROM {table} WHERE ended_at IS NULL AND hook = 'a' AND state = 'running'"
+    );
+    let count = plan(&server, &count).await;
+    assert!(
+        count.contains("webhook_jobs_by_hook") || count.contains("webhook_jobs_due"),
+        "{count}"
+    );
+
+    assert_eq!(claim(&queue, 5).await.len(), 1);
+    let stats = queue.stats().await.unwrap();
+    assert_eq!((stats.len(), stats[0].running, stats[0].dead), (1, 1, 0));
+    let keep = Retention::forever().with_max_count(99_990);
+    assert_eq!(queue.purge(JobState::Succeeded, &keep, 1000).await.unwrap(), 10);
+    assert_eq!(queue.purge(JobState::Succeeded, &keep, 1000).await.unwrap(), 0);
+}
