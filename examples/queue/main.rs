@@ -91,15 +91,15 @@ async fn open(flags: &Flags) -> Result<Arc<dyn JobQueue>, Error> {
         }
         Some(Engine::Sqlite(path)) => Ok(Arc::new(SqliteQueue::open(path).await?)),
         Some(Engine::Nats(address)) => {
-            let queue = NatsQueue::connect(address).await.map_err(with_cause)?;
-            queue.setup().await.map_err(with_cause)?;
+            let queue = NatsQueue::connect(address).await.map_err(|error| with_cause(&error))?;
+            queue.setup().await.map_err(|error| with_cause(&error))?;
             Ok(Arc::new(queue))
         }
     }
 }
 
 /// An error of the start, on one line.
-fn with_cause(error: QueueError) -> String {
+fn with_cause(error: &QueueError) -> String {
     let cause = error.source().map(ToString::to_string);
     format!("{error}: {}", cause.unwrap_or_default())
 }

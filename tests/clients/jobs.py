@@ -7,10 +7,7 @@ starts the programs, and a server of the engine (`sqlite`, `postgres` or `nats`,
 loopback interface, prints one line for each failure, and ends with the count.
 """
 
-import datetime
-import json
 import os
-import resource
 import signal
 import socket
 import sqlite3
@@ -21,7 +18,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import engines
-from engines import Site, wait_until
+from engines import Site, at, limit_files, wait_until
 
 FAILURES = []
 COUNT = 0
@@ -37,10 +34,6 @@ def check(name, condition, shown=""):
         if not condition:
             FAILURES.append(name)
             print(f"FAILED {name}: {str(shown)[:600]}", flush=True)
-
-
-def at(text):
-    return datetime.datetime.fromisoformat(text[:26].rstrip("Z").ljust(26, "0") + "+00:00").timestamp()
 
 
 def ended_within(program, seconds):
@@ -340,12 +333,8 @@ def engine_away(site):
 
 
 def full_disk(site):
-    """A limit on the size of files stands in for a disk that is full."""
-    def limit():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
-
-    front = site.start("--workers", "0", preexec_fn=limit, restore_signals=False)
+    
+    front = site.start("--workers", "0", **limit_files(400_000))
     stored, answer = [], None
     for index in range(300):
         answer = front.slow(ms=1, padding="x" * 4000, key=str(index))
