@@ -103,17 +103,18 @@ class Storm:
         self.outages.append((start, time.time()))
 
     def rage(self, seconds):
-        """Each action once, in any order, and again, until the time is over."""
-        actions = [self.kill_worker, self.kill_worker, self.kill_front, self.freeze_worker]
-        if self.site.server:
-            actions += [self.kill_server, self.stop_server, self.freeze_server, self.cut_connections]
-        turn, end = [], time.monotonic() + seconds
-        while time.monotonic() < end:
-            turn = turn or self.random.sample(actions, len(actions))
-            action = turn.pop()
-            self.actions[action.__name__] += 1
-            action()
-            time.sleep(self.random.uniform(0.3, 1.5))
+        """Each action once, in any order, and again. In the first half of the time the server is left alone."""
+        processes = [self.kill_worker, self.kill_worker, self.kill_front, self.freeze_worker]
+        servers = [self.kill_server, self.stop_server, self.freeze_server, self.cut_connections]
+        start = time.monotonic()
+        for length, actions in ((0.5, processes), (1, processes + servers if self.site.server else processes)):
+            turn = []
+            while time.monotonic() < start + length * seconds:
+                turn = turn or self.random.sample(actions, len(actions))
+                action = turn.pop()
+                self.actions[action.__name__] += 1
+                action()
+                time.sleep(self.random.uniform(0.3, 1.5))
 
     def pick_ups(self, events):
         """How long orphans waited for another worker while the server was there."""
