@@ -170,7 +170,7 @@ def chaos(site):
             each.result()
 
     front = storm.fronts[0]
-    ends = collections.Counter()
+    ends, dead = collections.Counter(), []
     deadline = time.monotonic() + 60
     for job in acknowledged:
         shown = wait_until(lambda: (answer := front.execution(job)).status == 200 and answer, 10)
@@ -180,11 +180,15 @@ def chaos(site):
             continue
         state = front.ends(job, max(0, deadline - time.monotonic())).get("state")
         ends[state] += 1
+        if state == "dead":
+            dead.append(job)
         if state not in ("succeeded", "dead"):
             print(f"OPEN {job}: {front.execution(job)}")
     events = site.events()
     begun = collections.Counter(event["id"] for event in events if event["event"] == "begin")
     ended = collections.Counter(event["id"] for event in events if event["event"] == "end")
+    for job in dead:
+        print(f"  dead: {job}, begun {begun[job]} times: {front.execution(job).json().get('error')}")
     missing = [job for job in acknowledged if not ended[job]]
     print(f"  {dict(storm.actions)}, refused: {dict(collections.Counter(refused))}, ends: {dict(ends)}")
     waits = storm.pick_ups(events)
