@@ -22,7 +22,9 @@ use crate::queue::{ClaimedJob, Job, JobId, JobState, Lease, QueueError};
 /// How long a claim that does not wait gives the server to look.
 const GRACE: Duration = Duration::from_millis(25);
 /// How long a request that does not wait is open: the server does not answer it while the limit of a hook is reached.
-const PATIENCE: Duration = Duration::from_millis(5);
+const PATIENCE: Duration = Duration::from_millis(100);
+/// How long a request that is given up is listened to: longer than any of them is open.
+const LINGER: Duration = Duration::from_secs(2);
 /// The longest request that waits. A server that is away is seen after that time.
 const ROUND: Duration = Duration::from_secs(1);
 /// How often a change is tried again when another one came in between.
@@ -138,11 +140,16 @@ impl Inner {
             }
         }
         if open > 0 {
-            // What is under way to a request that is given up still arrives before the end of the subscription.
-            replies.drain().await.map_err(QueueError::unavailable)?;
-            while let Ok(Some(reply)) = timeout(self.deadline, replies.next()).await {
-                pulled.extend(Some(reply).filter(|reply| reply.status.is_none()));
-            }
+            // What the server sends to a request that is given up goes back. Without a subscription the server would wait
+            // for its acknowledgement first.
+            let link = self.link.clone();
+            tokio::spawn(async move {
+                while let Ok(Some(reply)) = timeout(LINGER, replies.next()).await {
+                    if let (None, Some(ack)) = (reply.status, reply.reply) {
+                        link.again_after(&ack, Duration::ZERO).await;
+                    }
+                }
+            });
         }
         Ok(pulled)
     }
