@@ -12,7 +12,8 @@ pub(crate) const USAGE: &str = "\
 usage: queue [--data DIR] [--engine ENGINE] [--listen ADDRESS:PORT] [--worker] [--workers N] [--exec-log FILE]
 
   --data DIR             the folder of the SQLite file, .data/queue by default
-  --engine ENGINE        another engine: sqlite:PATH or nats:URL, such as nats://127.0.0.1:4222
+  --engine ENGINE        another engine: sqlite:PATH, postgres:URL (postgres://user@127.0.0.1/database) or
+                         nats:URL (nats://127.0.0.1:4222)
   --listen ADDRESS:PORT  where to listen, 127.0.0.1:3000 by default; port 0 lets the system choose
   --worker               work, and do not listen
   --workers N            how many workers this process has, 1 by default, each of 16 slots; 0: listen, and do not work
@@ -34,6 +35,7 @@ pub(crate) struct Flags {
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) enum Engine {
     Sqlite(PathBuf),
+    Postgres(String),
     Nats(String),
 }
 
@@ -75,13 +77,14 @@ impl FromStr for Engine {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let address = |rest: &str| {
-            // `nats://host` is the same as `nats:nats://host`.
+            // `nats://host` is the same as `nats:nats://host`, and so for PostgreSQL.
             if rest.starts_with("//") { text.to_owned() } else { rest.to_owned() }
         };
         match text.split_once(':') {
             Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
+            Some(("postgres", rest)) if !rest.is_empty() => Ok(Self::Postgres(address(rest))),
             Some(("nats", rest)) if !rest.is_empty() => Ok(Self::Nats(address(rest))),
-            _ => Err("--engine is sqlite:PATH or nats:URL"),
+            _ => Err("--engine is sqlite:PATH, postgres:URL or nats:URL"),
         }
     }
 }

@@ -10,7 +10,7 @@
 //! | option | default | what |
 //! |---|---|---|
 //! | `--data DIR` | `.data/queue` | the folder of the SQLite file |
-//! | `--engine ENGINE` | a file in DIR | `sqlite:PATH` or `nats:URL` |
+//! | `--engine ENGINE` | a file in DIR | `sqlite:PATH`, `postgres:URL` or `nats:URL` |
 //! | `--listen ADDRESS:PORT` | `127.0.0.1:3000` | where it listens; port 0 lets the system choose |
 //! | `--worker` | | it works and does not listen |
 //! | `--workers N` | 1 | how many workers it has, of 16 slots each; with 0 it listens and does not work |
@@ -31,7 +31,7 @@ use std::sync::Arc;
 use servers::{DataFolder, Error, ExecLog};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tower_webhook::queue::{JobQueue, NatsQueue, QueueError, SqliteQueue};
+use tower_webhook::queue::{JobQueue, NatsQueue, PostgresQueue, QueueError, SqliteQueue};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::flags::{Engine, Flags};
@@ -90,6 +90,12 @@ async fn open(flags: &Flags) -> Result<Arc<dyn JobQueue>, Error> {
             Ok(Arc::new(SqliteQueue::open(folder.file("queue.db")).await?))
         }
         Some(Engine::Sqlite(path)) => Ok(Arc::new(SqliteQueue::open(path).await?)),
+        Some(Engine::Postgres(address)) => {
+            let queue =
+                PostgresQueue::connect(address).await.map_err(|error| with_cause(&error))?;
+            queue.migrate().await.map_err(|error| with_cause(&error))?;
+            Ok(Arc::new(queue))
+        }
         Some(Engine::Nats(address)) => {
             let queue = NatsQueue::connect(address).await.map_err(|error| with_cause(&error))?;
             queue.setup().await.map_err(|error| with_cause(&error))?;

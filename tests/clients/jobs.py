@@ -362,7 +362,7 @@ def backlog(site):
                              "(SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 99999) SELECT i FROM n)")
         database.close()
     else:
-        print("  backlog: not played on nats, whose jobs are in no table")
+        print(f"  backlog: not played on {site.engine}, only on sqlite")
         return
     time.sleep(1.1)
     answer = front.slow(ms=1)
