@@ -11,18 +11,25 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 #[allow(dead_code)]
-#[path = "../../tests/support/folder.rs"]
-mod folder;
+#[path = "../../tests/queues/nats/server.rs"]
+mod nats_server;
+/// What the servers of the tests need.
+#[allow(dead_code)]
+#[path = "../../tests/support"]
+mod support {
+    pub(crate) mod folder;
+}
 
 mod calls;
 mod engine;
 mod execution;
+mod nats;
 mod sqlite;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use support::measure::{Cost, Fact, Options, Ratio, Report, Table};
+use ::support::measure::{Cost, Fact, Options, Ratio, Report, Table};
 use tokio::runtime::{Builder, Runtime};
 
 use self::engine::Engine;
@@ -32,6 +39,7 @@ fn main() {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = Arc::new(runtime.expect("a runtime"));
     measure::<sqlite::Sqlite>(&mut report, &runtime);
+    measure::<nats::Nats>(&mut report, &runtime);
     report.finish(&[]);
 }
 
@@ -59,12 +67,12 @@ fn measure<E: Engine>(report: &mut Report, runtime: &Arc<Runtime>) {
             .with(execution::request_to_outcome(whole, runtime, &engine));
         report.table(table, &[ratio("a request, against the bare client", whole, names.bare)]);
     }
-    if report.options().wants(names.claims) {
+    if let Some(title) = names.claims.filter(|title| report.options().wants(title)) {
         let (few, many) = (start::<E>(runtime), start::<E>(runtime));
         runtime.block_on(many.add_ended(report.options().keys));
         let (few_name, many_name) =
             ("claim and complete, few jobs", "claim and complete, many jobs");
-        let table = Table::new(names.claims, || calls::claim(few_name, runtime, &few))
+        let table = Table::new(title, || calls::claim(few_name, runtime, &few))
             .with(calls::claim(many_name, runtime, &many));
         report.table(table, &[ratio("claims, many ended jobs against few", many_name, few_name)]);
     }

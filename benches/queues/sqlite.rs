@@ -7,7 +7,7 @@ use sqlx::{ConnectOptions, SqlitePool, query, raw_sql};
 use tower_webhook::queue::{JobId, JobQueue, SqliteQueue};
 
 use crate::engine::{Engine, Names};
-use crate::folder::Folder;
+use crate::support::folder::Folder;
 
 /// A file with a queue, and another one with a table.
 pub(crate) struct Sqlite {
@@ -24,7 +24,7 @@ impl Engine for Sqlite {
         one_producer: "SQLite, 1 producer",
         many_producers: "SQLite, 16 producers",
         end_to_end: "SQLite, end to end",
-        claims: "SQLite, claims",
+        claims: Some("SQLite, claims"),
     };
 
     async fn start() -> Self {
