@@ -74,7 +74,7 @@ pub(crate) fn claim<E: Engine>(
 
 async fn add(queue: &dyn JobQueue, payload: &str) {
     let id = JobId::random().expect("random bits");
-    let job = NewJob::new(id, payload).with_hook("deploy").with_owner(owner(0));
+    let job = NewJob::new(id, payload).with_hook("deploy").with_owner(owner(0)).with_fresh_id();
     assert_eq!(queue.enqueue(job).await.expect("an answer"), Enqueued::New);
 }
 
