@@ -8,8 +8,9 @@ mod support;
 #[cfg(all(unix, feature = "queue-sqlite"))]
 mod sqlite;
 
-#[cfg(all(unix, feature = "queue-postgres"))]
+// They start servers, which the two commands of the README do without.
+#[cfg(all(unix, feature = "conformance", feature = "queue-postgres"))]
 mod postgres;
 
-#[cfg(all(unix, feature = "queue-nats"))]
+#[cfg(all(unix, feature = "conformance", feature = "queue-nats"))]
 mod nats;
