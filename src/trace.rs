@@ -313,7 +313,7 @@ pub(crate) fn attempted(
         End::Stopped => ended!(DEBUG, "job_released", "job given back by a worker that stops"),
         End::Failed { .. } => ended!(WARN, "job_failed", "job failed, and is tried again"),
         End::Lost => ended!(WARN, "job_lost", "job taken over by another worker"),
-        End::Dead { .. } => ended!(ERROR, "job_dead", "job failed for good"),
+        End::Dead { .. } | End::UsedUp => ended!(ERROR, "job_dead", "job failed for good"),
     }
 }
 

@@ -28,7 +28,7 @@ use crate::key::Owner;
 ///    has taken it: nothing that is done with it changes anything. A lease that has ended and was not replaced is still
 ///    held.
 /// 8. **An end is final.** A job that succeeded or is dead is not claimed. Its outcome or error comes back as it was
-///    given.
+///    given. The attempt of a job that was buried without running does not count.
 /// 9. **A retry waits.** A job is not claimed before its delay is over, and then it is. Its error is shown meanwhile.
 /// 10. **A released job is due at once.** The attempt does not count.
 /// 11. **`state` shows the job.** `None` is an id without a job. `backlog` and `stats` count what it shows.
@@ -100,12 +100,13 @@ pub trait JobQueue: Send + Sync + 'static {
     /// Returns an error if it is not known whether the job was given back.
     async fn release(&self, lease: &Lease) -> Result<LeaseState, QueueError>;
 
-    /// Ends a job that has failed for good.
+    /// Ends a job that has failed for good. An attempt that did not run, because others had used up what the job has, does
+    /// not count.
     ///
     /// # Errors
     ///
     /// Returns an error if it is not known whether the job has ended.
-    async fn bury(&self, lease: &Lease, error: &str) -> Result<LeaseState, QueueError>;
+    async fn bury(&self, lease: &Lease, error: &str, ran: bool) -> Result<LeaseState, QueueError>;
 
     /// The job with an id.
     ///
@@ -203,8 +204,8 @@ impl<Q: JobQueue + ?Sized> JobQueue for Arc<Q> {
         (**self).release(lease).await
     }
 
-    async fn bury(&self, lease: &Lease, error: &str) -> Result<LeaseState, QueueError> {
-        (**self).bury(lease, error).await
+    async fn bury(&self, lease: &Lease, error: &str, ran: bool) -> Result<LeaseState, QueueError> {
+        (**self).bury(lease, error, ran).await
     }
 
     async fn state(&self, id: &JobId) -> Result<Option<Job>, QueueError> {

@@ -229,10 +229,11 @@ impl JobQueue for MemoryQueue {
         Ok(self.give_back(lease, Duration::ZERO, uncount))
     }
 
-    async fn bury(&self, lease: &Lease, error: &str) -> Result<LeaseState, QueueError> {
+    async fn bury(&self, lease: &Lease, error: &str, ran: bool) -> Result<LeaseState, QueueError> {
         Ok(self.end(lease, |job| {
             job.state = JobState::Dead;
             job.error = Some(error.to_owned());
+            job.attempts = job.attempts.saturating_sub(u32::from(!ran));
         }))
     }
 

@@ -37,7 +37,7 @@ async fn end(queue: &impl JobQueue, state: JobState) {
             let outcome = Outcome::json_text(r#"{"b":1,"a":1e400}"#).unwrap().encode();
             queue.complete(&lease, &outcome).await
         }
-        JobState::Dead => queue.bury(&lease, "no \"branch\"").await,
+        JobState::Dead => queue.bury(&lease, "no \"branch\"", true).await,
         JobState::Queued => queue.retry_after(&lease, seconds(100), "later").await,
         JobState::Running => Ok(LeaseState::Held),
     };

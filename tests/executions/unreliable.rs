@@ -67,8 +67,8 @@ impl JobQueue for Unreliable {
         self.up()?.release(lease).await
     }
 
-    async fn bury(&self, lease: &Lease, error: &str) -> Result<LeaseState, QueueError> {
-        self.up()?.bury(lease, error).await
+    async fn bury(&self, lease: &Lease, error: &str, ran: bool) -> Result<LeaseState, QueueError> {
+        self.up()?.bury(lease, error, ran).await
     }
 
     async fn state(&self, id: &JobId) -> Result<Option<Job>, QueueError> {

@@ -154,7 +154,7 @@ async fn a_job_that_ends_each_of_its_workers_is_dead() {
     assert_eq!(queue.state(&id).await.unwrap().unwrap().attempts, 3);
     let running = Running::start(worker());
     let job = ended(&queue, id).await;
-    assert_eq!(job.state, JobState::Dead);
+    assert_eq!((job.state, job.attempts), (JobState::Dead, 3));
     assert_eq!(job.error.as_deref(), Some("the worker ended during each attempt"));
     assert_eq!(notes.calls().len(), 3);
     running.stop().await;

@@ -73,6 +73,10 @@ async fn an_end_is_final_and_keeps_its_text(trial: &Trial) -> Checked {
         let Some(error) = ended.error else { return Err(under.mismatch("an error", "None")) };
         under.same_text("error", &error, &text)?;
     }
+    let unrun = job("unrun");
+    let claimed = under.runs(&unrun).await?;
+    under.is(under.bury_unrun(&claimed.lease, "used up").await?, LeaseState::Held)?;
+    under.shows(&unrun, JobState::Dead, 0).await?;
     under.claims_none().await
 }
 

@@ -164,7 +164,7 @@ impl JobQueue for Faulty {
     async fn complete(&self, lease: &Lease, outcome: &str) -> Result<LeaseState, QueueError> {
         // In the checks of dropped calls, no other job is due.
         if self.has("a complete has two steps") && outcome == "text" {
-            let state = self.queue.bury(lease, "half").await?;
+            let state = self.queue.bury(lease, "half", true).await?;
             tokio::task::yield_now().await;
             let _ = self.queue.retry(&lease.job()).await?;
             for job in self.queue.claim(1, Duration::from_secs(60), Duration::ZERO).await? {
@@ -197,9 +197,9 @@ impl JobQueue for Faulty {
         self.queue.release(&self.lease(lease, "release")).await
     }
 
-    async fn bury(&self, lease: &Lease, error: &str) -> Result<LeaseState, QueueError> {
+    async fn bury(&self, lease: &Lease, error: &str, ran: bool) -> Result<LeaseState, QueueError> {
         let error = if self.has("errors are trimmed") { error.trim() } else { error };
-        self.queue.bury(&self.lease(lease, "bury"), error).await
+        self.queue.bury(&self.lease(lease, "bury"), error, ran).await
     }
 
     async fn state(&self, id: &JobId) -> Result<Option<Job>, QueueError> {

@@ -145,9 +145,15 @@ impl<'a> Scope<'a> {
         self.answer(text, self.queue().release(lease)).await
     }
 
+    /// Buries a job whose attempt did not run.
+    pub(super) async fn bury_unrun(self, lease: &Lease, error: &str) -> Checked<LeaseState> {
+        let text = format!("bury({}, {}, unrun)", shown(lease.job()), cut(error));
+        self.answer(text, self.queue().bury(lease, error, false)).await
+    }
+
     pub(super) async fn bury(self, lease: &Lease, error: &str) -> Checked<LeaseState> {
         let text = format!("bury({}, {})", shown(lease.job()), cut(error));
-        self.answer(text, self.queue().bury(lease, error)).await
+        self.answer(text, self.queue().bury(lease, error, true)).await
     }
 
     pub(super) async fn state(self, id: JobId) -> Checked<Option<Job>> {

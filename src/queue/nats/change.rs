@@ -177,7 +177,12 @@ impl Inner {
     }
 
     /// Ends a job. Its payload is kept first, for another start.
-    pub(super) async fn bury(&self, lease: &Lease, error: &str) -> Result<LeaseState, QueueError> {
+    pub(super) async fn bury(
+        &self,
+        lease: &Lease,
+        error: &str,
+        ran: bool,
+    ) -> Result<LeaseState, QueueError> {
         let stored = self.link.stored(&lease.job()).await?;
         let held = |stored: &Stored| {
             stored.entry.hold.as_ref().is_some_and(|hold| hold.token == lease.token())
@@ -191,6 +196,7 @@ impl Inner {
         let end = |entry: &mut Entry| {
             entry.leave(JobState::Dead, Duration::ZERO);
             entry.job.error = Some(error.to_owned());
+            entry.job.attempts = entry.job.attempts.saturating_sub(u32::from(!ran));
         };
         let Some((hold, _)) = self.under(lease, end).await? else { return Ok(LeaseState::Lost) };
         self.link.acknowledge(&hold.ack).await;

@@ -353,9 +353,9 @@ impl JobQueue for NatsQueue {
             .await
     }
 
-    async fn bury(&self, lease: &Lease, error: &str) -> Result<LeaseState, QueueError> {
+    async fn bury(&self, lease: &Lease, error: &str, ran: bool) -> Result<LeaseState, QueueError> {
         let (lease, error) = (*lease, error.to_owned());
-        self.change(|inner| async move { inner.bury(&lease, &error).await }).await
+        self.change(|inner| async move { inner.bury(&lease, &error, ran).await }).await
     }
 
     async fn state(&self, id: &JobId) -> Result<Option<Job>, QueueError> {

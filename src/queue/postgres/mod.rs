@@ -405,8 +405,9 @@ impl JobQueue for PostgresQueue {
         self.change_under(lease, || under(&self.sql.release, lease)).await
     }
 
-    async fn bury(&self, lease: &Lease, error: &str) -> Result<LeaseState, QueueError> {
-        self.change_under(lease, || under(&self.sql.bury, lease).bind(error)).await
+    async fn bury(&self, lease: &Lease, error: &str, ran: bool) -> Result<LeaseState, QueueError> {
+        self.change_under(lease, || under(&self.sql.bury, lease).bind(error).bind(i32::from(!ran)))
+            .await
     }
 
     async fn state(&self, id: &JobId) -> Result<Option<Job>, QueueError> {

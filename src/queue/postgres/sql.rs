@@ -106,7 +106,9 @@ FROM {jobs} WHERE ended_at IS NULL AND due_at > statement_timestamp() ORDER BY d
             release: under(
                 "state = 'queued', due_at = clock_timestamp(), attempts = greatest(attempts - 1, 0)",
             ),
-            bury: under("state = 'dead', ended_at = clock_timestamp(), error = $3"),
+            bury: under(
+                "state = 'dead', ended_at = clock_timestamp(), error = $3, attempts = greatest(attempts - $4, 0)",
+            ),
             has_token: format!("SELECT 1 FROM {jobs} WHERE id = $1 AND token = $2"),
             state: format!("SELECT {COLUMNS} FROM {jobs} WHERE id = $1"),
             retry: format!(

@@ -360,8 +360,9 @@ impl JobQueue for SqliteQueue {
         self.change_under(under(statements::RELEASE, lease).bind(self.now())).await
     }
 
-    async fn bury(&self, lease: &Lease, error: &str) -> Result<LeaseState, QueueError> {
+    async fn bury(&self, lease: &Lease, error: &str, ran: bool) -> Result<LeaseState, QueueError> {
         let bury = under(statements::BURY, lease).bind(self.now()).bind(error.to_owned());
+        let bury = bury.bind(i64::from(!ran));
         self.change_under(bury).await
     }
 

@@ -23,7 +23,7 @@ SET state = 'queued', token = NULL, due_at = ?3, attempts = max(attempts - 1, 0)
 WHERE id = ?1 AND token = ?2";
 
 pub(super) const BURY: &str = "UPDATE jobs
-SET state = 'dead', token = NULL, ended_at = ?3, error = ?4
+SET state = 'dead', token = NULL, ended_at = ?3, error = ?4, attempts = max(attempts - ?5, 0)
 WHERE id = ?1 AND token = ?2";
 
 pub(super) const RETRY: &str = "UPDATE jobs

@@ -27,11 +27,16 @@ pub(crate) enum End {
     Dead {
         error: String,
     },
+    /// Its attempts were used up before this one.
+    UsedUp,
     /// The worker stops.
     Stopped,
     /// Another worker has taken the job.
     Lost,
 }
+
+/// Each attempt ended with its process, or it would have been reported.
+const USED_UP: &str = "the worker ended during each attempt";
 
 impl End {
     /// The names of all ends in metrics.
@@ -44,7 +49,7 @@ impl End {
         match self {
             Self::Succeeded { .. } => "succeeded",
             Self::Failed { .. } => "failed",
-            Self::Dead { .. } => "dead",
+            Self::Dead { .. } | Self::UsedUp => "dead",
             Self::Stopped => "stopped",
             Self::Lost => "lost",
         }
@@ -54,7 +59,8 @@ impl End {
         match self {
             Self::Succeeded { outcome } => queue.complete(lease, outcome).await,
             Self::Failed { error, delay } => queue.retry_after(lease, *delay, error).await,
-            Self::Dead { error } => queue.bury(lease, error).await,
+            Self::Dead { error } => queue.bury(lease, error, true).await,
+            Self::UsedUp => queue.bury(lease, USED_UP, false).await,
             Self::Stopped => queue.release(lease).await,
             Self::Lost => Ok(LeaseState::Lost),
         }
@@ -93,9 +99,7 @@ impl Worker {
     /// What the executor gets, if the job may run.
     fn read(&self, lease: &Lease, payload: &str, attempt: u32) -> Result<Invocation, End> {
         if attempt > self.config.attempts {
-            // Each attempt ended with its process, or it would have been counted.
-            let error = "the worker ended during each attempt".to_owned();
-            return Err(End::Dead { error });
+            return Err(End::UsedUp);
         }
         match Invocation::decode(payload) {
             Ok(invocation) => Ok(invocation.with_extension(JobAttempt::new(lease.job(), attempt))),

@@ -85,7 +85,7 @@ async fn a_retry_that_was_cut_short_is_finished_by_a_worker() {
     let (jobs, states) = streams(&server).await;
     let id = enqueue(&queue, "a").await;
     let lease = claim(&queue, 1).await.pop().unwrap().lease;
-    assert_eq!(queue.bury(&lease, "no").await.unwrap(), LeaseState::Held);
+    assert_eq!(queue.bury(&lease, "no", true).await.unwrap(), LeaseState::Held);
     let dead = states.entry(id.to_string()).await.unwrap().unwrap();
     assert_eq!(queue.retry(&id).await.unwrap(), JobChange::Changed);
 

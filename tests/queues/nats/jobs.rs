@@ -30,7 +30,7 @@ async fn a_job_runs_fails_dies_and_starts_again() {
     assert_eq!(queue.release(&job.lease).await.unwrap(), LeaseState::Held);
     let job = claim(&queue, 2).await.pop().unwrap();
     assert_eq!(job.attempt, 2);
-    assert_eq!(queue.bury(&job.lease, "two").await.unwrap(), LeaseState::Held);
+    assert_eq!(queue.bury(&job.lease, "two", true).await.unwrap(), LeaseState::Held);
     let stats = queue.stats().await.unwrap();
     assert_eq!((stats[0].queued, stats[0].running, stats[0].dead), (0, 0, 1));
 

@@ -52,7 +52,10 @@ async fn a_change_whose_answer_is_lost_is_made_once() {
     let other = enqueue(&queue, "a").await;
     let lease = claim(&queue, 2).await[0].lease;
     proxy.set(Fault::CutAnswerTo("a last error of its own"));
-    assert_eq!(queue.bury(&lease, "a last error of its own").await.unwrap(), LeaseState::Held);
+    assert_eq!(
+        queue.bury(&lease, "a last error of its own", true).await.unwrap(),
+        LeaseState::Held
+    );
     assert_eq!(queue.state(&other).await.unwrap().unwrap().state, JobState::Dead);
 }
 
