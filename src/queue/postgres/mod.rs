@@ -300,6 +300,7 @@ impl PostgresQueue {
     }
 
     /// Counts and takes under a lock, in two statements: the second sees what claims before it have taken.
+    /// Compiling the second would take longer than running it.
     async fn take_limited(
         &self,
         mut checkout: Checkout<Postgres>,
@@ -310,7 +311,8 @@ impl PostgresQueue {
         let (hooks, most): (Vec<_>, Vec<_>) =
             self.limits.iter().map(|(hook, limit)| (hook, i64::from(limit))).unzip();
         let lock = format!(
-            "BEGIN; SELECT pg_advisory_xact_lock({CLAIM_LOCK}, hashtext('{}'))",
+            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL jit = off;
+SELECT pg_advisory_xact_lock({CLAIM_LOCK}, hashtext('{}'))",
             self.tables.named("jobs")
         );
         raw_sql(AssertSqlSafe(lock)).fetch_all(checkout.connection()?).await?;
@@ -326,12 +328,13 @@ impl PostgresQueue {
         Ok(rows)
     }
 
-    /// How long it is until the next job is due that is not due now.
+    /// How long it is until the next job is due that the claim before did not find due. At least a moment, because that of
+    /// a hook without room, or of another claim, is not for this one.
     async fn next_due(&self) -> Result<Option<Duration>, QueueError> {
         let next = |row: &PgRow| Ok(row.try_get::<i64, _>("next")?);
         let next = self.read(|| query_of(&self.sql.next_due), next).await?;
-        let next = next.first().and_then(|micros| u64::try_from(*micros).ok());
-        Ok(next.map(Duration::from_micros))
+        let next = next.first().map(|micros| u64::try_from(*micros).unwrap_or_default());
+        Ok(next.map(|micros| Duration::from_micros(micros).max(Duration::from_millis(10))))
     }
 }
 

@@ -42,6 +42,7 @@ pub(super) async fn migrate(
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 CREATE INDEX IF NOT EXISTS \"{prefix}jobs_due\" ON {jobs} (due_at) WHERE ended_at IS NULL;
 CREATE INDEX IF NOT EXISTS \"{prefix}jobs_by_hook\" ON {jobs} (hook, due_at) WHERE ended_at IS NULL;
+CREATE INDEX IF NOT EXISTS \"{prefix}jobs_running\" ON {jobs} (hook, due_at) WHERE state = 'running';
 CREATE INDEX IF NOT EXISTS \"{prefix}jobs_ended\" ON {jobs} (state, ended_at, id) WHERE ended_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS \"{prefix}jobs_dead\" ON {jobs} (created_at, id) WHERE state = 'dead';
 CREATE INDEX IF NOT EXISTS \"{prefix}jobs_by_time\" ON {jobs} (created_at, id);

@@ -61,7 +61,8 @@ ON CONFLICT (id) DO NOTHING"
 UPDATE {jobs} AS job SET {TAKE} FROM due WHERE job.id = due.id RETURNING {CLAIMED}"
             ),
             // Loose index scan over the hooks that have jobs which have not ended. `room` is how many of a hook may be
-            // taken, so that a hook which is full is not read.
+            // taken, so that a hook which is full is not read. Rows are compared, because the planner would take the
+            // index without the hook otherwise, and read the jobs of all hooks.
             claim_limited: format!(
                 "WITH RECURSIVE hooks (hook) AS (
     (SELECT hook FROM {jobs} WHERE ended_at IS NULL ORDER BY hook LIMIT 1)
@@ -80,8 +81,9 @@ UPDATE {jobs} AS job SET {TAKE} FROM due WHERE job.id = due.id RETURNING {CLAIME
 ), candidates AS (
     SELECT candidate.id, candidate.due_at FROM rooms CROSS JOIN LATERAL (
         SELECT id, due_at FROM {jobs} AS job
-        WHERE job.ended_at IS NULL AND job.hook = rooms.hook AND job.due_at <= statement_timestamp()
-        ORDER BY job.due_at LIMIT greatest(rooms.room, 0) FOR UPDATE SKIP LOCKED
+        WHERE job.ended_at IS NULL AND (job.hook, job.due_at) >= (rooms.hook, timestamptz '-infinity')
+            AND (job.hook, job.due_at) <= (rooms.hook, statement_timestamp())
+        ORDER BY job.hook, job.due_at LIMIT greatest(rooms.room, 0) FOR UPDATE SKIP LOCKED
     ) AS candidate
 ), due AS (
     SELECT id FROM candidates ORDER BY due_at LIMIT $3
@@ -92,9 +94,11 @@ UPDATE {jobs} AS job SET {TAKE} FROM due WHERE job.id = due.id RETURNING {CLAIME
                 "SELECT {CLAIMED} FROM {jobs} AS job
 WHERE job.ended_at IS NULL AND job.state = 'running' AND job.token = $1"
             ),
+            // A job that has become due since the claim is one that is due next.
             next_due: format!(
                 "SELECT (extract(epoch FROM due_at - statement_timestamp()) * 1000000)::bigint AS next
-FROM {jobs} WHERE ended_at IS NULL AND due_at > statement_timestamp() ORDER BY due_at LIMIT 1"
+FROM {jobs} WHERE ended_at IS NULL AND due_at > statement_timestamp() - interval '100 milliseconds'
+ORDER BY due_at LIMIT 1"
             ),
             heartbeat: under("due_at = clock_timestamp() + $3 * interval '1 microsecond'"),
             complete: under(
@@ -179,28 +183,40 @@ ORDER BY job.created_at DESC, job.id DESC LIMIT ${}",
         )
     }
 
-    /// The oldest of those that are too old, or beyond the count. Its parameters are the age in microseconds, the count,
-    /// and the limit.
+    /// The oldest of those that are too old, or beyond the count: one place in the order of their ends bounds both. Its
+    /// parameters are the age in microseconds, the count, and the limit.
     pub(super) fn purge(&self, state: JobState, retention: &Retention) -> String {
         let (jobs, state) = (&self.table, state.as_str());
-        let old = match retention.max_age {
-            Some(_) => format!(
-                "(SELECT count(*) FROM {jobs} WHERE state = '{state}' AND ended_at IS NOT NULL
-            AND ended_at < statement_timestamp() - $1 * interval '1 microsecond')"
-            ),
-            None => "$1 * 0".to_owned(),
+        let mut bounds = Vec::new();
+        if retention.max_age.is_some() {
+            bounds.push(
+                "(SELECT statement_timestamp() - $1 * interval '1 microsecond' AS ended_at, ''::bytea AS id)"
+                    .to_owned(),
+            );
+        }
+        if retention.max_count.is_some() {
+            bounds.push(format!(
+                "(SELECT ended_at, id FROM {jobs} WHERE state = '{state}' AND ended_at IS NOT NULL
+            ORDER BY ended_at DESC, id DESC LIMIT 1 OFFSET $2)"
+            ));
+        }
+        let is_beyond = if bounds.is_empty() {
+            "FALSE".to_owned()
+        } else {
+            format!(
+                "(ended_at, id) <= (
+        SELECT ended_at, id FROM ({}) AS bounds ORDER BY ended_at DESC, id DESC LIMIT 1
+    )",
+                bounds.join(" UNION ALL ")
+            )
         };
-        let surplus = match retention.max_count {
-            Some(_) => format!(
-                "(SELECT count(*) FROM {jobs} WHERE state = '{state}' AND ended_at IS NOT NULL) - $2"
-            ),
-            None => "$2 * 0".to_owned(),
-        };
+        // An array, because the planner cannot know how few jobs the limit leaves, and would read the table otherwise. The
+        // state is looked at once more when the row is locked: a dead job may have been queued again.
         format!(
-            "DELETE FROM {jobs} WHERE id IN (
-    SELECT id FROM {jobs} WHERE state = '{state}' AND ended_at IS NOT NULL
-    ORDER BY ended_at, id LIMIT least($3, greatest(0, {old}, {surplus}))
-)"
+            "DELETE FROM {jobs} WHERE state = '{state}' AND id = ANY (ARRAY(
+    SELECT id FROM {jobs} WHERE state = '{state}' AND ended_at IS NOT NULL AND {is_beyond}
+    ORDER BY ended_at, id LIMIT $3
+))"
         )
     }
 }
