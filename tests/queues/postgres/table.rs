@@ -1,6 +1,9 @@
 //! What is in the table, and which indexes are used.
 
+use std::time::Duration;
+
 use sqlx::{AssertSqlSafe, Row, raw_sql};
+use tokio::time::sleep;
 use tower_webhook::queue::{HookLimits, JobQueue, JobState, PostgresQueue, Retention};
 
 use super::server::{self, Server};
@@ -111,4 +114,29 @@ ORDER BY due_at LIMIT 16 FOR UPDATE SKIP LOCKED"
     let keep = Retention::forever().with_max_count(99_990);
     assert_eq!(queue.purge(JobState::Succeeded, &keep, 1000).await.unwrap(), 10);
     assert_eq!(queue.purge(JobState::Succeeded, &keep, 1000).await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_queued_again_meanwhile_is_not_purged() {
+    let server = server::shared();
+    let schema = fresh_schema();
+    let queue = open(&server, &schema, HookLimits::new()).await;
+    let id = enqueue(&queue, "a").await;
+    let lease = claim(&queue, 1).await[0].lease;
+    let _ = queue.bury(&lease, "broken", true).await.unwrap();
+    // What `retry` does, in a transaction that is not over yet.
+    let mut other = server.connect().await;
+    let retry = format!(
+        "BEGIN; UPDATE \"{schema}\".webhook_jobs SET state = 'queued', attempts = 0, ended_at = NULL, error = NULL"
+    );
+    raw_sql(AssertSqlSafe(retry)).execute(&mut other).await.unwrap();
+    let purging = queue.clone();
+    let purge = tokio::spawn(async move {
+        let none = Retention::forever().with_max_count(0);
+        purging.purge(JobState::Dead, &none, 10).await.unwrap()
+    });
+    sleep(Duration::from_millis(500)).await;
+    raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    assert_eq!(purge.await.unwrap(), 0);
+    assert_eq!(queue.state(&id).await.unwrap().unwrap().state, JobState::Queued);
 }

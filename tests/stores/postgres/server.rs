@@ -16,6 +16,8 @@ use sqlx::{ConnectOptions, PgConnection};
 pub(crate) struct Server {
     data: PathBuf,
     port: u16,
+    /// Whether a commit waits for the disk. No machine crashes in tests.
+    waits_for_disk: bool,
     process: Mutex<Child>,
     _template: Arc<Folder>,
 }
@@ -33,15 +35,25 @@ pub(crate) fn shared() -> Arc<Server> {
 
 impl Server {
     pub(crate) fn start() -> Self {
+        Self::start_with(false)
+    }
+
+    /// A server whose commits wait for the disk, to be measured.
+    pub(crate) fn start_durable() -> Self {
+        Self::start_with(true)
+    }
+
+    fn start_with(waits_for_disk: bool) -> Self {
         let (data, template) = (new_folder(), template());
         let mut copy = as_postgres("cp");
         copy.args(["-r", "--"]).arg(template.0.join("data")).arg(&data);
         assert!(copy.status().unwrap().success());
         for _ in 0..5 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let mut process = spawn(&data, port);
+            let mut process = spawn(&data, port, waits_for_disk);
             if wait_until_ready(&mut process, port) {
-                return Self { data, port, process: Mutex::new(process), _template: template };
+                let process = Mutex::new(process);
+                return Self { data, port, waits_for_disk, process, _template: template };
             }
         }
         panic!("the server does not start: {}", log(&data));
@@ -74,7 +86,7 @@ impl Server {
     pub(crate) fn restart(&self) {
         let started = Instant::now();
         loop {
-            let mut process = spawn(&self.data, self.port);
+            let mut process = spawn(&self.data, self.port, self.waits_for_disk);
             if wait_until_ready(&mut process, self.port) {
                 *self.process.lock().unwrap() = process;
                 return;
@@ -126,7 +138,7 @@ pub(crate) fn url(port: u16) -> String {
     format!("postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable")
 }
 
-fn spawn(data: &Path, port: u16) -> Child {
+fn spawn(data: &Path, port: u16, waits_for_disk: bool) -> Child {
     let log = fs::File::options().append(true).create(true).open(data.with_extension("log"));
     let mut command = as_postgres(&program("postgres"));
     command.arg("-D").arg(data).arg("-p").arg(port.to_string());
@@ -136,8 +148,7 @@ fn spawn(data: &Path, port: u16) -> Child {
         "max_connections=60",
         "shared_buffers=32MB",
         "deadlock_timeout=300ms",
-        // The machine does not crash in these tests.
-        "fsync=off",
+        if waits_for_disk { "fsync=on" } else { "fsync=off" },
         "autovacuum=off",
     ];
     for setting in settings {
