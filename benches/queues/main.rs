@@ -13,6 +13,9 @@
 #[allow(dead_code)]
 #[path = "../../tests/queues/nats/server.rs"]
 mod nats_server;
+#[allow(dead_code)]
+#[path = "../../tests/stores/postgres/server.rs"]
+mod postgres_server;
 /// What the servers of the tests need.
 #[allow(dead_code)]
 #[path = "../../tests/support"]
@@ -24,6 +27,7 @@ mod calls;
 mod engine;
 mod execution;
 mod nats;
+mod postgres;
 mod sqlite;
 
 use std::sync::Arc;
@@ -39,6 +43,7 @@ fn main() {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = Arc::new(runtime.expect("a runtime"));
     measure::<sqlite::Sqlite>(&mut report, &runtime);
+    measure::<postgres::Postgres>(&mut report, &runtime);
     measure::<nats::Nats>(&mut report, &runtime);
     report.finish(&[]);
 }
