@@ -47,6 +47,6 @@ impl Engine for Nats {
     }
 
     async fn add_ended(&self, _count: usize) {
-        unimplemented!("the entries of jobs can only be written by the queue");
+        panic!("the entries of jobs can only be written by the queue");
     }
 }
