@@ -39,6 +39,7 @@ impl Server {
     }
 
     /// A server whose commits wait for the disk, to be measured.
+    #[allow(dead_code, reason = "for benches")]
     pub(crate) fn start_durable() -> Self {
         Self::start_with(true)
     }
