@@ -259,7 +259,8 @@ fn problem(status: StatusCode, code: &str, title: &str) -> Result<Outcome, Execu
 
 fn fingerprint(invocation: &Invocation) -> [u8; 32] {
     let mut hash = Sha256::new();
-    let target = invocation.uri().to_string();
+    // Without scheme and host, which HTTP/2 has in each target and HTTP/1.1 in none.
+    let target = invocation.uri().path_and_query().map_or("", |target| target.as_str());
     // Lengths in front, so that no two requests are the same bytes.
     for part in [invocation.method().as_str().as_bytes(), target.as_bytes(), invocation.body()] {
         hash.update((part.len() as u64).to_be_bytes());
@@ -284,8 +285,10 @@ fn fingerprint(invocation: &Invocation) -> [u8; 32] {
 #[must_use]
 pub fn idempotency_key(invocation: &Invocation) -> Option<String> {
     let lines = invocation.headers().get_all("idempotency-key");
-    let lines: Vec<_> = lines.iter().map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
-    let value = lines.join(", ");
+    // Escaped, so that no two keys become one. A line end is in no header.
+    let lines: Vec<_> =
+        lines.iter().map(|line| line.as_bytes().escape_ascii().to_string()).collect();
+    let value = lines.join("\n");
     (!value.trim().is_empty()).then_some(value)
 }
 
