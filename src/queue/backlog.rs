@@ -41,9 +41,17 @@ impl BacklogLimit {
         let mut counts = self.counts();
         // Names of hooks that are not used any more take no memory.
         counts.retain(|_, count| count.is_fresh(now));
-        counts.insert(hook.to_owned(), Count { queued, taken_at: now });
+        // A call at the same time may have counted as well: jobs that it has let in are in its count alone.
+        counts.entry(hook.to_owned()).or_insert(Count { queued, taken_at: now });
         drop(counts);
         Ok(self.admits_now(hook, now).unwrap_or(false))
+    }
+
+    /// Takes back what [`admits`](Self::admits) has counted for a job that was stored before.
+    pub(super) fn take_back(&self, hook: &str) {
+        if let Some(count) = self.counts().get_mut(hook) {
+            count.queued = count.queued.saturating_sub(1);
+        }
     }
 
     fn admits_now(&self, hook: &str, now: Instant) -> Option<bool> {
@@ -89,6 +97,9 @@ mod tests {
 
         tokio::time::advance(FRESH).await;
         assert!(limit.admits("a", &queue).await.unwrap());
+        limit.take_back("a");
+        assert!(limit.admits("a", &queue).await.unwrap());
+        assert!(!limit.admits("a", &queue).await.unwrap());
         assert_eq!(limit.counts().len(), 1);
         enqueue("a").await;
         tokio::time::advance(FRESH).await;

@@ -159,11 +159,9 @@ impl Queued {
     async fn try_execute(&self, invocation: Invocation) -> Result<Answer, QueueError> {
         let job = self.job(&invocation)?;
         drop(invocation);
-        if !self.backlog.admits(&job.hook, &*self.queue).await? {
-            return Ok(Answer::Full);
-        }
         let (id, fingerprint) = (job.id, job.fingerprint);
-        if let Enqueued::Known(known) = self.queue.enqueue(job).await? {
+        let Some(stored) = self.store(job).await? else { return Ok(Answer::Full) };
+        if let Enqueued::Known(known) = stored {
             if known.fingerprint != fingerprint {
                 return Ok(Answer::OtherPayload);
             }
@@ -175,6 +173,20 @@ impl Queued {
             Some(job) => Answer::Ended(Box::new(job)),
             None => Answer::Stored(id),
         })
+    }
+
+    /// Stores a job. `None`: too many wait. A redelivery adds none, and gets its answer in any case.
+    async fn store(&self, job: NewJob) -> Result<Option<Enqueued>, QueueError> {
+        if !self.backlog.admits(&job.hook, &*self.queue).await? {
+            let known = if job.is_fresh { None } else { self.queue.state(&job.id).await? };
+            return Ok(known.map(|known| Enqueued::Known(Box::new(known))));
+        }
+        let hook = job.hook.clone();
+        let enqueued = self.queue.enqueue(job).await?;
+        if matches!(enqueued, Enqueued::Known(_)) {
+            self.backlog.take_back(&hook);
+        }
+        Ok(Some(enqueued))
     }
 
     /// Polls a job until it has ended or the wait is over. The job is stored: a queue that cannot answer is no failure

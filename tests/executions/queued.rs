@@ -187,6 +187,57 @@ async fn too_many_jobs_that_wait_are_refused() {
     running.stop().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_burst_keeps_to_the_bound_and_a_redelivery_is_not_part_of_it() {
+    let slow = Unreliable::default();
+    let queued_slowly = Queued::new(slow.clone(), "/executions").unwrap();
+    let hooks = public(queued_slowly.with_max_backlog(3).unwrap());
+    let burst = (0..20).map(|_| sent(&hooks, post("/a", "1")));
+    let statuses = futures_util::future::join_all(burst).await;
+    let accepted = statuses.iter().filter(|(status, _)| *status == StatusCode::ACCEPTED);
+    assert_eq!((accepted.count(), count(&slow.inner).await), (3, 3));
+
+    let queue = MemoryQueue::new();
+    let hooks = public(queued(&queue).with_max_backlog(2).unwrap());
+    let first = sent(&hooks, keyed("/b", "k", "1")).await;
+    for _ in 0..5 {
+        assert_eq!(sent(&hooks, keyed("/b", "k", "1")).await, first);
+    }
+    assert_eq!(sent(&hooks, post("/b", "1")).await.0, StatusCode::ACCEPTED);
+    assert_eq!(sent(&hooks, post("/b", "1")).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    // Full, and known nevertheless.
+    assert_eq!(sent(&hooks, keyed("/b", "k", "1")).await, first);
+    let other = sent(&hooks, keyed("/b", "k", "2")).await;
+    assert_eq!(other.0, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redelivery_over_another_version_of_http_is_the_same() {
+    let queue = MemoryQueue::new();
+    let hooks = public(queued(&queue));
+    let first = sent(&hooks, keyed("/a", "k", "1")).await;
+    let absolute = keyed("http://example.org/a", "k", "1");
+    assert_eq!(sent(&hooks, absolute).await, first);
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_are_not_utf_8_are_different_keys() {
+    let queue = MemoryQueue::new();
+    let hooks = public(queued(&queue));
+    for key in [&b"\xe8"[..], b"\xe9", b"\\xe8", b"a, b"] {
+        let mut request = post("/a", "1");
+        let key = http::HeaderValue::from_bytes(key).unwrap();
+        request.headers_mut().insert("idempotency-key", key);
+        assert_eq!(sent(&hooks, request).await.0, StatusCode::ACCEPTED);
+    }
+    let mut two = post("/a", "1");
+    for key in ["a", "b"] {
+        two.headers_mut().append("idempotency-key", key.parse().unwrap());
+    }
+    assert_eq!(sent(&hooks, two).await.0, StatusCode::ACCEPTED);
+    assert_eq!(count(&queue).await, 5);
+}
+
 #[tokio::test]
 async fn settings_that_cannot_work_are_refused() {
     for path in ["", "executions", "//a", "/a b", "/a?b"] {
