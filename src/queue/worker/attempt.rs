@@ -89,6 +89,8 @@ impl Worker {
         if self.report(&lease, &mut end).await == LeaseState::Lost {
             end = End::Lost;
         }
+        // The claim of a job whose attempts are used up is none.
+        let attempt = if end == End::UsedUp { attempt.saturating_sub(1) } else { attempt };
         trace::attempted(&hook, &lease.job(), attempt, &end);
         #[cfg(feature = "metrics")]
         if let Some(metrics) = &self.config.metrics {

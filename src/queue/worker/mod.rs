@@ -246,9 +246,13 @@ impl Worker {
             let claimed = select! {
                 biased;
                 () = &mut stop => {
-                    if let Ok(Ok(jobs)) = claim.await {
-                        self.give_back(jobs).await;
-                    }
+                    // Under the limits of a stop, as the attempts are.
+                    let worker = Arc::clone(self);
+                    attempts.spawn(async move {
+                        if let Ok(Ok(jobs)) = claim.await {
+                            worker.give_back(jobs).await;
+                        }
+                    });
                     return;
                 }
                 claimed = &mut claim => claimed,
@@ -285,10 +289,13 @@ impl Worker {
 
     /// Gives back jobs whose attempts have not begun.
     async fn give_back(&self, jobs: Vec<ClaimedJob>) {
+        let mut releases = JoinSet::new();
         for job in jobs {
-            // A lease that is not given back ends.
-            let _ = self.queue.release(&job.lease).await;
+            let queue = Arc::clone(&self.queue);
+            releases.spawn(async move { queue.release(&job.lease).await });
         }
+        // A lease that is not given back ends.
+        while releases.join_next().await.is_some() {}
     }
 }
 
