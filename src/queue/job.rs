@@ -60,7 +60,7 @@ impl NewJob {
     }
 
     /// The id is [random](JobId::random) and was made for this job, so that a queue need not look for another job under
-    /// it. A job that is enqueued again after an error may say so again: it runs once, and can be told twice to be new.
+    /// it. A job that is enqueued again after an error may say so again: it runs once, and both answers can be `New`.
     #[must_use]
     pub const fn with_fresh_id(mut self) -> Self {
         self.is_fresh = true;

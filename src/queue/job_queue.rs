@@ -372,7 +372,7 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// For ever.
+    /// Without end.
     #[must_use]
     pub const fn forever() -> Self {
         Self { max_age: None, max_count: None }

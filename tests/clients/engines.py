@@ -43,7 +43,7 @@ def at(text):
 
 
 def limit_files(size):
-    """Options of a process that cannot write beyond this size: stands in for a disk that is full."""
+    """Options of a process that cannot write beyond this size: as on a disk that is full."""
     def limit():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))

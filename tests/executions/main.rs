@@ -113,7 +113,7 @@ fn exact_backoff() -> Backoff {
     Backoff::new(seconds(1), seconds(60)).unwrap().without_jitter()
 }
 
-/// A worker that runs until it is told to stop.
+/// A worker that runs until its stop.
 struct Running {
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,

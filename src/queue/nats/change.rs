@@ -43,7 +43,7 @@ impl Inner {
                     (None, None) => {}
                 }
             }
-            // Compare-and-set: of two callers one is told that the sequence of the subject is not 0.
+            // Compare-and-set: for one of two callers the sequence of the subject is not 0.
             let written = self.link.publish(subject.clone(), message.clone(), Some(0)).await?;
             if written == Written::Stored {
                 return Ok(Enqueued::New);

@@ -165,7 +165,7 @@ impl Inner {
         let mut wanted = Vec::new();
         for message in pulled {
             let Some(delivery) = Delivery::parse(&message) else {
-                // Not one of ours. It is left, so that somebody can look at it.
+                // Not one of ours. It is left for an operator to look at.
                 continue;
             };
             if delivery.place == Place::Due && claimed.len() + wanted.len() >= max {

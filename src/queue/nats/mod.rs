@@ -62,8 +62,8 @@ use crate::ConfigError;
 ///   is only the timer that makes a worker look.
 /// * A process that dies after it has changed an entry and before it has moved the message leaves the job to the end of
 ///   the lease.
-/// * Two callers that enqueue under one id while the job runs and ends, or for different hooks, can both be told that it
-///   is new. It runs once.
+/// * Two callers that enqueue under one id while the job runs and ends, or for different hooks, can both get `New`. It
+///   runs once.
 /// * A message that a process has pulled and not claimed when it dies comes again after 10 seconds.
 ///
 /// # Costs

@@ -11,7 +11,7 @@ use crate::queue::memory::random_token;
 use crate::queue::{ClaimedJob, HookLimits};
 
 /// Loose index scan: the hooks that have jobs which have not ended, and of each when its first job is due, and how many
-/// are under a lease. It takes time in proportion to the number of hooks, whatever the number of their jobs.
+/// are under a lease. It takes time in proportion to the number of hooks, and not of their jobs.
 pub(super) const HEADS: &str = "WITH RECURSIVE hooks (hook) AS (
     SELECT min(hook) FROM jobs WHERE ended_at IS NULL
     UNION ALL

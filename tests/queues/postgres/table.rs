@@ -10,7 +10,7 @@ use super::server::{self, Server};
 use super::{claim, enqueue, fresh_schema, open, queue};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn processes_migrate_at_the_same_time_and_refuse_a_later_version() {
+async fn migrations_meet_and_a_later_version_is_refused() {
     let server = server::shared();
     let schema = fresh_schema();
     let queues: Vec<PostgresQueue> =

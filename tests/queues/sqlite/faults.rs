@@ -52,7 +52,7 @@ async fn a_locked_file_fails_changes_and_answers_look_ups() {
 }
 
 #[tokio::test]
-async fn a_claim_that_does_not_wait_looks_at_a_locked_file_without_an_error() {
+async fn a_claim_without_a_wait_reads_a_locked_file() {
     let folder = Folder::new();
     let queue = open(&folder).await;
     let mut other = connect(&folder).await;

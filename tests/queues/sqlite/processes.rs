@@ -22,7 +22,7 @@ async fn a_worker_that_is_to_be_killed() {
 }
 
 #[tokio::test]
-async fn the_job_of_a_killed_worker_is_claimed_when_its_lease_has_ended() {
+async fn the_job_of_a_killed_worker_is_claimed_again() {
     let folder = Folder::new();
     let queue = open(&folder).await;
     let name = "sqlite::processes::a_worker_that_is_to_be_killed";
