@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use time::OffsetDateTime;
+use tokio::sync::{oneshot, watch};
 use tokio::task::yield_now;
 use tower_webhook::key::{
     KeyId, KeyRecord, KeyStore, Owner, PageCursor, Scopes, StoreError, WriteOutcome,
@@ -704,22 +705,34 @@ async fn a_store_that_serves_one_call_at_a_time_passes() {
     conformance::check(async || OneByOne::default()).await;
 }
 
-/// Every call is a task that goes on when the call is dropped, as a server does.
+/// Every call is a task that goes on when the call is dropped, as a server does: at once, or when so
+/// many later calls have begun.
 #[derive(Clone, Default)]
-struct Detached(Arc<MemoryKeyStore>);
+struct Detached {
+    store: Arc<MemoryKeyStore>,
+    late: usize,
+    begun: watch::Sender<usize>,
+}
 
 impl Detached {
     async fn spawn<T: Send + 'static>(
         &self,
         call: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let task = tokio::spawn(async {
+        self.begun.send_modify(|begun| *begun += 1);
+        let (mut begun, late) = (self.begun.subscribe(), self.late);
+        let (sender, answer) = oneshot::channel();
+        tokio::spawn(async move {
             for _ in 0..4 {
                 yield_now().await;
             }
-            call.await
+            if sender.is_closed() {
+                let due = *begun.borrow() + late;
+                let _ = begun.wait_for(|&begun| begun >= due).await;
+            }
+            let _ = sender.send(call.await);
         });
-        task.await.map_err(StoreError::new)?
+        answer.await.map_err(StoreError::new)?
     }
 }
 
@@ -727,22 +740,22 @@ impl Detached {
 impl KeyStore for Detached {
     async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
         let (store, id) = (self.clone(), id.clone());
-        self.spawn(async move { store.0.find(&id).await }).await
+        self.spawn(async move { store.store.find(&id).await }).await
     }
 
     async fn insert(&self, record: KeyRecord) -> Result<WriteOutcome, StoreError> {
         let store = self.clone();
-        self.spawn(async move { store.0.insert(record).await }).await
+        self.spawn(async move { store.store.insert(record).await }).await
     }
 
     async fn replace(&self, record: KeyRecord, expected: u64) -> Result<WriteOutcome, StoreError> {
         let store = self.clone();
-        self.spawn(async move { store.0.replace(record, expected).await }).await
+        self.spawn(async move { store.store.replace(record, expected).await }).await
     }
 
     async fn remove(&self, owner: &Owner, ids: &[KeyId]) -> Result<WriteOutcome, StoreError> {
         let (store, owner, ids) = (self.clone(), owner.clone(), ids.to_vec());
-        self.spawn(async move { store.0.remove(&owner, &ids).await }).await
+        self.spawn(async move { store.store.remove(&owner, &ids).await }).await
     }
 
     async fn list(
@@ -752,13 +765,20 @@ impl KeyStore for Detached {
         limit: usize,
     ) -> Result<Vec<KeyRecord>, StoreError> {
         let (store, owner, after) = (self.clone(), owner.clone(), after.cloned());
-        self.spawn(async move { store.0.list(&owner, after.as_ref(), limit).await }).await
+        self.spawn(async move { store.store.list(&owner, after.as_ref(), limit).await }).await
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_whose_dropped_calls_go_on_passes() {
     conformance::check(async || Detached::default()).await;
+}
+
+#[tokio::test]
+async fn a_store_whose_dropped_calls_come_late_passes() {
+    for late in 1..=24 {
+        conformance::check(async || Detached { late, ..Detached::default() }).await;
+    }
 }
 
 /// A server that is gone, by a client that takes errors for answers.

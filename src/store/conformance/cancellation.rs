@@ -103,12 +103,12 @@ async fn a_dropped_insert_happens_whole_or_not_at_all(trial: &Trial) -> Checked 
                 break;
             }
             under.settles(|| Box::pin(is_whole(under, &new, &[]))).await?;
-            // With either outcome, the next one is not blocked. What is dropped may
-            // have been late.
+            // With either outcome, the next calls are not blocked.
             let _ = under.insert(&new).await?;
             under.settles(|| Box::pin(is_whole(under, &new, std::slice::from_ref(&new)))).await?;
             under.remove_is(new.owner(), &[new.id().clone()], Applied).await?;
-            under.find_is(new.id(), None).await?;
+            // What was dropped may come as late as this.
+            under.settles(|| Box::pin(is_whole(under, &new, &[]))).await?;
         }
     }
     Ok(())
