@@ -60,6 +60,8 @@ use crate::ConfigError;
 ///   die at each point in between.
 /// * A lease and a delay last from when their entry was written, by the clock of the server. The redelivery of the message
 ///   is only the timer that makes a worker look.
+/// * A job whose lease has ended keeps its place under the limit of its hook until it is claimed again. No other job can
+///   take the place, so a lease that has ended and goes on passes no limit.
 /// * A process that dies after it has changed an entry and before it has moved the message leaves the job to the end of
 ///   the lease.
 /// * Two callers that enqueue under one id while the job runs and ends, or for different hooks, can both get `New`. It

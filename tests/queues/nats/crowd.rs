@@ -11,7 +11,7 @@ use tower_webhook::queue::{
 };
 
 use super::server::Server;
-use super::{LEASE, claim, enqueue};
+use super::{LEASE, claim, enqueue, wait_for};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_holds_in_all_values_together() {
@@ -64,6 +64,39 @@ async fn a_delay_takes_no_place_under_a_limit() {
     assert!(claim(&queue, 2).await.is_empty());
     assert_eq!(queue.retry_after(&job.lease, LEASE, "no").await.unwrap(), LeaseState::Held);
     assert_eq!(claim(&queue, 2).await.pop().unwrap().lease.job(), second);
+}
+
+#[tokio::test]
+async fn an_ended_lease_keeps_its_place_under_a_limit() {
+    let mut server = Server::start();
+    let queue = NatsQueue::connect(&server.url()).await.unwrap();
+    let queue = queue.with_hook_limits(HookLimits::new().with("a", 1).unwrap());
+    queue.setup().await.unwrap();
+    let first = enqueue(&queue, "a").await;
+    let second = enqueue(&queue, "a").await;
+    let short = Duration::from_millis(300);
+    for restarts in [false, true] {
+        let job = queue.claim(2, short, LEASE).await.unwrap().pop().unwrap();
+        assert_eq!(job.lease.job(), first);
+        tokio::time::sleep(2 * short).await;
+        if restarts {
+            server.restart();
+            wait_for(async || queue.backlog("a", 9).await.is_ok()).await;
+        }
+        // There is room for it, and no other job is given the place.
+        assert_eq!(queue.heartbeat(&job.lease, LEASE).await.unwrap(), LeaseState::Held);
+        assert!(claim(&queue, 2).await.is_empty());
+
+        assert_eq!(queue.heartbeat(&job.lease, short).await.unwrap(), LeaseState::Held);
+        let again = queue.claim(2, LEASE, LEASE).await.unwrap();
+        assert_eq!((again.len(), again[0].lease.job()), (1, first));
+        assert_eq!(queue.heartbeat(&job.lease, LEASE).await.unwrap(), LeaseState::Lost);
+        assert!(claim(&queue, 2).await.is_empty());
+        assert_eq!(queue.release(&again[0].lease).await.unwrap(), LeaseState::Held);
+        let other = claim(&queue, 2).await.pop().unwrap();
+        assert_eq!(other.lease.job(), second);
+        assert_eq!(queue.release(&other.lease).await.unwrap(), LeaseState::Held);
+    }
 }
 
 #[tokio::test]

@@ -26,3 +26,12 @@ async fn enqueue(queue: &NatsQueue, hook: &str) -> JobId {
 async fn claim(queue: &NatsQueue, max: usize) -> Vec<ClaimedJob> {
     queue.claim(max, LEASE, Duration::ZERO).await.unwrap()
 }
+
+/// Waits until a condition is true.
+async fn wait_for(condition: impl AsyncFn() -> bool) {
+    let started = tokio::time::Instant::now();
+    while !condition().await {
+        assert!(started.elapsed() < Duration::from_secs(20), "it does not come true");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
