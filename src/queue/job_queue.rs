@@ -30,7 +30,7 @@ use crate::key::Owner;
 /// 8. **An end is final.** A job that succeeded or is dead is not claimed. Its outcome or error comes back as it was
 ///    given. The attempt of a job that was buried without running does not count.
 /// 9. **A retry waits.** A job is not claimed before its delay is over, and then it is. Its error is shown meanwhile.
-/// 10. **A released job is due at once.** The attempt does not count.
+/// 10. **A released attempt does not count.** The job is due when the delay is over, with the error that it had.
 /// 11. **`state` shows the job.** `None` is an id without a job. `backlog` and `stats` count what it shows.
 /// 12. **`list` is newest first.** Each job that fits the filter is listed once, ordered by time and then id,
 ///     descending, after the cursor and up to the limit. Jobs that come or go between two pages move no other job.
@@ -93,12 +93,12 @@ pub trait JobQueue: Send + Sync + 'static {
         error: &str,
     ) -> Result<LeaseState, QueueError>;
 
-    /// Gives a job back because the worker stops. The attempt does not count.
+    /// Gives a job back that did not fail, for another worker, after a delay. The attempt does not count.
     ///
     /// # Errors
     ///
     /// Returns an error if it is not known whether the job was given back.
-    async fn release(&self, lease: &Lease) -> Result<LeaseState, QueueError>;
+    async fn release(&self, lease: &Lease, delay: Duration) -> Result<LeaseState, QueueError>;
 
     /// Ends a job that has failed for good. An attempt that did not run, because others had used up what the job has, does
     /// not count.
@@ -200,8 +200,8 @@ impl<Q: JobQueue + ?Sized> JobQueue for Arc<Q> {
         (**self).retry_after(lease, delay, error).await
     }
 
-    async fn release(&self, lease: &Lease) -> Result<LeaseState, QueueError> {
-        (**self).release(lease).await
+    async fn release(&self, lease: &Lease, delay: Duration) -> Result<LeaseState, QueueError> {
+        (**self).release(lease, delay).await
     }
 
     async fn bury(&self, lease: &Lease, error: &str, ran: bool) -> Result<LeaseState, QueueError> {

@@ -224,9 +224,9 @@ impl JobQueue for MemoryQueue {
         Ok(self.give_back(lease, delay, |job| job.error = Some(error.to_owned())))
     }
 
-    async fn release(&self, lease: &Lease) -> Result<LeaseState, QueueError> {
+    async fn release(&self, lease: &Lease, delay: Duration) -> Result<LeaseState, QueueError> {
         let uncount = |job: &mut Job| job.attempts = job.attempts.saturating_sub(1);
-        Ok(self.give_back(lease, Duration::ZERO, uncount))
+        Ok(self.give_back(lease, delay, uncount))
     }
 
     async fn bury(&self, lease: &Lease, error: &str, ran: bool) -> Result<LeaseState, QueueError> {

@@ -63,8 +63,8 @@ impl JobQueue for Unreliable {
         self.up()?.retry_after(lease, delay, error).await
     }
 
-    async fn release(&self, lease: &Lease) -> Result<LeaseState, QueueError> {
-        self.up()?.release(lease).await
+    async fn release(&self, lease: &Lease, delay: Duration) -> Result<LeaseState, QueueError> {
+        self.up()?.release(lease, delay).await
     }
 
     async fn bury(&self, lease: &Lease, error: &str, ran: bool) -> Result<LeaseState, QueueError> {

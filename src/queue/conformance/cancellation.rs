@@ -82,7 +82,7 @@ impl End {
             Self::Complete => under.complete(lease, "text").await,
             Self::Bury => under.bury(lease, "text").await,
             Self::RetryAfter => under.retry_after(lease, Duration::ZERO, "text").await,
-            Self::Release => under.release(lease).await,
+            Self::Release => under.release(lease, Duration::ZERO).await,
         }
     }
 

@@ -23,7 +23,7 @@ async fn is_lost(under: Scope<'_>, lease: &Lease) -> Checked {
             0 => under.heartbeat(lease, LONG).await?,
             1 => under.complete(lease, "stale").await?,
             2 => under.retry_after(lease, LONG, "stale").await?,
-            3 => under.release(lease).await?,
+            3 => under.release(lease, Duration::ZERO).await?,
             _ => under.bury(lease, "stale").await?,
         };
         under.is(state, LeaseState::Lost)?;
@@ -57,7 +57,7 @@ async fn a_lease_that_has_ended_and_was_not_replaced_is_held(trial: &Trial) -> C
             1 => under.complete(&lease, "late").await?,
             2 => under.retry_after(&lease, LONG, "late").await?,
             3 => under.bury(&lease, "late").await?,
-            _ => under.release(&lease).await?,
+            _ => under.release(&lease, Duration::ZERO).await?,
         };
         under.is(state, LeaseState::Held)?;
         if method < 4 {
@@ -74,7 +74,7 @@ async fn a_lease_of_a_job_that_was_given_back_is_lost(trial: &Trial) -> Checked 
     under.is(under.retry_after(&lease, LONG, "later").await?, LeaseState::Held)?;
     is_lost(under, &lease).await?;
     let lease = under.runs(&released).await?.lease;
-    under.is(under.release(&lease).await?, LeaseState::Held)?;
+    under.is(under.release(&lease, Duration::ZERO).await?, LeaseState::Held)?;
     is_lost(under, &lease).await?;
     let again = under.claims_one(&released, LONG).await?.lease;
     is_lost(under, &lease).await?;
@@ -104,7 +104,7 @@ async fn a_lease_of_a_removed_job_is_lost(trial: &Trial) -> Checked {
     let under = trial.under(Rule::LeasesAreFenced);
     let old = job("a");
     let lease = under.runs(&old).await?.lease;
-    under.is(under.release(&lease).await?, LeaseState::Held)?;
+    under.is(under.release(&lease, Duration::ZERO).await?, LeaseState::Held)?;
     under.is(under.remove(old.id).await?, JobChange::Changed)?;
     is_lost(under, &lease).await?;
     // The next job under the id is another one.

@@ -163,7 +163,7 @@ async fn backlog_and_stats_count_the_jobs(trial: &Trial) -> Checked {
     under.is(under.complete(&succeeded, "").await?, LeaseState::Held)?;
     under.is(under.bury(&dead, "").await?, LeaseState::Held)?;
     under.is(under.retry_after(&delayed, LONG, "").await?, LeaseState::Held)?;
-    under.is(under.release(&released).await?, LeaseState::Held)?;
+    under.is(under.release(&released, Duration::ZERO).await?, LeaseState::Held)?;
     under.is(under.backlog("free", 10).await?, 2)?;
     let stats = under.stats("free").await?;
     under.is(format!("{:?}", (stats.queued, stats.running, stats.dead)), "(2, 1, 1)".to_owned())?;

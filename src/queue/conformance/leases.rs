@@ -7,7 +7,7 @@ use super::rule::Rule;
 use super::sample::{job, jobs};
 use super::trial::{Checked, DUE, LONG, SHORT, Trial};
 use super::{Check, checks};
-use crate::queue::{JobState, LeaseState};
+use crate::queue::{JobState, Lease, LeaseState};
 use crate::util::conformance::{Call, interleaved, together};
 
 pub(super) const CHECKS: &[Check] = checks![
@@ -19,7 +19,7 @@ pub(super) const CHECKS: &[Check] = checks![
     a_heartbeat_sets_the_end_anew,
     a_retry_waits_for_its_delay,
     attempts_count_from_one,
-    a_released_job_is_due_and_its_attempt_does_not_count,
+    a_released_job_waits_and_its_attempt_does_not_count,
     a_claim_of_nothing_waits,
     a_claim_that_waits_has_a_job_that_comes,
     claims_that_wait_share_the_jobs_that_come,
@@ -161,23 +161,34 @@ async fn a_retry_waits_for_its_delay(trial: &Trial) -> Checked {
     under.claims_none().await
 }
 
-async fn a_released_job_is_due_and_its_attempt_does_not_count(trial: &Trial) -> Checked {
-    let under = trial.under(Rule::ReleasedIsDueAtOnce);
-    let new = job("a");
+async fn a_released_job_waits_and_its_attempt_does_not_count(trial: &Trial) -> Checked {
+    let under = trial.under(Rule::ReleasedDoesNotCount);
+    let (later, new) = (job("later"), job("a"));
+    let claimed = under.runs(&later).await?;
+    under.is(under.release(&claimed.lease, LONG).await?, LeaseState::Held)?;
     let mut claimed = under.runs(&new).await?;
-    for _ in 0..2 {
-        under.is(under.release(&claimed.lease).await?, LeaseState::Held)?;
-        under.shows(&new, JobState::Queued, 0).await?;
-        claimed = under.claims_one(&new, LONG).await?;
-        under.is(claimed.attempt, 1)?;
+    let released = async |lease: Lease, delay, attempts| {
+        let start = Instant::now();
+        under.is(under.release(&lease, delay).await?, LeaseState::Held)?;
+        let shown = under.shows(&new, JobState::Queued, attempts).await?;
+        let claimed = under.claims_one(&new, LONG).await?;
+        under.was_not_due_for(delay, start)?;
+        under.is(claimed.attempt, attempts + 1)?;
+        Ok((claimed, shown.error))
+    };
+    for delay in [Duration::ZERO, SHORT] {
+        (claimed, _) = released(claimed.lease, delay, 0).await?;
     }
     let state = under.retry_after(&claimed.lease, Duration::ZERO, "error").await?;
     under.is(state, LeaseState::Held)?;
-    let claimed = under.claims_one(&new, LONG).await?;
-    under.is(under.release(&claimed.lease).await?, LeaseState::Held)?;
-    under.shows(&new, JobState::Queued, 1).await?;
-    let claimed = under.claims_one(&new, LONG).await?;
-    under.is(claimed.attempt, 2)
+    claimed = under.claims_one(&new, LONG).await?;
+    for delay in [SHORT, Duration::ZERO] {
+        let error;
+        (claimed, error) = released(claimed.lease, delay, 1).await?;
+        under.same_text("error", &error.unwrap_or_default(), "error")?;
+    }
+    under.shows(&later, JobState::Queued, 0).await?;
+    under.claims_none().await
 }
 
 async fn a_claim_of_nothing_waits(trial: &Trial) -> Checked {

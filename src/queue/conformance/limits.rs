@@ -82,7 +82,7 @@ async fn whatever_ends_a_lease_makes_room(trial: &Trial) -> Checked {
                 1 => under.bury(lease, "").await?,
                 2 => under.retry_after(lease, LONG, "").await?,
                 3 => under.retry_after(lease, Duration::ZERO, "").await?,
-                4 => under.release(lease).await?,
+                4 => under.release(lease, Duration::ZERO).await?,
                 _ => LeaseState::Held,
             };
             under.is(state, LeaseState::Held)?;

@@ -30,11 +30,11 @@
 //! A queue that breaks a rule panics with
 //!
 //! ```text
-//! The job queue breaks rule 10 (A released job is due at once).
-//!   check:    leases: a released job is due and its attempt does not count
+//! The job queue breaks rule 10 (A released attempt does not count).
+//!   check:    leases: a released job waits and its attempt does not count
 //!   done:     enqueue("a") -> New
 //!             claim(max 1, lease 120s, wait 250ms) -> 1 jobs ["a" attempt 1]
-//!             release("a") -> Held
+//!             release("a", 0ns) -> Held
 //!             state("a") -> "a" queued after 1 attempts
 //!   expected: (Queued, 0)
 //!   actual:   (Queued, 1)

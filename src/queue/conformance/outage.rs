@@ -14,7 +14,7 @@ async fn every_call_is_an_error(trial: &Trial) -> Checked {
     under.fails("heartbeat", queue.heartbeat(&lease, LONG)).await?;
     under.fails("complete", queue.complete(&lease, "done")).await?;
     under.fails("retry_after", queue.retry_after(&lease, SHORT, "error")).await?;
-    under.fails("release", queue.release(&lease)).await?;
+    under.fails("release", queue.release(&lease, SHORT)).await?;
     under.fails("bury", queue.bury(&lease, "error", true)).await?;
     under.fails("state", queue.state(&id)).await?;
     under.fails("list", queue.list(&JobFilter::all(), None, 10)).await?;

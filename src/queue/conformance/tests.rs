@@ -59,6 +59,7 @@ async fn a_fault_is_caught_under_the_number_of_its_rule() {
         ("retries are early", 9),
         ("retries are late", 9),
         ("a released attempt counts", 10),
+        ("releases are early", 10),
         ("hooks are trimmed", 11),
         ("backlog has no bound", 11),
         ("lists are the oldest first", 12),
@@ -190,11 +191,12 @@ impl JobQueue for Faulty {
         self.queue.retry_after(&self.lease(lease, "retry_after"), delay, error).await
     }
 
-    async fn release(&self, lease: &Lease) -> Result<LeaseState, QueueError> {
+    async fn release(&self, lease: &Lease, delay: Duration) -> Result<LeaseState, QueueError> {
         if self.has("a released attempt counts") {
-            return self.queue.retry_after(lease, Duration::ZERO, "released").await;
+            return self.queue.retry_after(lease, delay, "released").await;
         }
-        self.queue.release(&self.lease(lease, "release")).await
+        let delay = if self.has("releases are early") { Duration::ZERO } else { delay };
+        self.queue.release(&self.lease(lease, "release"), delay).await
     }
 
     async fn bury(&self, lease: &Lease, error: &str, ran: bool) -> Result<LeaseState, QueueError> {

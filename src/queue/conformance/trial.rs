@@ -140,9 +140,9 @@ impl<'a> Scope<'a> {
         self.answer(text, self.queue().retry_after(lease, delay, error)).await
     }
 
-    pub(super) async fn release(self, lease: &Lease) -> Checked<LeaseState> {
-        let text = format!("release({})", shown(lease.job()));
-        self.answer(text, self.queue().release(lease)).await
+    pub(super) async fn release(self, lease: &Lease, delay: Duration) -> Checked<LeaseState> {
+        let text = format!("release({}, {delay:?})", shown(lease.job()));
+        self.answer(text, self.queue().release(lease, delay)).await
     }
 
     /// Buries a job whose attempt did not run.

@@ -349,10 +349,9 @@ impl JobQueue for NatsQueue {
         self.change(|inner| async move { inner.give_back(&lease, delay, fail).await }).await
     }
 
-    async fn release(&self, lease: &Lease) -> Result<LeaseState, QueueError> {
+    async fn release(&self, lease: &Lease, delay: Duration) -> Result<LeaseState, QueueError> {
         let lease = *lease;
-        self.change(|inner| async move { inner.give_back(&lease, Duration::ZERO, uncount).await })
-            .await
+        self.change(|inner| async move { inner.give_back(&lease, delay, uncount).await }).await
     }
 
     async fn bury(&self, lease: &Lease, error: &str, ran: bool) -> Result<LeaseState, QueueError> {

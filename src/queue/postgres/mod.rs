@@ -405,8 +405,8 @@ impl JobQueue for PostgresQueue {
         self.change_under(lease, retry).await
     }
 
-    async fn release(&self, lease: &Lease) -> Result<LeaseState, QueueError> {
-        self.change_under(lease, || under(&self.sql.release, lease)).await
+    async fn release(&self, lease: &Lease, delay: Duration) -> Result<LeaseState, QueueError> {
+        self.change_under(lease, || under(&self.sql.release, lease).bind(micros(delay))).await
     }
 
     async fn bury(&self, lease: &Lease, error: &str, ran: bool) -> Result<LeaseState, QueueError> {

@@ -108,7 +108,7 @@ ORDER BY due_at LIMIT 1"
                 "state = 'queued', due_at = clock_timestamp() + $3 * interval '1 microsecond', error = $4",
             ),
             release: under(
-                "state = 'queued', due_at = clock_timestamp(), attempts = greatest(attempts - 1, 0)",
+                "state = 'queued', due_at = clock_timestamp() + $3 * interval '1 microsecond', attempts = greatest(attempts - 1, 0)",
             ),
             bury: under(
                 "state = 'dead', ended_at = clock_timestamp(), error = $3, attempts = greatest(attempts - $4, 0)",

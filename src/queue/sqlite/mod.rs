@@ -356,8 +356,8 @@ impl JobQueue for SqliteQueue {
         self.change_under(retry.bind(after(self.now(), delay)).bind(error.to_owned())).await
     }
 
-    async fn release(&self, lease: &Lease) -> Result<LeaseState, QueueError> {
-        self.change_under(under(statements::RELEASE, lease).bind(self.now())).await
+    async fn release(&self, lease: &Lease, delay: Duration) -> Result<LeaseState, QueueError> {
+        self.change_under(under(statements::RELEASE, lease).bind(after(self.now(), delay))).await
     }
 
     async fn bury(&self, lease: &Lease, error: &str, ran: bool) -> Result<LeaseState, QueueError> {

@@ -61,7 +61,7 @@ impl End {
             Self::Failed { error, delay } => queue.retry_after(lease, *delay, error).await,
             Self::Dead { error } => queue.bury(lease, error, true).await,
             Self::UsedUp => queue.bury(lease, USED_UP, false).await,
-            Self::Stopped => queue.release(lease).await,
+            Self::Stopped => queue.release(lease, Duration::ZERO).await,
             Self::Lost => Ok(LeaseState::Lost),
         }
     }

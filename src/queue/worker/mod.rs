@@ -292,7 +292,7 @@ impl Worker {
         let mut releases = JoinSet::new();
         for job in jobs {
             let queue = Arc::clone(&self.queue);
-            releases.spawn(async move { queue.release(&job.lease).await });
+            releases.spawn(async move { queue.release(&job.lease, Duration::ZERO).await });
         }
         // A lease that is not given back ends.
         while releases.join_next().await.is_some() {}

@@ -92,10 +92,10 @@ async fn an_ended_lease_keeps_its_place_under_a_limit() {
         assert_eq!((again.len(), again[0].lease.job()), (1, first));
         assert_eq!(queue.heartbeat(&job.lease, LEASE).await.unwrap(), LeaseState::Lost);
         assert!(claim(&queue, 2).await.is_empty());
-        assert_eq!(queue.release(&again[0].lease).await.unwrap(), LeaseState::Held);
+        assert_eq!(queue.release(&again[0].lease, Duration::ZERO).await.unwrap(), LeaseState::Held);
         let other = claim(&queue, 2).await.pop().unwrap();
         assert_eq!(other.lease.job(), second);
-        assert_eq!(queue.release(&other.lease).await.unwrap(), LeaseState::Held);
+        assert_eq!(queue.release(&other.lease, Duration::ZERO).await.unwrap(), LeaseState::Held);
     }
 }
 

@@ -24,7 +24,7 @@ async fn a_job_whose_message_is_lost_is_published_again() {
     let job = NewJob::new(JobId::random().unwrap(), "{}").with_hook("a");
     let _ = queue.enqueue(job.clone()).await.unwrap();
     let lease = claim(&queue, 1).await.pop().unwrap().lease;
-    assert_eq!(queue.release(&lease).await.unwrap(), LeaseState::Held);
+    assert_eq!(queue.release(&lease, Duration::ZERO).await.unwrap(), LeaseState::Held);
     jobs.purge().await.unwrap();
     assert!(claim(&queue, 1).await.is_empty());
 

@@ -27,7 +27,7 @@ async fn a_job_runs_fails_dies_and_starts_again() {
 
     let job = queue.claim(2, LEASE, LEASE).await.unwrap().pop().unwrap();
     assert_eq!(job.attempt, 2);
-    assert_eq!(queue.release(&job.lease).await.unwrap(), LeaseState::Held);
+    assert_eq!(queue.release(&job.lease, Duration::ZERO).await.unwrap(), LeaseState::Held);
     let job = claim(&queue, 2).await.pop().unwrap();
     assert_eq!(job.attempt, 2);
     assert_eq!(queue.bury(&job.lease, "two", true).await.unwrap(), LeaseState::Held);
