@@ -26,7 +26,7 @@ use crate::key::Owner;
 /// 6. **A heartbeat extends.** The lease then lasts for that long from now on.
 /// 7. **Leases are fenced.** A lease is lost when the job was given back, has ended or was removed, or when another claim
 ///    has taken it: nothing that is done with it changes anything. A lease that has ended and was not replaced is still
-///    held.
+///    held, but for rule 16.
 /// 8. **An end is final.** A job that succeeded or is dead is not claimed. Its outcome or error comes back as it was
 ///    given. The attempt of a job that was buried without running does not count.
 /// 9. **A retry waits.** A job is not claimed before its delay is over, and then it is. Its error is shown meanwhile.
@@ -38,7 +38,8 @@ use crate::key::Owner;
 /// 14. **`remove` leaves running jobs.** Every other job is gone, and its id is free.
 /// 15. **`purge` removes ended jobs alone.** Those of the state that are older than the age, and the oldest of those
 ///     beyond the count.
-/// 16. **Limits hold.** No more jobs of a hook are under a lease than its limit allows.
+/// 16. **Limits hold.** No more jobs of a hook are under a lease than its limit allows. A heartbeat on a lease that has
+///     ended is lost while its hook has no room.
 /// 17. **A claim waits for work.** It returns as soon as there is a job that was enqueued by the same process, and with
 ///     none at the end of its wait.
 /// 18. **A fault is an error.** A queue that cannot answer says so, and never returns nothing instead.

@@ -47,6 +47,8 @@ struct Shared {
     bell: Notify,
 }
 
+type Entries<'a> = MutexGuard<'a, HashMap<JobId, Entry>>;
+
 struct Entry {
     job: Job,
     payload: String,
@@ -54,6 +56,12 @@ struct Entry {
     due: Instant,
     /// The token of the lease under which it runs.
     token: Option<u128>,
+}
+
+impl Entry {
+    fn is_leased(&self, now: Instant) -> bool {
+        self.token.is_some() && self.due > now
+    }
 }
 
 impl MemoryQueue {
@@ -78,7 +86,7 @@ impl MemoryQueue {
     }
 
     /// No code that can panic runs under the lock, so a poisoned one holds what it should.
-    fn entries(&self) -> MutexGuard<'_, HashMap<JobId, Entry>> {
+    fn entries(&self) -> Entries<'_> {
         self.shared.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -90,12 +98,7 @@ impl MemoryQueue {
     ) -> Result<(Vec<ClaimedJob>, Option<Instant>), QueueError> {
         let (now, time) = (Instant::now(), self.clock.now());
         let mut entries = self.entries();
-        let mut leased = HashMap::<String, u32>::new();
-        for entry in entries.values() {
-            if entry.token.is_some() && entry.due > now {
-                *leased.entry(entry.job.hook.clone()).or_default() += 1;
-            }
-        }
+        let mut leased = leased(&entries, now);
         let open = entries.values_mut().filter(|entry| !entry.job.state.is_ended());
         let mut open: Vec<_> = open.collect();
         open.sort_by_key(|entry| (entry.due, entry.job.created_at, entry.job.id));
@@ -105,11 +108,10 @@ impl MemoryQueue {
             if entry.due > now || claimed.len() >= max {
                 break;
             }
-            let count = leased.entry(entry.job.hook.clone()).or_default();
-            if self.limits.of(&entry.job.hook).is_some_and(|limit| *count >= limit) {
+            if !self.has_room(&entry.job.hook, leased.get(&entry.job.hook)) {
                 continue;
             }
-            *count += 1;
+            *leased.entry(entry.job.hook.clone()).or_default() += 1;
             let token = random_token()?;
             entry.token = Some(token);
             entry.due = now + lease;
@@ -123,9 +125,18 @@ impl MemoryQueue {
         Ok((claimed, next))
     }
 
+    /// Whether one more job of a hook may run beside those that are under a lease.
+    fn has_room(&self, hook: &str, leased: Option<&u32>) -> bool {
+        self.limits.of(hook).is_none_or(|limit| *leased.unwrap_or(&0) < limit)
+    }
+
     /// Changes a job, if the lease is held.
-    fn under(&self, lease: &Lease, change: impl FnOnce(&mut Entry)) -> LeaseState {
-        let mut entries = self.entries();
+    fn under(
+        &self,
+        mut entries: Entries<'_>,
+        lease: &Lease,
+        change: impl FnOnce(&mut Entry),
+    ) -> LeaseState {
         let entry = entries.get_mut(&lease.job());
         let Some(entry) = entry.filter(|entry| entry.token == Some(lease.token())) else {
             return LeaseState::Lost;
@@ -138,7 +149,7 @@ impl MemoryQueue {
 
     fn end(&self, lease: &Lease, change: impl FnOnce(&mut Job)) -> LeaseState {
         let now = self.clock.now();
-        self.under(lease, |entry| {
+        self.under(self.entries(), lease, |entry| {
             entry.token = None;
             entry.job.ended_at = Some(now);
             change(&mut entry.job);
@@ -151,13 +162,22 @@ impl MemoryQueue {
         delay: Duration,
         change: impl FnOnce(&mut Job),
     ) -> LeaseState {
-        self.under(lease, |entry| {
+        self.under(self.entries(), lease, |entry| {
             entry.token = None;
             entry.due = Instant::now() + delay;
             entry.job.state = JobState::Queued;
             change(&mut entry.job);
         })
     }
+}
+
+/// How many jobs of each hook are under a lease.
+fn leased(entries: &HashMap<JobId, Entry>, now: Instant) -> HashMap<String, u32> {
+    let mut leased = HashMap::<String, u32>::new();
+    for entry in entries.values().filter(|entry| entry.is_leased(now)) {
+        *leased.entry(entry.job.hook.clone()).or_default() += 1;
+    }
+    leased
 }
 
 /// A fencing token: 128 random bits.
@@ -204,7 +224,16 @@ impl JobQueue for MemoryQueue {
     }
 
     async fn heartbeat(&self, lease: &Lease, lasts: Duration) -> Result<LeaseState, QueueError> {
-        Ok(self.under(lease, |entry| entry.due = Instant::now() + lasts))
+        let now = Instant::now();
+        let entries = self.entries();
+        let leased = leased(&entries, now);
+        let has_room = |entry: &Entry| {
+            entry.is_leased(now) || self.has_room(&entry.job.hook, leased.get(&entry.job.hook))
+        };
+        if !entries.get(&lease.job()).is_some_and(has_room) {
+            return Ok(LeaseState::Lost);
+        }
+        Ok(self.under(entries, lease, |entry| entry.due = now + lasts))
     }
 
     async fn complete(&self, lease: &Lease, outcome: &str) -> Result<LeaseState, QueueError> {

@@ -5,6 +5,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(all(unix, any(feature = "queue-sqlite", feature = "queue-postgres")))]
+mod races;
+
 #[cfg(all(unix, feature = "queue-sqlite"))]
 mod sqlite;
 

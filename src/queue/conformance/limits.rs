@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::rule::Rule;
 use super::sample::{job, jobs, limits};
@@ -14,6 +14,7 @@ pub(super) const CHECKS: &[Check] = checks![
     claims_that_overlap_keep_to_a_limit,
     whatever_ends_a_lease_makes_room,
     a_hook_at_its_limit_blocks_no_other,
+    a_lease_that_has_ended_goes_on_if_there_is_room,
 ];
 
 /// Claims again and again until there is nothing left, eight at once.
@@ -101,4 +102,37 @@ async fn a_hook_at_its_limit_blocks_no_other(trial: &Trial) -> Checked {
     under.stores(std::slice::from_ref(&free)).await?;
     under.claims_one(&free, LONG).await?;
     under.claims_none().await
+}
+
+async fn a_lease_that_has_ended_goes_on_if_there_is_room(trial: &Trial) -> Checked {
+    let under = trial.under(Rule::LimitsHold);
+    under.stores(&jobs("job", 8, "one")).await?;
+    let claims_one = async |lease| {
+        let claimed = under.claim(3, lease, DUE).await?;
+        under.ensure(claimed.len() == 1, "one job under a limit of 1", &claimed)?;
+        claimed.first().map(|claimed| claimed.lease).ok_or_else(|| under.mismatch("a job", "none"))
+    };
+    for can_go_on in [true, false] {
+        let ended = claims_one(SHORT).await?;
+        sleep(SHORT * 2).await;
+        under.is(under.heartbeat(&ended, SHORT).await?, LeaseState::Held)?;
+        // Of the same job, or of another one that has taken its place.
+        let next = claims_one(LONG).await?;
+        under.is(under.heartbeat(&ended, LONG).await?, LeaseState::Lost)?;
+        if next.job() == ended.job() {
+            under.is(under.complete(&next, "").await?, LeaseState::Held)?;
+            continue;
+        }
+        if can_go_on {
+            under.is(under.complete(&next, "").await?, LeaseState::Held)?;
+            under.is(under.heartbeat(&ended, LONG).await?, LeaseState::Held)?;
+            under.claims_none().await?;
+            under.is(under.complete(&ended, "").await?, LeaseState::Held)?;
+        } else {
+            under.is(under.complete(&ended, "").await?, LeaseState::Held)?;
+            under.claims_none().await?;
+            under.is(under.complete(&next, "").await?, LeaseState::Held)?;
+        }
+    }
+    Ok(())
 }

@@ -70,6 +70,7 @@ async fn a_fault_is_caught_under_the_number_of_its_rule() {
         ("purge ignores the count", 15),
         ("purge ignores the age", 15),
         ("no limits", 16),
+        ("ended leases need no room", 16),
         ("claims do not wait", 17),
         ("claims wait first", 17),
         ("claims panic", 18),
@@ -159,7 +160,12 @@ impl JobQueue for Faulty {
         if self.has("heartbeats do nothing") {
             return Ok(LeaseState::Held);
         }
-        self.queue.heartbeat(&self.lease(lease, "heartbeat"), lasts).await
+        let state = self.queue.heartbeat(&self.lease(lease, "heartbeat"), lasts).await?;
+        let is_newest = self.newest.lock().unwrap().get(&lease.job()) == Some(lease);
+        let state_of_job = self.queue.state(&lease.job()).await?.map(|job| job.state);
+        let is_held = is_newest && state_of_job == Some(JobState::Running);
+        let needs_no_room = self.has("ended leases need no room") && is_held;
+        Ok(if needs_no_room { LeaseState::Held } else { state })
     }
 
     async fn complete(&self, lease: &Lease, outcome: &str) -> Result<LeaseState, QueueError> {

@@ -5,13 +5,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, PgPool, Postgres, Row, query, raw_sql};
+use sqlx::{AssertSqlSafe, PgPool, Postgres, Row, query};
 use tokio::time::{Instant, timeout};
 
 use self::bell::Bell;
-use self::row::{micros, number, read_claimed, read_job, unix_micros};
+use self::row::{micros, number, read_job, unix_micros};
 use self::sql::Sql;
-use super::memory::random_token;
 use super::{
     ClaimedJob, Enqueued, HookLimits, HookStats, Job, JobChange, JobCursor, JobFilter, JobId,
     JobQueue, JobState, Lease, LeaseState, NewJob, QueueError, Retention,
@@ -22,10 +21,10 @@ use crate::store::postgres::retry::{Attempt, Failure, retry};
 use crate::store::postgres::statements::acquire;
 use crate::store::postgres::tables::Tables;
 use crate::store::postgres::{MIGRATION_DEADLINE, connect};
-use crate::store::sql::Checkout;
 use crate::store::task::StoreTasks;
 
 mod bell;
+mod claim;
 mod row;
 mod schema;
 mod sql;
@@ -41,9 +40,9 @@ mod sql;
 /// # Consistency
 ///
 /// A claim is one statement with `FOR UPDATE SKIP LOCKED`: claims do not wait for each other, and no two get the same job.
-/// With [limits](Self::with_hook_limits), claims take turns by an advisory lock, so that limits are exact over all
-/// processes; a claim then takes time in proportion to the number of hooks that have jobs which have not ended. All times
-/// are those of the server's clock.
+/// With [limits](Self::with_hook_limits), claims, and heartbeats of limited hooks, take turns by an advisory lock, so that
+/// limits are exact over all processes; a claim then takes time in proportion to the number of hooks that have jobs which
+/// have not ended. All times are those of the server's clock.
 ///
 /// A claim that waits hears of jobs of other processes by `LISTEN`, on a connection that it keeps, and in any case looks
 /// again after the [poll interval](Self::with_poll_interval). There is one `NOTIFY` for all jobs of 25 milliseconds. Behind
@@ -90,9 +89,6 @@ pub struct PostgresQueue {
     poll_interval: Duration,
     bell: Arc<Bell>,
 }
-
-/// The key of an advisory lock: claims under limits take turns.
-const CLAIM_LOCK: i32 = 0x7477_6a6c;
 
 impl PostgresQueue {
     /// A queue that takes its connections from this pool. A claim that waits keeps one of them.
@@ -263,80 +259,6 @@ impl PostgresQueue {
             Some(_) => JobChange::WrongState,
         })
     }
-
-    /// The jobs that are due.
-    async fn take(&self, max: usize, lease: Duration) -> Result<Vec<ClaimedJob>, QueueError> {
-        // One token for the call, so that an attempt finds what one before has taken.
-        let token = random_token()?;
-        let take = retry(|attempt| self.try_take(attempt, token, max, lease));
-        let rows = self.tasks.run(take).await.map_err(fault)?;
-        let claimed = rows.iter().map(|row| read_claimed(row, token));
-        claimed.collect::<Result<_, _>>().map_err(|failure| fault(failure.into_error()))
-    }
-
-    async fn try_take(
-        &self,
-        attempt: Attempt,
-        token: u128,
-        max: usize,
-        lease: Duration,
-    ) -> Result<Vec<PgRow>, Failure> {
-        let (bytes, max) = (token.to_be_bytes(), i64::try_from(max).unwrap_or(i64::MAX));
-        let mut checkout = acquire(&self.pool, attempt).await?;
-        if attempt.outcome_unknown {
-            let claimed = query_of(&self.sql.claimed).bind(&bytes[..]);
-            let rows = claimed.fetch_all(checkout.connection()?).await?;
-            if !rows.is_empty() {
-                checkout.finish();
-                return Ok(rows);
-            }
-        }
-        if self.limits.iter().next().is_none() {
-            let claim = query_of(&self.sql.claim).bind(&bytes[..]).bind(micros(lease)).bind(max);
-            let rows = claim.fetch_all(checkout.connection()?).await?;
-            checkout.finish();
-            return Ok(rows);
-        }
-        self.take_limited(checkout, bytes, max, lease).await
-    }
-
-    /// Counts and takes under a lock, in two statements: the second sees what claims before it have taken.
-    /// Compiling the second would take longer than running it.
-    async fn take_limited(
-        &self,
-        mut checkout: Checkout<Postgres>,
-        token: [u8; 16],
-        max: i64,
-        lease: Duration,
-    ) -> Result<Vec<PgRow>, Failure> {
-        let (hooks, most): (Vec<_>, Vec<_>) =
-            self.limits.iter().map(|(hook, limit)| (hook, i64::from(limit))).unzip();
-        let lock = format!(
-            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL jit = off;
-SELECT pg_advisory_xact_lock({CLAIM_LOCK}, hashtext('{}'))",
-            self.tables.named("jobs")
-        );
-        raw_sql(AssertSqlSafe(lock)).fetch_all(checkout.connection()?).await?;
-        let claim = query_of(&self.sql.claim_limited)
-            .bind(&token[..])
-            .bind(micros(lease))
-            .bind(max)
-            .bind(hooks)
-            .bind(most);
-        let rows = claim.fetch_all(checkout.connection()?).await?;
-        raw_sql("COMMIT").execute(checkout.connection()?).await?;
-        checkout.finish();
-        Ok(rows)
-    }
-
-    /// How long it is until the next job is due that the claim before did not find due. At least a moment, because that of
-    /// a hook without room, or of another claim, is not for this one.
-    async fn next_due(&self) -> Result<Option<Duration>, QueueError> {
-        let next = |row: &PgRow| Ok(row.try_get::<i64, _>("next")?);
-        let next = self.read(|| query_of(&self.sql.next_due), next).await?;
-        let next = next.first().map(|micros| u64::try_from(*micros).unwrap_or_default());
-        Ok(next.map(|micros| Duration::from_micros(micros).max(Duration::from_millis(10))))
-    }
 }
 
 type Statement<'q> = Query<'q, Postgres, PgArguments>;
@@ -386,9 +308,7 @@ impl JobQueue for PostgresQueue {
     }
 
     async fn heartbeat(&self, lease: &Lease, lasts: Duration) -> Result<LeaseState, QueueError> {
-        let heartbeat = || under(&self.sql.heartbeat, lease).bind(micros(lasts));
-        let (changed, _) = self.change(heartbeat).await?;
-        Ok(if changed > 0 { LeaseState::Held } else { LeaseState::Lost })
+        self.extend(lease, lasts).await
     }
 
     async fn complete(&self, lease: &Lease, outcome: &str) -> Result<LeaseState, QueueError> {

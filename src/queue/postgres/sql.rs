@@ -13,6 +13,7 @@ pub(super) struct Sql {
     pub(super) claimed: String,
     pub(super) next_due: String,
     pub(super) heartbeat: String,
+    pub(super) heartbeat_limited: String,
     pub(super) complete: String,
     pub(super) retry_after: String,
     pub(super) release: String,
@@ -37,13 +38,18 @@ const TAKE: &str =
     "state = 'running', token = $1, attempts = attempts + 1, started_at = clock_timestamp(),
     due_at = clock_timestamp() + $2 * interval '1 microsecond'";
 
+/// What a heartbeat does to a job.
+const EXTEND: &str = "due_at = clock_timestamp() + $3 * interval '1 microsecond'";
+
 const CLAIMED: &str = "job.id, job.hook, job.payload, job.attempts";
 
 impl Sql {
     pub(super) fn new(tables: &Tables) -> Self {
         let jobs = tables.named("jobs");
         let under = |change: &str| {
-            format!("UPDATE {jobs} SET {change} WHERE id = $1 AND token = $2 AND state = 'running'")
+            format!(
+                "UPDATE {jobs} AS job SET {change} WHERE id = $1 AND token = $2 AND state = 'running'"
+            )
         };
         Self {
             enqueue: format!(
@@ -100,7 +106,16 @@ WHERE job.ended_at IS NULL AND job.state = 'running' AND job.token = $1"
 FROM {jobs} WHERE ended_at IS NULL AND due_at > statement_timestamp() - interval '100 milliseconds'
 ORDER BY due_at LIMIT 1"
             ),
-            heartbeat: under("due_at = clock_timestamp() + $3 * interval '1 microsecond'"),
+            heartbeat: under(EXTEND) + " AND hook <> ALL ($4::text[])",
+            heartbeat_limited: under(EXTEND)
+                + &format!(
+                    " AND (due_at > clock_timestamp() OR (
+    SELECT count(*) FROM {jobs} AS other WHERE other.ended_at IS NULL AND other.hook = job.hook
+        AND other.state = 'running' AND other.due_at > statement_timestamp()
+) < (
+    SELECT most FROM unnest($4::text[], $5::bigint[]) AS limits (hook, most) WHERE limits.hook = job.hook
+))"
+                ),
             complete: under(
                 "state = 'succeeded', ended_at = clock_timestamp(), outcome = $3, error = NULL",
             ),

@@ -1,14 +1,17 @@
-//! A claim: which hooks have jobs that are due, how many each may give, and the change that takes them.
+//! Leases under the limits of hooks: which hooks have jobs that are due, how many each may give, and the changes that
+//! take jobs and extend leases.
 
 use std::time::Duration;
 
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection, query, query_as};
+use sqlx::{Connection, Row, Sqlite, SqliteConnection, query, query_as};
 
 use super::row::{after, read_claimed};
+use super::{SqliteQueue, acquire, fault, statements, under};
 use crate::key::StoreError;
 use crate::queue::memory::random_token;
-use crate::queue::{ClaimedJob, HookLimits};
+use crate::queue::{ClaimedJob, HookLimits, Lease, LeaseState, QueueError};
+use crate::store::sql::Checkout;
 
 /// Loose index scan: the hooks that have jobs which have not ended, and of each when its first job is due, and how many
 /// are under a lease. It takes time in proportion to the number of hooks, and not of their jobs.
@@ -26,6 +29,12 @@ SELECT hook,
     ) AS leased
 FROM hooks WHERE hook IS NOT NULL";
 
+/// A job under this token: whether its lease lasts, and how many of its hook are under a lease.
+pub(super) const HELD: &str = "SELECT hook, due_at > ?3 AS lasts, (
+    SELECT count(*) FROM jobs AS other
+    WHERE other.state = 'running' AND other.hook = jobs.hook AND other.due_at > ?3
+) AS leased FROM jobs WHERE id = ?1 AND token = ?2";
+
 /// The first jobs of a hook that are due.
 pub(super) const DUE: &str = "SELECT due_at, rowid FROM jobs INDEXED BY jobs_open
 WHERE ended_at IS NULL AND hook = ?1 AND due_at <= ?2 ORDER BY due_at LIMIT ?3";
@@ -36,6 +45,68 @@ WHERE rowid = ?1 RETURNING id, hook, payload, attempts";
 
 const BURY: &str = "UPDATE jobs
 SET state = 'dead', token = NULL, ended_at = ?2, error = 'the stored job cannot be read' WHERE rowid = ?1";
+
+impl SqliteQueue {
+    /// Whether a claim would get a job, and how long it is until the next one is due. Takes no lock.
+    pub(super) async fn look(&self, max: usize) -> Result<(bool, Option<Duration>), QueueError> {
+        let look = async {
+            let mut checkout = acquire(&self.readers).await?;
+            let connection = checkout.connection().map_err(StoreError::new)?;
+            let now = self.now();
+            let heads = heads(connection, now).await.map_err(StoreError::new)?;
+            checkout.finish();
+            let next = next_due(&heads, now);
+            let next =
+                next.map(|next| Duration::from_micros(next.saturating_sub(now).unsigned_abs()));
+            Ok((!shares(heads, &self.limits, now, max).is_empty(), next))
+        };
+        self.tasks.run(look).await.map_err(fault)
+    }
+
+    /// The jobs that are due. If the caller leaves before the commit, none is taken.
+    pub(super) async fn take(
+        &self,
+        max: usize,
+        lease: Duration,
+    ) -> Result<Vec<ClaimedJob>, QueueError> {
+        let take = async {
+            let mut checkout = acquire(&self.writer).await?;
+            let connection = checkout.connection().map_err(StoreError::new)?;
+            let begin = connection.begin_with("BEGIN IMMEDIATE");
+            let mut transaction = begin.await.map_err(StoreError::new)?;
+            // Read under the lock, which may have taken seconds to get.
+            let now = self.now();
+            let heads = heads(&mut transaction, now).await.map_err(StoreError::new)?;
+            let shares = shares(heads, &self.limits, now, max);
+            let claimed = take(&mut transaction, shares, now, lease, max).await?;
+            transaction.commit().await.map_err(StoreError::new)?;
+            checkout.finish();
+            Ok(claimed)
+        };
+        self.tasks.run(take).await.map_err(fault)
+    }
+
+    /// Extends a lease, if it lasts or if its hook has room.
+    pub(super) async fn extend(
+        &self,
+        mut checkout: Checkout<Sqlite>,
+        lease: &Lease,
+        lasts: Duration,
+    ) -> Result<LeaseState, sqlx::Error> {
+        let mut transaction = checkout.connection()?.begin_with("BEGIN IMMEDIATE").await?;
+        // Read under the lock, which may have taken seconds to get.
+        let now = self.now();
+        let may_go_on = may_go_on(&mut transaction, lease, &self.limits, now).await?;
+        if may_go_on {
+            let extend = under(statements::HEARTBEAT, lease).bind(after(now, lasts));
+            extend.execute(&mut *transaction).await?;
+        }
+        transaction.commit().await?;
+        checkout.finish();
+        self.bell.notify_waiters();
+        Ok(if may_go_on { LeaseState::Held } else { LeaseState::Lost })
+    }
+}
 
 /// What a claim knows about a hook.
 #[derive(Clone, Debug)]
@@ -91,6 +162,20 @@ pub(super) fn shares(
 /// When the next job is due that is not due now.
 pub(super) fn next_due(heads: &[Head], now: i64) -> Option<i64> {
     heads.iter().map(|head| head.due_at).filter(|due_at| *due_at > now).min()
+}
+
+/// Whether a lease may be extended. One that has ended needs room.
+pub(super) async fn may_go_on(
+    connection: &mut SqliteConnection,
+    lease: &Lease,
+    limits: &HookLimits,
+    now: i64,
+) -> Result<bool, sqlx::Error> {
+    let Some(row) = under(HELD, lease).bind(now).fetch_optional(connection).await? else {
+        return Ok(false);
+    };
+    let (lasts, leased): (bool, u32) = (row.try_get("lasts")?, row.try_get("leased")?);
+    Ok(lasts || limits.of(row.try_get("hook")?).is_none_or(|limit| leased < limit))
 }
 
 /// Takes the jobs that are due for the longest. `connection` is in a transaction that writes, so that no other claim

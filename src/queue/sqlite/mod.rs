@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{AssertSqlSafe, Connection, Row, Sqlite, SqlitePool, query};
+use sqlx::{AssertSqlSafe, Row, Sqlite, SqlitePool, query};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
@@ -252,41 +252,6 @@ impl SqliteQueue {
         };
         self.tasks.spawn_with(acquire(&self.readers), call).await.map_err(fault)
     }
-
-    /// Whether a claim would get a job, and how long it is until the next one is due. Takes no lock.
-    async fn look(&self, max: usize) -> Result<(bool, Option<Duration>), QueueError> {
-        let look = async {
-            let mut checkout = acquire(&self.readers).await?;
-            let connection = checkout.connection().map_err(StoreError::new)?;
-            let now = self.now();
-            let heads = claim::heads(connection, now).await.map_err(StoreError::new)?;
-            checkout.finish();
-            let next = claim::next_due(&heads, now);
-            let next =
-                next.map(|next| Duration::from_micros(next.saturating_sub(now).unsigned_abs()));
-            Ok((!claim::shares(heads, &self.limits, now, max).is_empty(), next))
-        };
-        self.tasks.run(look).await.map_err(fault)
-    }
-
-    /// The jobs that are due. If the caller leaves before the commit, none is taken.
-    async fn take(&self, max: usize, lease: Duration) -> Result<Vec<ClaimedJob>, QueueError> {
-        let take = async {
-            let mut checkout = acquire(&self.writer).await?;
-            let connection = checkout.connection().map_err(StoreError::new)?;
-            let begin = connection.begin_with("BEGIN IMMEDIATE");
-            let mut transaction = begin.await.map_err(StoreError::new)?;
-            // Read under the lock, which may have taken seconds to get.
-            let now = self.now();
-            let heads = claim::heads(&mut transaction, now).await.map_err(StoreError::new)?;
-            let shares = claim::shares(heads, &self.limits, now, max);
-            let claimed = claim::take(&mut transaction, shares, now, lease, max).await?;
-            transaction.commit().await.map_err(StoreError::new)?;
-            checkout.finish();
-            Ok(claimed)
-        };
-        self.tasks.run(take).await.map_err(fault)
-    }
 }
 
 #[async_trait]
@@ -337,8 +302,11 @@ impl JobQueue for SqliteQueue {
     }
 
     async fn heartbeat(&self, lease: &Lease, lasts: Duration) -> Result<LeaseState, QueueError> {
-        let heartbeat = under(statements::HEARTBEAT, lease).bind(after(self.now(), lasts));
-        self.change_under(heartbeat).await
+        let (queue, lease) = (self.clone(), *lease);
+        let extend = |checkout| async move {
+            queue.extend(checkout, &lease, lasts).await.map_err(StoreError::new)
+        };
+        self.tasks.spawn_with(acquire(&self.writer), extend).await.map_err(fault)
     }
 
     async fn complete(&self, lease: &Lease, outcome: &str) -> Result<LeaseState, QueueError> {

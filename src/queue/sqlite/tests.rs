@@ -74,6 +74,10 @@ async fn check_plans(opened: &Opened) {
     let heads: Vec<_> = heads.iter().filter(|step| step.contains("jobs")).collect();
     assert_eq!(heads, expected);
 
+    let held = opened.plan(claim::HELD).await;
+    let by_id = "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)";
+    assert_eq!(held, [by_id, &running.replace("jobs USING", "other USING")]);
+
     let due = opened.plan(claim::DUE).await;
     assert_eq!(due, [format!("{open} (hook=? AND due_at<?)")]);
     assert_eq!(opened.plan(statements::BACKLOG).await, [format!("{open} (hook=?)")]);

@@ -8,6 +8,7 @@ use tower_webhook::queue::{HookLimits, JobQueue, JobState, PostgresQueue, Retent
 
 use super::server::{self, Server};
 use super::{claim, enqueue, fresh_schema, open, queue};
+use crate::races::one_job_runs_under_a_limit_of_one;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn migrations_meet_and_a_later_version_is_refused() {
@@ -61,6 +62,15 @@ async fn limits_hold_over_queues() {
     let _ = queues[1].complete(&narrow[0], "done").await.unwrap();
     assert_eq!(claim(&queues[0], 5).await.len(), 1);
     assert_eq!(claim(&queues[1], 5).await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_has_ended_and_claims_keep_to_a_limit() {
+    let server = server::shared();
+    let schema = fresh_schema();
+    let limits = HookLimits::new().with("narrow", 1).unwrap();
+    let open = async || open(&server, &schema, limits.clone()).await;
+    one_job_runs_under_a_limit_of_one([open().await, open().await]).await;
 }
 
 /// The plan of a statement after the planner has seen many jobs that have ended.

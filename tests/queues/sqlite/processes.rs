@@ -8,6 +8,7 @@ use std::time::Duration;
 use tower_webhook::queue::{HookLimits, JobQueue, JobState, LeaseState, SqliteQueue};
 
 use super::{LEASE, claim, enqueue, file, in_an_hour, open};
+use crate::races::one_job_runs_under_a_limit_of_one;
 use crate::support::folder::Folder;
 use crate::support::process::{Running, child, given_file};
 
@@ -133,4 +134,12 @@ async fn a_limit_makes_room_when_a_lease_has_ended() {
     let listed = later.list(&Default::default(), None, 5).await.unwrap();
     let running = listed.iter().filter(|job| job.state == JobState::Running).count();
     assert!(running <= 2 && listed.iter().any(|job| job.id == second));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_has_ended_and_claims_keep_to_a_limit() {
+    let folder = Folder::new();
+    let limits = HookLimits::new().with("narrow", 1).unwrap();
+    let open = async || open(&folder).await.with_hook_limits(limits.clone());
+    one_job_runs_under_a_limit_of_one([open().await, open().await]).await;
 }
