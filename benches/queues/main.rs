@@ -21,6 +21,7 @@ mod postgres_server;
 #[path = "../../tests/support"]
 mod support {
     pub(crate) mod folder;
+    pub(crate) mod port;
 }
 
 mod calls;

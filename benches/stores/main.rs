@@ -14,9 +14,6 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 #[allow(dead_code)]
-#[path = "../../tests/support/folder.rs"]
-mod folder;
-#[allow(dead_code)]
 #[path = "../../tests/stores/postgres/server.rs"]
 mod postgres_server;
 #[allow(dead_code)]
@@ -28,6 +25,13 @@ mod shared;
 #[allow(dead_code)]
 #[path = "../../tests/stores/sqlite/file.rs"]
 mod sqlite_file;
+/// What the servers of the tests need.
+#[allow(dead_code)]
+#[path = "../../tests/support"]
+mod support {
+    pub(crate) mod folder;
+    pub(crate) mod port;
+}
 
 mod postgres;
 mod redis;
@@ -36,8 +40,8 @@ mod sqlite;
 use std::sync::Arc;
 use std::time::Instant;
 
-use support::keys::owner;
-use support::measure::{Case, Options, Report};
+use ::support::keys::owner;
+use ::support::measure::{Case, Options, Report};
 use tokio::runtime::{Builder, Runtime};
 use tower_webhook::key::{KeyId, KeyManager, KeyStore, NewKey};
 

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::support::measure::{Case, Cost, Ratio, Report, Table};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, query, raw_sql};
-use support::measure::{Case, Cost, Ratio, Report, Table};
 use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
 use tokio::time::timeout;

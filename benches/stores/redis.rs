@@ -1,9 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::support::measure::{Case, Cost, Ratio, Report, Table};
 use redis::aio::{ConnectionLike, ConnectionManager};
 use redis::{Pipeline, Value};
-use support::measure::{Case, Cost, Ratio, Report, Table};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 use tower_webhook::rate_limit::{Limit, Quota, RateLimiter, RedisRateLimiter};

@@ -1,18 +1,18 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ::support::measure::{Case, Cost, Ratio, Report, Table};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, query};
-use support::measure::{Case, Cost, Ratio, Report, Table};
 use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
 use tower_webhook::key::KeyStore;
 use tower_webhook::store::SqliteKeyStore;
 
 use crate::case;
-use crate::folder::Folder;
 use crate::shared::id;
 use crate::sqlite_file::fill;
+use crate::support::folder::Folder;
 
 const STORED: &str = "1,000 keys";
 const FEW: &str = "many keys, few of them used";

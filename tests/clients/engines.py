@@ -9,6 +9,7 @@ import glob
 import http.client
 import json
 import os
+import random
 import resource
 import selectors
 import shutil
@@ -32,9 +33,21 @@ def wait_until(condition, seconds, pause=0.05):
         time.sleep(pause)
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+class Port:
+    """A TCP port that no other test uses: `tests/support/port.rs` says how it is reserved."""
+
+    def __init__(self):
+        for number in random.sample(range(10_000, 20_000), 10_000):
+            self.lock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            try:
+                self.lock.bind(("127.0.0.1", number))
+                socket.create_server(("127.0.0.1", number)).close()
+            except OSError:
+                self.lock.close()
+                continue
+            self.number = number
+            return
+        raise RuntimeError("no port is free")
 
 
 def at(text):
@@ -56,7 +69,8 @@ class Server:
 
     def __init__(self):
         self.folder = tempfile.mkdtemp(prefix="tower-webhook-queue-")
-        self.port = free_port()
+        self.reserved = Port()
+        self.port = self.reserved.number
         self.process = None
         self.prepare()
         self.start()

@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod folder;
+pub(crate) mod port;
 pub(crate) mod process;
 pub(crate) mod watched;
 pub(crate) mod wire;

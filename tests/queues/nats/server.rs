@@ -1,23 +1,24 @@
 //! A NATS server of a test's own.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tower_webhook::queue::NatsQueue;
 
 use crate::support::folder::Folder;
+use crate::support::port::Port;
 
 /// A server on a free port of the loopback address, with a folder of its own. It ends with this value.
 pub(super) struct Server {
     child: Option<Child>,
     folder: Folder,
-    port: u16,
+    port: Port,
 }
 
 impl Server {
     pub(super) fn start() -> Self {
-        let mut server = Self { child: None, folder: Folder::new(), port: free_port() };
+        let mut server = Self { child: None, folder: Folder::new(), port: Port::reserve() };
         std::fs::write(
             server.folder.path().join("server.conf"),
             "jetstream { store_dir: store, sync_interval: always }\n",
@@ -25,13 +26,13 @@ impl Server {
         .unwrap();
         while !server.run() {
             // Another process took the port.
-            server.port = free_port();
+            server.port = Port::reserve();
         }
         server
     }
 
     pub(super) fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        format!("nats://127.0.0.1:{}", self.port.number())
     }
 
     /// A queue that is set up.
@@ -70,7 +71,7 @@ impl Server {
     fn run(&mut self) -> bool {
         let program = std::env::var_os("NATS_SERVER").unwrap_or_else(|| "nats-server".into());
         let child = Command::new(program)
-            .args(["--addr", "127.0.0.1", "--port", &self.port.to_string()])
+            .args(["--addr", "127.0.0.1", "--port", &self.port.number().to_string()])
             .args(["--config", "server.conf"])
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
@@ -83,7 +84,7 @@ impl Server {
             );
         let child = self.child.insert(child);
         let started = Instant::now();
-        let address = SocketAddr::from(([127, 0, 0, 1], self.port));
+        let address = SocketAddr::from(([127, 0, 0, 1], self.port.number()));
         loop {
             if child.try_wait().unwrap().is_some() {
                 self.child = None;
@@ -108,9 +109,4 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// A port without a listener.
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }

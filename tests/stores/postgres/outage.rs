@@ -8,6 +8,7 @@ use tower_webhook::store::PostgresKeyStore;
 use super::proxy::{Fault, Proxy};
 use super::server::Server;
 use super::support::{find, found, id, insert, new_schema, owner, record, recovers, store};
+use crate::support::port::Port;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_is_an_error_until_it_is_back() {
@@ -241,7 +242,7 @@ async fn a_change_with_a_lost_answer_is_made_once() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_an_error_from_the_start() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = Port::reserve().number();
     let started = Instant::now();
     let url = format!("postgres://app:hunter2@127.0.0.1:{port}/app");
     let error = PostgresKeyStore::connect(&url).await.unwrap_err();

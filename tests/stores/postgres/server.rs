@@ -1,7 +1,6 @@
 //! A PostgreSQL server that belongs to the tests.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command, Stdio};
@@ -13,9 +12,11 @@ use std::time::{Duration, Instant};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, PgConnection};
 
+use crate::support::port::Port;
+
 pub(crate) struct Server {
     data: PathBuf,
-    port: u16,
+    port: Port,
     /// Whether a commit waits for the disk. No machine crashes in tests.
     waits_for_disk: bool,
     process: Mutex<Child>,
@@ -50,9 +51,9 @@ impl Server {
         copy.args(["-r", "--"]).arg(template.0.join("data")).arg(&data);
         assert!(copy.status().unwrap().success());
         for _ in 0..5 {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let mut process = spawn(&data, port, waits_for_disk);
-            if wait_until_ready(&mut process, port) {
+            let port = Port::reserve();
+            let mut process = spawn(&data, port.number(), waits_for_disk);
+            if wait_until_ready(&mut process, port.number()) {
                 let process = Mutex::new(process);
                 return Self { data, port, waits_for_disk, process, _template: template };
             }
@@ -61,11 +62,11 @@ impl Server {
     }
 
     pub(crate) fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     pub(crate) fn url(&self) -> String {
-        url(self.port)
+        url(self.port.number())
     }
 
     pub(crate) async fn connect(&self) -> PgConnection {
@@ -87,8 +88,8 @@ impl Server {
     pub(crate) fn restart(&self) {
         let started = Instant::now();
         loop {
-            let mut process = spawn(&self.data, self.port, self.waits_for_disk);
-            if wait_until_ready(&mut process, self.port) {
+            let mut process = spawn(&self.data, self.port.number(), self.waits_for_disk);
+            if wait_until_ready(&mut process, self.port.number()) {
                 *self.process.lock().unwrap() = process;
                 return;
             }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use tower_webhook::store::{RedisKeyStore, conformance};
 
 use super::proxy::{Mode, Proxy};
-use super::server::{Server, free_port};
+use super::server::Server;
 use super::support::DEADLINE;
+use crate::support::port::Port;
 
 /// Every check has a namespace of its own. The server need not wait for its disk.
 async fn fresh(url: &str) -> RedisKeyStore {
@@ -53,7 +54,7 @@ async fn what_is_done_outlives_the_server() {
 
 #[tokio::test]
 async fn a_store_without_its_server_says_so() {
-    let url = format!("redis://127.0.0.1:{}/", free_port());
+    let url = format!("redis://127.0.0.1:{}/", Port::reserve().number());
     conformance::check_outage(async || {
         RedisKeyStore::connect_lazy(&url).unwrap().with_deadline(DEADLINE)
     })

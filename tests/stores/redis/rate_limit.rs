@@ -11,8 +11,9 @@ use tower_webhook::rate_limit::{
 use tower_webhook::store::{RedisStoreError, RedisStoreErrorKind};
 
 use super::proxy::{Mode, Proxy};
-use super::server::{Server, free_port};
+use super::server::Server;
 use super::support::{DEADLINE, fresh};
+use crate::support::port::Port;
 
 pub(super) const HOUR: Duration = Duration::from_secs(60 * 60);
 
@@ -160,7 +161,7 @@ async fn a_server_that_takes_no_writes_is_an_error() {
     server.command(&["CONFIG", "SET", "maxmemory", "1"]);
     assert_eq!(cause(call(&limiter, &limit).await).code(), Some("OOM"));
     server.command(&["CONFIG", "SET", "maxmemory", "0"]);
-    server.command(&["REPLICAOF", "127.0.0.1", &free_port().to_string()]);
+    server.command(&["REPLICAOF", "127.0.0.1", &Port::reserve().number().to_string()]);
     assert_eq!(cause(call(&limiter, &limit).await).code(), Some("READONLY"));
     server.command(&["REPLICAOF", "NO", "ONE"]);
     let decision = call(&limiter, &limit).await.unwrap();
@@ -258,7 +259,7 @@ async fn the_limiter_of_a_store_has_its_namespace() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_an_error_of_the_limiter() {
-    let url = format!("redis://user:hunter2@127.0.0.1:{}/", free_port());
+    let url = format!("redis://user:hunter2@127.0.0.1:{}/", Port::reserve().number());
     let error = RedisRateLimiter::connect(&url).await.unwrap_err();
     let limiter = RedisRateLimiter::connect_lazy(&url).unwrap().with_deadline(DEADLINE);
     let started = Instant::now();

@@ -1,7 +1,6 @@
 //! A Redis server of a test's own.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use redis::Value;
 
+use crate::support::port::Port;
+
 /// A server on a free port of the loopback address, with a folder of its own. It ends with this value.
 pub(crate) struct Server {
     child: Option<Child>,
     folder: PathBuf,
-    port: u16,
+    port: Port,
     arguments: Vec<String>,
 }
 
@@ -33,20 +34,20 @@ impl Server {
         let folder = std::env::temp_dir().join(name);
         fs::create_dir(&folder).unwrap();
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let mut server = Self { child: None, folder, port: free_port(), arguments };
+        let mut server = Self { child: None, folder, port: Port::reserve(), arguments };
         while !server.run() {
             // Another process took the port.
-            server.port = free_port();
+            server.port = Port::reserve();
         }
         server
     }
 
     pub(crate) fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.port)
+        format!("redis://127.0.0.1:{}/", self.port.number())
     }
 
     /// Ends the server as a power cut would.
@@ -97,7 +98,7 @@ impl Server {
 
     fn run(&mut self) -> bool {
         let child = Command::new("redis-server")
-            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--port", &self.port.number().to_string(), "--bind", "127.0.0.1"])
             .args(["--save", "", "--daemonize", "no", "--logfile", "log"])
             .args(["--dir", self.folder.to_str().unwrap()])
             .args(&self.arguments)
@@ -113,7 +114,8 @@ impl Server {
                 self.child = None;
                 return false;
             }
-            let client = redis::Client::open(format!("redis://127.0.0.1:{}/", self.port)).unwrap();
+            let client =
+                redis::Client::open(format!("redis://127.0.0.1:{}/", self.port.number())).unwrap();
             let timeout = Duration::from_secs(1);
             if let Ok(mut connection) = client.get_connection_with_timeout(timeout) {
                 let pong: redis::RedisResult<Value> = redis::cmd("PING").query(&mut connection);
@@ -141,9 +143,4 @@ impl Drop for Server {
         self.kill();
         let _ = fs::remove_dir_all(&self.folder);
     }
-}
-
-/// A port without a listener.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 use tower_webhook::key::KeyStore;
 use tower_webhook::store::{LastUsedSink, LastUsedSource, RedisKeyStore, RedisStoreErrorKind};
 
-use super::server::{Server, free_port};
+use super::server::Server;
 use super::support::{done, fresh, id, kind, owner, record};
+use crate::support::port::Port;
 
 #[tokio::test]
 async fn a_namespace_is_initialized_once() {
@@ -133,7 +134,7 @@ async fn the_commands_that_are_documented_are_enough() {
 #[tokio::test]
 async fn nothing_shows_an_address_or_a_password() {
     let (server, _) = fresh().await;
-    let port = free_port();
+    let port = Port::reserve().number();
     let mut texts = Vec::new();
     for url in [
         "hunter2://hunter2".to_owned(),
@@ -166,7 +167,7 @@ async fn nothing_shows_an_address_or_a_password() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_an_error_at_start_or_later() {
-    let port = free_port();
+    let port = Port::reserve().number();
     let url = format!("redis://127.0.0.1:{port}/");
     let started = std::time::Instant::now();
     let error = RedisKeyStore::connect(&url).await.unwrap_err();
