@@ -138,7 +138,8 @@ pub struct Job {
     pub attempts: u32,
     /// When it was stored, by the clock of the queue.
     pub created_at: OffsetDateTime,
-    /// When the last attempt began.
+    /// When a worker took the job last. That attempt did not run if the job was given back unread, or is dead because
+    /// its attempts had been used up.
     pub started_at: Option<OffsetDateTime>,
     /// When it ended.
     pub ended_at: Option<OffsetDateTime>,
