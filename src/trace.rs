@@ -3,11 +3,12 @@
 //! One event per accepted request (at the level debug), one per refusal, one per failed execution, one
 //! per [managed](crate::management) key that is changed, and two of a `FileKeyStore`: its file has other keys
 //! (`keys_loaded`), or cannot be read, which is logged once for each reason (`keys_stale`). A worker of a `queue` logs the
-//! end of each attempt, and when its queue cannot be reached. The field names are part of the public interface:
+//! end of each attempt, when its queue cannot be reached, and once a minute that it cannot read a job, because a later
+//! version has written it. The field names are part of the public interface:
 //!
 //! | field | value |
 //! |---|---|
-//! | `event` | `authn_login_success`, `authn_login_fail`, `authz_fail`, `excess_rate_limit_exceeded`, `input_validation_fail`, `sys_fault`, `request_refused`, `executor_fail`, `key_changed`, `keys_loaded`, `keys_stale`, `job_succeeded`, `job_released`, `job_failed`, `job_lost`, `job_dead`, `queue_unavailable` or `queue_available` |
+//! | `event` | `authn_login_success`, `authn_login_fail`, `authz_fail`, `excess_rate_limit_exceeded`, `input_validation_fail`, `sys_fault`, `request_refused`, `executor_fail`, `key_changed`, `keys_loaded`, `keys_stale`, `job_succeeded`, `job_released`, `job_failed`, `job_lost`, `job_dead`, `job_too_new`, `queue_unavailable` or `queue_available` |
 //! | `auth.reason` | [`RejectionKind::as_str`](crate::rejection::RejectionKind::as_str) |
 //! | `auth.key_id` | the id of the key, if the credential was well formed |
 //! | `auth.owner` | the proven caller, if there is one |
@@ -313,6 +314,11 @@ pub(crate) fn attempted(
         End::Stopped => ended!(DEBUG, "job_released", "job given back by a worker that stops"),
         End::Failed { .. } => ended!(WARN, "job_failed", "job failed, and is tried again"),
         End::Lost => ended!(WARN, "job_lost", "job taken over by another worker"),
+        End::TooNew => ended!(
+            WARN,
+            "job_too_new",
+            "job of a later version given back; other such jobs are logged once a minute"
+        ),
         End::Dead { .. } | End::UsedUp => ended!(ERROR, "job_dead", "job failed for good"),
     }
 }

@@ -17,7 +17,7 @@ const ATTEMPTS: &str = "tower_webhook_job_attempts_total";
 /// |---|---|---|
 /// | `tower_webhook_jobs` | gauge | `state` (`queued`, `running` or `dead`), `hook` |
 /// | `tower_webhook_oldest_queued_job_seconds` | gauge, 0 if no job waits | `hook` |
-/// | `tower_webhook_job_attempts_total` | counter | `end` (`succeeded`, `failed`, `dead`, `stopped` or `lost`), `hook` |
+/// | `tower_webhook_job_attempts_total` | counter | `end` (`succeeded`, `failed`, `dead`, `too_new`, `stopped` or `lost`), `hook` |
 ///
 /// `hook` is the name of a [declared](Self::with_hooks) hook; all others are counted together, with an empty name. The
 /// gauges are those of the whole queue, written every ten seconds: take the maximum over all workers. The counters are

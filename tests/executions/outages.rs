@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::sleep;
 use tower_webhook::hook::{Invocation, Outcome};
-use tower_webhook::queue::{JobQueue, JobState, LeaseState, Worker};
+use tower_webhook::queue::{JobQueue, JobState, LeaseState, Retention, Worker};
 
 use super::unreliable::Unreliable;
 use super::{Notes, Running, ended, enqueue, exact_backoff, seconds};
@@ -73,5 +73,42 @@ async fn a_worker_that_has_lost_its_lease_completes_nothing() {
     assert_eq!((job.state, job.attempts), (JobState::Running, 2));
     assert_eq!(queue.complete(&other.lease, "late").await.unwrap(), LeaseState::Held);
     assert_eq!(notes.calls().len(), 1);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_queue_ends_no_attempt() {
+    let queue = Unreliable::default();
+    let notes = Notes::new();
+    let running = Running::start(worker(&queue, &notes, 40).with_lease(seconds(60)).unwrap());
+    let id = enqueue(&queue, "1").await;
+    // While the lease is extended, and when the end is reported.
+    for after in [2, 6] {
+        sleep(seconds(after)).await;
+        queue.set_panics(true);
+        sleep(seconds(30)).await;
+        queue.set_panics(false);
+    }
+    let job = ended(&queue, id).await;
+    assert_eq!((job.state, job.attempts), (JobState::Succeeded, 1));
+    assert_eq!(notes.calls().len(), 1);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_queue_does_not_end_the_removal_of_old_jobs() {
+    let queue = Unreliable::default();
+    let notes = Notes::new();
+    let keep = Retention::forever().with_max_count(0);
+    let worker = worker(&queue, &notes, 0).with_retention(JobState::Succeeded, keep).unwrap();
+    let running = Running::start(worker);
+    let id = enqueue(&queue, "1").await;
+    ended(&queue, id).await;
+    queue.set_panics(true);
+    sleep(seconds(200)).await;
+    queue.set_panics(false);
+    assert!(queue.state(&id).await.unwrap().is_some());
+    sleep(seconds(200)).await;
+    assert_eq!(queue.state(&id).await.unwrap(), None);
     running.stop().await;
 }

@@ -1,4 +1,4 @@
-//! A queue that cannot be reached on demand.
+//! A queue that cannot be reached, panics, or loses an answer on demand.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,7 +14,11 @@ use tower_webhook::queue::{
 pub(crate) struct Unreliable {
     pub(crate) inner: MemoryQueue,
     pub(crate) down: Arc<AtomicBool>,
+    pub(crate) panics: Arc<AtomicBool>,
+    /// The next change under a lease is made, and its answer is lost.
+    pub(crate) loses_an_answer: Arc<AtomicBool>,
     pub(crate) heartbeats: Arc<AtomicU64>,
+    pub(crate) claims: Arc<AtomicU64>,
 }
 
 impl Unreliable {
@@ -22,11 +26,23 @@ impl Unreliable {
         self.down.store(down, Ordering::SeqCst);
     }
 
+    pub(crate) fn set_panics(&self, panics: bool) {
+        self.panics.store(panics, Ordering::SeqCst);
+    }
+
     fn up(&self) -> Result<&MemoryQueue, QueueError> {
+        assert!(!self.panics.load(Ordering::SeqCst), "a fault of the queue");
         if self.down.load(Ordering::SeqCst) {
             return Err(QueueError::unavailable("the cable is out"));
         }
         Ok(&self.inner)
+    }
+
+    fn answer(&self, answer: LeaseState) -> Result<LeaseState, QueueError> {
+        if self.loses_an_answer.swap(false, Ordering::SeqCst) {
+            return Err(QueueError::unavailable("the answer is lost"));
+        }
+        Ok(answer)
     }
 }
 
@@ -42,7 +58,9 @@ impl JobQueue for Unreliable {
         lease: Duration,
         wait: Duration,
     ) -> Result<Vec<ClaimedJob>, QueueError> {
-        self.up()?.claim(max, lease, wait).await
+        let claimed = self.up()?.claim(max, lease, wait).await?;
+        self.claims.fetch_add(claimed.len() as u64, Ordering::SeqCst);
+        Ok(claimed)
     }
 
     async fn heartbeat(&self, lease: &Lease, lasts: Duration) -> Result<LeaseState, QueueError> {
@@ -51,7 +69,7 @@ impl JobQueue for Unreliable {
     }
 
     async fn complete(&self, lease: &Lease, outcome: &str) -> Result<LeaseState, QueueError> {
-        self.up()?.complete(lease, outcome).await
+        self.answer(self.up()?.complete(lease, outcome).await?)
     }
 
     async fn retry_after(
@@ -60,15 +78,15 @@ impl JobQueue for Unreliable {
         delay: Duration,
         error: &str,
     ) -> Result<LeaseState, QueueError> {
-        self.up()?.retry_after(lease, delay, error).await
+        self.answer(self.up()?.retry_after(lease, delay, error).await?)
     }
 
     async fn release(&self, lease: &Lease, delay: Duration) -> Result<LeaseState, QueueError> {
-        self.up()?.release(lease, delay).await
+        self.answer(self.up()?.release(lease, delay).await?)
     }
 
     async fn bury(&self, lease: &Lease, error: &str, ran: bool) -> Result<LeaseState, QueueError> {
-        self.up()?.bury(lease, error, ran).await
+        self.answer(self.up()?.bury(lease, error, ran).await?)
     }
 
     async fn state(&self, id: &JobId) -> Result<Option<Job>, QueueError> {

@@ -7,9 +7,11 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tower_webhook::hook::{ExecutorError, Invocation, Outcome};
 use tower_webhook::queue::{
-    Enqueued, HookLimits, JobFilter, JobId, JobQueue, JobState, MemoryQueue, NewJob, Retention,
+    Enqueued, HookLimits, JobAttempt, JobFilter, JobId, JobQueue, JobState, MemoryQueue, NewJob,
+    Retention, Worker,
 };
 
+use super::unreliable::Unreliable;
 use super::{Notes, Running, ended, enqueue, payload, seconds, worker};
 
 fn number(job: &tower_webhook::queue::Job) -> Option<String> {
@@ -114,9 +116,11 @@ async fn a_busy_executor_is_asked_again_after_its_time() {
 #[tokio::test(start_paused = true)]
 async fn a_payload_that_cannot_be_read_stops_nothing() {
     let queue = MemoryQueue::new();
-    let later = payload("1").await.replacen(r#""v":1"#, r#""v":2"#, 1);
+    let good_payload = payload("1").await;
     let mut ids = Vec::new();
-    for payload in ["", "{}", &later] {
+    let unknown = [r#""v":0"#, r#""v":-2"#, r#""v":"2""#]
+        .map(|version| good_payload.replacen(r#""v":1"#, version, 1));
+    for payload in ["", "{}"].into_iter().chain(unknown.iter().map(String::as_str)) {
         let id = JobId::random().unwrap();
         assert_eq!(queue.enqueue(NewJob::new(id, payload)).await.unwrap(), Enqueued::New);
         ids.push(id);
@@ -127,21 +131,52 @@ async fn a_payload_that_cannot_be_read_stops_nothing() {
     let running = Running::start(worker(&queue, run).with_slots(1).unwrap());
     assert_eq!(ended(&queue, good).await.state, JobState::Succeeded);
     assert_eq!(notes.calls().len(), 1);
-    // A worker of a later version can read the last one: it has all its attempts.
-    for (id, attempts) in ids.into_iter().zip([1, 1, 5]) {
+    for id in ids {
         let job = ended(&queue, id).await;
-        assert_eq!((job.state, job.attempts), (JobState::Dead, attempts));
+        assert_eq!((job.state, job.attempts), (JobState::Dead, 1));
+        assert_eq!(job.error.as_deref(), Some("the stored text is malformed"));
     }
     assert_eq!(notes.calls().len(), 1);
     running.stop().await;
 }
 
+/// During a rolling upgrade, workers of the version before and of the new one share a queue.
+#[tokio::test(start_paused = true)]
+async fn a_payload_of_a_later_version_is_left_to_later_workers() {
+    let queue = Unreliable::default();
+    let later = payload("1").await.replacen(r#""v":1"#, r#""v":2"#, 1);
+    let id = JobId::random().unwrap();
+    assert_eq!(queue.enqueue(NewJob::new(id, later.as_str())).await.unwrap(), Enqueued::New);
+    let notes = Notes::new();
+    let executor = notes.executor(async |_| Ok(Outcome::empty()));
+    let running = Running::start(Worker::new(queue.clone(), executor));
+    sleep(seconds(3600)).await;
+    let job = queue.state(&id).await.unwrap().unwrap();
+    assert_eq!((job.state, job.attempts, job.error), (JobState::Queued, 0, None));
+    let claims = queue.claims.load(Ordering::SeqCst);
+    assert!((10..=400).contains(&claims), "{claims}");
+    running.stop().await;
+
+    // A worker that can read it has all attempts.
+    let claimed = queue.claim(1, seconds(60), seconds(60)).await.unwrap();
+    assert_eq!((claimed[0].attempt, &claimed[0].payload), (1, &later));
+    assert!(notes.calls().is_empty());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_job_that_ends_each_of_its_workers_is_dead() {
     let queue = MemoryQueue::new();
-    let id = enqueue(&queue, "1").await;
+    let (id, other) = (enqueue(&queue, "1").await, enqueue(&queue, "2").await);
     let notes = Notes::new();
-    let never = || notes.executor(async |_| std::future::pending().await);
+    let never = || {
+        notes.executor(async |invocation: Invocation| {
+            let attempt = JobAttempt::of(&invocation).unwrap().number();
+            if (invocation.body().as_ref(), attempt) == (b"2", 1) {
+                return Err(ExecutorError::public("no such branch"));
+            }
+            std::future::pending().await
+        })
+    };
     let worker = || {
         let worker = worker(&queue, never()).with_attempts(3).unwrap();
         worker.with_lease(seconds(2)).unwrap()
@@ -156,7 +191,12 @@ async fn a_job_that_ends_each_of_its_workers_is_dead() {
     let job = ended(&queue, id).await;
     assert_eq!((job.state, job.attempts), (JobState::Dead, 3));
     assert_eq!(job.error.as_deref(), Some("the worker ended during each attempt"));
-    assert_eq!(notes.calls().len(), 3);
+    // The error of an attempt that has reported one is worth more.
+    let job = ended(&queue, other).await;
+    assert_eq!((job.state, job.attempts), (JobState::Dead, 3));
+    let error = "the attempts are used up, and the last one that has reported its end failed: no such branch";
+    assert_eq!(job.error.as_deref(), Some(error));
+    assert_eq!(notes.calls().len(), 6);
     running.stop().await;
 }
 

@@ -61,7 +61,7 @@ fn read<T: DeserializeOwned>(text: &str) -> Result<T, StoredError> {
         Ok(Version { v: VERSION }) => {
             serde_json::from_str(text).map_err(|_| StoredError::MALFORMED)
         }
-        Ok(_) => Err(StoredError(StoredErrorKind::UnsupportedVersion)),
-        Err(_) => Err(StoredError::MALFORMED),
+        Ok(Version { v }) if v > VERSION => Err(StoredError(StoredErrorKind::UnsupportedVersion)),
+        _ => Err(StoredError::MALFORMED),
     }
 }

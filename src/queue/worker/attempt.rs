@@ -7,10 +7,11 @@ use tokio::select;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::{Pauses, Worker};
+use super::Worker;
+use super::faults::{Pauses, contained};
 use crate::hook::{ExecutorError, Invocation, Outcome, StoredErrorKind, run};
 use crate::queue::{
-    ClaimedJob, JobAttempt, JobQueue, Lease, LeaseState, QueueError, QueueErrorKind,
+    ClaimedJob, Job, JobAttempt, JobQueue, JobState, Lease, LeaseState, QueueError, QueueErrorKind,
 };
 use crate::trace;
 
@@ -29,19 +30,22 @@ pub(crate) enum End {
     },
     /// Its attempts were used up before this one.
     UsedUp,
+    /// A later version has written it, and a worker of that version can read it.
+    TooNew,
     /// The worker stops.
     Stopped,
     /// Another worker has taken the job.
     Lost,
 }
 
-/// Each attempt ended with its process, or it would have been reported.
-const USED_UP: &str = "the worker ended during each attempt";
+/// How long a job waits for a worker that can read it. Those that cannot take it again and again.
+const TOO_NEW_DELAY: Duration = Duration::from_secs(10);
 
 impl End {
     /// The names of all ends in metrics.
     #[cfg(feature = "metrics")]
-    pub(crate) const NAMES: [&'static str; 5] = ["succeeded", "failed", "dead", "stopped", "lost"];
+    pub(crate) const NAMES: [&'static str; 6] =
+        ["succeeded", "failed", "dead", "too_new", "stopped", "lost"];
 
     /// The name of the end in metrics.
     #[cfg(feature = "metrics")]
@@ -50,6 +54,7 @@ impl End {
             Self::Succeeded { .. } => "succeeded",
             Self::Failed { .. } => "failed",
             Self::Dead { .. } | Self::UsedUp => "dead",
+            Self::TooNew => "too_new",
             Self::Stopped => "stopped",
             Self::Lost => "lost",
         }
@@ -60,9 +65,45 @@ impl End {
             Self::Succeeded { outcome } => queue.complete(lease, outcome).await,
             Self::Failed { error, delay } => queue.retry_after(lease, *delay, error).await,
             Self::Dead { error } => queue.bury(lease, error, true).await,
-            Self::UsedUp => queue.bury(lease, USED_UP, false).await,
+            Self::UsedUp => {
+                // Without the error it had, if that cannot be read.
+                let job = queue.state(&lease.job()).await.ok().flatten();
+                let error = used_up(job.and_then(|job| job.error).as_deref());
+                queue.bury(lease, &error, false).await
+            }
+            Self::TooNew => queue.release(lease, TOO_NEW_DELAY).await,
             Self::Stopped => queue.release(lease, Duration::ZERO).await,
             Self::Lost => Ok(LeaseState::Lost),
+        }
+    }
+
+    /// Reports an end once more after an error: it may have been taken, and its lease is lost then.
+    async fn report_again(
+        &self,
+        queue: &dyn JobQueue,
+        lease: &Lease,
+    ) -> Result<LeaseState, QueueError> {
+        if self.report(queue, lease).await? == LeaseState::Held {
+            return Ok(LeaseState::Held);
+        }
+        let job = queue.state(&lease.job()).await?;
+        let was_taken = job.is_some_and(|job| self.has_left(&job));
+        Ok(if was_taken { LeaseState::Held } else { LeaseState::Lost })
+    }
+
+    /// Whether a job is as this end leaves it.
+    fn has_left(&self, job: &Job) -> bool {
+        match self {
+            Self::Succeeded { outcome } => job.outcome.as_ref() == Some(outcome),
+            Self::Failed { error, .. } => {
+                job.state == JobState::Queued && job.error.as_ref() == Some(error)
+            }
+            Self::Dead { error } => {
+                job.state == JobState::Dead && job.error.as_ref() == Some(error)
+            }
+            Self::UsedUp => job.state == JobState::Dead,
+            Self::TooNew | Self::Stopped => job.state == JobState::Queued,
+            Self::Lost => false,
         }
     }
 }
@@ -91,7 +132,9 @@ impl Worker {
         }
         // The claim of a job whose attempts are used up is none.
         let attempt = if end == End::UsedUp { attempt.saturating_sub(1) } else { attempt };
-        trace::attempted(&hook, &lease.job(), attempt, &end);
+        if end != End::TooNew || self.too_new.is_due() {
+            trace::attempted(&hook, &lease.job(), attempt, &end);
+        }
         #[cfg(feature = "metrics")]
         if let Some(metrics) = &self.config.metrics {
             metrics.count(&hook, &end);
@@ -105,9 +148,7 @@ impl Worker {
         }
         match Invocation::decode(payload) {
             Ok(invocation) => Ok(invocation.with_extension(JobAttempt::new(lease.job(), attempt))),
-            Err(error) if error.kind() == StoredErrorKind::UnsupportedVersion => {
-                Err(self.after_failure(error.to_string(), attempt, Duration::ZERO))
-            }
+            Err(error) if error.kind() == StoredErrorKind::UnsupportedVersion => Err(End::TooNew),
             Err(error) => Err(End::Dead { error: error.to_string() }),
         }
     }
@@ -145,7 +186,7 @@ impl Worker {
         let mut pause = interval;
         loop {
             sleep(pause).await;
-            match self.queue.heartbeat(lease, self.config.lease).await {
+            match contained(|| self.queue.heartbeat(lease, self.config.lease)).await {
                 Ok(LeaseState::Held) => {
                     self.health.answered();
                     pauses = Pauses::default();
@@ -164,8 +205,17 @@ impl Worker {
     /// not take is the end of the job.
     async fn report(&self, lease: &Lease, end: &mut End) -> LeaseState {
         let mut pauses = Pauses::default();
+        let mut is_in_doubt = false;
         loop {
-            match end.report(&*self.queue, lease).await {
+            let queue = &*self.queue;
+            let reported = contained(|| {
+                if is_in_doubt {
+                    Box::pin(end.report_again(queue, lease))
+                } else {
+                    Box::pin(end.report(queue, lease))
+                }
+            });
+            match reported.await {
                 Ok(state) => return state,
                 Err(error) if error.kind() == QueueErrorKind::TooLarge => {
                     let error = "the outcome is larger than the queue takes".to_owned();
@@ -174,10 +224,21 @@ impl Worker {
                 }
                 Err(error) => {
                     self.health.failed(&error);
+                    is_in_doubt = true;
                     sleep(pauses.next()).await;
                 }
             }
         }
+    }
+}
+
+/// The error of a job without an attempt left. An attempt that has not reported its end has ended with its process.
+fn used_up(last: Option<&str>) -> String {
+    match last {
+        None => "the worker ended during each attempt".to_owned(),
+        Some(error) => stored_text(&format!(
+            "the attempts are used up, and the last one that has reported its end failed: {error}"
+        )),
     }
 }
 

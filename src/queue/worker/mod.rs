@@ -1,12 +1,12 @@
 mod attempt;
 mod config;
+mod faults;
 mod upkeep;
 
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::select;
@@ -16,9 +16,10 @@ use tokio::time::{sleep, timeout};
 
 pub(crate) use self::attempt::End;
 use self::config::Config;
+use self::faults::{Health, OncePerMinute, Pauses, contained};
 use super::{Backoff, ClaimedJob, JobQueue, JobState, QueueError, Retention};
+use crate::ConfigError;
 use crate::hook::Executor;
-use crate::{ConfigError, trace};
 
 /// Runs the jobs of a queue, **at least once** each, with the executor that would run in
 /// [`Hooks`](crate::hook::Hooks) otherwise.
@@ -33,7 +34,7 @@ use crate::{ConfigError, trace};
 /// | is [busy](crate::hook::ExecutorError::busy) | in another attempt, after the time that it says at the earliest |
 /// | ends its process | in another attempt when its lease has ended; after the last one the job is dead |
 /// | cannot be read, because it was damaged | the job, which is dead |
-/// | cannot be read, because a later version has written it | as a failure: a later worker may read it |
+/// | cannot be read, because a later version has written it | without being counted: the job waits for ten seconds, for a worker that can read it |
 /// | outlives its lease, which can only happen if the queue cannot be reached | dropped, if another worker has taken the job |
 ///
 /// The error of a job that is shown is the text of an
@@ -74,6 +75,8 @@ pub struct Worker {
     executor: Arc<dyn Executor>,
     config: Config,
     health: Health,
+    /// The events of jobs that later versions have written.
+    too_new: OncePerMinute,
 }
 
 /// How long a claim waits for jobs, and so about how long a stop takes at least.
@@ -91,6 +94,7 @@ impl Worker {
             executor: Arc::new(executor),
             config: Config::default(),
             health: Health::default(),
+            too_new: OncePerMinute::default(),
         }
     }
 
@@ -242,7 +246,8 @@ impl Worker {
 
             // In a task: a claim that was dropped half way leaves jobs that wait for the end of their leases.
             let (queue, lease, max) = (Arc::clone(&self.queue), self.config.lease, free.len());
-            let mut claim = tokio::spawn(async move { queue.claim(max, lease, CLAIM_WAIT).await });
+            let claim = async move { contained(|| queue.claim(max, lease, CLAIM_WAIT)).await };
+            let mut claim = tokio::spawn(claim);
             let claimed = select! {
                 biased;
                 () = &mut stop => {
@@ -273,7 +278,7 @@ impl Worker {
                 failed => {
                     let error = match failed {
                         Ok(Err(error)) => error,
-                        _ => QueueError::unavailable("a claim panicked"),
+                        _ => QueueError::unavailable("a claim was cut off"),
                     };
                     self.health.failed(&error);
                     let pause = pauses.next();
@@ -292,44 +297,12 @@ impl Worker {
         let mut releases = JoinSet::new();
         for job in jobs {
             let queue = Arc::clone(&self.queue);
-            releases.spawn(async move { queue.release(&job.lease, Duration::ZERO).await });
+            releases.spawn(
+                async move { contained(|| queue.release(&job.lease, Duration::ZERO)).await },
+            );
         }
         // A lease that is not given back ends.
         while releases.join_next().await.is_some() {}
-    }
-}
-
-/// Whether the queue answers. The begin and the end of an outage are logged once, whichever call meets them.
-#[derive(Debug, Default)]
-struct Health {
-    is_away: AtomicBool,
-}
-
-impl Health {
-    fn failed(&self, error: &QueueError) {
-        if !self.is_away.swap(true, Ordering::Relaxed) {
-            trace::queue_unavailable(error);
-        }
-    }
-
-    fn answered(&self) {
-        if self.is_away.swap(false, Ordering::Relaxed) {
-            trace::queue_available();
-        }
-    }
-}
-
-/// Exponential backoff of calls that fail.
-#[derive(Default)]
-struct Pauses {
-    count: u32,
-}
-
-impl Pauses {
-    fn next(&mut self) -> Duration {
-        let pause = Duration::from_millis(50 << self.count.min(7));
-        self.count = self.count.saturating_add(1);
-        pause.min(Duration::from_secs(5))
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::Worker;
+use super::faults::contained;
 use crate::queue::JobState;
 
 /// How many jobs one call removes.
@@ -23,7 +24,7 @@ impl Worker {
             let ends = [(JobState::Succeeded, config.succeeded), (JobState::Dead, config.dead)];
             for (state, retention) in ends {
                 loop {
-                    match queue.purge(state, &retention, BATCH).await {
+                    match contained(|| queue.purge(state, &retention, BATCH)).await {
                         Ok(BATCH) => {}
                         Ok(_) => break,
                         Err(error) => {
@@ -44,7 +45,7 @@ impl Worker {
         let Some(metrics) = &self.config.metrics else { return };
         loop {
             // An outage is in the log of the claims.
-            if let Ok(stats) = self.queue.stats().await {
+            if let Ok(stats) = contained(|| self.queue.stats()).await {
                 metrics.set(&stats);
             }
             sleep(INTERVAL).await;
