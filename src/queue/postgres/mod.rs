@@ -44,8 +44,8 @@ mod sql;
 /// limits are exact over all processes; a claim then takes time in proportion to the number of hooks that have jobs which
 /// have not ended. All times are those of the server's clock.
 ///
-/// A claim that waits hears of jobs of other processes by `LISTEN`, on a connection that it keeps, and in any case looks
-/// again after the [poll interval](Self::with_poll_interval). There is one `NOTIFY` for all jobs of 25 milliseconds. Behind
+/// A claim that waits hears of jobs of other processes by `LISTEN`, and in any case looks again after the
+/// [poll interval](Self::with_poll_interval). There is one `NOTIFY` for all jobs of 25 milliseconds. Behind
 /// a pooler that pools transactions, `LISTEN` hears nothing, and the poll interval remains.
 ///
 /// # Faults
@@ -91,7 +91,8 @@ pub struct PostgresQueue {
 }
 
 impl PostgresQueue {
-    /// A queue that takes its connections from this pool. A claim that waits keeps one of them.
+    /// A queue that takes its connections from this pool. Claims that wait have one more, which listens. It is none of the
+    /// pool, and is made as those of the pool are.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
         let tables = Tables::default();
@@ -216,7 +217,11 @@ impl PostgresQueue {
             checkout.finish();
             Ok((done.rows_affected(), attempt))
         });
-        self.tasks.run(change).await.map_err(fault)
+        let (changed, attempt) = self.tasks.run(change).await.map_err(fault)?;
+        if changed > 0 || attempt.outcome_unknown {
+            self.bell.ring(&self.tasks, &self.pool);
+        }
+        Ok((changed, attempt))
     }
 
     async fn change_under<'q>(
@@ -226,7 +231,6 @@ impl PostgresQueue {
     ) -> Result<LeaseState, QueueError> {
         let (changed, attempt) = self.change(statement).await?;
         if changed > 0 {
-            self.bell.ring(&self.pool);
             return Ok(LeaseState::Held);
         }
         if attempt.outcome_unknown {
@@ -247,7 +251,6 @@ impl PostgresQueue {
     ) -> Result<JobChange, QueueError> {
         let (changed, attempt) = self.change(statement).await?;
         if changed > 0 {
-            self.bell.ring(&self.pool);
             return Ok(JobChange::Changed);
         }
         let exists = || query_of(&self.sql.exists).bind(&id.as_bytes()[..]);
@@ -277,7 +280,6 @@ impl JobQueue for PostgresQueue {
         };
         loop {
             if self.change(insert).await?.0 > 0 {
-                self.bell.ring(&self.pool);
                 return Ok(Enqueued::New);
             }
             if let Some(known) = self.state(&job.id).await? {
@@ -296,7 +298,7 @@ impl JobQueue for PostgresQueue {
         let started = Instant::now();
         loop {
             // Armed before the look, so that a job that comes in between rings.
-            let bell = self.bell.next(&self.pool);
+            let bell = self.bell.next(&self.tasks, &self.pool);
             let claimed = self.take(max, lease).await?;
             let left = wait.saturating_sub(started.elapsed());
             if !claimed.is_empty() || left.is_zero() {

@@ -2,7 +2,7 @@
 
 #[allow(dead_code)]
 #[path = "../../stores/postgres/proxy.rs"]
-mod proxy;
+pub(super) mod proxy;
 
 use std::time::Duration;
 

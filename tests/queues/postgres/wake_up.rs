@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::PgListener;
+use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::time::{Instant, sleep, timeout};
-use tower_webhook::queue::{HookLimits, JobQueue, PostgresQueue};
+use tower_webhook::queue::{HookLimits, JobId, JobQueue, NewJob, PostgresQueue};
 
+use super::cuts::proxy::{Fault, Proxy};
 use super::server::{self, Server};
 use super::{LEASE, enqueue, fresh_schema, open};
 
@@ -69,4 +70,73 @@ async fn a_burst_is_few_notifications() {
     // One for each 25 ms, the first, and the last.
     assert!(count >= 1 && count <= 2 + started.elapsed().as_millis() / 25, "{count}");
     assert!(count < 500, "{count}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_of_one_connection_is_enough() {
+    let server = server::shared();
+    let pool = PgPoolOptions::new().max_connections(1).connect(&server.url()).await.unwrap();
+    let queue = PostgresQueue::new(pool).with_schema(&fresh_schema()).unwrap();
+    let queue = queue.with_poll_interval(LONG).unwrap();
+    queue.migrate().await.unwrap();
+    let waiting = queue.clone();
+    let claim = tokio::spawn(async move { waiting.claim(1, LEASE, LONG).await.unwrap() });
+    // Long enough to be listening.
+    sleep(Duration::from_millis(500)).await;
+    let id = enqueue(&queue, "a").await;
+    assert_eq!(timeout(LONG / 6, claim).await.unwrap().unwrap()[0].lease.job(), id);
+}
+
+#[test]
+fn a_queue_is_heard_and_hears_in_its_second_runtime() {
+    let server = server::shared();
+    let schema = fresh_schema();
+    let runtime = || tokio::runtime::Runtime::new().unwrap();
+    let queue = runtime().block_on(async {
+        let queue = open_without_polls(&server, &schema).await;
+        enqueue(&queue, "a").await;
+        assert_eq!(queue.claim(1, LEASE, Duration::ZERO).await.unwrap().len(), 1);
+        sleep(Duration::from_millis(200)).await;
+        queue
+    });
+    runtime().block_on(async {
+        let other = open_without_polls(&server, &schema).await;
+        for (producer, worker) in [(&queue, &other), (&other, &queue)] {
+            let waiting = worker.clone();
+            let claim = tokio::spawn(async move { waiting.claim(1, LEASE, LONG).await.unwrap() });
+            sleep(Duration::from_millis(500)).await;
+            let id = JobId::random().unwrap();
+            // `Known`, if a connection of the first runtime breaks.
+            let _ = producer.enqueue(NewJob::new(id, "{}")).await.unwrap();
+            let claimed = timeout(LONG / 6, claim).await.expect("no wake-up").unwrap();
+            assert_eq!(claimed[0].lease.job(), id);
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notification_that_gets_no_answer_does_not_stop_the_next_ones() {
+    let server = server::shared();
+    let schema = fresh_schema();
+    let worker = open_without_polls(&server, &schema).await;
+    let proxy = Proxy::start(server.port()).await;
+    let producer = PostgresQueue::connect(&proxy.url()).await.unwrap();
+    let producer = producer.with_schema(&schema).unwrap().with_deadline(Duration::from_secs(1));
+    for _ in 0..50 {
+        enqueue(&producer, "a").await;
+    }
+    // The last notification waits for the end of the pause after the one before.
+    proxy.set(Fault::Stall);
+    sleep(Duration::from_millis(200)).await;
+    assert_eq!(worker.claim(50, LEASE, Duration::ZERO).await.unwrap().len(), 50);
+    proxy.set(Fault::None);
+    let waiting = worker.clone();
+    let mut claim = tokio::spawn(async move { waiting.claim(1, LEASE, LONG).await.unwrap() });
+    let started = Instant::now();
+    while !claim.is_finished() && started.elapsed() < LONG / 3 {
+        let new = NewJob::new(JobId::random().unwrap(), "{}");
+        let _ = producer.enqueue(new).await;
+        let _ = timeout(Duration::from_millis(200), &mut claim).await;
+    }
+    assert!(claim.is_finished(), "no wake-up");
 }
