@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Row, query};
@@ -52,7 +53,12 @@ mod sql;
 ///
 /// A call whose connection breaks is sent again, up to three times within its [deadline](Self::with_deadline). Each call
 /// can be sent twice without harm: a job has an id, and a change under a lease has its token. Jobs of a claim whose answer
-/// was lost are handed out by the call that is sent again, or are due when their leases have ended.
+/// was lost are handed out by the call that is sent again, or are due when their leases have ended. A
+/// [`retry`](JobQueue::retry) or [`remove`](JobQueue::remove) that was sent again says `Changed` where another call has made
+/// the same change in between, and a [`purge`](JobQueue::purge) does not count what the lost answer did.
+///
+/// A payload, outcome or error of more than 256 MiB is too large, and so is the name of a hook that does not fit into an
+/// index (2,700 bytes). PostgreSQL refuses a text with a NUL character.
 ///
 /// # The tables
 ///
@@ -270,13 +276,14 @@ type Statement<'q> = Query<'q, Postgres, PgArguments>;
 impl JobQueue for PostgresQueue {
     async fn enqueue(&self, job: NewJob) -> Result<Enqueued, QueueError> {
         let owner = job.owner.as_ref().map(Owner::as_str);
+        let payload = of_fair_size(&job.payload)?;
         let insert = || {
             query_of(&self.sql.enqueue)
                 .bind(&job.id.as_bytes()[..])
                 .bind(&*job.hook)
                 .bind(owner)
                 .bind(&job.fingerprint[..])
-                .bind(&*job.payload)
+                .bind(payload)
         };
         loop {
             if self.change(insert).await?.0 > 0 {
@@ -314,6 +321,7 @@ impl JobQueue for PostgresQueue {
     }
 
     async fn complete(&self, lease: &Lease, outcome: &str) -> Result<LeaseState, QueueError> {
+        let outcome = of_fair_size(outcome)?;
         self.change_under(lease, || under(&self.sql.complete, lease).bind(outcome)).await
     }
 
@@ -323,6 +331,7 @@ impl JobQueue for PostgresQueue {
         delay: Duration,
         error: &str,
     ) -> Result<LeaseState, QueueError> {
+        let error = of_fair_size(error)?;
         let retry = || under(&self.sql.retry_after, lease).bind(micros(delay)).bind(error);
         self.change_under(lease, retry).await
     }
@@ -332,6 +341,7 @@ impl JobQueue for PostgresQueue {
     }
 
     async fn bury(&self, lease: &Lease, error: &str, ran: bool) -> Result<LeaseState, QueueError> {
+        let error = of_fair_size(error)?;
         self.change_under(lease, || under(&self.sql.bury, lease).bind(error).bind(i32::from(!ran)))
             .await
     }
@@ -347,6 +357,9 @@ impl JobQueue for PostgresQueue {
         after: Option<&JobCursor>,
         limit: usize,
     ) -> Result<Vec<Job>, QueueError> {
+        if filter.hook.as_deref().is_some_and(is_of_no_job) {
+            return Ok(Vec::new());
+        }
         let sql = self.sql.list(filter, after);
         let id = after.map(JobCursor::id);
         let list = || {
@@ -394,6 +407,9 @@ impl JobQueue for PostgresQueue {
     }
 
     async fn backlog(&self, hook: &str, at_most: u64) -> Result<u64, QueueError> {
+        if is_of_no_job(hook) {
+            return Ok(0);
+        }
         let at_most = i64::try_from(at_most).unwrap_or(i64::MAX);
         let backlog = || query_of(&self.sql.backlog).bind(hook).bind(at_most);
         let counts = self.read(backlog, |row| number(row, "queued")).await?;
@@ -425,8 +441,26 @@ fn under<'q>(sql: &str, lease: &Lease) -> Statement<'q> {
     query_of(sql).bind(lease.job().as_bytes().to_vec()).bind(lease.token().to_be_bytes().to_vec())
 }
 
+/// PostgreSQL keeps up to a gigabyte, but takes several times as much memory for it.
+fn of_fair_size(text: &str) -> Result<&str, QueueError> {
+    const MAX_BYTES: usize = 256 << 20;
+    let is_fair = text.len() <= MAX_BYTES;
+    if is_fair { Ok(text) } else { Err(QueueError::too_large("a text of more than 256 MiB")) }
+}
+
+/// Whether no job can have this hook. PostgreSQL refuses the question otherwise.
+fn is_of_no_job(hook: &str) -> bool {
+    hook.contains('\0')
+}
+
 fn fault(error: StoreError) -> QueueError {
-    QueueError::unavailable(error.into_cause())
+    let cause = error.into_cause();
+    let error = cause.downcast_ref().and_then(sqlx::Error::as_database_error);
+    match error.and_then(DatabaseError::code) {
+        // program_limit_exceeded and its class
+        Some(state) if state.starts_with("54") => QueueError::too_large(cause),
+        _ => QueueError::unavailable(cause),
+    }
 }
 
 impl fmt::Debug for PostgresQueue {

@@ -8,6 +8,7 @@ mod outage;
 #[path = "../../stores/postgres/server.rs"]
 mod server;
 mod table;
+mod texts;
 mod wake_up;
 
 use std::sync::atomic::{AtomicU32, Ordering};
