@@ -6,8 +6,9 @@ use futures_util::future::try_join;
 
 use super::Inner;
 use super::claim::TRIES;
-use super::link::{Found, Written};
+use super::link::Written;
 use super::names::Place;
+use super::read::Found;
 use super::record::{Entry, Hold, JobMessage, Stored};
 use crate::queue::{
     Enqueued, Job, JobChange, JobId, JobState, Lease, LeaseState, NewJob, QueueError,

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Inner;
 use super::link::Written;
-use super::names::{LATER, Place, parts};
+use super::names::{LATER, Place, id};
 use super::record::{self, Entry, Hold, JobMessage, Stored, Turn, turn};
 use crate::BoxError;
 use crate::queue::memory::random_token;
@@ -253,7 +253,7 @@ impl Inner {
 
 impl Delivery {
     fn parse(message: &Message) -> Option<Self> {
-        let (_, id) = parts(&message.subject)?;
+        let id = id(&message.subject)?;
         let later = message.subject.split('.').nth(1)? == "later";
         let ack = message.reply.as_ref()?.to_string();
         // `$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<sequence>.<time>.<pending>`, or with domain and account.

@@ -1,4 +1,4 @@
-//! Plumbing: what is read from the server, and written to it.
+//! Plumbing: streams and consumers, and what is written to them.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,18 +10,14 @@ use async_nats::jetstream::response::Response;
 use async_nats::jetstream::stream::{
     Config, ConsumerCreateStrictErrorKind, DiscardPolicy, RetentionPolicy, StorageType,
 };
-use async_nats::jetstream::{Context, ErrorCode, kv};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use async_nats::jetstream::{Context, kv};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::names::{LATER, Names, Place, token};
-use super::record::{Entry, Stored};
-use crate::queue::{HookLimits, JobId, QueueError};
+use super::record::Entry;
+use crate::queue::{HookLimits, QueueError};
 
 /// The connection of a queue, with its names.
 #[derive(Clone, Debug)]
@@ -47,13 +43,6 @@ pub(super) enum Written {
     Conflict,
 }
 
-/// A stored message.
-pub(super) struct Found {
-    pub(super) sequence: u64,
-    pub(super) payload: Vec<u8>,
-    pub(super) time: OffsetDateTime,
-}
-
 /// What a consumer says of its hook.
 #[derive(Debug)]
 pub(super) struct Line {
@@ -69,33 +58,6 @@ pub(super) struct Line {
 
 /// The metadata of a consumer that has the name of its hook.
 const HOOK: &str = "hook";
-
-#[derive(Deserialize)]
-struct Message {
-    seq: u64,
-    #[serde(default)]
-    data: String,
-    time: String,
-}
-
-#[derive(Deserialize)]
-struct GetReply {
-    message: Message,
-}
-
-#[derive(Deserialize)]
-struct InfoReply {
-    ts: String,
-    #[serde(default)]
-    total: usize,
-    state: StateReply,
-}
-
-#[derive(Deserialize)]
-struct StateReply {
-    #[serde(default)]
-    subjects: Option<HashMap<String, u64>>,
-}
 
 #[derive(Deserialize)]
 struct ConsumersReply {
@@ -150,6 +112,7 @@ impl Link {
             retention: RetentionPolicy::WorkQueue,
             storage: StorageType::File,
             discard: DiscardPolicy::New,
+            allow_direct: true,
             num_replicas: self.replicas,
             ..Config::default()
         };
@@ -263,46 +226,6 @@ impl Link {
         Ok(())
     }
 
-    /// The newest message of a subject, which may have wildcards.
-    pub(super) async fn last(
-        &self,
-        stream: &str,
-        subject: &str,
-    ) -> Result<Option<Found>, QueueError> {
-        self.get(stream, json!({ "last_by_subj": subject })).await
-    }
-
-    /// The first message of a subject, from a sequence on.
-    pub(super) async fn next(&self, subject: &str, from: u64) -> Result<Option<Found>, QueueError> {
-        self.get(&self.names.jobs(), json!({ "next_by_subj": subject, "seq": from })).await
-    }
-
-    /// Asks the leader of the stream, so that a read sees every write before it.
-    async fn get(
-        &self,
-        stream: &str,
-        query: serde_json::Value,
-    ) -> Result<Option<Found>, QueueError> {
-        let reply: Result<GetReply, _> =
-            self.request(format!("STREAM.MSG.GET.{stream}"), query).await?;
-        let message = match reply {
-            Ok(reply) => reply.message,
-            Err(error) if error.error_code() == ErrorCode::NO_MESSAGE_FOUND => return Ok(None),
-            Err(error) => return Err(api(error)),
-        };
-        let payload = STANDARD.decode(message.data).map_err(QueueError::unavailable)?;
-        Ok(Some(Found { sequence: message.seq, payload, time: parse(&message.time)? }))
-    }
-
-    /// The state of a job.
-    pub(super) async fn stored(&self, id: &JobId) -> Result<Option<Stored>, QueueError> {
-        let found = self.last(&self.names.states(), &self.names.state(id)).await?;
-        let Some(found) = found else { return Ok(None) };
-        let entry =
-            Entry::decode(*id, &found.payload, found.time).map_err(QueueError::unavailable)?;
-        Ok(Some(Stored { entry, revision: found.sequence, written_at: found.time }))
-    }
-
     /// Compare-and-set on the revision of an entry. Revision 0 is that there is none.
     pub(super) async fn write(&self, entry: &Entry, revision: u64) -> Result<Written, QueueError> {
         let value = entry.encode().map_err(QueueError::unavailable)?;
@@ -325,41 +248,7 @@ impl Link {
         reply.map(|Reply { purged }| purged).map_err(api)
     }
 
-    /// The subjects that have messages, and the time of the server.
-    pub(super) async fn subjects(
-        &self,
-        stream: &str,
-        filter: &str,
-    ) -> Result<(Vec<String>, OffsetDateTime), QueueError> {
-        let mut subjects = Vec::new();
-        loop {
-            let query = json!({ "subjects_filter": filter, "offset": subjects.len() });
-            let reply = self.info(stream, query).await?;
-            let page = reply.state.subjects.unwrap_or_default();
-            let is_last = page.is_empty();
-            subjects.extend(page.into_keys());
-            if is_last || subjects.len() >= reply.total {
-                return Ok((subjects, parse(&reply.ts)?));
-            }
-        }
-    }
-
-    /// How many subjects have messages. The server counts: a page behind the last one has no subjects.
-    pub(super) async fn count(&self, filter: &str) -> Result<u64, QueueError> {
-        let query = json!({ "subjects_filter": filter, "offset": i32::MAX });
-        Ok(self.info(&self.names.jobs(), query).await?.total as u64)
-    }
-
-    /// The time of the server.
-    pub(super) async fn now(&self) -> Result<OffsetDateTime, QueueError> {
-        parse(&self.info(&self.names.jobs(), json!({})).await?.ts)
-    }
-
-    async fn info(&self, stream: &str, query: serde_json::Value) -> Result<InfoReply, QueueError> {
-        self.request(format!("STREAM.INFO.{stream}"), query).await?.map_err(api)
-    }
-
-    async fn request<T: DeserializeOwned>(
+    pub(super) async fn request<T: DeserializeOwned>(
         &self,
         subject: String,
         query: serde_json::Value,
@@ -386,10 +275,6 @@ impl Link {
     }
 }
 
-fn api(error: async_nats::jetstream::Error) -> QueueError {
+pub(super) fn api(error: async_nats::jetstream::Error) -> QueueError {
     QueueError::unavailable(error)
-}
-
-fn parse(time: &str) -> Result<OffsetDateTime, QueueError> {
-    OffsetDateTime::parse(time, &Rfc3339).map_err(QueueError::unavailable)
 }

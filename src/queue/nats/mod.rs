@@ -4,6 +4,7 @@ mod change;
 mod claim;
 mod link;
 mod names;
+mod read;
 mod record;
 mod scan;
 
@@ -71,8 +72,12 @@ use crate::ConfigError;
 /// # Costs
 ///
 /// A claim asks each hook's consumer in turn, so a queue is for tens of hooks, not for thousands.
-/// [`list`](JobQueue::list) and [`purge`](JobQueue::purge) read every job: they are for thousands of jobs, not for
-/// millions. For [`backlog`](JobQueue::backlog) and [`stats`](JobQueue::stats) the server counts the messages of a hook.
+/// [`list`](JobQueue::list) reads back from what was written last until the page is full. It reads all that is stored for
+/// the last page, and for a filter that few jobs fit. [`purge`](JobQueue::purge) reads from the oldest entry on until it
+/// has enough, and with a [`max_count`](Retention::max_count) all entries. Both fail if that takes longer than the
+/// [deadline](Self::with_deadline), and read much more slowly from a server older than 2.11. With replicas, `list` can be
+/// some milliseconds behind.
+/// For [`backlog`](JobQueue::backlog) and [`stats`](JobQueue::stats) the server counts the messages of a hook.
 /// `oldest_queued` is that of the first job in each line, and a job that was given back is at the end of it.
 ///
 /// # TLS

@@ -1,7 +1,6 @@
 //! What looks at many jobs: lists, numbers, and the removal of those that have ended.
 
-use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -10,7 +9,8 @@ use time::OffsetDateTime;
 use super::Inner;
 use super::change::unclaimed;
 use super::link::Line;
-use super::names::{Place, parts};
+use super::names::{Place, token};
+use super::read::Walk;
 use super::record::Stored;
 use crate::queue::{HookStats, Job, JobCursor, JobFilter, JobId, JobState, QueueError, Retention};
 
@@ -20,56 +20,51 @@ const IN_FLIGHT: usize = 64;
 const REMOVED_FOR: Duration = Duration::from_secs(60);
 
 impl Inner {
+    /// Walks back from the newest record until the page is full. No record is older than its job, so that a job of the
+    /// records that are left would come after the page.
     pub(super) async fn list(
         &self,
         filter: &JobFilter,
         after: Option<&JobCursor>,
         limit: usize,
     ) -> Result<Vec<Job>, QueueError> {
-        let mut jobs = Jobs { filter, after, limit, kept: Vec::new() };
+        let mut page = Page { filter, after, limit, jobs: BTreeMap::new() };
         let names = &self.link.names;
-        let (stream, everywhere) = (names.jobs(), names.everywhere(Place::Due));
         // Messages first: a job that is claimed in between has an entry then.
-        let (messages, _) = self.link.subjects(&stream, &everywhere).await?;
-        let mut with_entry = HashSet::new();
-        for ids in self.ids().await?.0.chunks(IN_FLIGHT) {
-            for stored in self.all_stored(ids).await? {
-                with_entry.insert(stored.entry.job.id);
-                if !stored.entry.is_removed {
-                    jobs.keep(stored.entry.job);
+        if filter.state.is_none_or(|state| state == JobState::Queued) {
+            let subject = match &filter.hook {
+                Some(hook) => names.of_hook(Place::Due, &token(hook)),
+                None => names.everywhere(Place::Due),
+            };
+            let mut walk = Walk::new(&self.link, names.jobs(), subject).await?;
+            while let Some(found) = walk.next(|oldest| page.is_full(oldest)).await? {
+                let mut waiting = Vec::new();
+                for found in found {
+                    let Some(id) = found.id() else { continue };
+                    waiting.extend(Some(unclaimed(id, &found)?).filter(|job| page.wants(job)));
+                }
+                for jobs in waiting.chunks(IN_FLIGHT) {
+                    let stored = jobs.iter().map(|job| self.link.stored(&job.id));
+                    let stored = try_join_all(stored).await?;
+                    let without = jobs.iter().zip(stored).filter(|(_, stored)| stored.is_none());
+                    without.for_each(|(job, _)| page.keep(job.clone()));
                 }
             }
         }
-        let messages = messages.iter().filter_map(|subject| Some((subject, parts(subject)?.1)));
-        let without: Vec<_> = messages.filter(|(_, id)| !with_entry.contains(id)).collect();
-        for messages in without.chunks(IN_FLIGHT) {
-            let found = messages.iter().map(|(subject, id)| self.waiting(subject, id));
-            try_join_all(found).await?.into_iter().flatten().for_each(|job| jobs.keep(job));
+        let mut walk = Walk::new(&self.link, names.states(), names.all_states()).await?;
+        while let Some(found) = walk.next(|oldest| page.is_full(oldest)).await? {
+            for found in found {
+                let Some(id) = found.id() else { continue };
+                let Stored { entry, .. } = found.entry(id)?;
+                if !entry.is_removed {
+                    page.keep(entry.job);
+                }
+            }
         }
-        Ok(jobs.finish())
+        Ok(page.jobs.into_values().rev().collect())
     }
 
-    /// The job of a message, which a worker may have taken since.
-    async fn waiting(&self, subject: &str, id: &JobId) -> Result<Option<Job>, QueueError> {
-        match self.link.last(&self.link.names.jobs(), subject).await? {
-            Some(found) => unclaimed(*id, &found).map(Some),
-            None => self.job(id).await,
-        }
-    }
-
-    async fn all_stored(&self, ids: &[JobId]) -> Result<Vec<Stored>, QueueError> {
-        let stored = try_join_all(ids.iter().map(|id| self.link.stored(id))).await?;
-        Ok(stored.into_iter().flatten().collect())
-    }
-
-    /// The ids that have an entry, and the time of the server.
-    async fn ids(&self) -> Result<(Vec<JobId>, OffsetDateTime), QueueError> {
-        let names = &self.link.names;
-        let (subjects, now) = self.link.subjects(&names.states(), &names.all_states()).await?;
-        let id = |subject: &String| subject.rsplit('.').next()?.parse().ok();
-        Ok((subjects.iter().filter_map(id).collect(), now))
-    }
-
+    /// Reads entries from the oldest on. An entry of an ended job was written when the job ended.
     pub(super) async fn purge(
         &self,
         state: JobState,
@@ -79,27 +74,34 @@ impl Inner {
         if !state.is_ended() {
             return Ok(0);
         }
-        let (ids, now) = self.ids().await?;
-        let (mut ended, mut removed) = (Vec::new(), Vec::new());
-        for ids in ids.chunks(IN_FLIGHT) {
-            for stored in self.all_stored(ids).await? {
+        let now = self.link.now().await?;
+        let is_old = |time| retention.max_age.is_some_and(|age| now - time > age);
+        let (stream, subject) = (self.link.names.states(), self.link.names.all_states());
+        let (mut ended, mut removed, mut old) = (Vec::new(), Vec::new(), 0);
+        let mut from = 1;
+        loop {
+            let batch = self.link.batch(&stream, &subject, from).await?;
+            let Some(last) = batch.last() else { break };
+            from = last.sequence + 1;
+            let is_enough = retention.max_count.is_none() && (old >= max || !is_old(last.time));
+            for found in batch {
+                let Some(id) = found.id() else { continue };
+                let mut stored = found.entry(id)?;
+                let job = &mut stored.entry.job;
+                (job.outcome, job.error) = (None, None);
                 if stored.entry.is_removed {
                     removed.push(stored);
-                } else if stored.entry.job.state == state {
+                } else if job.state == state {
+                    old += usize::from(is_old(stored.written_at));
                     ended.push(stored);
                 }
             }
+            if is_enough {
+                break;
+            }
         }
         self.sweep(removed, now).await?;
-        ended.sort_unstable_by_key(|stored| (stored.written_at, stored.entry.job.id));
-        let surplus = surplus(ended.len(), retention);
-        let mut index = 0;
-        ended.retain(|stored| {
-            index += 1;
-            let is_old = retention.max_age.is_some_and(|age| now - stored.written_at > age);
-            index <= surplus || is_old
-        });
-        ended.truncate(max);
+        ended.truncate(old.max(surplus(ended.len(), retention)).min(max));
         let mut gone = 0;
         for ended in ended.chunks(IN_FLIGHT) {
             let erased = try_join_all(ended.iter().map(|stored| self.erase_ended(stored))).await?;
@@ -170,33 +172,36 @@ impl Inner {
     }
 }
 
-/// The first jobs of a list, without the others in memory.
-struct Jobs<'a> {
+/// The first jobs of a list.
+struct Page<'a> {
     filter: &'a JobFilter,
     after: Option<&'a JobCursor>,
     limit: usize,
-    kept: Vec<Job>,
+    jobs: BTreeMap<JobCursor, Job>,
 }
 
-impl Jobs<'_> {
+impl Page<'_> {
+    fn wants(&self, job: &Job) -> bool {
+        let place = JobCursor::from(job);
+        let last = self.jobs.keys().next().filter(|_| self.jobs.len() >= self.limit);
+        self.after.is_none_or(|after| place < *after)
+            && last.is_none_or(|last| place > *last)
+            && self.filter.fits(job)
+    }
+
     fn keep(&mut self, job: Job) {
-        let is_after = self.after.is_none_or(|after| JobCursor::from(&job) < *after);
-        if is_after && self.filter.fits(&job) {
-            self.kept.push(job);
+        if self.wants(&job) {
+            self.jobs.insert(JobCursor::from(&job), job);
         }
-        if self.kept.len() > self.limit.saturating_mul(2).saturating_add(1024) {
-            self.shorten();
+        if self.jobs.len() > self.limit {
+            self.jobs.pop_first();
         }
     }
 
-    fn shorten(&mut self) {
-        self.kept.sort_by_key(|job| Reverse(JobCursor::from(job)));
-        self.kept.truncate(self.limit);
-    }
-
-    fn finish(mut self) -> Vec<Job> {
-        self.shorten();
-        self.kept
+    /// Whether no job that was stored by then comes in.
+    fn is_full(&self, time: OffsetDateTime) -> bool {
+        let last = self.jobs.keys().next();
+        self.jobs.len() >= self.limit && last.is_none_or(|last| last.created_at() > time)
     }
 }
 

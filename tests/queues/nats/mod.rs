@@ -8,6 +8,7 @@ mod crowd;
 mod halves;
 mod jobs;
 mod outage;
+mod pages;
 mod server;
 
 use std::time::Duration;
