@@ -1,78 +1,138 @@
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::{JobQueue, QueueError};
 
-/// A bound on the jobs of each hook that wait: counted by the queue once a second, and in between by this process.
+/// A bound on the jobs of each hook that wait: counted by the queue, and in between by this process. Calls at the same
+/// time share one count (single flight).
 #[derive(Debug)]
 pub(super) struct BacklogLimit {
     limit: u64,
-    counts: Mutex<HashMap<String, Count>>,
+    hooks: Mutex<HashMap<String, Arc<Backlog>>>,
 }
 
-#[derive(Debug)]
-struct Count {
-    queued: u64,
-    taken_at: Instant,
+/// The jobs of one hook.
+#[derive(Debug, Default)]
+struct Backlog {
+    count: Mutex<Count>,
+    /// Held by the call that asks the queue.
+    flight: tokio::sync::Mutex<()>,
 }
+
+#[derive(Debug, Default)]
+struct Count {
+    /// What the queue has counted.
+    counted: u64,
+    /// The jobs of this process that may not be in it: let in since, or being stored when it began.
+    added: u64,
+    /// The jobs that are being stored.
+    storing: u64,
+    /// `None` without a count, and while the queue counts.
+    taken_at: Option<Instant>,
+}
+
+/// A job that may wait. It is being stored until this is dropped.
+#[derive(Debug)]
+pub(super) struct Admitted(Arc<Backlog>);
 
 /// For how long a count of the queue is used.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// For how long a count is used that says that the bound is reached. Where less than half of the bound waits, the queue
+/// is asked again at once: it reads fewer jobs than it lets in.
+const FULL: Duration = Duration::from_millis(100);
+
 impl BacklogLimit {
     pub(super) fn new(limit: u64) -> Self {
-        Self { limit, counts: Mutex::default() }
+        Self { limit, hooks: Mutex::default() }
     }
 
-    /// Whether one more job may wait. It counts as one that does.
-    pub(super) async fn admits(
+    /// Lets one more job wait, if there is room. It counts as one that does.
+    pub(super) async fn admit(
         &self,
         hook: &str,
         queue: &dyn JobQueue,
-    ) -> Result<bool, QueueError> {
-        if let Some(admitted) = self.admits_now(hook, Instant::now()) {
-            return Ok(admitted);
+    ) -> Result<Option<Admitted>, QueueError> {
+        let backlog = self.backlog(hook);
+        let asked_at = Instant::now();
+        let mut admits = backlog.count().admits(self.limit, asked_at);
+        if admits.is_none() {
+            let _flight = backlog.flight.lock().await;
+            admits = backlog.count().admits(self.limit, asked_at);
+            if admits.is_none() {
+                backlog.count().begin();
+                let counted = queue.backlog(hook, self.limit).await?;
+                backlog.count().end(counted);
+                admits = backlog.count().admits(self.limit, asked_at);
+            }
         }
-        let queued = queue.backlog(hook, self.limit).await?;
-        let now = Instant::now();
-        let mut counts = self.counts();
+        Ok((admits == Some(true)).then(|| Admitted(backlog)))
+    }
+
+    fn backlog(&self, hook: &str) -> Arc<Backlog> {
+        // No code that can panic runs under this lock and the next, so a poisoned one holds what it should.
+        let mut hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(backlog) = hooks.get(hook) {
+            return Arc::clone(backlog);
+        }
         // Names of hooks that are not used any more take no memory.
-        counts.retain(|_, count| count.is_fresh(now));
-        // A call at the same time may have counted as well: jobs that it has let in are in its count alone.
-        counts.entry(hook.to_owned()).or_insert(Count { queued, taken_at: now });
-        drop(counts);
-        Ok(self.admits_now(hook, now).unwrap_or(false))
+        let now = Instant::now();
+        hooks.retain(|_, backlog| Arc::strong_count(backlog) > 1 || backlog.count().is_fresh(now));
+        Arc::clone(hooks.entry(hook.to_owned()).or_default())
     }
+}
 
-    /// Takes back what [`admits`](Self::admits) has counted for a job that was stored before.
-    pub(super) fn take_back(&self, hook: &str) {
-        if let Some(count) = self.counts().get_mut(hook) {
-            count.queued = count.queued.saturating_sub(1);
-        }
-    }
-
-    fn admits_now(&self, hook: &str, now: Instant) -> Option<bool> {
-        let mut counts = self.counts();
-        let count = counts.get_mut(hook).filter(|count| count.is_fresh(now))?;
-        let admitted = count.queued < self.limit;
-        if admitted {
-            count.queued = count.queued.saturating_add(1);
-        }
-        Some(admitted)
-    }
-
-    /// No code that can panic runs under the lock, so a poisoned one holds what it should.
-    fn counts(&self) -> MutexGuard<'_, HashMap<String, Count>> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+impl Backlog {
+    fn count(&self) -> MutexGuard<'_, Count> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Count {
+    /// Whether a job may wait, which counts it. `None`: the queue has to count.
+    fn admits(&mut self, limit: u64, asked_at: Instant) -> Option<bool> {
+        let now = Instant::now();
+        let taken_at = self.taken_at.filter(|_| self.is_fresh(now))?;
+        if self.counted.saturating_add(self.added) < limit {
+            self.added = self.added.saturating_add(1);
+            self.storing = self.storing.saturating_add(1);
+            return Some(true);
+        }
+        let is_final = taken_at >= asked_at
+            || self.counted >= limit.div_ceil(2) && now.saturating_duration_since(taken_at) < FULL;
+        is_final.then_some(false)
+    }
+
+    fn begin(&mut self) {
+        self.taken_at = None;
+        self.added = self.storing;
+    }
+
+    fn end(&mut self, counted: u64) {
+        self.counted = counted;
+        self.taken_at = Some(Instant::now());
+    }
+
     fn is_fresh(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.taken_at) < FRESH
+        self.taken_at.is_some_and(|taken_at| now.saturating_duration_since(taken_at) < FRESH)
+    }
+}
+
+impl Admitted {
+    /// Says that the job was stored before.
+    pub(super) fn take_back(self) {
+        let mut count = self.0.count();
+        count.added = count.added.saturating_sub(1);
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut count = self.0.count();
+        count.storing = count.storing.saturating_sub(1);
     }
 }
 
@@ -90,19 +150,39 @@ mod tests {
         };
         enqueue("a").await;
         let limit = BacklogLimit::new(2);
-        assert!(limit.admits("a", &queue).await.unwrap());
+        let admits = async |hook: &str| limit.admit(hook, &queue).await.unwrap().is_some();
+        assert!(admits("a").await);
         // The job that was let in counts, although the queue was not asked again.
-        assert!(!limit.admits("a", &queue).await.unwrap());
-        assert!(limit.admits("b", &queue).await.unwrap());
+        assert!(!admits("a").await);
+        assert!(admits("b").await);
 
         tokio::time::advance(FRESH).await;
-        assert!(limit.admits("a", &queue).await.unwrap());
-        limit.take_back("a");
-        assert!(limit.admits("a", &queue).await.unwrap());
-        assert!(!limit.admits("a", &queue).await.unwrap());
-        assert_eq!(limit.counts().len(), 1);
+        assert!(admits("a").await);
+        assert!(!admits("a").await);
+        tokio::time::advance(FULL).await;
+        limit.admit("a", &queue).await.unwrap().unwrap().take_back();
+        assert!(admits("a").await);
+        assert!(!admits("a").await);
         enqueue("a").await;
         tokio::time::advance(FRESH).await;
-        assert!(!limit.admits("a", &queue).await.unwrap());
+        assert!(!admits("a").await);
+        assert!(admits("c").await);
+        let mut hooks: Vec<_> = limit.hooks.lock().unwrap().keys().cloned().collect();
+        hooks.sort();
+        assert_eq!(hooks, ["a", "c"]);
+    }
+
+    /// A job that is not stored yet is in no count of the queue.
+    #[tokio::test(start_paused = true)]
+    async fn jobs_that_are_being_stored_count() {
+        let queue = MemoryQueue::new();
+        let limit = BacklogLimit::new(2);
+        let admit = async || limit.admit("a", &queue).await.unwrap();
+        let (first, second) = (admit().await.unwrap(), admit().await.unwrap());
+        tokio::time::advance(FRESH).await;
+        assert!(admit().await.is_none());
+        drop((first, second));
+        tokio::time::advance(FULL).await;
+        assert!(admit().await.is_some());
     }
 }

@@ -126,8 +126,10 @@ impl Queued {
 
     /// Bounds how many jobs of one hook wait. The default is 100,000.
     ///
-    /// The queue counts once a second, and this process in between: other processes can pass the bound by what they
-    /// store within a second.
+    /// The queue counts once a second, and when the bound is reached up to ten times a second, or more often if less than
+    /// half of it waits. In between this process counts what it stores. So the jobs of one process keep to the bound,
+    /// other processes can pass it by what they store within a second, and a job that has begun to run makes room after
+    /// a tenth of a second at most.
     ///
     /// # Errors
     ///
@@ -177,14 +179,13 @@ impl Queued {
 
     /// Stores a job. `None`: too many wait. A redelivery adds none, and gets its answer in any case.
     async fn store(&self, job: NewJob) -> Result<Option<Enqueued>, QueueError> {
-        if !self.backlog.admits(&job.hook, &*self.queue).await? {
+        let Some(admitted) = self.backlog.admit(&job.hook, &*self.queue).await? else {
             let known = if job.is_fresh { None } else { self.queue.state(&job.id).await? };
             return Ok(known.map(|known| Enqueued::Known(Box::new(known))));
-        }
-        let hook = job.hook.clone();
+        };
         let enqueued = self.queue.enqueue(job).await?;
         if matches!(enqueued, Enqueued::Known(_)) {
-            self.backlog.take_back(&hook);
+            admitted.take_back();
         }
         Ok(Some(enqueued))
     }

@@ -1,5 +1,6 @@
 //! What the sender is answered.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -209,6 +210,35 @@ async fn a_burst_keeps_to_the_bound_and_a_redelivery_is_not_part_of_it() {
     assert_eq!(sent(&hooks, keyed("/b", "k", "1")).await, first);
     let other = sent(&hooks, keyed("/b", "k", "2")).await;
     assert_eq!(other.0, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_that_do_not_wait_are_not_bounded() {
+    let queue = MemoryQueue::new();
+    let running = Running::start(worker(&queue, async |_| Ok(Outcome::empty())));
+    let hooks = public(queued(&queue).with_max_backlog(10).unwrap());
+    for _ in 0..900 {
+        assert_eq!(sent(&hooks, post("/a", "1")).await.0, StatusCode::ACCEPTED);
+        sleep(Duration::from_millis(1)).await;
+    }
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_counts_a_full_queue_ten_times_a_second() {
+    let queue = Unreliable::default();
+    let flooded = Queued::new(queue.clone(), "/executions").unwrap();
+    let hooks = public(flooded.with_max_backlog(3).unwrap());
+    let burst = || futures_util::future::join_all((0..20).map(|_| sent(&hooks, post("/a", "1"))));
+    burst().await;
+    assert_eq!(queue.counts.load(Ordering::SeqCst), 1);
+    for _ in 0..950 {
+        burst().await;
+        sleep(Duration::from_millis(1)).await;
+    }
+    // As soon as the jobs of the first burst are stored, and ten times a second then.
+    assert_eq!(queue.counts.load(Ordering::SeqCst), 11);
+    assert_eq!(count(&queue.inner).await, 3);
 }
 
 #[tokio::test(start_paused = true)]

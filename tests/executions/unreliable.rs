@@ -19,6 +19,8 @@ pub(crate) struct Unreliable {
     pub(crate) loses_an_answer: Arc<AtomicBool>,
     pub(crate) heartbeats: Arc<AtomicU64>,
     pub(crate) claims: Arc<AtomicU64>,
+    /// How often jobs that wait were counted.
+    pub(crate) counts: Arc<AtomicU64>,
 }
 
 impl Unreliable {
@@ -120,6 +122,7 @@ impl JobQueue for Unreliable {
     }
 
     async fn backlog(&self, hook: &str, at_most: u64) -> Result<u64, QueueError> {
+        self.counts.fetch_add(1, Ordering::SeqCst);
         let count = self.up()?.backlog(hook, at_most).await;
         // An answer that takes its time, as that of a server.
         tokio::task::yield_now().await;
