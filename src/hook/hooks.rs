@@ -381,6 +381,12 @@ impl Shared {
         if let Some(keys) = self.config.keys() {
             redact_target(&mut parts, &|text| keys.redact(text))?;
         }
+        #[cfg(feature = "signature")]
+        if let Some(signed) = parts.extensions.get::<SignedDelivery>() {
+            for name in signed.token_headers() {
+                parts.headers.remove(name);
+            }
+        }
         let identity = Identity::of(&parts.extensions);
         let identity = identity
             .map_err(|error| Rejection::new(RejectionKind::Misconfigured).with_source(error))?;

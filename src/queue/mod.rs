@@ -31,8 +31,11 @@
 //! # What is stored
 //!
 //! Envelope, caller, hook, method, target, headers and body, as JSON with a version, which later versions of this crate
-//! read. A worker that meets a later version gives the job back, so that processes can be upgraded in any order. Credentials
-//! are not in it. What outer layers put into the extensions of a request is not stored either: for
+//! read. A worker that meets a later version gives the job back, so that processes can be upgraded in any order.
+//!
+//! What the layer reads as a credential is not in it, nor are `Authorization`, `Proxy-Authorization` and `Cookie`. Any
+//! other secret that a request holds is in it, as long as the job is kept. What outer layers put into the extensions of a
+//! request is not stored: for
 //! signatures there is `Hooks::with_signature_member`.
 //!
 //! The caller is the one that was proven when the request came. A key that is revoked afterwards stops no job: an executor

@@ -93,6 +93,14 @@ impl Field {
         self
     }
 
+    /// The name, if the value is in one header field.
+    pub(super) const fn header_name(&self) -> Option<&HeaderName> {
+        match &self.place {
+            Place::Header(name) => Some(name),
+            Place::Numbered(_) | Place::Query(_) | Place::Body { .. } => None,
+        }
+    }
+
     /// Whether the value is a part of the body.
     pub(super) const fn is_in_body(&self) -> bool {
         matches!(self.place, Place::Body { .. })

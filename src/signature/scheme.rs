@@ -1,6 +1,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::{Encoding, Field, SigningSecret, TimestampFormat};
 use crate::ConfigError;
 
@@ -94,6 +96,11 @@ pub enum Algorithm {
     /// HMAC with SHA-512.
     HmacSha512,
     /// No signature: the secret itself is sent, as GitLab does by default. It authenticates no part of the message.
+    ///
+    /// # Security
+    ///
+    /// [`Hooks`](crate::hook::Hooks) hides the header field from executors and envelopes, as it hides credentials. A token
+    /// in the query or the body is not hidden.
     Token,
     /// Ed25519 ([RFC 8032](https://www.rfc-editor.org/rfc/rfc8032)).
     #[cfg(feature = "ed25519")]
@@ -193,6 +200,12 @@ impl Scheme {
     #[must_use]
     pub const fn tolerance(&self) -> Option<Duration> {
         self.tolerance
+    }
+
+    /// The header fields in which the secret itself travels.
+    pub(super) fn token_headers(&self) -> impl Iterator<Item = &HeaderName> {
+        let tokens = self.signatures.iter().filter(|place| place.algorithm == Algorithm::Token);
+        tokens.filter_map(|place| place.field.header_name())
     }
 
     /// Whether a secret fits the algorithm.

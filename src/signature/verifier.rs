@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::Response;
+use http::{HeaderName, Response};
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
@@ -121,7 +121,14 @@ impl SignatureVerifier {
                 let tolerance = sender.scheme.tolerance();
                 let is_batch = sender.scheme.id.as_ref().is_some_and(Field::is_in_list);
                 let batch = is_batch.then(|| Sha256::digest(body).into());
-                Ok(Answer::Signed(SignedDelivery { scheme, tolerance, verified, delivery, batch }))
+                Ok(Answer::Signed(SignedDelivery {
+                    scheme,
+                    tolerance,
+                    verified,
+                    delivery,
+                    batch,
+                    token_headers: sender.scheme.token_headers().cloned().collect(),
+                }))
             }
             Err(error) if error.kind().is_ours() => Err(error),
             Err(_) if is_unsigned => Ok(Answer::Unsigned),
@@ -194,6 +201,7 @@ pub struct SignedDelivery {
     delivery: Delivery,
     /// The SHA-256 of the body, where the id is that of the first of several events.
     batch: Option<[u8; 32]>,
+    token_headers: Box<[HeaderName]>,
 }
 
 impl SignedDelivery {
@@ -206,6 +214,11 @@ impl SignedDelivery {
     /// The tolerance of the scheme, within which a captured message can be sent again.
     pub(crate) const fn tolerance(&self) -> Option<Duration> {
         self.tolerance
+    }
+
+    /// The header fields in which the secret itself travels.
+    pub(crate) fn token_headers(&self) -> &[HeaderName] {
+        &self.token_headers
     }
 
     /// What the signature authenticates, and which secret made it.

@@ -48,6 +48,20 @@ fn hooks(scheme: Scheme, counter: &Counter) -> Hooks {
 }
 
 #[tokio::test]
+async fn a_secret_that_is_sent_as_it_is_reaches_no_executor() {
+    let run = async |invocation: Invocation| {
+        assert!(!format!("{:?}", invocation.headers()).contains(SECRET));
+        Outcome::json(invocation.envelope().as_str())
+    };
+    let verifier = SignatureVerifier::new(sender(presets::gitlab()));
+    let hooks = Hooks::new(AuthLayer::signed(verifier), run);
+    let response = call(&hooks, signed(presets::gitlab(), "{}", "d1")).await;
+    assert_eq!(response.status(), 200);
+    assert!(response.body().contains("content-type"), "{}", response.body());
+    assert!(!response.body().contains("token"), "{}", response.body());
+}
+
+#[tokio::test]
 async fn a_good_signature_is_let_in_and_any_other_is_a_401() {
     let counter = Counter::default();
     let hooks = hooks(presets::github(), &counter);

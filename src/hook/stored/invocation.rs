@@ -36,7 +36,8 @@ impl Invocation {
     ///
     /// # Security
     ///
-    /// The payload is in the clear. Credentials are not in it.
+    /// The payload is in the clear. What the layer reads as a credential is not in it, nor are `Authorization`,
+    /// `Proxy-Authorization` and `Cookie`. Any other secret that the request held is.
     #[cfg_attr(docsrs, doc(cfg(feature = "queue")))]
     #[must_use]
     pub fn encode(&self) -> String {
