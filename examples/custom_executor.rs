@@ -1,4 +1,5 @@
-//! An executor of your own: a queue of jobs that answers before the work is done.
+//! An executor of your own, which answers before the work is done. Its jobs are in memory and end with the process: `queue`
+//! stores them.
 //!
 //! ```text
 //! cargo run --example custom_executor

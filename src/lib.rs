@@ -11,14 +11,15 @@
 //! | [`credential`] | where a credential is, how it is read and removed |
 //! | [`body`] | reads a body once, under limits, and replays it |
 //! | [`content`] | media types, JSON, forms and multipart, read strictly |
+//! | `signature` | signatures of webhook providers (feature `signature`) |
+//! | `replay` | each signed delivery once (feature `signature`) |
 //! | [`key`] | keys: records, formats, digests, verification, life cycle |
 //! | [`store`] | where records are kept |
 //! | [`identity`] | the proven caller, in the request's extensions |
 //! | [`rate_limit`] | limits on the calls of a caller |
 //! | [`envelope`] | a request as one JSON text |
 //! | [`hook`] | runs an executor for each request, and answers |
-//! | `ecdsa` | signatures of SendGrid |
-//! | `ed25519` | signatures of Discord, and version `v1a` of Standard Webhooks |
+//! | `queue` | stores each execution first, and runs it afterwards (feature `queue`) |
 //! | `management` | an HTTP API for keys (feature `management`) |
 //! | [`rejection`] | every refusal, as one response |
 //! | [`trace`] | events and spans |
@@ -51,6 +52,33 @@
 //! # }
 //! ```
 //!
+//! A webhook is a service: [`Hooks`](hook::Hooks) runs an async function for each request. With the feature
+//! `signature`, for deliveries that GitHub has signed:
+//!
+//! ```
+//! # #[cfg(feature = "signature")]
+//! # mod example {
+//! use std::error::Error;
+//!
+//! use axum::Router;
+//! use tower_webhook::hook::{ExecutorError, Hooks, Invocation, Outcome};
+//! use tower_webhook::signature::{Sender, SignatureVerifier, SigningSecret, presets};
+//! use tower_webhook::{AuthLayer, Owner};
+//!
+//! async fn run(invocation: Invocation) -> Result<Outcome, ExecutorError> {
+//!     println!("{}", invocation.envelope().as_str());
+//!     Ok(Outcome::empty())
+//! }
+//!
+//! fn app(secret: &str) -> Result<Router, Box<dyn Error>> {
+//!     let secret = SigningSecret::raw(secret)?;
+//!     let github = Sender::new(Owner::new("github")?, presets::github(), [secret])?;
+//!     let auth = AuthLayer::signed(SignatureVerifier::new(github));
+//!     Ok(Router::new().route_service("/github", Hooks::new(auth, run)))
+//! }
+//! # }
+//! ```
+//!
 //! # Features
 //!
 //! None is on by default. A feature adds API and changes nothing that exists.
@@ -60,6 +88,8 @@
 //! | `axum` | [`identity::Identity`] and `Option<Identity>` as extractors, and removal of credentials from axum's `OriginalUri` |
 //! | `cache` | `CachedKeyStore`, a bounded cache in front of a slow store |
 //! | `conformance` | `conformance` in [`store`], [`rate_limit`], `replay` and `queue`: the rules of their traits as tests for your own |
+//! | `ecdsa` | signatures of SendGrid |
+//! | `ed25519` | signatures of Discord, and version `v1a` of Standard Webhooks |
 //! | `file` | `FileKeyStore`, keys in a JSON file that is read again while the server runs (needs Rust 1.89) |
 //! | `management` | `management`, an HTTP API through which callers manage their own keys |
 //! | `metrics` | counters and histograms of decisions and executions, through the crate `metrics` |

@@ -48,8 +48,7 @@ pub(crate) fn app(providers: &[Provider], public_url: &str) -> Result<Router, se
     let hooks = Hooks::new(auth, run)
         .with_envelope(envelope)?
         .with_encoded_bodies()
-        // A signature is over the whole body, so the limit comes before the verdict. GitHub sends up to 25 MB.
-        .with_pre_auth_max_bytes(25 * MIB)
+        // GitHub sends up to 25 MB.
         .with_max_body_bytes(25 * MIB)
         .with_drain(DrainLayer::new().with_max_bytes(32 * MIB))
         .with_replay_guard(MemoryReplayGuard::new(100_000)?, Duration::from_secs(24 * 60 * 60));

@@ -21,8 +21,8 @@ use crate::body::{
 };
 use crate::rejection::{Rejection, RejectionKind, ResponseBody};
 
-/// How much of a body is read for a caller who is not known yet.
-pub(crate) const PRE_AUTH_MAX_BYTES: usize = 16 * 1024;
+/// How much of a body is read for a credential in it, unless a setting says otherwise.
+const PRE_AUTH_MAX_BYTES: usize = 16 * 1024;
 
 /// Layer that authenticates and buffers the body, in the right order.
 ///
@@ -69,22 +69,24 @@ pub(crate) const PRE_AUTH_MAX_BYTES: usize = 16 * 1024;
 pub struct BufferedAuthLayer {
     auth: AuthLayer,
     buffer: BodyBufferLayer,
-    pre_auth_max_bytes: usize,
+    pre_auth_max_bytes: Option<usize>,
 }
 
 impl BufferedAuthLayer {
     pub(super) const fn new(auth: AuthLayer, buffer: BodyBufferLayer) -> Self {
-        Self { auth, buffer, pre_auth_max_bytes: PRE_AUTH_MAX_BYTES }
+        Self { auth, buffer, pre_auth_max_bytes: None }
     }
 
-    /// The limit on bodies that are read before the caller is known, in bytes. The default is 16 KiB.
-    /// It is for requests without a credential in their head, where a placement is in the body.
+    /// The limit on bodies that are read before the caller is known, in bytes: for requests without a credential in
+    /// their head, where a placement is in the body, and for an authenticator that
+    /// [needs the body](super::Authenticator::needs_body), as that of [signatures](AuthLayer::signed) does. The default is
+    /// 16 KiB, or with such an authenticator the limit of the buffer, which holds as well.
     ///
     /// # Security
     ///
     /// Every client can make the server hold this much for each connection.
     pub const fn with_pre_auth_max_bytes(mut self, max_bytes: usize) -> Self {
-        self.pre_auth_max_bytes = max_bytes;
+        self.pre_auth_max_bytes = Some(max_bytes);
         self
     }
 }
@@ -106,7 +108,7 @@ pub struct BufferedAuth<S> {
     inner: S,
     config: Arc<AuthConfig>,
     body: Arc<BodyRules>,
-    pre_auth_max_bytes: usize,
+    pre_auth_max_bytes: Option<usize>,
 }
 
 impl<S> BufferedAuth<S> {
@@ -114,7 +116,7 @@ impl<S> BufferedAuth<S> {
         inner: S,
         config: Arc<AuthConfig>,
         body: BodyRules,
-        pre_auth_max_bytes: usize,
+        pre_auth_max_bytes: Option<usize>,
     ) -> Self {
         Self { inner, config, body: Arc::new(body), pre_auth_max_bytes }
     }
@@ -185,7 +187,7 @@ fn discard(parts: &mut Parts) {
 struct Entry {
     config: Arc<AuthConfig>,
     body: Arc<BodyRules>,
-    pre_auth_max_bytes: usize,
+    pre_auth_max_bytes: Option<usize>,
 }
 
 impl Entry {
@@ -250,7 +252,7 @@ impl Entry {
         }
     }
 
-    /// How much is read for a caller who is not known yet.
+    /// How much is read for a caller who is not known yet, under the limit on all bodies.
     fn pre_auth_max_bytes(&self, policy: &Policy) -> Result<usize, Rejection> {
         match policy.pre_auth_max_bytes() {
             Some(_) if self.config.conceal => Err(Rejection::new(RejectionKind::Misconfigured)
@@ -258,7 +260,9 @@ impl Entry {
                     "a policy has a limit of its own on bodies, and the layer conceals its hooks",
                 )),
             Some(max_bytes) => Ok(max_bytes),
-            None => Ok(self.pre_auth_max_bytes),
+            None => Ok(self.pre_auth_max_bytes.unwrap_or_else(|| {
+                if self.config.authenticator_needs_body() { usize::MAX } else { PRE_AUTH_MAX_BYTES }
+            })),
         }
     }
 

@@ -226,9 +226,12 @@ impl AuthConfig {
     }
 
     /// Whether the authenticator is going to be asked, and needs the body for its answer.
+    pub(super) fn authenticator_needs_body(&self) -> bool {
+        self.users.as_ref().is_some_and(|users| users.authenticator.needs_body())
+    }
+
     fn authenticator_reads(&self, policy: &Policy, head: RequestHead<'_>) -> bool {
-        let Some(users) = self.users.as_ref().filter(|users| users.authenticator.needs_body())
-        else {
+        let Some(users) = self.users.as_ref().filter(|_| self.authenticator_needs_body()) else {
             return false;
         };
         let has_one = |list: &Credentials| matches!(list.position_in_head(head), Ok(Some(_)));

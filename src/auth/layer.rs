@@ -132,7 +132,7 @@ impl AuthLayer {
     ///     AuthLayer::signed(SignatureVerifier::new(github)),
     ///     |_: Invocation| async { Ok(Outcome::empty()) },
     /// )
-    /// .with_pre_auth_max_bytes(25 * 1024 * 1024)
+    /// // What GitHub sends at most. The default is 1 MiB.
     /// .with_max_body_bytes(25 * 1024 * 1024);
     /// # let _ = hooks;
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -1,12 +1,13 @@
 //! Authentication as a tower middleware.
 //!
-//! [`AuthLayer`] has three modes. A [`Policy`] names one of them, for all requests or for each:
+//! A [`Policy`] says who may call, for all requests of an [`AuthLayer`] or for each:
 //!
 //! | constructor | who may call |
 //! |---|---|
 //! | [`AuthLayer::public`] | every caller |
 //! | [`AuthLayer::token`] | a caller with a key, in one of the configured placements |
 //! | [`AuthLayer::user`] | a user whom an [`Authenticator`] of the app accepts |
+//! | `AuthLayer::signed` | a sender whose signature is good (feature `signature`) |
 //! | [`AuthLayer::per_request`] | as the [`Policy`] says that a [`PolicyResolver`] finds for the request |
 //! | [`AuthLayer::new`] | as one [`Policy`] says, for all requests: [`Policy::any_of`] takes a key or a user, [`Policy::all_of`] both |
 //!
@@ -182,7 +183,6 @@ pub use self::policy::Policy;
 pub use self::resolver::PolicyResolver;
 pub use self::service::Auth;
 
-pub(crate) use self::buffered::PRE_AUTH_MAX_BYTES;
 pub(crate) use self::config::AuthConfig;
 pub(crate) use self::measure::{End, Stopwatch};
 pub(crate) use self::policy::HookName;

@@ -22,9 +22,7 @@ use super::run::run;
 use super::signed::SignedHooks;
 use super::{Executor, Invocation, ResponseFormat, ResponseFuture};
 use crate::BoxError;
-use crate::auth::{
-    AuthConfig, AuthLayer, BufferedAuth, End, HookName, PRE_AUTH_MAX_BYTES, Stopwatch,
-};
+use crate::auth::{AuthConfig, AuthLayer, BufferedAuth, End, HookName, Stopwatch};
 use crate::body::{BodyLimits, BodyRules, BufferedBody};
 use crate::credential::redact_target;
 use crate::drain::DrainLayer;
@@ -55,7 +53,7 @@ struct Shared {
     left_out: Box<[HeaderName]>,
     identity_member: Option<Box<str>>,
     format: ResponseFormat,
-    pre_auth_max_bytes: usize,
+    pre_auth_max_bytes: Option<usize>,
     max_response_bytes: usize,
     deadline: Duration,
     slots: ConcurrencyLimits,
@@ -86,7 +84,7 @@ impl Hooks {
                 body,
                 executor: Arc::new(executor),
                 format: ResponseFormat::default(),
-                pre_auth_max_bytes: PRE_AUTH_MAX_BYTES,
+                pre_auth_max_bytes: None,
                 max_response_bytes: 1024 * 1024,
                 deadline: Duration::from_secs(15),
                 slots: ConcurrencyLimits::new(64),
@@ -187,15 +185,16 @@ impl Hooks {
 
     /// The largest body that is read before the caller is known, in bytes: where a placement is in the
     /// body, the head has no credential, and the [envelope](Self::with_envelope) shows fields of bodies of that
-    /// type, by its settings too. The default is 16 KiB. The limit of
-    /// [`with_max_body_bytes`](Self::with_max_body_bytes) holds as well.
+    /// type, by its settings too; and for an authenticator that
+    /// [needs the body](crate::auth::Authenticator::needs_body), as that of signatures does. The default is 16 KiB, or with
+    /// such an authenticator the limit of [`with_max_body_bytes`](Self::with_max_body_bytes), which holds as well.
     ///
     /// # Security
     ///
     /// Every client can make the server hold this much for each connection.
     #[must_use]
     pub fn with_pre_auth_max_bytes(self, max_bytes: usize) -> Self {
-        self.with(|shared| shared.pre_auth_max_bytes = max_bytes)
+        self.with(|shared| shared.pre_auth_max_bytes = Some(max_bytes))
     }
 
     /// The largest result, in bytes of its JSON text or body. The default is 1 MiB.

@@ -114,6 +114,18 @@ async fn the_limit_comes_before_the_verdict() {
 }
 
 #[tokio::test]
+async fn the_default_limit_is_that_on_all_bodies() {
+    let hooks = || hooks(presets::github(), &Counter::default());
+    let body: &'static str = format!(r#"["{}"]"#, "x".repeat(50_000)).leak();
+    let send = |hooks: Hooks| async move {
+        call(&hooks, signed(presets::github(), body, "1")).await.status()
+    };
+    assert_eq!(send(hooks()).await, 200);
+    assert_eq!(send(hooks().with_max_body_bytes(40_000)).await, 413);
+    assert_eq!(send(hooks().with_pre_auth_max_bytes(40_000)).await, 413);
+}
+
+#[tokio::test]
 async fn a_hook_has_a_limit_of_its_own() {
     let auth = || {
         AuthLayer::per_request(|head: RequestHead<'_>| {

@@ -99,12 +99,16 @@ fn request(target: &str, headers: &[(&str, &str)], body: &str) -> Request<Full<B
 }
 
 /// Status and headers, and the request that came through.
+/// How much is read for a caller who is not known yet.
+const PRE_AUTH: usize = 16 * 1024;
+
 async fn ask(
     layer: AuthLayer,
     request: Request<Full<Bytes>>,
 ) -> (u16, HeaderMap, Option<Request<Bytes>>) {
     let inner = Recorder::default();
-    let service = layer.with_buffer(BodyBufferLayer::new()).layer(inner.clone());
+    let layer = layer.with_buffer(BodyBufferLayer::new()).with_pre_auth_max_bytes(PRE_AUTH);
+    let service = layer.layer(inner.clone());
     let response = service.oneshot(request).await.unwrap();
     (response.status().as_u16(), response.headers().clone(), inner.take().pop())
 }
@@ -658,7 +662,8 @@ async fn an_authenticator_sees_the_body_and_the_hook() {
             }
             // A hook reads no codings.
             let run = |_: Invocation| std::future::ready(Outcome::json("done"));
-            let status = Hooks::new(layer, run).oneshot(request.clone()).await.unwrap().status();
+            let hooks = Hooks::new(layer, run).with_pre_auth_max_bytes(PRE_AUTH);
+            let status = hooks.oneshot(request.clone()).await.unwrap().status();
             let by_hook = match (headers.contains(&gzip), concealed) {
                 (true, false) => 415,
                 (true, true) => 401,
