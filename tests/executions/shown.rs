@@ -238,6 +238,32 @@ async fn a_list_has_pages() {
     );
 }
 
+/// What a stranger may not see shortens no page, and is in no cursor.
+#[tokio::test(start_paused = true)]
+async fn pages_of_strangers_are_full_and_name_no_job_of_another() {
+    let queue = MemoryQueue::new();
+    let mut public = Vec::new();
+    for number in 0..1500 {
+        let of = (number % 300 != 7).then_some("ann");
+        let id = job(&queue, of, "").await;
+        public.extend(of.is_none().then(|| id.to_string()));
+    }
+    public.reverse();
+    let executions = Executions::new(queue, "/").unwrap().with_insecure_public_list();
+    let service = AuthLayer::public().layer(executions);
+    let mut after = String::new();
+    for (page, has_next) in public.chunks(2).zip([true, true, false]) {
+        let target = format!("/?limit=2{after}");
+        let (_, _, body) = call(&service, "", Method::GET, &target).await;
+        assert_eq!(ids(&body), page);
+        let body: Value = serde_json::from_str(&body).unwrap();
+        let next = body["next"].as_str();
+        assert_eq!(next.is_some(), has_next);
+        assert!(next.is_none_or(|next| next.ends_with(&page[1])), "{next:?}");
+        after = format!("&after={}", next.unwrap_or_default());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_queue_that_is_away_is_503_and_a_missing_layer_500() {
     let queue = Unreliable::default();

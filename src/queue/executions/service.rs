@@ -11,7 +11,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use tower_service::Service;
 
-use super::list::ListInput;
+use super::list::{ListInput, MAX_PAGE_LEN};
 use super::route::Route;
 use super::view;
 use crate::ConfigError;
@@ -135,7 +135,9 @@ impl Executions {
     ///
     /// # Security
     ///
-    /// Everyone whom the layer lets in sees the outcomes of these jobs, and can repeat and remove them.
+    /// Everyone whom the layer lets in sees the outcomes of these jobs, and can repeat and remove them. A list reads over
+    /// the jobs of callers with an identity: where there are many of those, it is slow, or a 503 at the
+    /// [deadline](Self::with_deadline).
     #[must_use]
     pub fn with_insecure_public_list(self) -> Self {
         self.with(|shared| shared.public_list = true)
@@ -228,13 +230,21 @@ impl Shared {
             None if self.public_list => {}
             None => return Err(Rejection::new(RejectionKind::Forbidden)),
         }
-        // One more, to know whether there is another page.
-        let jobs = self.queue.list(&filter, after.as_ref(), limit.saturating_add(1)).await;
-        let mut jobs = jobs.map_err(unavailable)?;
+        // One more, to know whether there is another page. Jobs that the caller does not see are read over.
+        let (mut jobs, mut cursor, mut len) = (Vec::new(), after, limit.saturating_add(1));
+        loop {
+            let page = self.queue.list(&filter, cursor.as_ref(), len).await.map_err(unavailable)?;
+            let is_last = page.len() < len;
+            cursor = page.last().map(JobCursor::from);
+            jobs.extend(page.into_iter().filter(|job| self.sees(job, caller)));
+            if is_last || jobs.len() > limit {
+                break;
+            }
+            len = MAX_PAGE_LEN;
+        }
         let has_more = jobs.len() > limit;
         jobs.truncate(limit);
         let next = jobs.last().map(JobCursor::from).filter(|_| has_more);
-        jobs.retain(|job| self.sees(job, caller));
         Ok(json(StatusCode::OK, view::page(&jobs, next.as_ref())))
     }
 
