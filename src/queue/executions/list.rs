@@ -68,7 +68,8 @@ pub(super) fn cursor_text(cursor: &JobCursor) -> String {
 
 fn read_cursor(text: &str) -> Option<JobCursor> {
     let (nanoseconds, id) = text.split_once('.')?;
-    let time = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds.parse().ok()?).ok()?;
+    let nanoseconds = nanoseconds.parse::<u64>().ok()?;
+    let time = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds.into()).ok()?;
     Some(JobCursor::new(time, id.parse().ok()?))
 }
 
@@ -95,7 +96,10 @@ mod tests {
         let rejection = ListInput::read(Some(query)).unwrap_err();
         assert_eq!(rejection.kind(), RejectionKind::Invalid);
         assert_eq!(rejection.violations().len(), 4);
-        for query in ["limit=201", "limit=-1", "limit=", "after=1.2", "after=x.y", "state="] {
+        // Times before 1970 are those of no job, and more than some engines take.
+        let early = &format!("after=-1.{}", JobId::from_bytes([9; 16]));
+        for query in ["limit=201", "limit=-1", "limit=", "after=1.2", "after=x.y", "state=", early]
+        {
             assert!(ListInput::read(Some(query)).is_err(), "{query}");
         }
     }
