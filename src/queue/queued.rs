@@ -6,12 +6,12 @@ use async_trait::async_trait;
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, StatusCode};
 use sha2::{Digest, Sha256};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use super::backlog::BacklogLimit;
 use super::{Enqueued, Job, JobId, JobQueue, JobState, NewJob, QueueError, QueueErrorKind};
 use crate::ConfigError;
-use crate::hook::{Executor, ExecutorError, Invocation, Outcome};
+use crate::hook::{Executor, ExecutorError, Invocation, Outcome, StoredErrorKind};
 use crate::identity::Identity;
 use crate::util::base_path;
 
@@ -26,10 +26,15 @@ use crate::util::base_path;
 /// | the job is stored | 202 |
 /// | it ends within the [wait](Self::with_wait) | its outcome |
 /// | a job with the same [key](Self::with_key) was stored before, and has ended | the outcome of that job, or its failure |
-/// | it has not ended | 202 with its id |
+/// | it has not ended, or a later version of this crate has written its outcome | 202 with its id |
 /// | it was stored for another payload | 422 |
 /// | the queue cannot answer, or [too many jobs](Self::with_max_backlog) wait | 503 with `Retry-After` |
 /// | the job is larger than the queue takes | 413 |
+///
+/// A job that is dead stays so, and each redelivery gets its failure (502 with the error as the detail): a success would
+/// hide it, and another run is an operator's to start. After [a retry](super::Executions) the answer is 202 again, and the
+/// new outcome at the end. A replay guard of the hooks keeps the 422 and the 413, as any outcome: the same delivery would
+/// be refused again.
 ///
 /// # Examples
 ///
@@ -193,20 +198,37 @@ impl Queued {
     /// Polls a job until it has ended or the wait is over. The job is stored: a queue that cannot answer is no failure
     /// here.
     async fn ended(&self, id: &JobId) -> Option<Job> {
-        let end = Instant::now() + self.wait;
+        let start = Instant::now();
         let mut pause = FIRST_POLL;
         loop {
-            let next = Instant::now() + pause;
-            if next > end {
+            let left = self.wait.saturating_sub(start.elapsed());
+            if left.is_zero() {
                 return None;
             }
-            sleep_until(next).await;
+            // The last poll is at the end.
+            sleep(pause.min(left)).await;
             pause = (pause * 2).min(LAST_POLL);
             if let Ok(Some(job)) = self.queue.state(id).await
                 && job.state.is_ended()
             {
                 return Some(job);
             }
+        }
+    }
+
+    /// What the caller would have got from the executor itself.
+    fn ended_with(&self, job: Job) -> Result<Outcome, ExecutorError> {
+        match (job.state, job.outcome, job.error) {
+            (JobState::Succeeded, Some(outcome), _) => match Outcome::decode(&outcome) {
+                // No failure: it was stored, and a process of that version can read its outcome.
+                Err(error) if error.kind() == StoredErrorKind::UnsupportedVersion => {
+                    self.accepted(&job.id)
+                }
+                outcome => Ok(outcome?),
+            },
+            // The texts of stored errors are public: see `Worker`.
+            (JobState::Dead, _, Some(error)) => Err(ExecutorError::public(error)),
+            _ => Err("an ended job has no end".into()),
         }
     }
 
@@ -230,7 +252,7 @@ impl Executor for Queued {
     async fn execute(&self, invocation: Invocation) -> Result<Outcome, ExecutorError> {
         match self.try_execute(invocation).await {
             Ok(Answer::Stored(id)) => self.accepted(&id),
-            Ok(Answer::Ended(job)) => outcome_of(*job),
+            Ok(Answer::Ended(job)) => self.ended_with(*job),
             Ok(Answer::OtherPayload) => problem(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency_key_reused",
@@ -244,16 +266,6 @@ impl Executor for Queued {
             ),
             Err(error) => Err(ExecutorError::busy(RETRY_AFTER).with_source(error)),
         }
-    }
-}
-
-/// What the caller would have got from the executor itself.
-fn outcome_of(job: Job) -> Result<Outcome, ExecutorError> {
-    match (job.state, job.outcome, job.error) {
-        (JobState::Succeeded, Some(outcome), _) => Ok(Outcome::decode(&outcome)?),
-        // The texts of stored errors are public: see `Worker`.
-        (JobState::Dead, _, Some(error)) => Err(ExecutorError::public(error)),
-        _ => Err("an ended job has no end".into()),
     }
 }
 

@@ -15,7 +15,10 @@ use tower_webhook::auth::{AuthLayer, Policy};
 use tower_webhook::credential::Placement;
 use tower_webhook::hook::{ExecutorError, Hooks, Invocation, Outcome};
 use tower_webhook::key::NewKey;
-use tower_webhook::queue::{JobFilter, JobQueue, JobState, MemoryQueue, Queued, idempotency_key};
+use tower_webhook::queue::{
+    JobChange, JobFilter, JobId, JobQueue, JobState, LeaseState, MemoryQueue, Queued,
+    idempotency_key,
+};
 
 use super::unreliable::Unreliable;
 use super::{Running, post, seconds, text, worker};
@@ -69,6 +72,10 @@ async fn an_outcome_is_waited_for() {
             Outcome::json(&"done")?.with_status(StatusCode::CREATED)
         }
         b"2" => Err(ExecutorError::public("no").without_retry()),
+        b"4" => {
+            sleep(Duration::from_millis(1990)).await;
+            Outcome::json(&"just")
+        }
         _ => {
             sleep(seconds(60)).await;
             Ok(Outcome::empty())
@@ -80,6 +87,8 @@ async fn an_outcome_is_waited_for() {
     let (status, body) = sent(&hooks, post("/a", "2")).await;
     assert_eq!(status, StatusCode::BAD_GATEWAY);
     assert!(body.contains(r#""detail":"no""#), "{body}");
+
+    assert_eq!(sent(&hooks, post("/a", "4")).await, (StatusCode::OK, r#""just""#.to_owned()));
 
     let begun = Instant::now();
     let (status, body) = sent(&hooks, post("/a", "3")).await;
@@ -135,6 +144,27 @@ async fn a_redelivery_of_a_dead_job_gets_its_failure() {
     assert_eq!(status, StatusCode::BAD_GATEWAY);
     assert!(body.contains("no such branch"), "{body}");
     running.stop().await;
+
+    // Put back, it is as any other job.
+    let id = JobId::derived(None, "/a", "k");
+    assert_eq!(queue.retry(&id).await.unwrap(), JobChange::Changed);
+    assert_eq!(sent(&hooks, keyed("/a", "k", "1")).await.0, StatusCode::ACCEPTED);
+    let running = Running::start(worker(&queue, async |_| Outcome::json(&"done")));
+    sleep(seconds(1)).await;
+    assert_eq!(sent(&hooks, keyed("/a", "k", "1")).await.0, StatusCode::OK);
+    running.stop().await;
+}
+
+/// A worker of a later version has written it. The job is stored, so the sender need not send it again.
+#[tokio::test(start_paused = true)]
+async fn an_outcome_of_a_later_version_is_no_failure() {
+    let queue = MemoryQueue::new();
+    let hooks = public(queued(&queue));
+    let first = sent(&hooks, keyed("/a", "k", "1")).await;
+    let claimed = queue.claim(1, seconds(60), seconds(1)).await.unwrap();
+    let ended = queue.complete(&claimed[0].lease, r#"{"v":2}"#).await.unwrap();
+    assert_eq!(ended, LeaseState::Held);
+    assert_eq!(sent(&hooks, keyed("/a", "k", "1")).await, first);
 }
 
 #[tokio::test(start_paused = true)]
