@@ -46,16 +46,18 @@ pub(crate) fn app(queue: Arc<dyn JobQueue>) -> Result<Router, Error> {
 async fn store(queued: Queued, invocation: Invocation) -> Result<Outcome, ExecutorError> {
     match Input::read(&invocation) {
         Ok(_) => queued.execute(invocation).await,
-        Err(detail) => refusal(&detail),
+        Err(detail) => refusal(detail),
     }
 }
 
-/// A problem document (RFC 9457).
+/// A problem document (RFC 9457), as those of other refusals.
 fn refusal(detail: &str) -> Result<Outcome, ExecutorError> {
     let status = StatusCode::UNPROCESSABLE_ENTITY;
     let document = serde_json::json!({
-        "title": "The request is no job.",
+        "type": "urn:tower-webhook:problem:invalid",
+        "title": "Invalid value",
         "status": status.as_u16(),
+        "code": "invalid",
         "detail": detail,
     });
     Outcome::raw(document.to_string())

@@ -21,6 +21,9 @@ usage: queue [--data DIR] [--engine ENGINE] [--listen ADDRESS:PORT] [--worker] [
 
 Any number of processes may share a folder or an engine.";
 
+const LISTEN: &str = "--listen is ADDRESS:PORT, such as 127.0.0.1:3000 or [::1]:3000";
+const WORKERS: &str = "--workers is a number from 0 to 255";
+
 #[derive(Debug)]
 pub(crate) struct Flags {
     pub(crate) data: PathBuf,
@@ -55,17 +58,21 @@ impl Flags {
             match argument {
                 Long("help") | Short('h') => return Ok(None),
                 Long("data") => data = parser.value()?.into(),
-                // Without lexopt's text, which has the value in it: an address may have a password.
+                // Without lexopt's texts, which do not name the option, and have the value in them: an address may have
+                // a password.
                 Long("engine") => engine = Some(parser.value()?.string()?.parse::<Engine>()?),
-                Long("listen") => listen = parser.value()?.parse()?,
+                Long("listen") => listen = parser.value()?.parse().map_err(|_| LISTEN)?,
                 Long("worker") => only_works = true,
-                Long("workers") => workers = parser.value()?.parse()?,
+                Long("workers") => workers = parser.value()?.parse().map_err(|_| WORKERS)?,
                 Long("exec-log") => exec_log = Some(parser.value()?.into()),
                 _ => return Err(argument.unexpected().into()),
             }
         }
         if only_works && workers == 0 {
             return Err("--worker with --workers 0 does nothing".into());
+        }
+        if data.as_os_str().is_empty() {
+            return Err("--data is the name of a folder".into());
         }
         let listen = (!only_works).then_some(listen);
         Ok(Some(Self { data, engine, listen, workers, exec_log }))

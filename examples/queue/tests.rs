@@ -45,6 +45,7 @@ fn a_command_line_that_makes_no_sense_is_refused() {
         "--listen localhost",
         "--workers -1",
         "--workers two",
+        "--workers 256",
         "--worker --workers 0",
         "--engine sqlite",
         "--engine sqlite:",
@@ -52,7 +53,11 @@ fn a_command_line_that_makes_no_sense_is_refused() {
     ] {
         let error = parse(line).unwrap_err().to_string();
         assert!(!error.is_empty() && !error.contains("secret"), "{line}: {error}");
+        // What is wrong is named.
+        let option = line.split(' ').next().unwrap_or_default();
+        assert!(error.contains(option), "{line}: {error}");
     }
+    assert!(Flags::parse(["--data", ""].map(OsString::from)).is_err());
 }
 
 async fn call(app: &Router, line: &str, key: Option<&str>, body: &str) -> Response<Value> {
@@ -111,10 +116,15 @@ async fn what_is_no_job_is_refused_and_not_stored() {
         r#"{"ms":1.5}"#,
         r#"{"fail":1}"#,
         r#"{"abort":null}"#,
+        "",
+        "null",
     ] {
         for hook in ["slow", "wait"] {
             let refused = call(&app, &format!("POST /hook/{hook}"), None, body).await;
             assert_eq!(refused.status(), 422, "{body}");
+            let body = refused.body();
+            assert_eq!((&body["code"], &body["status"]), (&json!("invalid"), &json!(422)));
+            assert!(body["detail"].is_string(), "{body}");
         }
     }
     assert_eq!(call(&app, "POST /hook/slow", None, "{").await.status(), 400);
@@ -122,6 +132,20 @@ async fn what_is_no_job_is_refused_and_not_stored() {
     assert_eq!(call(&app, "POST /hook/other", None, "{}").await.status(), 404);
     let list = call(&app, "GET /executions", None, "").await;
     assert_eq!(list.body(), &json!({"executions": [], "next": null}));
+}
+
+/// As deep as an envelope takes, in a member that says nothing.
+#[tokio::test]
+async fn a_job_may_be_nested_deeply() {
+    let queue = MemoryQueue::new();
+    let app = app::app(Arc::new(queue.clone())).unwrap();
+    let worker = work::worker(Arc::new(queue), ExecLog::default()).unwrap();
+    tokio::spawn(worker.run_until(std::future::pending()));
+    let send = async |depth: usize| {
+        let body = format!(r#"{{"a":{}{}}}"#, "[".repeat(depth - 1), "]".repeat(depth - 1));
+        call(&app, "POST /hook/wait", None, &body).await.status().as_u16()
+    };
+    assert_eq!((send(127).await, send(128).await, send(129).await), (200, 200, 400));
 }
 
 #[test]
