@@ -1,5 +1,6 @@
 //! Jobs in a stream of NATS JetStream.
 
+mod address;
 mod change;
 mod claim;
 mod link;
@@ -52,6 +53,9 @@ use crate::ConfigError;
 /// two minutes by default.** A job survives the end of the server's process, and is lost if the machine loses power in
 /// these two minutes. Set `sync_interval: always` in the server's `jetstream` block, or use three
 /// [replicas](Self::with_replicas) on machines that do not lose power together.
+///
+/// A server without room accepts no job: [`enqueue`](JobQueue::enqueue) is an error. Jobs are read and purged then, but
+/// none is claimed or ended until there is room.
 ///
 /// # Consistency
 ///
@@ -150,14 +154,15 @@ impl NatsQueue {
 
     /// Connects to servers at addresses such as `nats://127.0.0.1:4222`, separated by commas.
     ///
-    /// The client connects again when a connection breaks.
+    /// An address may have a login, which is that of all servers: `nats://user:password@host` or `nats://token@host`,
+    /// with percent-encoding. The client connects again when a connection breaks.
     ///
     /// # Errors
     ///
-    /// Returns an error if no server can be reached.
+    /// Returns an error if an address is none, or if no server can be reached or accepts the login.
     pub async fn connect(addresses: &str) -> Result<Self, QueueError> {
-        let addresses: Vec<_> = addresses.split(',').map(str::trim).collect();
-        let client = async_nats::connect(addresses).await.map_err(QueueError::unavailable)?;
+        let (servers, options) = address::read(addresses).map_err(QueueError::unavailable)?;
+        let client = options.connect(servers).await.map_err(QueueError::unavailable)?;
         Ok(Self::new(client))
     }
 

@@ -5,8 +5,10 @@
 #[cfg(feature = "conformance")]
 mod conformance;
 mod crowd;
+mod full;
 mod halves;
 mod jobs;
+mod login;
 mod outage;
 mod pages;
 mod server;

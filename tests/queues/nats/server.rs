@@ -18,14 +18,18 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn start() -> Self {
+        Self::with("", "")
+    }
+
+    /// A server with more settings of JetStream, and others.
+    pub(super) fn with(jetstream: &str, others: &str) -> Self {
         let mut server = Self { child: None, folder: Folder::new(), port: Port::reserve() };
-        std::fs::write(
-            server.folder.path().join("server.conf"),
-            "jetstream { store_dir: store, sync_interval: always }\n",
-        )
-        .unwrap();
+        server.set(jetstream, others);
+        let mut starts = 0;
         while !server.run() {
             // Another process took the port.
+            starts += 1;
+            assert!(starts < 10, "the server does not start");
             server.port = Port::reserve();
         }
         server
@@ -33,6 +37,19 @@ impl Server {
 
     pub(super) fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port.number())
+    }
+
+    /// Writes the settings that the next start reads.
+    pub(super) fn set(&self, jetstream: &str, others: &str) {
+        let all = format!(
+            "jetstream {{ store_dir: store, sync_interval: always, {jetstream} }}\n{others}\n"
+        );
+        std::fs::write(self.folder.path().join("server.conf"), all).unwrap();
+    }
+
+    /// The address for a client that gives this login.
+    pub(super) fn url_with(&self, login: &str) -> String {
+        format!("nats://{login}@127.0.0.1:{}", self.port.number())
     }
 
     /// A queue that is set up.
