@@ -57,7 +57,7 @@ impl SignedHooks {
         let hook = invocation.hook.as_deref().unwrap_or_default();
         let key = signed.replay_key(hook, owner.as_str())?;
         let tolerance = signed.tolerance().unwrap_or_default();
-        Some((guard, Guarded { key, lease: deadline + GUARD_TIME, tolerance }))
+        Some((guard, Guarded { key, lease: deadline.saturating_add(GUARD_TIME), tolerance }))
     }
 }
 
@@ -86,8 +86,10 @@ impl Guard {
         let Answer { response, is_success } = run.await;
         let settled = match &response {
             Ok(response) if is_success => {
-                let (stored, kept) =
-                    (StoredResponse::of(response), self.time_to_live.max(tolerance * 2));
+                let (stored, kept) = (
+                    StoredResponse::of(response),
+                    self.time_to_live.max(tolerance.saturating_mul(2)),
+                );
                 self.guard.commit(&key, id, &stored, kept).await.map(drop)
             }
             _ => self.guard.abort(&key, id).await,

@@ -26,13 +26,16 @@ pub struct Backoff {
 }
 
 impl Backoff {
+    /// The longest wait.
+    pub(super) const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
     /// Waits between these two.
     ///
     /// # Errors
     ///
     /// Returns an error if the first wait is 0 or longer than the longest one, or the longest one is over 30 days.
     pub fn new(first: Duration, max: Duration) -> Result<Self, ConfigError> {
-        if first.is_zero() || first > max || max > Duration::from_secs(30 * 24 * 60 * 60) {
+        if first.is_zero() || first > max || max > Self::LONGEST {
             return Err(ConfigError::new(
                 "the waits of a backoff are 0, reversed, or over 30 days",
             ));

@@ -13,6 +13,7 @@ use super::{
     JobQueue, JobState, Lease, LeaseState, NewJob, QueueError, Retention,
 };
 use crate::Clock;
+use crate::util::after;
 
 /// Keeps jobs in this process, for tests. **Nothing is durable**: jobs end with the process.
 ///
@@ -114,7 +115,7 @@ impl MemoryQueue {
             *leased.entry(entry.job.hook.clone()).or_default() += 1;
             let token = random_token()?;
             entry.token = Some(token);
-            entry.due = now + lease;
+            entry.due = after(now, lease);
             entry.job.state = JobState::Running;
             entry.job.attempts = entry.job.attempts.saturating_add(1);
             entry.job.started_at = Some(time);
@@ -164,7 +165,7 @@ impl MemoryQueue {
     ) -> LeaseState {
         self.under(self.entries(), lease, |entry| {
             entry.token = None;
-            entry.due = Instant::now() + delay;
+            entry.due = after(Instant::now(), delay);
             entry.job.state = JobState::Queued;
             change(&mut entry.job);
         })
@@ -211,7 +212,7 @@ impl JobQueue for MemoryQueue {
         lease: Duration,
         wait: Duration,
     ) -> Result<Vec<ClaimedJob>, QueueError> {
-        let end = Instant::now() + wait;
+        let end = after(Instant::now(), wait);
         loop {
             // Armed before the look, so that a job that comes in between rings.
             let bell = self.shared.bell.notified();
@@ -233,7 +234,7 @@ impl JobQueue for MemoryQueue {
         if !entries.get(&lease.job()).is_some_and(has_room) {
             return Ok(LeaseState::Lost);
         }
-        Ok(self.under(entries, lease, |entry| entry.due = now + lasts))
+        Ok(self.under(entries, lease, |entry| entry.due = after(now, lasts)))
     }
 
     async fn complete(&self, lease: &Lease, outcome: &str) -> Result<LeaseState, QueueError> {

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::{Claim, ClaimId, ReplayGuard, ReplayKey, StoredResponse};
 use crate::BoxError;
 use crate::error::ConfigError;
+use crate::util::after;
 
 /// A [`ReplayGuard`] of one process. A restart forgets all deliveries.
 ///
@@ -66,7 +67,7 @@ impl ReplayGuard for MemoryReplayGuard {
             if entries.len() >= self.capacity && !entries.contains_key(key) {
                 return Err("the replay guard is full".into());
             }
-            entries.insert(*key, Entry { until: now + lease, state: State::Claimed(id) });
+            entries.insert(*key, Entry { until: after(now, lease), state: State::Claimed(id) });
             Ok(Claim::New(id))
         })
     }
@@ -81,7 +82,7 @@ impl ReplayGuard for MemoryReplayGuard {
         let now = Instant::now();
         Ok(self.with(|entries| match entries.get_mut(key) {
             Some(entry) if entry.is_held_by(claim, now) => {
-                entry.until = now + time_to_live;
+                entry.until = after(now, time_to_live);
                 entry.state = State::Done(response.clone());
                 true
             }

@@ -98,6 +98,9 @@ async fn an_outcome_is_waited_for() {
     let id = id.parse().unwrap();
     assert_eq!(queue.state(&id).await.unwrap().unwrap().state, JobState::Running);
     assert_eq!(super::ended(&queue, id).await.state, JobState::Succeeded);
+
+    let hooks = public(queued(&queue).with_wait(Duration::MAX));
+    assert_eq!(sent(&hooks, post("/a", "1")).await.0, StatusCode::CREATED);
     running.stop().await;
 }
 

@@ -313,6 +313,20 @@ async fn a_delivery_that_was_answered_gets_the_same_answer() {
 }
 
 #[tokio::test]
+async fn times_without_a_bound_are_as_long_as_they_get() {
+    let counter = Counter::default();
+    let guard = MemoryReplayGuard::new(100).unwrap();
+    let scheme = || presets::svix().with_tolerance(Duration::MAX);
+    let hooks = hooks(scheme(), &counter)
+        .with_deadline(Duration::MAX)
+        .with_replay_guard(guard, Duration::MAX);
+    for _ in 0..2 {
+        assert_eq!(call(&hooks, signed(scheme(), "{}", "msg_1")).await.status(), 200);
+    }
+    assert_eq!(counter.take(), 1);
+}
+
+#[tokio::test]
 async fn an_unsigned_id_does_not_identify_a_delivery() {
     let counter = Counter::default();
     let guard = MemoryReplayGuard::new(100).unwrap();

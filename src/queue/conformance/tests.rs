@@ -191,7 +191,7 @@ impl JobQueue for Faulty {
     ) -> Result<LeaseState, QueueError> {
         let delay = match self.fault {
             "retries are early" => delay / 3,
-            "retries are late" => delay + Duration::from_secs(20),
+            "retries are late" => delay.saturating_add(Duration::from_secs(20)),
             _ => delay,
         };
         self.queue.retry_after(&self.lease(lease, "retry_after"), delay, error).await

@@ -18,6 +18,7 @@ use super::record::{self, Entry, Hold, JobMessage, Stored, Turn, turn};
 use crate::BoxError;
 use crate::queue::memory::random_token;
 use crate::queue::{ClaimedJob, Job, JobId, JobState, Lease, QueueError};
+use crate::util::after;
 
 /// How long a claim that does not wait gives the server to look.
 const GRACE: Duration = Duration::from_millis(25);
@@ -58,7 +59,7 @@ impl Inner {
         wait: Duration,
         caller: &mut Caller,
     ) -> Result<Vec<ClaimedJob>, QueueError> {
-        let end = Instant::now() + wait.max(GRACE);
+        let end = after(Instant::now(), wait.max(GRACE));
         let mut claimed = Vec::new();
         let mut consumers = self.consumers().await?;
         let first = self.next_turn() % consumers.len().max(1);

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::names::{LATER, Names, Place, token};
 use super::record::Entry;
-use crate::queue::{HookLimits, QueueError};
+use crate::queue::{Backoff, HookLimits, QueueError};
 
 /// The connection of a queue, with its names.
 #[derive(Clone, Debug)]
@@ -265,9 +265,10 @@ impl Link {
         let _ = self.context.client().request(ack.to_owned(), "+ACK".into()).await;
     }
 
-    /// Lets a message come again after a delay. Until then it keeps its place under the limit of its hook.
+    /// Lets a message come again after a delay, or after 30 days, when its entry says what is left of it. Until then it
+    /// keeps its place under the limit of its hook.
     pub(super) async fn again_after(&self, ack: &str, delay: Duration) {
-        let nak = match delay.as_nanos() {
+        let nak = match delay.min(Backoff::LONGEST).as_nanos() {
             0 => "-NAK".to_owned(),
             nanos => format!("-NAK {{\"delay\": {nanos}}}"),
         };

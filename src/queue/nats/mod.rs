@@ -196,10 +196,11 @@ impl NatsQueue {
         Ok(self.settings.into())
     }
 
-    /// Sets how long a call waits for the server, beside the wait of a claim: 5 seconds by default.
+    /// Sets how long a call waits for the server, beside the wait of a claim: 5 seconds by default, a day
+    /// at most.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.settings.deadline = deadline;
+        self.settings.deadline = deadline.min(Duration::from_secs(24 * 60 * 60));
         self.settings.into()
     }
 

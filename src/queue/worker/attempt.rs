@@ -11,7 +11,8 @@ use super::Worker;
 use super::faults::{Pauses, contained};
 use crate::hook::{ExecutorError, Invocation, Outcome, StoredErrorKind, run};
 use crate::queue::{
-    ClaimedJob, Job, JobAttempt, JobQueue, JobState, Lease, LeaseState, QueueError, QueueErrorKind,
+    Backoff, ClaimedJob, Job, JobAttempt, JobQueue, JobState, Lease, LeaseState, QueueError,
+    QueueErrorKind,
 };
 use crate::trace;
 
@@ -175,6 +176,8 @@ impl Worker {
         if attempt >= self.config.attempts {
             return End::Dead { error };
         }
+        // What is asked for may be what a server of others has asked for.
+        let asked = asked.min(Backoff::LONGEST);
         End::Failed { error, delay: self.config.backoff.delay(attempt).max(asked) }
     }
 
@@ -251,6 +254,18 @@ fn stored_text(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::MemoryQueue;
+
+    #[test]
+    fn a_job_waits_for_30_days_at_most() {
+        let run = async |_: Invocation| Ok(Outcome::empty());
+        let worker = Worker::new(MemoryQueue::new(), run);
+        let days = |count: u64| Duration::from_secs(count * 24 * 60 * 60);
+        for (asked, expected) in [(days(29), days(29)), (Duration::MAX, days(30))] {
+            let failed = End::Failed { error: "e".to_owned(), delay: expected };
+            assert_eq!(worker.after_failure("e".to_owned(), 1, asked), failed);
+        }
+    }
 
     #[test]
     fn a_stored_text_is_one_that_engines_keep() {

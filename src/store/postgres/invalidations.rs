@@ -13,6 +13,7 @@ use crate::ConfigError;
 use crate::key::StoreError;
 use crate::store::invalidation::{Queue, QueueSender, message, queue};
 use crate::store::{Invalidation, InvalidationStream};
+use crate::util::after;
 
 /// The changes of keys in the tables of a [`PostgresKeyStore`](super::PostgresKeyStore): those that stores make, in
 /// any process, and those that are made with `psql`.
@@ -140,7 +141,7 @@ const NOT_LISTENING: &str = "this connection is not notified of changes of keys:
 /// To drop the listener takes leave of the server, on a task of sqlx. If the connection has gone
 /// silent, that task ends when the operating system gives the connection up.
 async fn read(mut listener: PgListener, sender: QueueSender, query: String, heartbeat: Duration) {
-    let mut next_beat = Instant::now() + heartbeat;
+    let mut next_beat = after(Instant::now(), heartbeat);
     loop {
         match timeout_at(next_beat, listener.try_recv()).await {
             Ok(Ok(Some(notification))) => {
@@ -152,7 +153,7 @@ async fn read(mut listener: PgListener, sender: QueueSender, query: String, hear
                 if !matches!(listening, Ok(Ok(true))) {
                     return;
                 }
-                next_beat = Instant::now() + heartbeat;
+                next_beat = after(Instant::now(), heartbeat);
             }
         }
     }

@@ -12,6 +12,7 @@ use crate::ConfigError;
 use crate::key::StoreError;
 use crate::store::invalidation::{Queue, message, queue};
 use crate::store::{Invalidation, InvalidationStream};
+use crate::util::after;
 
 /// The changes of keys in a namespace of a [`RedisKeyStore`](super::RedisKeyStore), by every process.
 ///
@@ -103,7 +104,7 @@ impl RedisInvalidations {
             .set_push_sender(push);
         let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
         connection.subscribe(self.names.changes()).await?;
-        let next_beat = Instant::now() + self.heartbeat;
+        let next_beat = after(Instant::now(), self.heartbeat);
         Ok(Subscription { connection, queue, next_beat })
     }
 }
@@ -118,7 +119,7 @@ impl Subscription {
             let ping = redis::cmd("PING");
             let pong = self.connection.send_packed_command(&ping);
             timeout(heartbeat, pong).await.ok()?.ok()?.extract_error().ok()?;
-            self.next_beat = Instant::now() + heartbeat;
+            self.next_beat = after(Instant::now(), heartbeat);
         }
     }
 }
