@@ -7,6 +7,7 @@ starts the programs, and a server of the engine (`sqlite`, `postgres` or `nats`,
 loopback interface, prints one line for each failure, and ends with the count.
 """
 
+import http.client
 import os
 import signal
 import socket
@@ -59,6 +60,7 @@ def command_line(site):
         check(f"--help {option}", usage.returncode == 0 and option in usage.stdout, usage)
     for arguments in [["--unknown"], ["--engine", "mysql://user:secret@a/b"], ["--engine", "sqlite:"],
                       ["--listen", f"127.0.0.1:{server.port}"], ["--listen", "nowhere"], ["--workers", "many"],
+                      ["--workers", "256"], ["--workers", ""], ["--data", ""], ["--engine", "foo"], ["extra"],
                       ["--worker", "--workers", "0"], ["--engine", "sqlite:/no/such/folder/file"], ["--data"]]:
         ended = run(*arguments)
         check(f"refused: {arguments}", ended.returncode not in (0, 101) and ended.stderr.startswith("queue: ")
@@ -101,6 +103,20 @@ def stop_waits_for_jobs(site):
     check("SIGTERM waits for a job of 3 s", status == 0 and 1.5 < seconds < 5.5, (seconds, status))
     shown = front.execution(job).json()
     check("and the job has ended", (shown["state"], shown["attempts"]) == ("succeeded", 1), shown)
+
+
+def stop_answers_requests(site):
+    """A process that listens and works: a sender that waits has its answer, and a long job is given back."""
+    server = site.start()
+    long = server.slow(ms=60_000).json()["id"]
+    with ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(server.wait, ms=1000)
+        wait_until(lambda: len(site.events(event="begin")) == 2, 10)
+        seconds, status = ended_within(server, 20)
+        check("SIGTERM ends it after 5 s", status == 0 and 4.5 < seconds < 8, (seconds, status))
+        check("who waits is answered", waits.result().status in (200, 202), waits.result())
+    shown = site.start("--workers", "0").execution(long).json()
+    check("the long job waits", (shown["state"], shown["attempts"]) == ("queued", 0), shown)
 
 
 def stop_gives_jobs_back(site):
@@ -168,13 +184,101 @@ def one_job(site):
     check("removed", server.call("DELETE", f"/executions/{job}").status == 204, job)
     check("gone", server.execution(job).status == 404, server.execution(job))
 
-    for body in ("[]", "1", '"x"', '{"ms":"1"}', '{"ms":-1}', '{"ms":1e9}', '{"ms":99999999999999999999}', '{"fail":1}',
-                 '{"abort":"no"}', "{", '{"ms":1', "x"):
-        answer = server.call("POST", "/hook/slow", body)
-        check(f"no job: {body}", 400 <= answer.status < 500 and answer.body, answer)
-    check("GET of a hook", server.call("GET", "/hook/slow").status == 405)
-    check("an unknown hook", server.call("POST", "/hook/other", {}).status == 404)
-    check("nothing of that is stored", len(server.call("GET", "/executions").json()["executions"]) == 1)
+
+def is_problem(answer, status, code):
+    return (answer.status, answer.json().get("status"), answer.json().get("code")) == (status, status, code) \
+        and answer.headers["Content-Type"] == "application/problem+json"
+
+
+def strange_requests(site):
+    server = site.start("--workers", "0")
+
+    def send(method, path, body=b"", **headers):
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        try:
+            connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+            answer = connection.getresponse()
+            return engines.Answer(answer.status, answer.headers, answer.read())
+        finally:
+            connection.close()
+
+    json_type = {"content_type": "application/json"}
+    for hook in ("slow", "wait"):
+        for body in ("", "[]", "[1,true,true]", "1", '"x"', "null", "true", '{"ms":"1"}', '{"ms":-1}', '{"ms":1.5}', '{"ms":1e9}',
+                     '{"ms":600001}', '{"ms":99999999999999999999}', '{"ms":null}', '{"fail":"yes"}', '{"fail":1}', '{"abort":"no"}'):
+            answer = send("POST", f"/hook/{hook}", body, **json_type)
+            check(f"{hook}: no job: {body}", is_problem(answer, 422, "invalid") and answer.json()["detail"], answer)
+        check(f"{hook}: no body at all", is_problem(send("POST", f"/hook/{hook}"), 422, "invalid"))
+        for body in ("{", '{"ms":1', "x", " ", '{"ms":1}x', '{"ms":1,"ms":1}', '{"a":' + "[" * 200 + "]" * 200 + "}", b'{"a":"\xff"}'):
+            answer = send("POST", f"/hook/{hook}", body, **json_type)
+            check(f"{hook}: no JSON: {body[:20]}", is_problem(answer, 400, "malformed_body"), answer)
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "application/octet-stream", "application/xml",
+                 "application/x-ndjson", "application/json; charset=utf-16"):
+        answer = send("POST", "/hook/slow", '{"ms":1}', content_type=kind)
+        check(f"{kind}", is_problem(answer, 415, "unsupported_media_type"), answer)
+    # Declared and not sent: it is refused before it comes.
+    answer = send("POST", "/hook/slow", None, content_length=str(1024 * 1024 + 1), **json_type)
+    check("more than 1 MiB", is_problem(answer, 413, "content_too_large"), answer)
+    for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"):
+        answer = send(method, "/hook/slow")
+        check(f"{method} of a hook", answer.status == 405 and answer.headers["Allow"] == "POST", answer)
+    for path in ("/hook/other", "/hook/", "/hook", "/hook/slow/", "/hook/../hook/slow", "/hook/%73low", "/Hook/slow", "/"):
+        check(f"no hook: {path}", is_problem(send("POST", path, "{}", **json_type), 404, "not_found"), path)
+    check("nothing of that is stored", server.call("GET", "/executions").json() == {"executions": [], "next": None})
+
+    for body in ("{}", ' {"ms":0}', '{"a":"' + "x" * 200_000 + '"}', '{"unknown":[1],"Ms":"x"}', '{"a":' + "[" * 127 + "]" * 127 + "}"):
+        answer = send("POST", "/hook/slow", body, **json_type)
+        check(f"a job: {body[:20]}", answer.status == 202, answer)
+    answer = send("POST", "/hook/slow", "{}", content_type="application/cloudevents+json")
+    check("a job of a type that ends in +json", answer.status == 202, answer)
+    job = answer.json()["id"]
+
+    for path in (UNKNOWN, "x", "0", job[:-1], job + "0", job.upper() if job.upper() != job else "X" * 32, f"0x{job}", f"%20{job}",
+                 "..", ".", "%00", "..%2f" + job, f"../executions/{job}", f"{job}/", f"{job}/other", f"{job}/retry/x"):
+        check(f"unknown: {path}", is_problem(send("GET", f"/executions/{path}"), 404, "not_found"), path)
+    check("HEAD", (lambda head: (head.status, head.body) == (200, b""))(send("HEAD", f"/executions/{job}")))
+    check("retry of an unknown job", is_problem(send("POST", f"/executions/{UNKNOWN}/retry"), 404, "not_found"))
+    check("retry of a job that waits", is_problem(send("POST", f"/executions/{job}/retry"), 409, "conflict"))
+    for method, path, allow in (("PUT", f"/{job}", "GET, HEAD, DELETE"), ("POST", "", "GET, HEAD"), ("GET", f"/{job}/retry", "POST")):
+        answer = send(method, f"/executions{path}")
+        check(f"{method} {path}", answer.status == 405 and answer.headers["Allow"] == allow, answer)
+    for query in ("limit=0", "limit=201", "limit=x", "limit=", "state=Dead", "state=dead&state=dead", "after=x", f"after=-1.{job}",
+                  f"after=-99999999999999999999.{job}", f"after=1.{job}x"):
+        answer = send("GET", f"/executions?{query}")
+        check(f"list: {query}", is_problem(answer, 422, "invalid") and answer.json()["errors"], answer)
+    answer = send("GET", f"/executions?after=18446744073709551615.{job}&limit=200&hook=slow&unknown=1")
+    check("list: from the end of time", len(answer.json()["executions"]) == 6, answer)
+
+
+def other_versions(site):
+    """What a job of a later version and damaged ones do to a worker, and it to them."""
+    if site.engine != "sqlite":
+        print(f"  other_versions: not played on {site.engine}, only on sqlite")
+        return
+    front = site.start("--workers", "0")
+    later, damaged, unknown, good = [front.slow(ms=1).json()["id"] for _ in range(4)]
+    database = sqlite3.connect(f"{site.folder}/data/queue.db", timeout=20)
+    with database:
+        for job, change in ((later, """replace(payload, '"v":1', '"v":2')"""), (damaged, "substr(payload, 2)"),
+                            (unknown, """replace(payload, '"method":', '"verb":')""")):
+            changed = database.execute(f"UPDATE jobs SET payload = {change} WHERE id = ?", (bytes.fromhex(job),)).rowcount
+            check("the payload is changed", changed == 1)
+    site.start("--worker")
+    check("a good job runs", front.ends(good, 10)["state"] == "succeeded", front.execution(good))
+    for job in (damaged, unknown):
+        shown = front.ends(job, 10)
+        check("a damaged job is dead at once", (shown["state"], shown["attempts"]) == ("dead", 1)
+              and "malformed" in shown["error"], shown)
+    check("the log names the later one", wait_until(lambda: later in site.errors(), 10) and "job_too_new" in site.errors(), site.errors())
+    time.sleep(12)
+    shown = front.execution(later).json()
+    check("it waits, and has all its attempts", (shown["state"], shown["attempts"], shown["error"]) == ("queued", 0, None), shown)
+    check("and is not logged each time", site.errors().count("job_too_new") == 1, site.errors())
+    with database:
+        database.execute("""UPDATE jobs SET payload = replace(payload, '"v":2', '"v":1') WHERE id = ?""", (bytes.fromhex(later),))
+    database.close()
+    shown = front.ends(later, 20)
+    check("a worker that can read it runs it", (shown["state"], shown["attempts"]) == ("succeeded", 1), shown)
 
 
 def failing_job(site):
@@ -201,6 +305,8 @@ def failing_job(site):
     check("a dead job stays dead", len(site.events(job, "begin")) == 5, site.events(job))
     retried = server.call("POST", f"/executions/{job}/retry")
     check("retry", retried.status == 202 and retried.json()["id"] == job and retried.json()["attempts"] == 0, retried)
+    again = server.slow(fail=True, ms=50, key="failing")
+    check("the same key after a retry", again.status == 202 and again.json()["id"] == job, again)
     wait_until(lambda: len(site.events(job, "end")) == 6, 5)
     check("it starts again", site.events(job, "begin")[-1]["attempt"] == 1, site.events(job))
 
@@ -374,8 +480,9 @@ def backlog(site):
     check("leaves room for one", answers == [202, 503, 503], answers)
 
 
-SCENARIOS = [aborting_job, failing_job, engine_away, orphans, stop_gives_jobs_back, stop_waits_for_jobs, idempotency,
-             waiting, one_job, many_processes, listens_and_works, command_line, backlog]
+SCENARIOS = [aborting_job, failing_job, engine_away, orphans, other_versions, stop_gives_jobs_back, stop_waits_for_jobs,
+             stop_answers_requests, idempotency, waiting, one_job, strange_requests, many_processes, listens_and_works,
+             command_line, backlog]
 
 
 def main():
