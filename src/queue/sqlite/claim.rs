@@ -6,12 +6,13 @@ use std::time::Duration;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, Row, Sqlite, SqliteConnection, query, query_as};
 
-use super::row::{after, read_claimed};
+use super::row::{after, read_claimed, read_id};
 use super::{SqliteQueue, acquire, fault, statements, under};
 use crate::key::StoreError;
 use crate::queue::memory::random_token;
-use crate::queue::{ClaimedJob, HookLimits, Lease, LeaseState, QueueError};
+use crate::queue::{ClaimedJob, End, HookLimits, JobId, Lease, LeaseState, QueueError};
 use crate::store::sql::Checkout;
+use crate::trace;
 
 /// Loose index scan: the hooks that have jobs which have not ended, and of each when its first job is due, and how many
 /// are under a lease. It takes time in proportion to the number of hooks, and not of their jobs.
@@ -45,6 +46,14 @@ WHERE rowid = ?1 RETURNING id, hook, payload, attempts";
 
 const BURY: &str = "UPDATE jobs
 SET state = 'dead', token = NULL, ended_at = ?2, error = 'the stored job cannot be read' WHERE rowid = ?1";
+
+/// The event of a job that is dead, with what can be read of it.
+fn log_unreadable(row: &SqliteRow) {
+    let end = End::Dead { error: "the stored job cannot be read".to_owned() };
+    let hook = row.try_get("hook").unwrap_or_default();
+    let id = read_id(row).unwrap_or(JobId::from_bytes([0; 16]));
+    trace::attempted(hook, &id, row.try_get("attempts").unwrap_or_default(), &end);
+}
 
 impl SqliteQueue {
     /// Whether a claim would get a job, and how long it is until the next one is due. Takes no lock.
@@ -201,11 +210,13 @@ pub(super) async fn take(
         let token = random_token().map_err(StoreError::new)?;
         let take = query(TAKE).bind(row_id).bind(token.to_be_bytes().to_vec());
         let take = take.bind(after(now, lease)).bind(now).fetch_one(&mut *connection).await;
-        match read_claimed(&take.map_err(StoreError::new)?, token) {
+        let row = take.map_err(StoreError::new)?;
+        match read_claimed(&row, token) {
             Some(job) => claimed.push(job),
             None => {
                 let bury = query(BURY).bind(row_id).bind(now).execute(&mut *connection).await;
                 bury.map_err(StoreError::new)?;
+                log_unreadable(&row);
             }
         }
     }

@@ -48,15 +48,15 @@ mod statements;
 /// A claim takes time in proportion to the number of hooks that have jobs which have not ended, and not to the number
 /// of jobs.
 ///
-/// Times are those of the machine's clock. If it is set back, jobs that wait are due later by as much, and if it is set
-/// forward, leases end earlier.
+/// Times are those of the machine's clock. If it is set back, jobs that wait are due later, and leases end later, by as
+/// much. If it is set forward, leases end earlier.
 ///
 /// # Faults
 ///
 /// * A full disk, a file that another program has locked and a damaged file are an error, and so is a call that takes
 ///   longer than the [deadline](Self::with_deadline).
-/// * A job that cannot be read, because something but this queue has changed it, is dead as soon as it is claimed. What
-///   shows it is an error, which names its id; [`remove`](JobQueue::remove) removes it.
+/// * A job that cannot be read, because something but this queue has changed it, is dead as soon as it is claimed, which
+///   is logged. What shows it is an error, which names its id; [`remove`](JobQueue::remove) removes it.
 /// * [`open`](Self::open) does not read the jobs. [`check`](Self::check) does, and finds damage.
 /// * [`stats`](JobQueue::stats) has no hook all of whose jobs have succeeded.
 ///

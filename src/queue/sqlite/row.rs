@@ -67,7 +67,7 @@ pub(super) fn read_claimed(row: &SqliteRow, token: u128) -> Option<ClaimedJob> {
     Some(ClaimedJob::new(lease, hook, payload, row.try_get("attempts").ok()?))
 }
 
-fn read_id(row: &SqliteRow) -> Option<JobId> {
+pub(super) fn read_id(row: &SqliteRow) -> Option<JobId> {
     row.try_get::<&[u8], _>("id").ok()?.try_into().ok().map(JobId::from_bytes)
 }
 

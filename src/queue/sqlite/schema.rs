@@ -10,9 +10,9 @@ pub(super) const QUEUE_FILE: FileKind =
 /// for one that runs the end of its lease. `token` is that of the lease. `payload` is the last column, so that the others
 /// are read without it.
 ///
-/// Most jobs of a large file have ended. Each index but two has only jobs in other states: `jobs_open` for claims,
-/// backlog and numbers, `jobs_running` to count the leases of a hook, and `jobs_dead` for lists and numbers. Each has the
-/// column of its own condition too: SQLite reads the row otherwise.
+/// Most jobs of a large file have succeeded. Three indexes have none of them: `jobs_open` for claims and backlog,
+/// `jobs_running` to count the leases of a hook, and `jobs_unfinished` for lists and numbers. Each has the column of its
+/// own condition too: SQLite reads the row otherwise.
 const SCHEMA: [(i64, &str, &str); 7] = [
     (
         1,
@@ -39,8 +39,7 @@ const SCHEMA: [(i64, &str, &str); 7] = [
     (
         1,
         "jobs_open",
-        "CREATE INDEX jobs_open ON jobs (hook, due_at, state, created_at, ended_at)
-    WHERE ended_at IS NULL",
+        "CREATE INDEX jobs_open ON jobs (hook, due_at, state, ended_at) WHERE ended_at IS NULL",
     ),
     (
         1,
@@ -49,8 +48,8 @@ const SCHEMA: [(i64, &str, &str); 7] = [
     ),
     (
         1,
-        "jobs_dead",
-        "CREATE INDEX jobs_dead ON jobs (created_at, id, hook, state) WHERE state = 'dead'",
+        "jobs_unfinished",
+        "CREATE INDEX jobs_unfinished ON jobs (created_at, id, hook, state) WHERE state != 'succeeded'",
     ),
     (
         1,

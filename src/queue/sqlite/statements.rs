@@ -48,16 +48,10 @@ pub(super) const BACKLOG: &str = "SELECT count(*) AS queued FROM (
     WHERE ended_at IS NULL AND hook = ?1 AND state = 'queued' LIMIT ?2
 )";
 
-pub(super) const STATS: &str =
-    "SELECT hook, sum(queued) AS queued, sum(running) AS running, sum(dead) AS dead,
-    min(oldest) AS oldest
-FROM (
-    SELECT hook, state = 'queued' AS queued, state = 'running' AS running, 0 AS dead,
-        CASE state WHEN 'queued' THEN created_at END AS oldest
-    FROM jobs INDEXED BY jobs_open WHERE ended_at IS NULL
-    UNION ALL
-    SELECT hook, 0, 0, 1, NULL FROM jobs INDEXED BY jobs_dead WHERE state = 'dead'
-) GROUP BY hook";
+pub(super) const STATS: &str = "SELECT hook, sum(state = 'queued') AS queued,
+    sum(state = 'running') AS running, sum(state = 'dead') AS dead,
+    min(CASE state WHEN 'queued' THEN created_at END) AS oldest
+FROM jobs INDEXED BY jobs_unfinished WHERE state != 'succeeded' GROUP BY hook";
 
 pub(super) fn state() -> String {
     format!("SELECT {COLUMNS} FROM jobs WHERE id = ?1")
@@ -68,9 +62,8 @@ pub(super) fn state() -> String {
 pub(super) fn list(filter: &JobFilter) -> String {
     let (index, in_index) = match (&filter.owner, filter.state) {
         (Some(_), _) => ("jobs_by_owner", "owner = ?5"),
-        (None, Some(JobState::Queued | JobState::Running)) => ("jobs_open", "ended_at IS NULL"),
-        (None, Some(JobState::Dead)) => ("jobs_dead", "state = 'dead'"),
         (None, Some(JobState::Succeeded) | None) => ("jobs_by_time", "TRUE"),
+        (None, Some(_)) => ("jobs_unfinished", "state != 'succeeded'"),
     };
     let state = match filter.state {
         Some(state) => format!("state = '{}'", state.as_str()),

@@ -81,10 +81,8 @@ async fn check_plans(opened: &Opened) {
     let due = opened.plan(claim::DUE).await;
     assert_eq!(due, [format!("{open} (hook=? AND due_at<?)")]);
     assert_eq!(opened.plan(statements::BACKLOG).await, [format!("{open} (hook=?)")]);
-    assert_eq!(
-        opened.plan(statements::STATS).await,
-        ["SCAN jobs USING COVERING INDEX jobs_open", "SCAN jobs USING COVERING INDEX jobs_dead"]
-    );
+    let stats = "SCAN jobs USING COVERING INDEX jobs_unfinished";
+    assert_eq!(opened.plan(statements::STATS).await, [stats]);
     let by_id = "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)";
     for sql in [
         &*statements::state(),
@@ -111,7 +109,6 @@ async fn check_plans(opened: &Opened) {
     for (filter, expected) in [
         (all(), format!("SEARCH jobs USING INDEX jobs_by_time ({after})")),
         (all().with_hook("a"), format!("SEARCH jobs USING INDEX jobs_by_time ({after})")),
-        (all().with_state(JobState::Dead), format!("SEARCH jobs USING INDEX jobs_dead ({after})")),
         (
             all().with_state(JobState::Dead).with_owner(owner),
             format!("SEARCH jobs USING INDEX jobs_by_owner (owner=? AND {after})"),
@@ -119,10 +116,9 @@ async fn check_plans(opened: &Opened) {
     ] {
         assert_eq!(opened.plan(&statements::list(&filter)).await, [expected]);
     }
-    for state in [JobState::Queued, JobState::Running] {
+    for state in [JobState::Queued, JobState::Running, JobState::Dead] {
         let plan = opened.plan(&statements::list(&all().with_state(state))).await;
-        let expected = ["SCAN jobs USING INDEX jobs_open", "USE TEMP B-TREE FOR ORDER BY"];
-        assert_eq!(plan, expected);
+        assert_eq!(plan, [format!("SEARCH jobs USING INDEX jobs_unfinished ({after})")]);
     }
 }
 
@@ -179,6 +175,28 @@ async fn a_job_that_cannot_be_read_is_dead_and_stops_no_other() {
         assert_eq!(opened.queue.remove(&bad).await.unwrap(), JobChange::Changed, "{damage}");
         assert_eq!(opened.queue.list(&JobFilter::all(), None, 8).await.unwrap().len(), 1);
     }
+}
+
+#[cfg(feature = "tracing")]
+#[tokio::test]
+async fn a_job_that_cannot_be_read_is_logged_as_dead() {
+    use std::io::{Read, Seek};
+
+    let opened = Opened::new("logged").await;
+    let id = opened.enqueue("a").await;
+    opened.run("UPDATE jobs SET payload = CAST(x'ff' AS TEXT)").await;
+    let path = opened.folder.join("log");
+    let mut file =
+        std::fs::OpenOptions::new().read(true).write(true).create_new(true).open(path).unwrap();
+    let writer = file.try_clone().unwrap();
+    let subscriber = tracing_subscriber::fmt().with_writer(std::sync::Mutex::new(writer)).finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    assert_eq!(opened.claim(8).await, []);
+    drop(guard);
+    let mut log = String::new();
+    file.rewind().unwrap();
+    file.read_to_string(&mut log).unwrap();
+    assert!(log.contains("job_dead") && log.contains(&id.to_string()), "{log}");
 }
 
 #[tokio::test]

@@ -12,6 +12,46 @@ pub(crate) trait NumberedRule: Copy {
     fn name(self) -> &'static str;
 }
 
+/// The rules of a trait in the order of its docs: an enum, the sentence with which the docs begin each of them, and a test
+/// that they do.
+macro_rules! numbered_rules {
+    ($subject:literal, $path:literal, $docs:literal, { $($rule:ident: $name:literal),* $(,)? }) => {
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub(super) enum Rule {
+            $(#[doc = $name] $rule),*
+        }
+
+        impl crate::util::conformance::NumberedRule for Rule {
+            const SUBJECT: &'static str = $subject;
+            const TRAIT: &'static str = $path;
+
+            fn number(self) -> usize {
+                self as usize + 1
+            }
+
+            fn name(self) -> &'static str {
+                match self {
+                    $(Self::$rule => $name),*
+                }
+            }
+        }
+
+        #[cfg(test)]
+        #[test]
+        fn the_docs_of_the_trait_have_every_rule_under_its_number() {
+            let docs = include_str!($docs);
+            let names = [$($name),*];
+            for (index, name) in names.iter().enumerate() {
+                let line = format!("/// {}. **{name}.**", index + 1);
+                assert!(docs.contains(&line), "{line}");
+            }
+            assert!(!docs.contains(&format!("/// {}. **", names.len() + 1)));
+        }
+    };
+}
+
+pub(crate) use numbered_rules;
+
 /// A rule that was broken, and how it was seen. `Display` explains it.
 #[derive(Clone, Debug)]
 pub(crate) struct Violation<R> {
