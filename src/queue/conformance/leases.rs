@@ -18,6 +18,7 @@ pub(super) const CHECKS: &[Check] = checks![
     a_heartbeat_extends_a_lease,
     a_heartbeat_sets_the_end_anew,
     a_retry_waits_for_its_delay,
+    times_without_end_are_taken,
     attempts_count_from_one,
     a_released_job_waits_and_its_attempt_does_not_count,
     a_claim_of_nothing_waits,
@@ -159,6 +160,20 @@ async fn a_retry_waits_for_its_delay(trial: &Trial) -> Checked {
         trial.under(Rule::ClaimIsAnAttempt).is(claimed.attempt, attempt)?;
     }
     under.claims_none().await
+}
+
+async fn times_without_end_are_taken(trial: &Trial) -> Checked {
+    let (delayed, held) = (job("delayed"), job("held"));
+    let under = trial.under(Rule::RetryWaits);
+    let lease = under.runs(&delayed).await?.lease;
+    under.is(under.retry_after(&lease, Duration::MAX, "later").await?, LeaseState::Held)?;
+    let under = trial.under(Rule::HeartbeatExtends);
+    under.stores(std::slice::from_ref(&held)).await?;
+    let lease = under.claims_one(&held, Duration::MAX).await?.lease;
+    under.is(under.heartbeat(&lease, Duration::MAX).await?, LeaseState::Held)?;
+    under.claims_none().await?;
+    under.shows(&delayed, JobState::Queued, 1).await?;
+    under.is(under.complete(&lease, "").await?, LeaseState::Held)
 }
 
 async fn a_released_job_waits_and_its_attempt_does_not_count(trial: &Trial) -> Checked {

@@ -1,6 +1,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use time::PrimitiveDateTime;
 use tokio::time::sleep;
 
 use super::rule::Rule;
@@ -105,6 +106,12 @@ async fn a_list_has_each_job_that_fits_once_the_newest_first(trial: &Trial) -> C
         let expected: Vec<_> =
             stored.iter().filter(|job| JobCursor::from(*job) < after).cloned().collect();
         under.lists(&under.list(&JobFilter::all(), Some(&after), 100).await?, &expected)?;
+    }
+    let ends_of_time = [PrimitiveDateTime::MAX, PrimitiveDateTime::MIN];
+    for (time, expected) in ends_of_time.into_iter().zip([&stored, &Vec::new()]) {
+        let after = JobCursor::new(time.assume_utc(), id("any"));
+        let listed = under.list(&JobFilter::all(), Some(&after), usize::MAX).await?;
+        under.lists(&listed, expected)?;
     }
     Ok(())
 }

@@ -132,7 +132,7 @@ impl JobQueue for Faulty {
         let (lease, wait) = match self.fault {
             "claims hang" => std::future::pending().await,
             "leases end early" => (lease / 3, wait),
-            "leases never end" => (lease * 1000, wait),
+            "leases never end" => (lease.saturating_mul(1000), wait),
             "claims do not wait" => (lease, Duration::ZERO),
             "claims wait first" => {
                 tokio::time::sleep(wait).await;
@@ -141,7 +141,7 @@ impl JobQueue for Faulty {
             _ => (lease, wait),
         };
         let two_steps = self.has("a claim has two steps");
-        let first = if two_steps { lease * 1000 } else { lease };
+        let first = if two_steps { lease.saturating_mul(1000) } else { lease };
         let mut claimed = self.queue.claim(max, first, wait).await?;
         for job in &mut claimed {
             self.newest.lock().unwrap().insert(job.lease.job(), job.lease);

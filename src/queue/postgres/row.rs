@@ -16,8 +16,9 @@ pub(super) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.min(MOST).as_micros()).unwrap_or(i64::MAX)
 }
 
+/// Not before 1970: PostgreSQL does not know every time that a cursor can have.
 pub(super) fn unix_micros(time: OffsetDateTime) -> i64 {
-    i64::try_from(time.unix_timestamp_nanos().div_euclid(1000)).unwrap_or(i64::MAX)
+    i64::try_from(time.unix_timestamp_nanos().div_euclid(1000)).unwrap_or(i64::MAX).max(0)
 }
 
 pub(super) fn number(row: &PgRow, column: &str) -> Result<u64, Failure> {

@@ -414,7 +414,9 @@ impl JobQueue for SqliteQueue {
             let oldest: Option<i64> = row.try_get("oldest").map_err(StoreError::new)?;
             Ok((stats, oldest))
         });
-        let age = |oldest: i64| Duration::from_micros(u64::try_from(now - oldest).unwrap_or(0));
+        let age = |oldest: i64| {
+            Duration::from_micros(u64::try_from(now.saturating_sub(oldest)).unwrap_or(0))
+        };
         let stats = stats.await?.into_iter().map(|(mut stats, oldest)| {
             stats.oldest_queued = oldest.map(age);
             stats

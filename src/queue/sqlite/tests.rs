@@ -208,3 +208,31 @@ async fn what_sqlite_cannot_hold_is_too_large() {
     let missing = query("SELECT * FROM missing").execute(&opened.queue.readers).await.unwrap_err();
     assert_eq!(fault(StoreError::new(missing)).kind(), QueueErrorKind::Unavailable);
 }
+
+#[tokio::test]
+async fn a_hook_can_have_any_name() {
+    let opened = Opened::new("names").await;
+    let names = ["", "a", "a\0", "a\0b", &"x".repeat(10_000)];
+    let mut limits = HookLimits::new();
+    for name in names {
+        limits = limits.with(name, 1).unwrap();
+        opened.enqueue(name).await;
+        opened.enqueue(name).await;
+    }
+    let queue = opened.queue.clone().with_hook_limits(limits);
+    let lease = Duration::from_secs(60);
+    let claimed = queue.claim(100, lease, Duration::ZERO).await.unwrap();
+    let mut hooks: Vec<_> = claimed.iter().map(|job| &*job.hook).collect();
+    hooks.sort_unstable();
+    assert_eq!(hooks, names);
+    for job in &claimed {
+        assert_eq!(queue.heartbeat(&job.lease, lease).await.unwrap(), LeaseState::Held);
+    }
+    for name in names {
+        assert_eq!(queue.backlog(name, 10).await.unwrap(), 1);
+        let listed = queue.list(&JobFilter::all().with_hook(name), None, 10).await.unwrap();
+        assert_eq!(listed.len(), 2);
+    }
+    let stats = queue.stats().await.unwrap();
+    assert!(stats.len() == 5 && stats.iter().all(|hook| (hook.queued, hook.running) == (1, 1)));
+}

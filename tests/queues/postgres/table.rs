@@ -8,7 +8,7 @@ use tower_webhook::queue::{HookLimits, JobQueue, JobState, PostgresQueue, Retent
 
 use super::server::{self, Server};
 use super::{claim, enqueue, fresh_schema, open, queue};
-use crate::races::one_job_runs_under_a_limit_of_one;
+use crate::races::{each_stored_job_goes_once, one_job_runs_under_a_limit_of_one};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn migrations_meet_and_a_later_version_is_refused() {
@@ -71,6 +71,16 @@ async fn a_lease_that_has_ended_and_claims_keep_to_a_limit() {
     let limits = HookLimits::new().with("narrow", 1).unwrap();
     let open = async || open(&server, &schema, limits.clone()).await;
     one_job_runs_under_a_limit_of_one([open().await, open().await]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_changed_by_many_at_once_goes_once() {
+    let server = server::shared();
+    for limits in [HookLimits::new(), HookLimits::new().with("", 2).unwrap()] {
+        let schema = fresh_schema();
+        let open = async || open(&server, &schema, limits.clone()).await;
+        each_stored_job_goes_once([open().await, open().await]).await;
+    }
 }
 
 /// The plan of a statement after the planner has seen many jobs that have ended.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tower_webhook::queue::{HookLimits, JobQueue, JobState, LeaseState, SqliteQueue};
 
 use super::{LEASE, claim, enqueue, file, in_an_hour, open};
-use crate::races::one_job_runs_under_a_limit_of_one;
+use crate::races::{each_stored_job_goes_once, one_job_runs_under_a_limit_of_one};
 use crate::support::folder::Folder;
 use crate::support::process::{Running, child, given_file};
 
@@ -142,4 +142,10 @@ async fn a_lease_that_has_ended_and_claims_keep_to_a_limit() {
     let limits = HookLimits::new().with("narrow", 1).unwrap();
     let open = async || open(&folder).await.with_hook_limits(limits.clone());
     one_job_runs_under_a_limit_of_one([open().await, open().await]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_changed_by_many_at_once_goes_once() {
+    let folder = Folder::new();
+    each_stored_job_goes_once([open(&folder).await, open(&folder).await]).await;
 }
