@@ -196,3 +196,6 @@ fn assert_kept(outcome: Result<(), Violation>) {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod late;

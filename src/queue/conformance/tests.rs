@@ -11,7 +11,7 @@ use crate::queue::{
     LeaseState, MemoryQueue, NewJob, QueueError, Retention,
 };
 
-fn memory(limits: HookLimits) -> MemoryQueue {
+pub(super) fn memory(limits: HookLimits) -> MemoryQueue {
     let start = (time::OffsetDateTime::now_utc(), tokio::time::Instant::now());
     let clock = Clock::from_fn(move || start.0 + start.1.elapsed());
     MemoryQueue::new().with_hook_limits(limits).with_clock(clock)
