@@ -94,10 +94,12 @@ impl PostgresQueue {
     }
 
     /// Begins a transaction under a lock, so that what leases jobs of limited hooks takes turns. The next statement sees
-    /// what turns before have done. Compiling it would take longer than running it.
+    /// what turns before have done. Compiling it would take longer than running it. The server ends the turn of a process that
+    /// has stopped.
     async fn begin_turn(&self, checkout: &mut Checkout<Postgres>) -> Result<(), Failure> {
         let begin = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL jit = off;
+SET LOCAL idle_in_transaction_session_timeout = '5s';
 SELECT pg_advisory_xact_lock({TURN_LOCK}, hashtext('{}'))",
             self.tables.named("jobs")
         );

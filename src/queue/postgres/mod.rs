@@ -53,9 +53,9 @@ mod sql;
 ///
 /// A call whose connection breaks is sent again, up to three times within its [deadline](Self::with_deadline). Each call
 /// can be sent twice without harm: a job has an id, and a change under a lease has its token. Jobs of a claim whose answer
-/// was lost are handed out by the call that is sent again, or are due when their leases have ended. A
-/// [`retry`](JobQueue::retry) or [`remove`](JobQueue::remove) that was sent again says `Changed` where another call has made
-/// the same change in between, and a [`purge`](JobQueue::purge) does not count what the lost answer did.
+/// was lost are handed out by the call that is sent again, or are due when their leases have ended. What a
+/// [`retry`](JobQueue::retry) or [`remove`](JobQueue::remove) answers that was sent again follows from the state of the job,
+/// which others may have changed in between, and a [`purge`](JobQueue::purge) does not count what the lost answer did.
 ///
 /// A payload, outcome or error of more than 256 MiB is too large, and so is the name of a hook that does not fit into an
 /// index (2,700 bytes). PostgreSQL refuses a text with a NUL character.

@@ -4,7 +4,7 @@
 #[path = "../../stores/postgres/proxy.rs"]
 pub(super) mod proxy;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tower_webhook::queue::{
     Enqueued, HookLimits, JobId, JobQueue, JobState, LeaseState, NewJob, PostgresQueue,
@@ -87,5 +87,24 @@ async fn no_cut_of_a_claim_gives_a_job_to_two() {
                 assert!(matches!(job.state, JobState::Succeeded | JobState::Running));
             }
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_stops_in_its_turn_does_not_stop_the_others() {
+    let server = server::shared();
+    let limits = HookLimits::new().with("a", 1).unwrap();
+    let (proxy, queue, direct) = queues(&server, limits).await;
+    let id = enqueue(&direct, "a").await;
+    proxy.set(Fault::StallAnswerTo("pg_advisory_xact_lock"));
+    let queue = queue.with_deadline(Duration::from_millis(500));
+    assert!(queue.claim(1, LEASE, Duration::ZERO).await.is_err());
+    let started = Instant::now();
+    loop {
+        if let Ok(claimed) = direct.claim(1, LEASE, Duration::ZERO).await {
+            assert_eq!(claimed[0].lease.job(), id);
+            break;
+        }
+        assert!(started.elapsed() < Duration::from_secs(60), "no turn");
     }
 }

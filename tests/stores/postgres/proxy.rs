@@ -24,6 +24,9 @@ pub(crate) enum Fault {
     Garbage(u8),
     /// The message with this text reaches the server, and its answer does not come back. Only once.
     CutAnswerTo(&'static str),
+    /// As above, but neither side is told: the connection falls silent.
+    #[allow(dead_code, reason = "for queues")]
+    StallAnswerTo(&'static str),
 }
 
 #[derive(Clone)]
@@ -56,7 +59,7 @@ impl Proxy {
     }
 
     pub(crate) fn set(&self, fault: Fault) {
-        if let Fault::CutAnswerTo(text) = fault {
+        if let Fault::CutAnswerTo(text) | Fault::StallAnswerTo(text) = fault {
             *self.once.lock().unwrap() = Some(text);
         }
         self.fault.send_replace(fault);
@@ -99,6 +102,10 @@ impl Proxy {
                         return Ok(());
                     }
                     let mut answer = answer[..read].to_vec();
+                    if cut_next && matches!(now, Fault::StallAnswerTo(_)) {
+                        stalled = true;
+                        continue;
+                    }
                     if cut_next {
                         return reset(&client);
                     }
