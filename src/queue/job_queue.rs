@@ -33,7 +33,8 @@ use crate::key::Owner;
 /// 10. **A released attempt does not count.** The job is due when the delay is over, with the error that it had.
 /// 11. **`state` shows the job.** `None` is an id without a job. `backlog` and `stats` count what it shows.
 /// 12. **`list` is newest first.** Each job that fits the filter is listed once, ordered by time and then id,
-///     descending, after the cursor and up to the limit. Jobs that come or go between two pages move no other job.
+///     descending, after the cursor and up to the limit, without its outcome. Jobs that come or go between two pages
+///     move no other job.
 /// 13. **A dead job is retried from the start.** Its attempts are 0, and its error is gone. Other jobs are not changed.
 /// 14. **`remove` leaves running jobs.** Every other job is gone, and its id is free.
 /// 15. **`purge` removes ended jobs alone.** Those of the state that are older than the age, and the oldest of those
@@ -116,7 +117,8 @@ pub trait JobQueue: Send + Sync + 'static {
     /// Returns an error if the queue cannot answer.
     async fn state(&self, id: &JobId) -> Result<Option<Job>, QueueError>;
 
-    /// The jobs that fit a filter, the newest first, behind the cursor.
+    /// The jobs that fit a filter, the newest first, behind the cursor. [`state`](Self::state) has their outcomes, which
+    /// can be large.
     ///
     /// # Errors
     ///

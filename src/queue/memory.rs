@@ -281,7 +281,7 @@ impl JobQueue for MemoryQueue {
         let jobs = entries.values().map(|entry| &entry.job).filter(|job| filter.fits(job));
         let mut jobs: Vec<_> = jobs
             .filter(|job| after.is_none_or(|after| JobCursor::from(*job) < *after))
-            .cloned()
+            .map(|job| Job { outcome: None, ..job.clone() })
             .collect();
         jobs.sort_by_key(|job| std::cmp::Reverse(JobCursor::from(job)));
         jobs.truncate(limit);

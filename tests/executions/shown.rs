@@ -265,6 +265,20 @@ async fn pages_of_strangers_are_full_and_name_no_job_of_another() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_list_has_errors_and_no_outcomes() {
+    let queue = MemoryQueue::new();
+    for state in [JobState::Succeeded, JobState::Dead] {
+        job(&queue, None, "").await;
+        end(&queue, state).await;
+    }
+    let executions = Executions::new(queue, "/").unwrap().with_insecure_public_list();
+    let service = AuthLayer::public().layer(executions);
+    let (.., page) = call(&service, "", Method::GET, "/").await;
+    assert!(page.contains(r#""error":"no \"branch\""}"#), "{page}");
+    assert!(page.contains("succeeded") && !page.contains("outcome"), "{page}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_queue_that_is_away_is_503_and_a_missing_layer_500() {
     let queue = Unreliable::default();
     let id = job(&queue, None, "").await;

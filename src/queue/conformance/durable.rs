@@ -19,7 +19,7 @@ async fn is_unchanged<Q: JobQueue>(
     for _ in 0..2 {
         let trial = opened(open, history).await;
         let under = trial.under(Rule::NewIsDurable);
-        under.lists(&all(under).await?, before)?;
+        under.are(&all(under).await?, before)?;
     }
     Ok(())
 }
@@ -30,7 +30,11 @@ async fn opened<Q: JobQueue>(open: &impl AsyncFn() -> Q, history: &History) -> T
 }
 
 async fn all(under: Scope<'_>) -> Checked<Vec<Job>> {
-    under.list(&JobFilter::all(), None, 100).await
+    let mut jobs = Vec::new();
+    for listed in under.list(&JobFilter::all(), None, 100).await? {
+        jobs.extend(under.state(listed.id).await?);
+    }
+    Ok(jobs)
 }
 
 async fn jobs_in_every_state<Q: JobQueue>(open: impl AsyncFn() -> Q, history: &History) -> Checked {
@@ -65,7 +69,7 @@ async fn jobs_in_every_state<Q: JobQueue>(open: impl AsyncFn() -> Q, history: &H
     for stored in &before {
         match under.enqueue(&NewJob::new(stored.id, "other")).await? {
             Enqueued::New => return Err(under.mismatch("Known", "New")),
-            Enqueued::Known(known) => under.lists(&vec![*known], &vec![stored.clone()])?,
+            Enqueued::Known(known) => under.are(&vec![*known], &vec![stored.clone()])?,
         }
     }
     // What is due, and neither what is delayed nor what is under a lease.

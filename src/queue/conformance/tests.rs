@@ -63,6 +63,7 @@ async fn a_fault_is_caught_under_the_number_of_its_rule() {
         ("hooks are trimmed", 11),
         ("backlog has no bound", 11),
         ("lists are the oldest first", 12),
+        ("lists have outcomes", 12),
         ("lists ignore the cursor", 12),
         ("lists ignore the owner", 12),
         ("a retry changes any job", 13),
@@ -224,6 +225,11 @@ impl JobQueue for Faulty {
         filter.owner = filter.owner.filter(|_| !self.has("lists ignore the owner"));
         let after = after.filter(|_| !self.has("lists ignore the cursor"));
         let mut page = self.queue.list(&filter, after, limit).await?;
+        if self.has("lists have outcomes") {
+            for job in &mut page {
+                job.outcome = self.queue.state(&job.id).await?.and_then(|job| job.outcome);
+            }
+        }
         if self.has("lists are the oldest first") {
             page.reverse();
         }

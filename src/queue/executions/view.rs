@@ -26,6 +26,16 @@ struct View<'a> {
 
 /// The text of a job. The outcome is put in as it was given, digits and all.
 pub(super) fn job(job: &Job) -> String {
+    text(job, &format!(r#""outcome":{},"#, outcome(job)))
+}
+
+pub(super) fn page(jobs: &[Job], next: Option<&JobCursor>) -> String {
+    let jobs: Vec<_> = jobs.iter().map(|job| text(job, "")).collect();
+    let next = serde_json::to_string(&next.map(cursor_text)).unwrap_or_default();
+    format!(r#"{{"executions":[{}],"next":{next}}}"#, jobs.join(","))
+}
+
+fn text(job: &Job, outcome: &str) -> String {
     let view = View {
         id: job.id.to_string(),
         hook: Some(&*job.hook).filter(|hook| !hook.is_empty()),
@@ -38,14 +48,7 @@ pub(super) fn job(job: &Job) -> String {
     // Texts and numbers are always JSON.
     let view = serde_json::to_string(&view).unwrap_or_default();
     let error = serde_json::to_string(&job.error).unwrap_or_default();
-    let (open, outcome) = (view.trim_end_matches('}'), outcome(job));
-    format!(r#"{open},"outcome":{outcome},"error":{error}}}"#)
-}
-
-pub(super) fn page(jobs: &[Job], next: Option<&JobCursor>) -> String {
-    let jobs: Vec<_> = jobs.iter().map(job).collect();
-    let next = serde_json::to_string(&next.map(cursor_text)).unwrap_or_default();
-    format!(r#"{{"executions":[{}],"next":{next}}}"#, jobs.join(","))
+    format!(r#"{},{outcome}"error":{error}}}"#, view.trim_end_matches('}'))
 }
 
 /// The value of an outcome; `null` if the job has none.
@@ -72,7 +75,7 @@ pub(super) fn schema() -> Value {
     json!({
         "type": "object",
         "required": [
-            "id", "hook", "state", "attempts", "created_at", "started_at", "ended_at", "outcome", "error",
+            "id", "hook", "state", "attempts", "created_at", "started_at", "ended_at", "error",
         ],
         "properties": {
             "id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
@@ -82,7 +85,7 @@ pub(super) fn schema() -> Value {
             "created_at": {"type": "string", "format": "date-time"},
             "started_at": time,
             "ended_at": time,
-            "outcome": {"description": "The value that the hook has returned."},
+            "outcome": {"description": "The value that the hook has returned. A list does not have it."},
             "error": {"type": ["string", "null"]},
         },
     })

@@ -57,7 +57,7 @@ impl Inner {
                 let Some(id) = found.id() else { continue };
                 let Stored { entry, .. } = found.entry(id)?;
                 if !entry.is_removed {
-                    page.keep(entry.job);
+                    page.keep(Job { outcome: None, ..entry.job });
                 }
             }
         }

@@ -191,8 +191,9 @@ FROM (
         let conditions =
             if conditions.is_empty() { "TRUE".to_owned() } else { conditions.join(" AND ") };
         format!(
-            "SELECT {COLUMNS} FROM {} AS job WHERE {conditions}
+            "SELECT {} FROM {} AS job WHERE {conditions}
 ORDER BY job.created_at DESC, job.id DESC LIMIT ${}",
+            COLUMNS.replace("outcome", "NULL AS outcome"),
             self.table,
             next()
         )

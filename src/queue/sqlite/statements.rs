@@ -69,8 +69,9 @@ pub(super) fn list(filter: &JobFilter) -> String {
         Some(state) => format!("state = '{}'", state.as_str()),
         None => "TRUE".to_owned(),
     };
+    let columns = COLUMNS.replace("outcome", "NULL AS outcome");
     format!(
-        "SELECT {COLUMNS} FROM jobs INDEXED BY {index}
+        "SELECT {columns} FROM jobs INDEXED BY {index}
 WHERE {in_index} AND {state} AND (?1 IS NULL OR hook = ?1) AND (created_at, id) < (?2, ?3)
 ORDER BY created_at DESC, id DESC LIMIT ?4"
     )

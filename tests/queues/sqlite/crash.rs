@@ -70,11 +70,12 @@ async fn a_killed_process_has_lost_nothing_that_it_acknowledged() {
         let stored = BTreeSet::from_iter(jobs.iter().map(|job| job.id));
         assert!(enqueued.is_subset(&stored));
         let succeeded = jobs.iter().filter(|job| job.state == JobState::Succeeded);
-        let succeeded: BTreeSet<_> = succeeded
-            .inspect(|job| assert_eq!(job.outcome, Some(job.id.to_string())))
-            .map(|job| job.id)
-            .collect();
+        let succeeded: BTreeSet<_> = succeeded.map(|job| job.id).collect();
         assert!(ended.is_subset(&succeeded));
+        for id in succeeded {
+            let outcome = queue.state(&id).await.unwrap().unwrap().outcome;
+            assert_eq!(outcome, Some(id.to_string()));
+        }
     }
 
     // Those that were running, and those that still wait.
