@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Method, StatusCode};
+use http::Method;
 use servers::Error;
 use tower::Layer;
 use tower_webhook::RequestHead;
@@ -44,23 +43,6 @@ pub(crate) fn app(queue: Arc<dyn JobQueue>) -> Result<Router, Error> {
 
 /// Stores what a worker can run, and refuses anything else while its sender is there.
 async fn store(queued: Queued, invocation: Invocation) -> Result<Outcome, ExecutorError> {
-    match Input::read(&invocation) {
-        Ok(_) => queued.execute(invocation).await,
-        Err(detail) => refusal(detail),
-    }
-}
-
-/// A problem document (RFC 9457), as those of other refusals.
-fn refusal(detail: &str) -> Result<Outcome, ExecutorError> {
-    let status = StatusCode::UNPROCESSABLE_ENTITY;
-    let document = serde_json::json!({
-        "type": "urn:tower-webhook:problem:invalid",
-        "title": "Invalid value",
-        "status": status.as_u16(),
-        "code": "invalid",
-        "detail": detail,
-    });
-    Outcome::raw(document.to_string())
-        .with_status(status)?
-        .with_header(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))
+    Input::read(&invocation)?;
+    queued.execute(invocation).await
 }

@@ -29,14 +29,14 @@ const MAX_MS: u64 = 600_000;
 
 impl Input {
     /// Reads the JSON object in the body of a request.
-    pub(crate) fn read(invocation: &Invocation) -> Result<Self, &'static str> {
+    pub(crate) fn read(invocation: &Invocation) -> Result<Self, ExecutorError> {
         const SHAPE: &str = "The body is a JSON object. `ms` is a whole number up to 600000, `fail` and `abort` are true or false.";
 
         // A request without a body has an empty object in its envelope, and a struct may be written as an array.
         let json = invocation.envelope().json().filter(|_| !invocation.body().is_empty());
-        let object = json.filter(|json| json.trim_start().starts_with('{')).ok_or(SHAPE)?;
-        let input = serde_json::from_str(object).ok();
-        input.filter(|input: &Self| input.ms <= MAX_MS).ok_or(SHAPE)
+        let object = json.filter(|json| json.trim_start().starts_with('{'));
+        let input = object.and_then(|object| serde_json::from_str(object).ok());
+        input.filter(|input: &Self| input.ms <= MAX_MS).ok_or_else(|| ExecutorError::invalid(SHAPE))
     }
 }
 

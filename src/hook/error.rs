@@ -2,6 +2,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use super::FailureKind;
 use crate::BoxError;
 
 /// Why an execution failed.
@@ -12,6 +13,7 @@ use crate::BoxError;
 /// This type is not an [`Error`](std::error::Error) itself, because that would rule out the conversion
 /// from all errors.
 pub struct ExecutorError {
+    kind: FailureKind,
     public: Option<Cow<'static, str>>,
     retry_after: Option<Duration>,
     is_final: bool,
@@ -26,7 +28,44 @@ impl ExecutorError {
     /// The text is sent as it is.
     #[must_use]
     pub fn public(text: impl Into<Cow<'static, str>>) -> Self {
-        Self { public: Some(text.into()), retry_after: None, is_final: false, source: None }
+        Self { public: Some(text.into()), ..Self::new(FailureKind::Failed) }
+    }
+
+    /// The input is wrong, and another attempt would find it wrong as well: a 422, and in
+    /// [`status_json`](super::ResponseFormat::status_json) the text. A worker of a queue buries the job at once.
+    ///
+    /// A replay guard does not keep this answer. Nothing was run that must not run twice, and the same delivery may be
+    /// good later, for another version of the executor.
+    ///
+    /// # Security
+    ///
+    /// The text is sent as it is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::hook::{ExecutorError, Invocation, Outcome};
+    ///
+    /// async fn deploy(invocation: Invocation) -> Result<Outcome, ExecutorError> {
+    ///     let envelope: serde_json::Value = invocation.envelope().parse()?;
+    ///     let branch = envelope["JSON"]["branch"].as_str();
+    ///     let branch = branch.ok_or_else(|| ExecutorError::invalid("no branch"))?;
+    ///     Outcome::json(&format!("deployed {branch}"))
+    /// }
+    /// ```
+    #[must_use]
+    pub fn invalid(text: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind: FailureKind::Invalid, ..Self::public(text).without_retry() }
+    }
+
+    /// As [`invalid`](Self::invalid), with a 413: the input is too large.
+    ///
+    /// # Security
+    ///
+    /// The text is sent as it is.
+    #[must_use]
+    pub fn input_too_large(text: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind: FailureKind::InputTooLarge, ..Self::invalid(text) }
     }
 
     /// The executor cannot take the work now, for instance because its queue is full, and wants to be asked
@@ -53,7 +92,13 @@ impl ExecutorError {
     /// ```
     #[must_use]
     pub const fn busy(retry_after: Duration) -> Self {
-        Self { public: None, retry_after: Some(retry_after), is_final: false, source: None }
+        let mut error = Self::new(FailureKind::Busy);
+        error.retry_after = Some(retry_after);
+        error
+    }
+
+    const fn new(kind: FailureKind) -> Self {
+        Self { kind, public: None, retry_after: None, is_final: false, source: None }
     }
 
     /// Adds the error behind the failure, for the log.
@@ -77,6 +122,10 @@ impl ExecutorError {
         self.is_final
     }
 
+    pub(super) const fn kind(&self) -> FailureKind {
+        self.kind
+    }
+
     /// The text that the caller may read.
     #[must_use]
     pub fn public_text(&self) -> Option<&str> {
@@ -98,13 +147,14 @@ impl ExecutorError {
 
 impl<E: Into<BoxError>> From<E> for ExecutorError {
     fn from(source: E) -> Self {
-        Self { public: None, retry_after: None, is_final: false, source: Some(source.into()) }
+        Self::new(FailureKind::Failed).with_source(source)
     }
 }
 
 impl fmt::Debug for ExecutorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ExecutorError")
+            .field("kind", &self.kind)
             .field("public", &self.public)
             .field("retry_after", &self.retry_after)
             .field("is_final", &self.is_final)

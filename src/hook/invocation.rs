@@ -20,7 +20,7 @@ use crate::identity::Identity;
 ///     match invocation.headers().get("x-github-event").map(|event| event.as_bytes()) {
 ///         Some(b"ping") => Ok(Outcome::empty()),
 ///         Some(b"push") => Outcome::json(&invocation.body().len()),
-///         _ => Err(ExecutorError::public("another event than those asked for")),
+///         _ => Err(ExecutorError::invalid("another event than those asked for")),
 ///     }
 /// }
 /// ```

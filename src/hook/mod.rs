@@ -18,7 +18,8 @@
 //! A refusal of the steps 1 to 5 and the 503 of step 6 are as described in
 //! [`rejection`](crate::rejection); none of them is ever a success, but for the status of a
 //! [gRPC call](crate::rejection#grpc). What is left of a refused body is [drained](Hooks::with_drain). The failure of an
-//! execution is a 502, 503, 504 or 500, so that a sender which repeats what was not delivered does so.
+//! execution is a 502, 503, 504 or 500, so that a sender which repeats what was not delivered does so. Input that the
+//! executor [refuses](ExecutorError::invalid) is a 422.
 //! [`ResponseFormat::status_json`] is for senders that read the body in place of the status.
 //!
 //! # Senders
@@ -65,7 +66,7 @@
 //!     let envelope: serde_json::Value = invocation.envelope().parse()?;
 //!     match envelope["JSON"]["branch"].as_str() {
 //!         Some(branch) => Outcome::json(&format!("deploying {branch}")),
-//!         None => Err(ExecutorError::public("no branch")),
+//!         None => Err(ExecutorError::invalid("no branch")),
 //!     }
 //! }
 //!

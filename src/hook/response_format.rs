@@ -40,6 +40,10 @@ pub enum FailureKind {
     Failed,
     /// The executor cannot take the work now ([`ExecutorError::busy`]).
     Busy,
+    /// The executor says that the input is wrong ([`ExecutorError::invalid`]).
+    Invalid,
+    /// The executor says that the input is too large ([`ExecutorError::input_too_large`]).
+    InputTooLarge,
     /// The deadline passed.
     Timeout,
     /// The executor panicked.
@@ -61,7 +65,8 @@ impl ResponseFormat {
         Self(Kind::StatusJson)
     }
 
-    /// Plain HTTP, and the default: 200 and the value itself, or a problem document with 502 (failed), 503
+    /// Plain HTTP, and the default: 200 and the value itself, or a problem document with 422
+    /// ([invalid](ExecutorError::invalid)), 413 ([too large](ExecutorError::input_too_large)), 502 (failed), 503
     /// ([busy](ExecutorError::busy)), 504 (deadline) or 500 (panic, result too large). The text of a
     /// [public](ExecutorError::public) error is its `detail`.
     #[must_use]
@@ -148,7 +153,7 @@ impl Failure {
         self.kind
     }
 
-    /// The error that the executor returned ([`FailureKind::Failed`], [`FailureKind::Busy`]).
+    /// The error, if the executor has returned one.
     #[must_use]
     pub const fn error(&self) -> Option<&ExecutorError> {
         self.error.as_ref()
@@ -164,7 +169,7 @@ impl Failure {
     #[must_use]
     pub fn text(&self) -> &str {
         match self.kind {
-            FailureKind::Failed => {
+            FailureKind::Failed | FailureKind::Invalid | FailureKind::InputTooLarge => {
                 let public = self.error.as_ref().and_then(ExecutorError::public_text);
                 public.unwrap_or("execution failed")
             }
@@ -178,6 +183,8 @@ impl Failure {
         let rejection = Rejection::new(match self.kind {
             FailureKind::Failed => RejectionKind::ExecutorFailed,
             FailureKind::Busy => RejectionKind::AtCapacity,
+            FailureKind::Invalid => RejectionKind::Invalid,
+            FailureKind::InputTooLarge => RejectionKind::BodyTooLarge,
             FailureKind::Timeout => RejectionKind::ExecutorTimeout,
             FailureKind::Panicked | FailureKind::TooLarge => RejectionKind::Internal,
         });
@@ -196,8 +203,15 @@ impl FailureKind {
     /// Every kind, in the order of the enum. The last variant is in the type, so that a list without a new one before it
     /// does not compile.
     #[cfg(feature = "metrics")]
-    pub(crate) const ALL: [Self; Self::TooLarge as usize + 1] =
-        [Self::Failed, Self::Busy, Self::Timeout, Self::Panicked, Self::TooLarge];
+    pub(crate) const ALL: [Self; Self::TooLarge as usize + 1] = [
+        Self::Failed,
+        Self::Busy,
+        Self::Invalid,
+        Self::InputTooLarge,
+        Self::Timeout,
+        Self::Panicked,
+        Self::TooLarge,
+    ];
 
     /// A short name of the kind for logs and metrics.
     #[must_use]
@@ -205,6 +219,8 @@ impl FailureKind {
         match self {
             Self::Failed => "failed",
             Self::Busy => "busy",
+            Self::Invalid => "invalid",
+            Self::InputTooLarge => "input_too_large",
             Self::Timeout => "timeout",
             Self::Panicked => "panicked",
             Self::TooLarge => "too_large",
@@ -214,11 +230,7 @@ impl FailureKind {
 
 impl From<ExecutorError> for Failure {
     fn from(error: ExecutorError) -> Self {
-        let kind = match error.retry_after() {
-            Some(_) => FailureKind::Busy,
-            None => FailureKind::Failed,
-        };
-        Self { kind, error: Some(error) }
+        Self { kind: error.kind(), error: Some(error) }
     }
 }
 

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::header::{CONTENT_TYPE, LOCATION};
+use http::header::LOCATION;
 use http::{HeaderValue, StatusCode};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep};
@@ -33,8 +33,9 @@ use crate::util::base_path;
 ///
 /// A job that is dead stays so, and each redelivery gets its failure (502 with the error as the detail): a success would
 /// hide it, and another run is an operator's to start. After [a retry](super::Executions) the answer is 202 again, and the
-/// new outcome at the end. A replay guard of the hooks keeps the 422 and the 413, as any outcome: the same delivery would
-/// be refused again.
+/// new outcome at the end.
+///
+/// A replay guard of the hooks keeps no refusal: a 422 is none any more when the other job is gone.
 ///
 /// # Examples
 ///
@@ -253,33 +254,19 @@ impl Executor for Queued {
         match self.try_execute(invocation).await {
             Ok(Answer::Stored(id)) => self.accepted(&id),
             Ok(Answer::Ended(job)) => self.ended_with(*job),
-            Ok(Answer::OtherPayload) => problem(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "idempotency_key_reused",
-                "The idempotency key was used for another request.",
-            ),
-            Ok(Answer::Full) => Err(ExecutorError::busy(RETRY_AFTER)),
-            Err(error) if error.kind() == QueueErrorKind::TooLarge => problem(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "content_too_large",
-                "The request is larger than the queue takes.",
-            ),
+            Ok(Answer::OtherPayload) => {
+                Err(ExecutorError::invalid("the idempotency key was used for another request"))
+            }
+            Ok(Answer::Full) => {
+                Err(ExecutorError::busy(RETRY_AFTER).with_source("too many jobs of the hook wait"))
+            }
+            Err(error) if error.kind() == QueueErrorKind::TooLarge => {
+                let text = "the job is larger than the queue takes";
+                Err(ExecutorError::input_too_large(text).with_source(error))
+            }
             Err(error) => Err(ExecutorError::busy(RETRY_AFTER).with_source(error)),
         }
     }
-}
-
-/// A problem document (RFC 9457).
-fn problem(status: StatusCode, code: &str, title: &str) -> Result<Outcome, ExecutorError> {
-    let document = serde_json::json!({
-        "type": format!("urn:tower-webhook:problem:{code}"),
-        "title": title,
-        "status": status.as_u16(),
-        "code": code,
-    });
-    Outcome::raw(document.to_string())
-        .with_status(status)?
-        .with_header(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))
 }
 
 fn fingerprint(invocation: &Invocation) -> [u8; 32] {

@@ -39,7 +39,8 @@ pub enum RejectionKind {
     MethodNotAllowed,
     /// The target would be longer than a target can be once the credential in it is replaced.
     TargetTooLong,
-    /// The body is larger than the limit, as announced or as read.
+    /// The body is larger than the limit, as announced or as read, or than the
+    /// [executor](crate::hook::ExecutorError::input_too_large) takes.
     BodyTooLarge,
     /// The body did not arrive in time.
     BodyTimeout,
@@ -54,7 +55,8 @@ pub enum RejectionKind {
     /// The body has a `Content-Encoding` that is not decoded here.
     UnsupportedContentCoding,
     /// The request is well formed, and asks for something outside its limits:
-    /// [`Rejection::violations`](super::Rejection::violations) says where.
+    /// [`Rejection::violations`](super::Rejection::violations) says where. Or an executor finds it
+    /// [invalid](crate::hook::ExecutorError::invalid).
     Invalid,
     /// What is to be made is there already, or other changes kept coming first.
     Conflict,

@@ -340,7 +340,7 @@ impl Rejection {
     }
 
     /// The `detail` of the problem document: what an executor says to the caller
-    /// ([`RejectionKind::ExecutorFailed`]), or what is wrong with the label or the first bytes of a body.
+    /// ([`RejectionKind::ExecutorFailed`], [`RejectionKind::Invalid`]), or what is wrong with the label or the first bytes of a body.
     #[must_use]
     pub fn detail(&self) -> Option<&str> {
         self.details.as_ref()?.detail.as_deref()

@@ -9,7 +9,7 @@
 //! | is new | is run, and its answer is stored if it is a success |
 //! | was answered | the stored answer, with `X-Replayed: true` |
 //! | is being run | 409 with `Retry-After` |
-//! | failed | is run again |
+//! | failed, or was [refused by the executor](crate::hook::ExecutorError::invalid) | is run again |
 //!
 //! | guard | deliveries are |
 //! |---|---|

@@ -115,7 +115,7 @@ async fn a_redelivery_is_the_same_job() {
     // Another body, another target, another hook, another key, no key.
     let (status, body) = sent(&hooks, keyed("/a", "k", "2")).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
-    assert!(body.contains("idempotency_key_reused"), "{body}");
+    assert!(body.contains("the idempotency key was used for another request"), "{body}");
     assert_eq!(sent(&hooks, keyed("/a?b", "k", "1")).await.0, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(count(&queue).await, 1);
     for request in [keyed("/b", "k", "1"), keyed("/a", "l", "1"), post("/a", "1"), post("/a", "1")]
@@ -272,6 +272,25 @@ async fn a_flood_counts_a_full_queue_ten_times_a_second() {
     // As soon as the jobs of the first burst are stored, and ten times a second then.
     assert_eq!(queue.counts.load(Ordering::SeqCst), 11);
     assert_eq!(count(&queue.inner).await, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_stored_is_a_refusal_of_the_hooks() {
+    let queue = Unreliable::default();
+    let executor = Queued::new(queue.clone(), "/executions").unwrap().with_key(idempotency_key);
+    let auth = AuthLayer::public().with_rejection_response(|rejection, _| {
+        let detail = rejection.detail().unwrap_or_default();
+        http::Response::new(format!("{}: {detail}", rejection.code()).into())
+    });
+    let hooks = Hooks::new(auth, executor);
+    assert_eq!(sent(&hooks, keyed("/a", "k", "1")).await.0, StatusCode::ACCEPTED);
+    let (status, body) = sent(&hooks, keyed("/a", "k", "2")).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(body, "invalid: the idempotency key was used for another request");
+    queue.is_small.store(true, Ordering::SeqCst);
+    let (status, body) = sent(&hooks, post("/a", "1")).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(body, "content_too_large: the job is larger than the queue takes");
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,6 +17,8 @@ pub(crate) struct Unreliable {
     pub(crate) panics: Arc<AtomicBool>,
     /// The next change under a lease is made, and its answer is lost.
     pub(crate) loses_an_answer: Arc<AtomicBool>,
+    /// Whether each job is larger than it takes.
+    pub(crate) is_small: Arc<AtomicBool>,
     pub(crate) heartbeats: Arc<AtomicU64>,
     pub(crate) claims: Arc<AtomicU64>,
     /// How often jobs that wait were counted.
@@ -51,6 +53,9 @@ impl Unreliable {
 #[async_trait]
 impl JobQueue for Unreliable {
     async fn enqueue(&self, job: NewJob) -> Result<Enqueued, QueueError> {
+        if self.is_small.load(Ordering::SeqCst) {
+            return Err(QueueError::too_large("a byte is too much"));
+        }
         self.up()?.enqueue(job).await
     }
 

@@ -77,6 +77,7 @@ async fn a_job_whose_attempts_are_used_up_is_dead() {
             b"2" => Err("the password of the database".into()),
             b"3" => panic!("the password of the database"),
             b"4" => std::future::pending().await,
+            b"7" => Err(ExecutorError::invalid("no branch")),
             b"5" => Outcome::json(&"a".repeat(101)),
             _ => Err(ExecutorError::public("for good").without_retry()),
         }
@@ -91,6 +92,7 @@ async fn a_job_whose_attempts_are_used_up_is_dead() {
         ("4", "timeout", 2),
         ("5", "internal error", 2),
         ("6", "for good", 1),
+        ("7", "no branch", 1),
     ] {
         let id = enqueue(&queue, body).await;
         let job = ended(&queue, id).await;

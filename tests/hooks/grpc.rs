@@ -26,12 +26,14 @@ fn code(response: &Response<String>) -> &str {
 async fn what_an_executor_brings_about_has_a_code() {
     let auth = || AuthLayer::public().with_grpc_rejections();
     let busy = |_: Invocation| async { Err(ExecutorError::busy(Duration::from_millis(1500))) };
+    let invalid = |_: Invocation| async { Err(ExecutorError::invalid("no branch")) };
     let fails = |_: Invocation| async { Err(ExecutorError::from("down")) };
     let hangs = |_: Invocation| std::future::pending::<Result<Outcome, ExecutorError>>();
     let panics = |_: Invocation| async { panic!("a fault of the app") };
     let large = |_: Invocation| async { Outcome::json(&"0123456789") };
     let cases = [
         (Hooks::new(auth(), busy), "14"),
+        (Hooks::new(auth(), invalid), "3"),
         (Hooks::new(auth(), fails), "2"),
         (Hooks::new(auth(), hangs).with_deadline(Duration::from_millis(5)), "4"),
         (Hooks::new(auth(), panics), "13"),
@@ -41,6 +43,9 @@ async fn what_an_executor_brings_about_has_a_code() {
         let hooks = hooks.with_response_format(ResponseFormat::http());
         let response = call(&hooks, post("application/grpc", "")).await;
         assert_eq!(code(&response), expected);
+        if expected == "3" {
+            assert_eq!(response.headers()["grpc-message"], "no branch");
+        }
         let pushback = response.headers().get("grpc-retry-pushback-ms");
         assert_eq!(
             pushback.map(|pushback| pushback.to_str().unwrap()),

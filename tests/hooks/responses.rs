@@ -37,6 +37,8 @@ async fn run(invocation: Invocation) -> Result<Outcome, ExecutorError> {
         "/private" => Err("connection to 10.0.0.1 refused".into()),
         "/io" => Err(std::io::Error::other("10.0.0.1").into()),
         "/public" => Err(ExecutorError::public("no \"ref\"\n in the payload")),
+        "/invalid" => Err(ExecutorError::invalid("no branch").with_source("10.0.0.1")),
+        "/oversized" => Err(ExecutorError::input_too_large("over 3 files")),
         "/both" => Err(ExecutorError::public("not now").with_source("10.0.0.1")),
         "/keys" => Outcome::json(&std::collections::HashMap::from([((1, 2), 10_001)])),
         "/nan" => Outcome::json(&f64::NAN),
@@ -74,6 +76,8 @@ async fn the_status_member_tells_how_it_ended() {
         ("/io", 200, JSON, failed),
         ("/public", 200, JSON, r#"{"status":1,"err":"no \"ref\"\n in the payload"}"#),
         ("/both", 200, JSON, r#"{"status":1,"err":"not now"}"#),
+        ("/invalid", 200, JSON, r#"{"status":1,"err":"no branch"}"#),
+        ("/oversized", 200, JSON, r#"{"status":1,"err":"over 3 files"}"#),
         ("/keys", 200, JSON, failed),
         ("/nan", 200, JSON, r#"{"status":0,"result":null}"#),
         ("/malformed", 200, JSON, failed),
@@ -108,6 +112,8 @@ async fn plain_http_has_a_status_for_each_end() {
         ("/private", 502, "executor_failed"),
         ("/public", 502, "executor_failed"),
         ("/keys", 502, "executor_failed"),
+        ("/invalid", 422, "invalid"),
+        ("/oversized", 413, "content_too_large"),
         ("/large", 500, "internal"),
         ("/large-raw", 500, "internal"),
     ];
@@ -128,7 +134,7 @@ async fn plain_http_has_a_status_for_each_end() {
             assert_eq!(response.body(), expected, "{path}");
         }
         assert!(!response.body().contains("10.0.0.1"), "{path}");
-        assert_eq!(is_problem, [500, 502].contains(&status), "{path}");
+        assert_eq!(is_problem, [413, 422, 500, 502].contains(&status), "{path}");
     }
 }
 
@@ -235,6 +241,25 @@ async fn plain_http_is_the_default() {
     assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
     let problem: serde_json::Value = serde_json::from_str(response.body()).unwrap();
     assert_eq!(problem["detail"], "no \"ref\"\n in the payload");
+}
+
+#[tokio::test]
+async fn what_an_executor_refuses_is_a_refusal() {
+    let auth = AuthLayer::public().with_rejection_response(|rejection, _head| {
+        Response::new(format!("{}: {:?}", rejection.code(), rejection.detail()).into())
+    });
+    let response = call(&Hooks::new(auth, run), post_to("/invalid", "")).await;
+    assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(response.body(), r#"invalid: Some("no branch")"#);
+    let shape = ResponseFormat::custom(|end| {
+        let failure = end.unwrap_err();
+        Response::new(format!("{}: {}", failure.kind().as_str(), failure.text()).into())
+    });
+    for (path, text) in
+        [("/invalid", "invalid: no branch"), ("/oversized", "input_too_large: over 3 files")]
+    {
+        assert_eq!(call(&hooks(shape.clone()), post_to(path, "")).await.body(), text);
+    }
 }
 
 #[tokio::test]

@@ -378,6 +378,28 @@ async fn a_delivery_with_a_token_runs_each_time() {
 }
 
 #[tokio::test]
+async fn a_delivery_that_the_executor_refuses_is_judged_again() {
+    let counter = Counter::default();
+    let calls = Arc::clone(&counter.0);
+    let run = move |_: Invocation| {
+        let call = calls.fetch_add(1, Ordering::SeqCst);
+        async move {
+            match call {
+                0 => Err(ExecutorError::invalid("no branch")),
+                _ => Ok(Outcome::empty()),
+            }
+        }
+    };
+    let hooks = Hooks::new(AuthLayer::signed(SignatureVerifier::new(sender(presets::svix()))), run)
+        .with_replay_guard(MemoryReplayGuard::new(100).unwrap(), Duration::from_secs(60));
+    for expected in [422, 200, 200] {
+        let response = call(&hooks, signed(presets::svix(), "{}", "msg_1")).await;
+        assert_eq!(response.status(), expected);
+    }
+    assert_eq!(counter.take(), 2);
+}
+
+#[tokio::test]
 async fn a_delivery_in_flight_is_a_409_and_a_failed_one_runs_again() {
     let (started, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let fails = Arc::new(Mutex::new(true));

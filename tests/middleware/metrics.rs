@@ -278,6 +278,7 @@ async fn hooks_measure_decisions_and_executions() {
     let run = async |invocation: Invocation| match &invocation.body()[..] {
         b"\"fail\"" => Err("no".into()),
         b"\"busy\"" => Err(ExecutorError::busy(Duration::from_secs(1))),
+        b"\"invalid\"" => Err(ExecutorError::invalid("no branch")),
         b"\"panic\"" => panic!("oh"),
         b"\"hang\"" => pending().await,
         _ => Ok(Outcome::empty()),
@@ -289,6 +290,7 @@ async fn hooks_measure_decisions_and_executions() {
         (vec![key, json], "1", 200),
         (vec![key, json], "\"fail\"", 502),
         (vec![key, json], "\"busy\"", 503),
+        (vec![key, json], "\"invalid\"", 422),
         (vec![key, json], "\"panic\"", 500),
         (vec![key, json], "\"hang\"", 504),
         (vec![key, json], "{", 400),
@@ -306,7 +308,7 @@ async fn hooks_measure_decisions_and_executions() {
         &[
             (
                 r#"decisions_total{outcome="accepted",reason="none",placement="header",hook="deploy"}"#,
-                6.0,
+                7.0,
             ),
             (
                 r#"decisions_total{outcome="refused",reason="malformed_body",placement="none",hook="deploy"}"#,
@@ -320,15 +322,16 @@ async fn hooks_measure_decisions_and_executions() {
                 r#"decisions_total{outcome="refused",reason="missing",placement="none",hook="deploy"}"#,
                 1.0,
             ),
-            (r#"decision_duration_seconds_count{outcome="accepted",hook="deploy"}"#, 6.0),
+            (r#"decision_duration_seconds_count{outcome="accepted",hook="deploy"}"#, 7.0),
             (r#"decision_duration_seconds_count{outcome="refused",hook="deploy"}"#, 3.0),
             (r#"executions_total{outcome="succeeded",reason="none",hook="deploy"}"#, 1.0),
             (r#"executions_total{outcome="failed",reason="failed",hook="deploy"}"#, 1.0),
             (r#"executions_total{outcome="failed",reason="busy",hook="deploy"}"#, 1.0),
+            (r#"executions_total{outcome="failed",reason="invalid",hook="deploy"}"#, 1.0),
             (r#"executions_total{outcome="failed",reason="panicked",hook="deploy"}"#, 1.0),
             (r#"executions_total{outcome="failed",reason="timeout",hook="deploy"}"#, 1.0),
             (r#"execution_duration_seconds_count{outcome="succeeded",hook="deploy"}"#, 1.0),
-            (r#"execution_duration_seconds_count{outcome="failed",hook="deploy"}"#, 4.0),
+            (r#"execution_duration_seconds_count{outcome="failed",hook="deploy"}"#, 5.0),
         ],
     );
 }

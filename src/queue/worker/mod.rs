@@ -30,7 +30,7 @@ use crate::hook::Executor;
 /// |---|---|
 /// | succeeds | the job, with its outcome |
 /// | fails, panics, is too slow, or has too large an outcome | in another attempt after a [backoff](Self::with_backoff), until the [attempts](Self::with_attempts) are used up: the job is dead |
-/// | fails [without retry](crate::hook::ExecutorError::without_retry) | the job, which is dead |
+/// | fails [without retry](crate::hook::ExecutorError::without_retry), or finds its input [invalid](crate::hook::ExecutorError::invalid) | the job, which is dead |
 /// | is [busy](crate::hook::ExecutorError::busy) | in another attempt, after the time that it says at the earliest, or 30 days |
 /// | ends its process | in another attempt when its lease has ended; after the last one the job is dead |
 /// | cannot be read, because it was damaged | the job, which is dead |
