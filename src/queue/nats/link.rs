@@ -14,6 +14,7 @@ use async_nats::jetstream::{Context, kv};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::names::{LATER, Names, Place, token};
 use super::record::Entry;
@@ -29,6 +30,8 @@ pub(super) struct Link {
 
 /// For how long a delivered message is left to a client before its lease is known.
 const ACK_WAIT: Duration = Duration::from_secs(10);
+/// How long the answer to an acknowledgement is waited for.
+const NOTED: Duration = Duration::from_millis(250);
 /// What the head of a message and the protocol take beside the payload.
 const OVERHEAD: usize = 4096;
 
@@ -260,9 +263,11 @@ impl Link {
     }
 
     /// Acknowledges a message, and waits until the server has taken note. An acknowledgement that is lost is made up
-    /// for: the message comes again, and its entry says that it is not to be run.
+    /// for: the message comes again, and its entry says that it is not to be run. A server that was killed may have
+    /// forgotten the delivery, and does not answer then.
     pub(super) async fn acknowledge(&self, ack: &str) {
-        let _ = self.context.client().request(ack.to_owned(), "+ACK".into()).await;
+        let client = self.context.client();
+        let _ = timeout(NOTED, client.request(ack.to_owned(), "+ACK".into())).await;
     }
 
     /// Lets a message come again after a delay, or after 30 days, when its entry says what is left of it. Until then it

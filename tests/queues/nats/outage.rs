@@ -6,7 +6,7 @@ use std::time::Duration;
 use tower_webhook::queue::{HookLimits, JobId, JobQueue, JobState, LeaseState, NatsQueue, NewJob};
 
 use super::server::Server;
-use super::{LEASE, claim, enqueue};
+use super::{LEASE, claim, enqueue, wait_for};
 
 #[tokio::test]
 async fn a_stopped_server_acknowledges_nothing() {
@@ -74,6 +74,22 @@ async fn a_killed_server_has_lost_nothing_that_it_acknowledged() {
     for id in stored {
         let job = queue.state(&id).await.unwrap().expect("an acknowledged job is lost");
         assert_eq!(job.state, JobState::Succeeded);
+    }
+}
+
+#[tokio::test]
+async fn a_job_ends_although_the_server_has_forgotten_its_delivery() {
+    let mut server = Server::start();
+    let queue = server.queue().await;
+    for _ in 0..4 {
+        let id = enqueue(&queue, "a").await;
+        let lease = claim(&queue, 1).await.pop().unwrap().lease;
+        // What was delivered is on the disk later.
+        server.restart();
+        wait_for(async || queue.state(&id).await.is_ok()).await;
+        assert_eq!(queue.complete(&lease, "done").await.unwrap(), LeaseState::Held);
+        wait_for(async || queue.claim(1, LEASE, Duration::ZERO).await.is_ok()).await;
+        assert_eq!(queue.state(&id).await.unwrap().unwrap().state, JobState::Succeeded);
     }
 }
 
