@@ -75,12 +75,15 @@ use crate::ConfigError;
 ///
 /// # Costs
 ///
-/// A claim asks each hook's consumer in turn, so a queue is for tens of hooks, not for thousands.
+/// A claim asks each hook's consumer in turn, so a queue is for tens of hooks, not for thousands. Consumers are not deleted,
+/// so the names of hooks have to be the app's, and not a sender's. That of a hook without jobs can be deleted.
+///
 /// [`list`](JobQueue::list) reads back from what was written last until the page is full. It reads all that is stored for
 /// the last page, and for a filter that few jobs fit. [`purge`](JobQueue::purge) reads from the oldest entry on until it
 /// has enough, and with a [`max_count`](Retention::max_count) all entries. Both fail if that takes longer than the
 /// [deadline](Self::with_deadline), and read much more slowly from a server older than 2.11. With replicas, `list` can be
 /// some milliseconds behind.
+///
 /// For [`backlog`](JobQueue::backlog) and [`stats`](JobQueue::stats) the server counts the messages of a hook.
 /// `oldest_queued` is that of the first job in each line, and a job that was given back is at the end of it.
 ///
@@ -258,7 +261,8 @@ impl Inner {
     async fn lines(&self) -> Result<Vec<Line>, QueueError> {
         let lines = self.link.lines(&self.limits).await?;
         let mut known = self.known();
-        known.names.extend(lines.iter().map(|line| line.consumer.clone()));
+        // Without those that were deleted: a job of such a hook makes its consumer again.
+        known.names = lines.iter().map(|line| line.consumer.clone()).collect();
         known.listed_at = Some(Instant::now());
         drop(known);
         Ok(lines)

@@ -1,12 +1,15 @@
 //! Changes that a process has left half done, as another client leaves them in the server.
 
+use std::collections::HashSet;
+use std::future::ready;
 use std::time::Duration;
 
 use async_nats::jetstream;
+use futures_util::StreamExt;
 use tower_webhook::queue::{Enqueued, JobChange, JobId, JobQueue, JobState, LeaseState, NewJob};
 
 use super::server::Server;
-use super::{LEASE, claim, enqueue};
+use super::{LEASE, claim, enqueue, wait_for};
 
 /// The messages of the queue, and the entries.
 async fn streams(server: &Server) -> (jetstream::stream::Stream, jetstream::kv::Store) {
@@ -128,4 +131,25 @@ async fn a_removed_job_that_was_delivered_does_not_run() {
     let job = NewJob::new(id, "{}").with_hook("a");
     assert_eq!(queue.enqueue(job).await.unwrap(), Enqueued::New);
     assert_eq!(claim(&queue, 1).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_consumer_that_was_deleted_is_made_again() {
+    let server = Server::start();
+    let queue = server.queue().await;
+    let (jobs, _) = streams(&server).await;
+    let first = enqueue(&queue, "a").await;
+    let hook = jobs.consumer_names().map(Result::unwrap).filter(|name| ready(name != "later"));
+    for consumer in hook.collect::<Vec<_>>().await {
+        jobs.delete_consumer(&consumer).await.unwrap();
+    }
+    wait_for(async || queue.claim(1, LEASE, Duration::ZERO).await.is_ok()).await;
+    let second = enqueue(&queue, "a").await;
+    let mut claimed = HashSet::new();
+    while claimed.len() < 2 {
+        let jobs = queue.claim(2, LEASE, Duration::from_secs(5)).await.unwrap();
+        assert!(!jobs.is_empty());
+        claimed.extend(jobs.iter().map(|job| job.lease.job()));
+    }
+    assert_eq!(claimed, HashSet::from([first, second]));
 }
