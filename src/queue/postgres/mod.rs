@@ -43,7 +43,8 @@ mod sql;
 /// A claim is one statement with `FOR UPDATE SKIP LOCKED`: claims do not wait for each other, and no two get the same job.
 /// With [limits](Self::with_hook_limits), claims, and heartbeats of limited hooks, take turns by an advisory lock, so that
 /// limits are exact over all processes; a claim then takes time in proportion to the number of hooks that have jobs which
-/// have not ended. All times are those of the server's clock.
+/// have not ended. A process that stops in its turn holds the others up for five seconds. All times are those of the
+/// server's clock.
 ///
 /// A claim that waits hears of jobs of other processes by `LISTEN`, and in any case looks again after the
 /// [poll interval](Self::with_poll_interval). There is one `NOTIFY` for all jobs of 25 milliseconds. Behind

@@ -29,7 +29,7 @@ pub(super) async fn migrate(
     owner text COLLATE \"C\",
     fingerprint bytea NOT NULL CHECK (octet_length(fingerprint) = 32),
     state text COLLATE \"C\" NOT NULL CHECK (state IN ('queued', 'running', 'succeeded', 'dead')),
-    attempts integer NOT NULL,
+    attempts integer NOT NULL CHECK (attempts >= 0),
     token bytea,
     due_at timestamptz NOT NULL,
     created_at timestamptz NOT NULL,

@@ -28,6 +28,20 @@ async fn migrations_meet_and_a_later_version_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_no_claim_could_read_is_refused() {
+    let server = server::shared();
+    let schema = fresh_schema();
+    let queue = open(&server, &schema, HookLimits::new()).await;
+    enqueue(&queue, "a").await;
+    let mut connection = server.connect().await;
+    for damage in ["attempts = -2", "id = ''", "hook = NULL", "payload = NULL"] {
+        let sql = format!("UPDATE \"{schema}\".webhook_jobs SET {damage}");
+        assert!(raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.is_err(), "{damage}");
+    }
+    assert_eq!(claim(&queue, 2).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn limits_hold_over_queues() {
     let server = server::shared();
     let schema = fresh_schema();
