@@ -1,10 +1,11 @@
 //! What is logged, in one place (feature `tracing`; without it the functions do nothing).
 //!
-//! One event per accepted request (at the level debug), one per refusal, one per failed execution, one
+//! One event per accepted request (at the level debug), one per refusal, one per failed execution of hooks, one
 //! per [managed](crate::management) key that is changed, and two of a `FileKeyStore`: its file has other keys
 //! (`keys_loaded`), or cannot be read, which is logged once for each reason (`keys_stale`). A worker of a `queue` logs the
 //! end of each attempt, when its queue cannot be reached, and once a minute that it cannot read a job, because a later
-//! version has written it. The field names are part of the public interface:
+//! version has written it. What is logged while an attempt runs is in a span `job`, which has `hook.name`, `job.id` and
+//! `job.attempt`. The field names are part of the public interface:
 //!
 //! | field | value |
 //! |---|---|
@@ -20,7 +21,7 @@
 //! | `key.change` | `generate`, `update`, `extend`, `rotate`, `revoke` or `delete` |
 //! | `key.count` | how many keys a file has that was read again |
 //! | `job.id`, `job.attempt` | the job of a queue, and which attempt it was |
-//! | `executor.message` | the text of an `ExecutorError::public` |
+//! | `executor.message` | the text of an `ExecutorError::public`; of a job, the error that is shown |
 //! | `executor.reason` | [`FailureKind::as_str`](crate::hook::FailureKind::as_str) |
 //! | `error` | the error behind a fault of ours, with its causes: `the key could not be checked: the key store cannot answer: disk on fire`. Of a refused credential, its likely reason, such as a raw `+` in a query |
 //!
@@ -263,36 +264,89 @@ pub(crate) fn not_counted(fault: &Rejection) {
 #[cfg(not(feature = "tracing"))]
 pub(crate) const fn not_counted(_fault: &Rejection) {}
 
-/// One event for an execution that did not end well. What the executor said is in `error`: the text of a public
-/// error, or the error behind the failure with its causes. What a panic said is not known.
+/// One event for an execution that did not end well: at the level info if the input is wrong, warn if the executor is
+/// busy, and error otherwise. What the executor said is in `error`: the text of a public error, or the error behind the
+/// failure with its causes. What a panic said is not known.
 #[cfg(feature = "tracing")]
 pub(crate) fn failed(hook: Option<&str>, failure: &crate::hook::Failure) {
-    let error = failure.error();
-    tracing::error!(
-        target: "tower_webhook",
-        event = "executor_fail",
-        hook.name = hook,
-        executor.reason = failure.kind().as_str(),
-        executor.message = error.and_then(crate::hook::ExecutorError::public_text),
-        error = error
-            .and_then(crate::hook::ExecutorError::source)
-            .map(|error| tracing::field::display(ErrorChain(error))),
-        "execution failed",
-    );
+    use crate::hook::FailureKind;
+
+    macro_rules! failed {
+        ($level:ident) => {
+            tracing::event!(
+                target: "tower_webhook",
+                tracing::Level::$level,
+                event = "executor_fail",
+                hook.name = hook,
+                executor.reason = failure.kind().as_str(),
+                executor.message =
+                    failure.error().and_then(crate::hook::ExecutorError::public_text),
+                error = cause(failure),
+                "execution failed",
+            )
+        };
+    }
+
+    match failure.kind() {
+        FailureKind::Invalid | FailureKind::InputTooLarge => failed!(INFO),
+        FailureKind::Busy => failed!(WARN),
+        _ => failed!(ERROR),
+    }
+}
+
+/// The error behind a failure, with its causes.
+#[cfg(feature = "tracing")]
+fn cause(failure: &crate::hook::Failure) -> Option<impl tracing::Value> {
+    let source = failure.error().and_then(crate::hook::ExecutorError::source);
+    source.map(|error| tracing::field::display(ErrorChain(error)))
 }
 
 #[cfg(not(feature = "tracing"))]
 pub(crate) const fn failed(_hook: Option<&str>, _failure: &crate::hook::Failure) {}
 
-/// One event for an attempt that has ended: at the level debug if it succeeded or was given back, and error if the job
-/// is dead.
+/// Runs an attempt in a span that names its job.
+#[cfg(all(feature = "queue", feature = "tracing"))]
+pub(crate) fn in_job<F: Future>(
+    job: crate::queue::ClaimedJob,
+    attempt: impl FnOnce(crate::queue::ClaimedJob) -> F,
+) -> tracing::instrument::Instrumented<F> {
+    use tracing::Instrument;
+
+    let span = tracing::info_span!(
+        target: "tower_webhook",
+        "job",
+        hook.name = named(&job.hook),
+        job.id = %job.lease.job(),
+        job.attempt = job.attempt,
+    );
+    attempt(job).instrument(span)
+}
+
+#[cfg(all(feature = "queue", not(feature = "tracing")))]
+pub(crate) fn in_job<F: Future>(
+    job: crate::queue::ClaimedJob,
+    attempt: impl FnOnce(crate::queue::ClaimedJob) -> F,
+) -> F {
+    attempt(job)
+}
+
+/// The hook of a job, if it has one.
+#[cfg(all(feature = "queue", feature = "tracing"))]
+fn named(hook: &str) -> Option<&str> {
+    (!hook.is_empty()).then_some(hook)
+}
+
+/// One event for an attempt that has ended: at the level debug if it succeeded or was given back, warn if it is tried
+/// again or its input was wrong, and error if the job is dead.
 #[cfg(all(feature = "queue", feature = "tracing"))]
 pub(crate) fn attempted(
     hook: &str,
     job: &crate::queue::JobId,
     attempt: u32,
     end: &crate::queue::End,
+    failure: Option<&crate::hook::Failure>,
 ) {
+    use crate::hook::{Failure, FailureKind};
     use crate::queue::End;
 
     macro_rules! ended {
@@ -301,9 +355,12 @@ pub(crate) fn attempted(
                 target: "tower_webhook",
                 tracing::Level::$level,
                 event = $event,
-                hook.name = hook,
+                hook.name = named(hook),
                 job.id = %job,
                 job.attempt = attempt,
+                executor.reason = failure.map(|failure| failure.kind().as_str()),
+                executor.message = end.error(),
+                error = failure.and_then(cause),
                 $text,
             )
         };
@@ -319,7 +376,12 @@ pub(crate) fn attempted(
             "job_too_new",
             "job of a later version given back; other such jobs are logged once a minute"
         ),
-        End::Dead { .. } | End::UsedUp => ended!(ERROR, "job_dead", "job failed for good"),
+        End::Dead { .. } | End::UsedUp => match failure.map(Failure::kind) {
+            Some(FailureKind::Invalid | FailureKind::InputTooLarge) => {
+                ended!(WARN, "job_dead", "job refused");
+            }
+            _ => ended!(ERROR, "job_dead", "job failed for good"),
+        },
     }
 }
 
@@ -329,6 +391,7 @@ pub(crate) const fn attempted(
     _job: &crate::queue::JobId,
     _attempt: u32,
     _end: &crate::queue::End,
+    _failure: Option<&crate::hook::Failure>,
 ) {
 }
 

@@ -4,11 +4,12 @@ use std::sync::atomic::Ordering;
 
 use serde_json::Value;
 use tokio::time::sleep;
-use tower_webhook::hook::{ExecutorError, Invocation, Outcome};
-use tower_webhook::queue::{Backoff, JobId, JobQueue, NewJob, Worker};
+use tower_webhook::auth::AuthLayer;
+use tower_webhook::hook::{ExecutorError, Hooks, Invocation, Outcome};
+use tower_webhook::queue::{Backoff, JobId, JobQueue, NewJob, Queued, Worker, idempotency_key};
 
 use super::unreliable::Unreliable;
-use super::{Running, exact_backoff, payload, seconds};
+use super::{Running, exact_backoff, payload, post, seconds};
 use crate::support::Logs;
 
 /// Level, name, index of the job, attempt.
@@ -93,6 +94,129 @@ async fn a_job_of_a_later_version_is_logged_once_a_minute() {
     drop(guard);
     let events = events(&logs, &[]);
     assert_eq!(events, vec![("WARN".to_owned(), "job_too_new".to_owned(), None, Some(1)); 5]);
+}
+
+/// What is logged by and about the attempts of one job: level, event, and the members that say what failed.
+async fn attempts(hook: &str, body: &'static str) -> (String, Vec<Value>) {
+    let logs = Logs::default();
+    let guard = logs.capture_json();
+    let queue = Unreliable::default();
+    let run = async |invocation: Invocation| -> Result<Outcome, ExecutorError> {
+        tracing::info!(target: "app", "at work");
+        match invocation.body().as_ref() {
+            b"1" => Err(ExecutorError::public("no branch").with_source("git says no")),
+            b"2" => Err(ExecutorError::busy(seconds(1))),
+            b"3" => Err(ExecutorError::invalid("no branch")),
+            _ => panic!("at the disco"),
+        }
+    };
+    let worker = Worker::new(queue.clone(), run).with_attempts(2).unwrap();
+    let running = Running::start(worker.with_backoff(exact_backoff()));
+    let id = JobId::random().unwrap();
+    let _ = queue.enqueue(NewJob::new(id, payload(body).await).with_hook(hook)).await.unwrap();
+    super::ended(&queue, id).await;
+    running.stop().await;
+    drop(guard);
+    let text = logs.text();
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    let targets = ["app", "tower_webhook"];
+    let of_crate = |line: &Value| targets.iter().any(|target| line["target"] == *target);
+    (id.to_string(), lines.filter(of_crate).collect())
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_line_of_an_attempt_names_its_job() {
+    let (id, lines) = attempts("deploy", "1").await;
+    let attempts: Vec<_> = lines.iter().map(|line| &line["span"]["job.attempt"]).collect();
+    assert_eq!(attempts, [1, 1, 2, 2], "{lines:#?}");
+    for line in lines {
+        let span = &line["span"];
+        assert_eq!((&span["name"], &span["job.id"]), (&"job".into(), &id.as_str().into()));
+        assert_eq!(span["hook.name"], "deploy");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_attempt_is_one_event() {
+    let event = |level, event, reason, message, error| {
+        serde_json::json!([level, event, reason, message, error])
+    };
+    let (failed, dead) = ("job_failed", "job_dead");
+    let cases = [
+        (
+            "1",
+            vec![
+                event("WARN", failed, "failed", "no branch", "git says no".into()),
+                event("ERROR", dead, "failed", "no branch", "git says no".into()),
+            ],
+        ),
+        (
+            "2",
+            vec![
+                event("WARN", failed, "busy", "busy", Value::Null),
+                event("ERROR", dead, "busy", "busy", Value::Null),
+            ],
+        ),
+        ("3", vec![event("WARN", dead, "invalid", "no branch", Value::Null)]),
+        (
+            "4",
+            vec![
+                event("WARN", failed, "panicked", "internal error", Value::Null),
+                event("ERROR", dead, "panicked", "internal error", Value::Null),
+            ],
+        ),
+    ];
+    for (body, expected) in cases {
+        let (_, lines) = attempts("", body).await;
+        let lines = lines.iter().filter(|line| line["target"] != "app");
+        let events: Vec<_> = lines
+            .map(|line| {
+                let fields = &line["fields"];
+                assert!(fields.get("hook.name").is_none(), "{line}");
+                serde_json::json!([
+                    line["level"],
+                    fields["event"],
+                    fields["executor.reason"],
+                    fields["executor.message"],
+                    fields["error"],
+                ])
+            })
+            .collect();
+        assert_eq!(events, expected, "{body}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_backlog_and_invalid_input_are_no_errors() {
+    let logs = Logs::default();
+    let guard = logs.capture_json();
+    let queue = Unreliable::default();
+    let executor = Queued::new(queue, "/executions").unwrap().with_key(idempotency_key);
+    let hooks = Hooks::new(AuthLayer::public(), executor.with_max_backlog(1).unwrap());
+    for (key, body) in [("a", "1"), ("b", "1"), ("a", "2")] {
+        let mut request = post("/", body);
+        request.headers_mut().insert("idempotency-key", key.parse().unwrap());
+        tower::ServiceExt::oneshot(hooks.clone(), request).await.unwrap();
+    }
+    drop(guard);
+    let text = logs.text();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let failed = lines.filter(|line| line["fields"]["event"] == "executor_fail");
+    let failed: Vec<_> = failed
+        .map(|line| {
+            let fields = &line["fields"];
+            let reason = &fields["executor.reason"];
+            serde_json::json!([line["level"], reason, fields["executor.message"], fields["error"]])
+        })
+        .collect();
+    let used = "the idempotency key was used for another request";
+    assert_eq!(
+        failed,
+        [
+            serde_json::json!(["WARN", "busy", null, "too many jobs of the hook wait"]),
+            serde_json::json!(["INFO", "invalid", used, null]),
+        ]
+    );
 }
 
 /// Whether the queue has taken the end of an attempt is found out.

@@ -52,7 +52,7 @@ fn log_unreadable(row: &SqliteRow) {
     let end = End::Dead { error: "the stored job cannot be read".to_owned() };
     let hook = row.try_get("hook").unwrap_or_default();
     let id = read_id(row).unwrap_or(JobId::from_bytes([0; 16]));
-    trace::attempted(hook, &id, row.try_get("attempts").unwrap_or_default(), &end);
+    trace::attempted(hook, &id, row.try_get("attempts").unwrap_or_default(), &end, None);
 }
 
 impl SqliteQueue {

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::Worker;
 use super::faults::{Pauses, contained};
-use crate::hook::{ExecutorError, Invocation, Outcome, StoredErrorKind, run};
+use crate::hook::{ExecutorError, Failure, Invocation, Outcome, StoredErrorKind, run};
 use crate::queue::{
     Backoff, ClaimedJob, Job, JobAttempt, JobQueue, JobState, Lease, LeaseState, QueueError,
     QueueErrorKind,
@@ -58,6 +58,15 @@ impl End {
             Self::TooNew => "too_new",
             Self::Stopped => "stopped",
             Self::Lost => "lost",
+        }
+    }
+
+    /// The error of the job that is shown.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn error(&self) -> Option<&str> {
+        match self {
+            Self::Failed { error, .. } | Self::Dead { error } => Some(error),
+            _ => None,
         }
     }
 
@@ -116,15 +125,15 @@ impl Worker {
         mut cancelled: watch::Receiver<bool>,
     ) {
         let ClaimedJob { lease, hook, payload, attempt } = job;
-        let mut end = match self.read(&lease, &payload, attempt) {
-            Err(end) => end,
+        let (mut end, failure) = match self.read(&lease, &payload, attempt) {
+            Err(end) => (end, None),
             Ok(invocation) => {
                 drop(payload);
                 select! {
-                    end = self.run(invocation, attempt) => end,
-                    () = self.keep(&lease) => End::Lost,
+                    ended = self.run(invocation, attempt) => ended,
+                    () = self.keep(&lease) => (End::Lost, None),
                     // An error is the end of the worker.
-                    _ = cancelled.wait_for(|cancelled| *cancelled) => End::Stopped,
+                    _ = cancelled.wait_for(|cancelled| *cancelled) => (End::Stopped, None),
                 }
             }
         };
@@ -134,7 +143,7 @@ impl Worker {
         // The claim of a job whose attempts are used up is none.
         let attempt = if end == End::UsedUp { attempt.saturating_sub(1) } else { attempt };
         if end != End::TooNew || self.too_new.is_due() {
-            trace::attempted(&hook, &lease.job(), attempt, &end);
+            trace::attempted(&hook, &lease.job(), attempt, &end, failure.as_ref());
         }
         #[cfg(feature = "metrics")]
         if let Some(metrics) = &self.config.metrics {
@@ -154,20 +163,20 @@ impl Worker {
         }
     }
 
-    async fn run(&self, invocation: Invocation, attempt: u32) -> End {
-        let hook = invocation.hook().map(str::to_owned);
+    async fn run(&self, invocation: Invocation, attempt: u32) -> (End, Option<Failure>) {
         let config = &self.config;
         let ended = run(&*self.executor, invocation, config.deadline, config.max_outcome_bytes);
         match ended.await {
-            Ok(outcome) => End::Succeeded { outcome: Outcome::encode(&outcome) },
+            Ok(outcome) => (End::Succeeded { outcome: Outcome::encode(&outcome) }, None),
             Err(failure) => {
-                trace::failed(hook.as_deref(), &failure);
                 let error = stored_text(failure.text());
-                if failure.error().is_some_and(ExecutorError::is_final) {
-                    return End::Dead { error };
-                }
-                let asked = failure.retry_after().unwrap_or_default();
-                self.after_failure(error, attempt, asked)
+                let end = if failure.error().is_some_and(ExecutorError::is_final) {
+                    End::Dead { error }
+                } else {
+                    let asked = failure.retry_after().unwrap_or_default();
+                    self.after_failure(error, attempt, asked)
+                };
+                (end, Some(failure))
             }
         }
     }

@@ -18,8 +18,8 @@ pub(crate) use self::attempt::End;
 use self::config::Config;
 use self::faults::{Health, OncePerMinute, Pauses, contained};
 use super::{Backoff, ClaimedJob, JobQueue, JobState, QueueError, Retention};
-use crate::ConfigError;
 use crate::hook::Executor;
+use crate::{ConfigError, trace};
 
 /// Runs the jobs of a queue, **at least once** each, with the executor that would run in
 /// [`Hooks`](crate::hook::Hooks) otherwise.
@@ -267,7 +267,9 @@ impl Worker {
                     self.health.answered();
                     pauses = Pauses::default();
                     for (job, slot) in jobs.into_iter().zip(free.drain(..)) {
-                        let attempt = Arc::clone(self).attempt(job, cancelled.clone());
+                        let attempt = trace::in_job(job, |job| {
+                            Arc::clone(self).attempt(job, cancelled.clone())
+                        });
                         attempts.spawn(async move {
                             attempt.await;
                             drop(slot);
