@@ -103,6 +103,9 @@ impl Queued {
     /// Waits for the outcome, for up to this long. A job that has not ended by then goes on. The default is not to
     /// wait.
     ///
+    /// A caller who waits is one of the [executions](crate::hook::Hooks::with_max_executions) that a hook may have at a
+    /// time. That limit is 64 by default: of 100 callers who wait, 36 get a 503 and their jobs are not stored.
+    ///
     /// The time has to be less than the [deadline](crate::hook::Hooks::with_deadline) of the hooks, whose answer would be
     /// a 504 otherwise.
     #[must_use]

@@ -31,8 +31,8 @@ use crate::{ConfigError, trace};
 /// | succeeds | the job, with its outcome |
 /// | fails, panics, is too slow, or has too large an outcome | in another attempt after a [backoff](Self::with_backoff), until the [attempts](Self::with_attempts) are used up: the job is dead |
 /// | fails [without retry](crate::hook::ExecutorError::without_retry), or finds its input [invalid](crate::hook::ExecutorError::invalid) | the job, which is dead |
-/// | is [busy](crate::hook::ExecutorError::busy) | in another attempt, after the time that it says at the earliest, or 30 days |
-/// | ends its process | in another attempt when its lease has ended; after the last one the job is dead |
+/// | is [busy](crate::hook::ExecutorError::busy) | in another attempt, after the time that it says at the earliest, or 30 days; this attempt counts |
+/// | ends its process | in another attempt when its lease has ended; after the last one the job is dead. So do the attempts of all jobs that ran beside it |
 /// | cannot be read, because it was damaged | the job, which is dead |
 /// | cannot be read, because a later version has written it | without being counted: the job waits for ten seconds, for a worker that can read it |
 /// | outlives its lease, which can only happen if the queue cannot be reached | dropped, if another worker has taken the job |
@@ -156,7 +156,8 @@ impl Worker {
     }
 
     /// How long attempts may go on after the worker was stopped. The default is 10 seconds. Those that have not ended by
-    /// then are dropped, and their jobs are due at once for other workers; the attempt does not count.
+    /// then are dropped, and their jobs are due at once for other workers; the attempt does not count. To give them back may
+    /// take two seconds more.
     #[must_use]
     pub const fn with_stop_limit(mut self, limit: Duration) -> Self {
         self.config.stop_limit = limit;
