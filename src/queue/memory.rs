@@ -154,6 +154,9 @@ impl MemoryQueue {
             entry.token = None;
             entry.job.ended_at = Some(now);
             change(&mut entry.job);
+            if entry.job.state == JobState::Succeeded {
+                entry.payload = String::new();
+            }
         })
     }
 

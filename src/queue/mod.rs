@@ -34,9 +34,9 @@
 //! read. A worker that meets a later version gives the job back, so that processes can be upgraded in any order.
 //!
 //! What the layer reads as a credential is not in it, nor are `Authorization`, `Proxy-Authorization` and `Cookie`. Any
-//! other secret that a request holds is in it, as long as the job is kept. What outer layers put into the extensions of a
-//! request is not stored: for
-//! signatures there is `Hooks::with_signature_member`.
+//! other secret that a request holds is in it. It is deleted when the job has succeeded; the outcome is kept for as long as
+//! the job is. What outer layers put into the extensions of a request is not stored: for signatures there is
+//! `Hooks::with_signature_member`.
 //!
 //! The caller is the one that was proven when the request came. A key that is revoked afterwards stops no job: an executor
 //! that has to know looks the key up.

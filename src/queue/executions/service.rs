@@ -126,6 +126,11 @@ impl Executions {
     }
 
     /// Callers with this scope are operators: they see, repeat and remove all jobs. Without this setting there are none.
+    ///
+    /// # Security
+    ///
+    /// A key has the scopes that it was given. A [`User`](crate::auth::User) and the sender of a signature have all scopes,
+    /// and are operators, unless their `with_scopes` says otherwise.
     #[must_use]
     pub fn with_operator_scope(self, scope: Scope) -> Self {
         self.with(|shared| shared.operator = Some(scope))

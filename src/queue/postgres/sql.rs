@@ -117,7 +117,7 @@ ORDER BY due_at LIMIT 1"
 ))"
                 ),
             complete: under(
-                "state = 'succeeded', ended_at = clock_timestamp(), outcome = $3, error = NULL",
+                "state = 'succeeded', ended_at = clock_timestamp(), outcome = $3, error = NULL, payload = ''",
             ),
             retry_after: under(
                 "state = 'queued', due_at = clock_timestamp() + $3 * interval '1 microsecond', error = $4",

@@ -11,7 +11,7 @@ ON CONFLICT (id) DO NOTHING";
 pub(super) const HEARTBEAT: &str = "UPDATE jobs SET due_at = ?3 WHERE id = ?1 AND token = ?2";
 
 pub(super) const COMPLETE: &str = "UPDATE jobs
-SET state = 'succeeded', token = NULL, ended_at = ?3, outcome = ?4, error = NULL
+SET state = 'succeeded', token = NULL, ended_at = ?3, outcome = ?4, error = NULL, payload = ''
 WHERE id = ?1 AND token = ?2";
 
 pub(super) const RETRY_AFTER: &str = "UPDATE jobs

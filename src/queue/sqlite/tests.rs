@@ -54,6 +54,19 @@ impl Drop for Opened {
     }
 }
 
+#[tokio::test]
+async fn the_payload_of_a_job_that_has_succeeded_is_deleted() {
+    let opened = Opened::new("payloads").await;
+    for _ in 0..2 {
+        opened.enqueue("a").await;
+    }
+    let jobs = opened.queue.claim(2, Duration::from_secs(60), Duration::ZERO).await.unwrap();
+    let _ = opened.queue.complete(&jobs[0].lease, "done").await.unwrap();
+    let _ = opened.queue.bury(&jobs[1].lease, "failed", true).await.unwrap();
+    let payloads = query_scalar::<_, String>("SELECT payload FROM jobs ORDER BY payload");
+    assert_eq!(payloads.fetch_all(&opened.queue.readers).await.unwrap(), ["", "{}"]);
+}
+
 /// So many jobs of a hook that have succeeded, or wait.
 fn many(hook: &str, state: &str, count: u32) -> String {
     let ended_at = if state == "queued" { "NULL" } else { "n" };

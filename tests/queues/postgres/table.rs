@@ -42,6 +42,23 @@ async fn a_row_that_no_claim_could_read_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_payload_of_a_job_that_has_succeeded_is_deleted() {
+    let server = server::shared();
+    let schema = fresh_schema();
+    let queue = open(&server, &schema, HookLimits::new()).await;
+    for _ in 0..2 {
+        enqueue(&queue, "a").await;
+    }
+    let jobs = claim(&queue, 2).await;
+    let _ = queue.complete(&jobs[0].lease, "done").await.unwrap();
+    let _ = queue.bury(&jobs[1].lease, "failed", true).await.unwrap();
+    let select = format!("SELECT payload FROM \"{schema}\".webhook_jobs ORDER BY payload");
+    let rows = raw_sql(AssertSqlSafe(select)).fetch_all(&mut server.connect().await).await.unwrap();
+    let payloads: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(payloads, ["", "{}"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn limits_hold_over_queues() {
     let server = server::shared();
     let schema = fresh_schema();
