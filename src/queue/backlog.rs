@@ -32,6 +32,8 @@ struct Count {
     storing: u64,
     /// `None` without a count, and while the queue counts.
     taken_at: Option<Instant>,
+    /// When the queue could not count.
+    failed_at: Option<Instant>,
 }
 
 /// A job that may wait. It is being stored until this is dropped.
@@ -63,9 +65,9 @@ impl BacklogLimit {
             let _flight = backlog.flight.lock().await;
             admits = backlog.count().admits(self.limit, asked_at);
             if admits.is_none() {
-                backlog.count().begin();
-                let counted = queue.backlog(hook, self.limit).await?;
-                backlog.count().end(counted);
+                backlog.count().begin(asked_at)?;
+                let counted = queue.backlog(hook, self.limit).await;
+                backlog.count().end(counted)?;
                 admits = backlog.count().admits(self.limit, asked_at);
             }
         }
@@ -106,14 +108,22 @@ impl Count {
         is_final.then_some(false)
     }
 
-    fn begin(&mut self) {
+    /// Begins to count, unless a count that this call has waited for has failed.
+    fn begin(&mut self, asked_at: Instant) -> Result<(), QueueError> {
+        if self.failed_at.is_some_and(|failed_at| failed_at > asked_at) {
+            return Err(QueueError::unavailable("the jobs that wait could not be counted"));
+        }
         self.taken_at = None;
         self.added = self.storing;
+        Ok(())
     }
 
-    fn end(&mut self, counted: u64) {
-        self.counted = counted;
-        self.taken_at = Some(Instant::now());
+    fn end(&mut self, counted: Result<u64, QueueError>) -> Result<(), QueueError> {
+        let now = Instant::now();
+        self.failed_at = counted.is_err().then_some(now);
+        self.counted = counted?;
+        self.taken_at = Some(now);
+        Ok(())
     }
 
     fn is_fresh(&self, now: Instant) -> bool {

@@ -294,6 +294,21 @@ async fn what_is_not_stored_is_a_refusal_of_the_hooks() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_queue_that_is_silent_is_asked_once_for_all_who_wait() {
+    let queue = Unreliable::default();
+    let hooks = public(Queued::new(queue.clone(), "/executions").unwrap());
+    queue.set_down(true);
+    let begun = Instant::now();
+    let burst = (0..20).map(|_| sent(&hooks, post("/a", "1")));
+    for (status, _) in futures_util::future::join_all(burst).await {
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    assert_eq!((begun.elapsed(), queue.counts.load(Ordering::SeqCst)), (seconds(5), 1));
+    queue.set_down(false);
+    assert_eq!(sent(&hooks, post("/a", "1")).await.0, StatusCode::ACCEPTED);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_redelivery_over_another_version_of_http_is_the_same() {
     let queue = MemoryQueue::new();
     let hooks = public(queued(&queue));
