@@ -1,7 +1,7 @@
 //! A queue that cannot be reached, panics, or loses an answer on demand.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,6 +19,8 @@ pub(crate) struct Unreliable {
     pub(crate) loses_an_answer: Arc<AtomicBool>,
     /// Whether each job is larger than it takes.
     pub(crate) is_small: Arc<AtomicBool>,
+    /// The job of which no end is taken.
+    pub(crate) endless: Arc<Mutex<Option<JobId>>>,
     pub(crate) heartbeats: Arc<AtomicU64>,
     pub(crate) claims: Arc<AtomicU64>,
     /// How often jobs that wait were counted.
@@ -40,6 +42,13 @@ impl Unreliable {
             return Err(QueueError::unavailable("the cable is out"));
         }
         Ok(&self.inner)
+    }
+
+    fn takes_end_of(&self, lease: &Lease) -> Result<&MemoryQueue, QueueError> {
+        if *self.endless.lock().unwrap() == Some(lease.job()) {
+            return Err(QueueError::too_large("a byte is too much"));
+        }
+        self.up()
     }
 
     fn answer(&self, answer: LeaseState) -> Result<LeaseState, QueueError> {
@@ -76,7 +85,7 @@ impl JobQueue for Unreliable {
     }
 
     async fn complete(&self, lease: &Lease, outcome: &str) -> Result<LeaseState, QueueError> {
-        self.answer(self.up()?.complete(lease, outcome).await?)
+        self.answer(self.takes_end_of(lease)?.complete(lease, outcome).await?)
     }
 
     async fn retry_after(
@@ -85,7 +94,7 @@ impl JobQueue for Unreliable {
         delay: Duration,
         error: &str,
     ) -> Result<LeaseState, QueueError> {
-        self.answer(self.up()?.retry_after(lease, delay, error).await?)
+        self.answer(self.takes_end_of(lease)?.retry_after(lease, delay, error).await?)
     }
 
     async fn release(&self, lease: &Lease, delay: Duration) -> Result<LeaseState, QueueError> {
@@ -93,7 +102,7 @@ impl JobQueue for Unreliable {
     }
 
     async fn bury(&self, lease: &Lease, error: &str, ran: bool) -> Result<LeaseState, QueueError> {
-        self.answer(self.up()?.bury(lease, error, ran).await?)
+        self.answer(self.takes_end_of(lease)?.bury(lease, error, ran).await?)
     }
 
     async fn state(&self, id: &JobId) -> Result<Option<Job>, QueueError> {

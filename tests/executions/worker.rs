@@ -267,3 +267,20 @@ async fn ended_jobs_are_kept_as_long_as_is_said() {
     assert_eq!(left.len(), 3);
     running.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_job_of_which_no_end_is_taken_keeps_no_slot() {
+    let queue = Unreliable::default();
+    let notes = Notes::new();
+    let fails = async |_| Err::<Outcome, _>(ExecutorError::public("no"));
+    let endless = enqueue(&queue.inner, "1").await;
+    *queue.endless.lock().unwrap() = Some(endless);
+    let worker = Worker::new(queue.clone(), notes.executor(fails)).with_slots(1).unwrap();
+    let running = Running::start(worker.with_attempts(1).unwrap());
+    sleep(seconds(1)).await;
+    let id = enqueue(&queue.inner, "2").await;
+    assert_eq!(ended(&queue, id).await.state, JobState::Dead);
+    *queue.endless.lock().unwrap() = None;
+    assert_eq!(ended(&queue, endless).await.state, JobState::Dead);
+    running.stop().await;
+}

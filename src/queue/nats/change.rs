@@ -22,6 +22,7 @@ impl Inner {
         self.know(&job.hook).await?;
         let subject = self.link.names.job(Place::Due, &job.hook, &id);
         let message = JobMessage::new(job).encode().map_err(QueueError::unavailable)?;
+        self.link.check_new(&message)?;
         for _ in 0..TRIES {
             if !is_fresh {
                 // A message of another hook is found here alone, one of this hook by the sequence too.

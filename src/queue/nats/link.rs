@@ -32,8 +32,10 @@ pub(super) struct Link {
 const ACK_WAIT: Duration = Duration::from_secs(10);
 /// How long the answer to an acknowledgement is waited for.
 const NOTED: Duration = Duration::from_millis(250);
-/// What the head of a message and the protocol take beside the payload.
-const OVERHEAD: usize = 4096;
+/// What the protocol takes beside a message. The server closes the connection of a client that sends too much.
+const OVERHEAD: usize = 2048;
+/// How much larger the copies of a message can be, which have a longer head.
+const COPY_OVERHEAD: usize = 2048;
 
 const OTHER_LIMITS: &str = "the limits of hooks are not those of the consumers in the NATS server, which another process has made";
 
@@ -203,7 +205,7 @@ impl Link {
         payload: Vec<u8>,
         expected: Option<u64>,
     ) -> Result<Written, QueueError> {
-        self.check_size(payload.len())?;
+        self.check_size(payload.len(), OVERHEAD)?;
         let mut message = PublishMessage::build().payload(payload.into());
         if let Some(expected) = expected {
             message = message.expected_last_subject_sequence(expected);
@@ -222,8 +224,13 @@ impl Link {
         }
     }
 
-    fn check_size(&self, size: usize) -> Result<(), QueueError> {
-        if size.saturating_add(OVERHEAD) > self.context.client().max_payload() {
+    /// Refuses the message of a new job of which no copy could be published.
+    pub(super) fn check_new(&self, message: &[u8]) -> Result<(), QueueError> {
+        self.check_size(message.len(), OVERHEAD + COPY_OVERHEAD)
+    }
+
+    fn check_size(&self, size: usize, overhead: usize) -> Result<(), QueueError> {
+        if size.saturating_add(overhead) > self.context.client().max_payload() {
             return Err(QueueError::too_large("larger than `max_payload` of the NATS server"));
         }
         Ok(())

@@ -214,7 +214,7 @@ impl Worker {
     }
 
     /// Reports an end until the queue has taken it, or has given the job to another worker. An outcome that the queue does
-    /// not take is the end of the job.
+    /// not take is the end of the job, and a queue that does not take this either gets the job back with its lease.
     async fn report(&self, lease: &Lease, end: &mut End) -> LeaseState {
         let mut pauses = Pauses::default();
         let mut is_in_doubt = false;
@@ -230,6 +230,10 @@ impl Worker {
             match reported.await {
                 Ok(state) => return state,
                 Err(error) if error.kind() == QueueErrorKind::TooLarge => {
+                    if matches!(end, End::Dead { .. }) {
+                        self.health.failed(&error);
+                        return LeaseState::Lost;
+                    }
                     let error = "the outcome is larger than the queue takes".to_owned();
                     *end = End::Dead { error };
                     sleep(pauses.next()).await;

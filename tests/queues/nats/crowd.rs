@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tower_webhook::queue::{
-    HookLimits, JobId, JobQueue, JobState, LeaseState, NatsQueue, NewJob, QueueErrorKind,
+    HookLimits, JobChange, JobId, JobQueue, JobState, LeaseState, NatsQueue, NewJob, QueueErrorKind,
 };
 
 use super::server::Server;
@@ -208,4 +208,39 @@ async fn a_large_job_is_refused() {
     let large = NewJob::new(id, "x".repeat(1 << 20)).with_hook("a");
     assert_eq!(queue.enqueue(large).await.unwrap_err().kind(), QueueErrorKind::TooLarge);
     assert_eq!(queue.state(&id).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn the_largest_job_that_is_taken_fails_dies_and_starts_again() {
+    let server = Server::start();
+    let queue = server.queue().await;
+    let enqueue = async |size| {
+        let id = JobId::random().unwrap();
+        let job = NewJob::new(id, "x".repeat(size)).with_hook("a");
+        queue.enqueue(job).await.map(|_| id)
+    };
+    // By bisection.
+    let (mut taken, mut refused) = (1_000_000, 1 << 20);
+    while refused - taken > 1 {
+        let middle = usize::midpoint(taken, refused);
+        match enqueue(middle).await {
+            Ok(id) => {
+                let _ = queue.remove(&id).await.unwrap();
+                taken = middle;
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), QueueErrorKind::TooLarge);
+                refused = middle;
+            }
+        }
+    }
+    let id = enqueue(taken).await.unwrap();
+    let job = claim(&queue, 1).await.pop().unwrap();
+    let state = queue.retry_after(&job.lease, Duration::ZERO, "one").await;
+    assert_eq!(state.unwrap(), LeaseState::Held);
+    let job = claim(&queue, 1).await.pop().unwrap();
+    assert_eq!(queue.bury(&job.lease, "two", true).await.unwrap(), LeaseState::Held);
+    assert_eq!(queue.retry(&id).await.unwrap(), JobChange::Changed);
+    let job = claim(&queue, 1).await.pop().unwrap();
+    assert_eq!((job.attempt, job.payload.len()), (1, taken));
 }
