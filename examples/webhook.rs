@@ -25,7 +25,7 @@ struct Push {
 async fn deploy(invocation: Invocation) -> Result<Outcome, ExecutorError> {
     let body = invocation.envelope().json().unwrap_or_default();
     let push: Push = serde_json::from_str(body)
-        .map_err(|_| ExecutorError::public("the body has no text `ref`"))?;
+        .map_err(|_| ExecutorError::invalid("the body has no text `ref`"))?;
     Outcome::json(&format!("deploying {}", push.r#ref))
 }
 
@@ -51,7 +51,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!(
         r#"Answer: "deploying main"
   curl -s -H 'X-Webhook-Token: {token}' --json '{{"ref":"main"}}' {url}
-Answer: 502 with the detail "the body has no text `ref`"
+Answer: 422 with the detail "the body has no text `ref`"
   curl -si -H 'X-Webhook-Token: {token}' --json '{{}}' {url}
 Answer: 401
   curl -si --json '{{"ref":"main"}}' {url}"#
@@ -85,7 +85,7 @@ mod tests {
         let token = issued.secret().expose_secret();
         for (body, status, expected) in [
             (r#"{"ref":"main"}"#, StatusCode::OK, r#""deploying main""#),
-            ("{}", StatusCode::BAD_GATEWAY, r#""detail":"the body has no text `ref`""#),
+            ("{}", StatusCode::UNPROCESSABLE_ENTITY, r#""detail":"the body has no text `ref`""#),
         ] {
             let response = app.clone().oneshot(request(body, token)).await.unwrap();
             assert_eq!(response.status(), status);

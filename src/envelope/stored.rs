@@ -35,7 +35,7 @@ impl Envelope {
         }
     }
 
-    /// `None`: the text is no JSON, or a part is not in it.
+    /// `None`: a part is not in the text.
     pub(crate) fn restored(stored: StoredEnvelope<'_>) -> Option<Self> {
         let StoredEnvelope { text, get, post, json, headers, body, members } = stored;
         // In the order of the enum.

@@ -40,7 +40,7 @@ impl JobId {
     ///
     /// # Security
     ///
-    /// All anonymous callers are one caller. Who guesses the key of an anonymous job knows its id.
+    /// All anonymous callers are one caller. A caller that guesses the key of an anonymous job knows its id.
     #[must_use]
     pub fn derived(owner: Option<&Owner>, hook: &str, key: &str) -> Self {
         let mut hash = Sha256::new();

@@ -43,7 +43,8 @@
 //!
 //! # Security
 //!
-//! Payloads and outcomes are in the clear. Who can write to the place of a queue can run every hook as any caller.
+//! Payloads and outcomes are in the clear. Everyone who can write to the place of a queue can run every hook
+//! as any caller.
 //!
 //! # Examples
 //!

@@ -35,7 +35,7 @@ use crate::util::base_path;
 /// hide it, and another run is an operator's to start. After [a retry](super::Executions) the answer is 202 again, and the
 /// new outcome at the end.
 ///
-/// A replay guard of the hooks keeps no refusal: a 422 is none any more when the other job is gone.
+/// A replay guard of the hooks keeps no refusal: after the other job is gone, the same request is not a 422 any more.
 ///
 /// # Examples
 ///

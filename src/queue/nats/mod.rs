@@ -57,6 +57,12 @@ use crate::ConfigError;
 /// A server without room accepts no job: [`enqueue`](JobQueue::enqueue) is an error. Jobs are read and purged then, but
 /// none is claimed or ended until there is room.
 ///
+/// # Size
+///
+/// A job and its outcome are one message each, and can be as large as `max_payload` of the server allows, 1 MiB by default,
+/// but for 4 KiB. A stored invocation has the body twice, in itself and in its envelope: the limit on bodies is then less
+/// than half of that. A larger job is a 413, and one with a larger outcome is dead.
+///
 /// # Consistency
 ///
 /// * The message is published first. A message without an entry in the bucket is a job that was not claimed yet.
@@ -162,7 +168,7 @@ impl NatsQueue {
     ///
     /// # Errors
     ///
-    /// Returns an error if an address is none, or if no server can be reached or accepts the login.
+    /// Returns an error if an address is not valid, or if no server can be reached or accepts the login.
     pub async fn connect(addresses: &str) -> Result<Self, QueueError> {
         let (servers, options) = address::read(addresses).map_err(QueueError::unavailable)?;
         let client = options.connect(servers).await.map_err(QueueError::unavailable)?;

@@ -98,8 +98,8 @@ pub struct PostgresQueue {
 }
 
 impl PostgresQueue {
-    /// A queue that takes its connections from this pool. Claims that wait have one more, which listens. It is none of the
-    /// pool, and is made as those of the pool are.
+    /// A queue that takes its connections from this pool. Claims that wait share one more connection, which
+    /// listens: it is outside of the pool, and has the pool's options.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
         let tables = Tables::default();
@@ -118,7 +118,7 @@ impl PostgresQueue {
     ///
     /// # Errors
     ///
-    /// The URL is none, or the server cannot be reached or refuses the connection.
+    /// Returns an error if the URL is not valid, or if the server cannot be reached or refuses the connection.
     pub async fn connect(url: &str) -> Result<Self, QueueError> {
         Ok(Self::new(connect(url).await.map_err(fault)?))
     }

@@ -58,7 +58,7 @@ mod statements;
 /// * A job that cannot be read, because something but this queue has changed it, is dead as soon as it is claimed, which
 ///   is logged. What shows it is an error, which names its id; [`remove`](JobQueue::remove) removes it.
 /// * [`open`](Self::open) does not read the jobs. [`check`](Self::check) does, and finds damage.
-/// * [`stats`](JobQueue::stats) has no hook all of whose jobs have succeeded.
+/// * [`stats`](JobQueue::stats) leaves out hooks of which all jobs have succeeded.
 ///
 /// # The file
 ///
@@ -129,8 +129,8 @@ impl SqliteQueue {
     /// # Security
     ///
     /// Every user who can write to the file, or can put another one in its place, can have jobs run in the name of any
-    /// caller. So both the file and its folder are refused if their group or others can write to them. Who can rename
-    /// one of the folders above is not looked at.
+    /// caller. So both the file and its folder are refused if their group or others can write to them. The folders above are not
+    /// checked: a user who can rename one of them can do the same.
     pub async fn open(file: impl Into<SqliteFile>) -> Result<Self, SqliteOpenError> {
         let file = file.into();
         let path = Arc::from(file.path());

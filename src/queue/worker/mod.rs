@@ -35,7 +35,7 @@ use crate::{ConfigError, trace};
 /// | ends its process | in another attempt when its lease has ended; after the last one the job is dead. So do the attempts of all jobs that ran beside it |
 /// | cannot be read, because it was damaged | the job, which is dead |
 /// | cannot be read, because a later version has written it | without being counted: the job waits for ten seconds, for a worker that can read it |
-/// | outlives its lease, which can only happen if the queue cannot be reached | dropped, if another worker has taken the job |
+/// | outlives its lease, because the queue could not be reached or the process stood still | dropped, if another worker has taken the job |
 ///
 /// The error of a job that is shown is the text of an
 /// [`ExecutorError::public`](crate::hook::ExecutorError::public), or a fixed one. The error itself is logged.
@@ -79,7 +79,7 @@ pub struct Worker {
     too_new: OncePerMinute,
 }
 
-/// How long a claim waits for jobs, and so about how long a stop takes at least.
+/// How long a claim waits for jobs, and so how long a stop of an idle worker takes at most.
 const CLAIM_WAIT: Duration = Duration::from_secs(1);
 
 /// How long leases may take to be given back at a stop, after their attempts were dropped.
