@@ -12,6 +12,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -31,6 +32,9 @@ use tower_webhook::{BoxError, Clock, RequestHead};
 
 /// The time of all tests with a clock of their own.
 pub(crate) const NOW: OffsetDateTime = datetime!(2026-11-24 12:00 UTC);
+
+/// What a loaded machine may add to a time that a test measures.
+pub(crate) const SLACK: Duration = Duration::from_secs(5);
 
 pub(crate) fn owner(name: &str) -> Owner {
     Owner::new(name).unwrap()

@@ -8,6 +8,7 @@ use tower_webhook::store::PostgresKeyStore;
 
 use super::server::{Server, shared};
 use super::support::{find, found, id, insert, new_schema, owner, record, store, store_in};
+use crate::support::SLACK;
 
 async fn execute(connection: &mut PgConnection, sql: impl Into<String>) {
     raw_sql(AssertSqlSafe(sql.into())).execute(connection).await.unwrap();
@@ -104,7 +105,7 @@ async fn timeouts_of_the_server_are_errors() {
     execute(&mut admin, format!("BEGIN; LOCK TABLE {schema}.webhook_keys")).await;
     let started = Instant::now();
     assert!(store.find(&id("k1")).await.is_err());
-    assert!(started.elapsed() < Duration::from_secs(1));
+    assert!(started.elapsed() < SLACK);
     execute(&mut admin, "ROLLBACK").await;
     assert!(found(&store, "k1").await.is_some());
 }
@@ -139,7 +140,7 @@ async fn too_many_connections_are_an_error_within_the_deadline() {
     let _only = sqlx::ConnectOptions::connect(&options).await.unwrap();
     let started = Instant::now();
     assert!(PostgresKeyStore::connect(&url).await.is_err());
-    assert!(started.elapsed() < Duration::from_secs(6));
+    assert!(started.elapsed() < Duration::from_secs(5) + SLACK);
     // Those that have a connection go on.
     assert!(found(&store, "k1").await.is_some());
 }
@@ -164,7 +165,7 @@ async fn callers_wait_for_a_small_pool_until_the_deadline() {
     for found in futures_util::future::join_all(finds).await {
         assert!(found.is_err());
     }
-    assert!(started.elapsed() < Duration::from_secs(2));
+    assert!(started.elapsed() < SLACK);
     drop(held);
     assert!(hasty.find(&id("k1")).await.unwrap().is_some());
 

@@ -8,6 +8,7 @@ use tower_webhook::store::PostgresKeyStore;
 use super::proxy::{Fault, Proxy};
 use super::server::Server;
 use super::support::{find, found, id, insert, new_schema, owner, record, recovers, store};
+use crate::support::SLACK;
 use crate::support::port::Port;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -60,7 +61,7 @@ async fn a_paused_server_is_an_error_at_the_deadline_and_recovers() {
                 } else {
                     assert!(store.insert(record(&format!("n{number}"), "ann", 0)).await.is_err());
                 }
-                assert!(started.elapsed() < Duration::from_secs(2));
+                assert!(started.elapsed() < Duration::from_secs(1) + SLACK);
             })
         });
         for call in calls.collect::<Vec<_>>() {
@@ -152,7 +153,7 @@ async fn a_network_that_drops_everything_is_an_error_in_time() {
     for _ in 0..3 {
         let started = Instant::now();
         assert!(store.find(&id("k1")).await.is_err());
-        assert!(started.elapsed() < Duration::from_secs(1));
+        assert!(started.elapsed() < Duration::from_millis(500) + SLACK);
     }
     proxy.set(Fault::None);
     assert!(recovers(|| find(&store, "k1")).await.is_some());
@@ -246,7 +247,7 @@ async fn a_server_that_is_not_there_is_an_error_from_the_start() {
     let started = Instant::now();
     let url = format!("postgres://app:hunter2@127.0.0.1:{port}/app");
     let error = PostgresKeyStore::connect(&url).await.unwrap_err();
-    assert!(started.elapsed() < Duration::from_secs(6));
+    assert!(started.elapsed() < Duration::from_secs(5) + SLACK);
     assert!(!error.to_string().contains("hunter2"));
     assert!(!format!("{error:?}").contains("hunter2"));
     for url in ["", "no url", "http://example.org", "postgres://a:hunter2@[::1/x"] {

@@ -7,7 +7,7 @@ use tower_webhook::store::{Invalidation, InvalidationStream};
 
 use super::{id, record};
 
-pub(crate) const HEARTBEAT: Duration = Duration::from_millis(300);
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// The next message, or `None` for an error.
 pub(crate) async fn next(changes: &mut impl InvalidationStream) -> Option<Invalidation> {

@@ -10,6 +10,7 @@ use tower_webhook::store::SqliteKeyStore;
 use super::support::{
     Folder, Running, at, child, connect, found, given_file, id, insert, owner, record,
 };
+use crate::support::SLACK;
 
 /// Inserts keys, revokes the parent's key, and says so.
 #[tokio::test]
@@ -69,7 +70,7 @@ async fn a_locked_file_fails_changes_and_answers_lookups() {
 
     let started = Instant::now();
     assert!(store.insert(record("k2", "ann", 0)).await.is_err());
-    assert!(started.elapsed() < Duration::from_secs(6));
+    assert!(started.elapsed() < Duration::from_secs(5) + SLACK);
     assert!(found(&store, "k1").await.is_some());
     let opened = SqliteKeyStore::open(folder.file()).await.unwrap();
     assert!(found(&opened, "k1").await.is_some());
@@ -90,7 +91,7 @@ async fn a_change_past_its_deadline_is_not_made_later() {
         let started = Instant::now();
         let new = record("k1", "ann", 0).with_version(100 + number);
         assert!(hasty.replace(new, 1).await.is_err());
-        assert!(started.elapsed() < Duration::from_secs(1));
+        assert!(started.elapsed() < SLACK);
     }
     raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
 
