@@ -2,7 +2,7 @@ use crate::hook::Invocation;
 
 use super::JobId;
 
-/// Which job an executor runs for, and for how often it was started. In the extensions of an invocation that a
+/// Which job an executor runs for, and which attempt of it this is. In the extensions of an invocation that a
 /// [`Worker`](super::Worker) hands over.
 ///
 /// A job can run more than once: after a failure, after its worker has died, and when its worker could not report a
@@ -45,7 +45,8 @@ impl JobAttempt {
         self.id
     }
 
-    /// The number of the attempt, from 1.
+    /// The number of the attempt, from 1. An attempt that a worker gave back when it stopped does not count: the next one has
+    /// the same number, so that id and number together are no idempotency key.
     #[must_use]
     pub const fn number(&self) -> u32 {
         self.number

@@ -17,13 +17,23 @@
 //! | `PostgresQueue` | `queue-postgres` | in a table |
 //! | `NatsQueue` | `queue-nats` | in a stream of NATS JetStream |
 //!
-//! A queue of your own implements [`JobQueue`]. An app that has a queue for its jobs already can send
-//! [`Invocation::encode`](crate::hook::Invocation::encode) through it.
+//! An app needs [`Queued`], [`Worker`], [`Executions`] and a queue, and perhaps [`JobAttempt`], [`Backoff`], [`HookLimits`],
+//! [`Retention`] and `QueueMetrics`. The rest is for a queue of your own, which implements [`JobQueue`]. An app that has a
+//! queue for its jobs already can send [`Invocation::encode`](crate::hook::Invocation::encode) through it.
+//!
+//! # Hooks
+//!
+//! Limits, lists, logs and metrics are by the name of the hook, which the policy gives: a layer with one policy is
+//! `AuthLayer::new(Policy::signed().with_hook("github"))?.with_signatures(verifier)?`. Without a name it is the empty
+//! text. A worker runs the jobs of all hooks in its queue with one executor, which tells them apart by
+//! [`Invocation::hook`](crate::hook::Invocation::hook); a queue with another name (of its file, schema or prefix) is another
+//! one.
 //!
 //! # Once, or more than once
 //!
 //! * A request whose sender saw a 202 is a stored job. A sender that saw no answer repeats the request. It is one job if
-//!   both have an [idempotency key](Queued::with_key), and two jobs otherwise.
+//!   both have an [idempotency key](Queued::with_key), and two jobs otherwise. Deliveries that a provider has signed have
+//!   one in `delivery_key` (feature `signature`).
 //! * A job runs to its end at least once. It runs again if its worker dies, and if the worker cannot tell the queue about
 //!   its success before the lease has ended. [`JobAttempt`] has the id of the job, which is the same each time.
 //! * Nothing is said about the order in which jobs run.
@@ -51,40 +61,50 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use bytes::Bytes;
+//! use axum::Router;
 //! use http::Request;
-//! use http_body_util::{BodyExt, Full};
+//! use http_body_util::BodyExt;
 //! use tower::{Layer, ServiceExt};
 //! use tower_webhook::auth::AuthLayer;
 //! use tower_webhook::hook::{ExecutorError, Hooks, Invocation, Outcome};
-//! use tower_webhook::queue::{Executions, MemoryQueue, Queued, Worker, idempotency_key};
+//! use tower_webhook::queue::{Executions, JobQueue, MemoryQueue, Queued, Worker, idempotency_key};
 //!
 //! async fn deploy(invocation: Invocation) -> Result<Outcome, ExecutorError> {
 //!     let envelope: serde_json::Value = invocation.envelope().parse()?;
 //!     Outcome::json(&format!("deployed {}", envelope["JSON"]["branch"]))
 //! }
 //!
+//! fn app(queue: impl JobQueue + Clone) -> Result<Router, tower_webhook::ConfigError> {
+//!     let queued = Queued::new(queue.clone(), "/executions")?
+//!         .with_key(idempotency_key)
+//!         .with_wait(Duration::from_secs(2));
+//!     let executions = Executions::nested(queue, "/executions")?;
+//!     Ok(Router::new()
+//!         .route_service("/deploy", Hooks::new(AuthLayer::public(), queued))
+//!         .nest_service("/executions", AuthLayer::public().layer(executions)))
+//! }
+//!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // One of a database in place of this one.
 //! let queue = MemoryQueue::new();
-//! tokio::spawn(Worker::new(queue.clone(), deploy).run_until(std::future::pending()));
+//! let app = app(queue.clone())?;
 //!
-//! let queued = Queued::new(queue.clone(), "/executions")?.with_key(idempotency_key);
-//! let hooks = Hooks::new(AuthLayer::public(), queued);
+//! // In this process, or in any number of others. The worker stops when the future ends.
+//! let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+//! let worker = tokio::spawn(Worker::new(queue, deploy).run_until(async { _ = stopped.await }));
+//!
+//! // A sender, in place of `axum::serve`.
 //! let request = Request::post("/deploy")
 //!     .header("content-type", "application/json")
 //!     .header("idempotency-key", "delivery-7")
-//!     .body(Full::<Bytes>::from(r#"{"branch":"main"}"#))?;
-//! let response = hooks.oneshot(request).await?;
-//! let location = response.headers()["location"].to_str()?.to_owned();
+//!     .body(r#"{"branch":"main"}"#.to_owned())?;
+//! let response = app.oneshot(request).await?;
+//! assert_eq!(response.status(), 200);
+//! assert_eq!(response.into_body().collect().await?.to_bytes(), r#""deployed \"main\"""#);
 //!
-//! let executions = AuthLayer::public().layer(Executions::new(queue, "/executions")?);
-//! # tokio::time::sleep(Duration::from_millis(100)).await;
-//! let response = executions.oneshot(Request::get(location).body(Full::<Bytes>::default())?).await?;
-//! let job: serde_json::Value =
-//!     serde_json::from_slice(&response.into_body().collect().await?.to_bytes())?;
-//! assert_eq!(job["state"], "succeeded");
-//! assert_eq!(job["outcome"], r#"deployed "main""#);
+//! drop(stop);
+//! worker.await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -133,6 +153,9 @@ pub use self::nats::NatsQueue;
 #[cfg(feature = "queue-postgres")]
 #[cfg_attr(docsrs, doc(cfg(feature = "queue-postgres")))]
 pub use self::postgres::PostgresQueue;
+#[cfg(feature = "signature")]
+#[cfg_attr(docsrs, doc(cfg(feature = "signature")))]
+pub use self::queued::delivery_key;
 pub use self::queued::{Queued, idempotency_key};
 #[cfg(feature = "queue-sqlite")]
 #[cfg_attr(docsrs, doc(cfg(feature = "queue-sqlite")))]

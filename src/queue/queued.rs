@@ -13,6 +13,8 @@ use super::{Enqueued, Job, JobId, JobQueue, JobState, NewJob, QueueError, QueueE
 use crate::ConfigError;
 use crate::hook::{Executor, ExecutorError, Invocation, Outcome, StoredErrorKind};
 use crate::identity::Identity;
+#[cfg(feature = "signature")]
+use crate::signature::SignedDelivery;
 use crate::util::base_path;
 
 /// Executor that stores invocations as jobs, and acknowledges them when they are durable. A [`Worker`](super::Worker)
@@ -114,9 +116,9 @@ impl Queued {
         self
     }
 
-    /// Sets where the idempotency key of an invocation is, such as [`idempotency_key`]. Invocations of one caller for
-    /// one hook under one key are one job: a redelivery runs nothing, and gets the answer of the first one. `None` is
-    /// an invocation without a key, which is a job of its own.
+    /// Sets where the idempotency key of an invocation is, such as [`idempotency_key`], or with the feature `signature`
+    /// `delivery_key`. Invocations of one caller for one hook under one key are one job: a redelivery runs nothing, and gets
+    /// the answer of the first one. `None` is an invocation without a key, which is a job of its own.
     ///
     /// A key is known for as long as its job is [kept](super::Worker::with_retention). What is compared is the method,
     /// the target and the body.
@@ -135,8 +137,8 @@ impl Queued {
 
     /// Bounds how many jobs of one hook wait. The default is 100,000.
     ///
-    /// The queue counts once a second, and when the bound is reached up to ten times a second, or more often if less than
-    /// half of it waits. In between this process counts what it stores. So the jobs of one process keep to the bound,
+    /// The queue counts at most once a second, and again before a job is refused, at most ten times a second where at least
+    /// half of the bound waits. In between this process counts what it stores. So the jobs of one process keep to the bound,
     /// other processes can pass it by what they store within a second, and a job that has begun to run makes room after
     /// a tenth of a second at most.
     ///
@@ -305,6 +307,33 @@ pub fn idempotency_key(invocation: &Invocation) -> Option<String> {
         lines.iter().map(|line| line.as_bytes().escape_ascii().to_string()).collect();
     let value = lines.join("\n");
     (!value.trim().is_empty()).then_some(value)
+}
+
+/// What identifies a signed delivery: its id, if that is signed, or else its signature. `None` if the invocation was not
+/// signed, or by a token that is the same each time.
+///
+/// # Security
+///
+/// An id that is not signed, such as the `X-GitHub-Delivery` of GitHub, is no key: with another one, a captured delivery
+/// would be another job.
+///
+/// # Examples
+///
+/// ```
+/// # use tower_webhook::queue::{MemoryQueue, Queued};
+/// use tower_webhook::queue::delivery_key;
+///
+/// let queued = Queued::new(MemoryQueue::new(), "/executions")?.with_key(delivery_key);
+/// # let _ = queued;
+/// # Ok::<(), tower_webhook::ConfigError>(())
+/// ```
+#[cfg(feature = "signature")]
+#[cfg_attr(docsrs, doc(cfg(feature = "signature")))]
+#[must_use]
+pub fn delivery_key(invocation: &Invocation) -> Option<String> {
+    let signed = invocation.extensions().get::<SignedDelivery>()?;
+    // Hook and owner are parts of the id that is made from this.
+    signed.replay_key("", "").map(|key| key.to_string())
 }
 
 impl fmt::Debug for Queued {

@@ -380,3 +380,38 @@ async fn an_executor_sees_the_request() {
     assert_eq!(receiver.recv().await.unwrap(), direct);
     running.stop().await;
 }
+
+#[cfg(feature = "signature")]
+#[tokio::test(start_paused = true)]
+async fn a_signed_delivery_is_one_job() {
+    use tower_webhook::queue::delivery_key;
+    use tower_webhook::signature::{
+        Scheme, Sender, SignatureVerifier, Signer, SigningSecret, presets,
+    };
+
+    let secret = SigningSecret::raw("a secret of sixteen bytes").unwrap();
+    let send = async |scheme: &Scheme, queue: &MemoryQueue, id: &str, body: &'static str| {
+        let sender = Sender::new(owner("sender"), scheme.clone(), [secret.clone()]).unwrap();
+        let queued = Queued::new(queue.clone(), "/executions").unwrap().with_key(delivery_key);
+        let hooks = Hooks::new(AuthLayer::signed(SignatureVerifier::new(sender)), queued);
+        let mut request = post("/", "").map(|_| Bytes::from(body));
+        let signer = Signer::new(scheme.clone(), &secret).unwrap();
+        signer.sign(&mut request, id, time::OffsetDateTime::now_utc()).unwrap();
+        sent(&hooks, request.map(Full::new)).await.0
+    };
+    for (scheme, counts) in [
+        // The id is signed, or is not, or nothing is.
+        (presets::svix(), [1, 1, 2, 2]),
+        (presets::github(), [1, 1, 1, 2]),
+        (presets::gitlab(), [1, 2, 3, 4]),
+    ] {
+        let queue = MemoryQueue::new();
+        let deliveries = [("1", "{}"), ("1", "{}"), ("2", "{}"), ("2", "[]")];
+        for ((id, body), expected) in deliveries.into_iter().zip(counts) {
+            let status = send(&scheme, &queue, id, body).await;
+            let is_other = scheme.name() == "svix" && body == "[]";
+            assert_eq!(status, if is_other { 422 } else { 202 }, "{} {id}", scheme.name());
+            assert_eq!(count(&queue).await, expected, "{} {id} {body}", scheme.name());
+        }
+    }
+}

@@ -91,8 +91,9 @@ struct Shared {
 }
 
 impl Executions {
-    /// A service at this path: `/executions`, or `/`. Requests have their whole path, as on hyper or behind axum's
-    /// `route_service`.
+    /// A service at this path: `/executions`, or `/`. Requests have their whole path, as on hyper, or on axum behind two
+    /// `route_service`, of `/executions` and `/executions/{*rest}`. Behind `nest_service` they do not, and each would be a
+    /// 404: that is for [`nested`](Self::nested).
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! The contract of [`KeyStore`] as checks that the author of a store calls from their tests.
 //!
 //! [`check`] is all it takes. It panics at the first rule that the store breaks, and explains which
-//! one that is, what was done, what was expected and what actual instead. The rules and their numbers
+//! one that is, what was done, what was expected and what happened instead. The rules and their numbers
 //! are in the docs of [`KeyStore`].
 //!
 //! 1. Every check gets a store of its own from the closure, about 70 of them in a run, one at a time:
