@@ -1,11 +1,11 @@
 //! What is logged, in one place (feature `tracing`; without it the functions do nothing).
 //!
-//! One event per accepted request (at the level debug), one per refusal, one per failed execution of hooks, one
-//! per [managed](crate::management) key that is changed, and two of a `FileKeyStore`: its file has other keys
-//! (`keys_loaded`), or cannot be read, which is logged once for each reason (`keys_stale`). A worker of a `queue` logs the
-//! end of each attempt, when its queue cannot be reached, and once a minute that it cannot read a job, because a later
-//! version has written it. What is logged while an attempt runs is in a span `job`, which has `hook.name`, `job.id` and
-//! `job.attempt`. The field names are part of the public interface:
+//! One event per accepted request (at the level debug), one per refusal, one per failed execution of hooks (the response to
+//! it is a `request_refused` at the level debug), one per [managed](crate::management) key that is changed, and two of a
+//! `FileKeyStore`: its file has other keys (`keys_loaded`), or cannot be read, which is logged once for each reason
+//! (`keys_stale`). A worker of a `queue` logs the end of each attempt, when its queue cannot be reached, and once a minute
+//! that it cannot read a job, because a later version has written it. What is logged while an attempt runs is in a span
+//! `job`, which has `hook.name`, `job.id` and `job.attempt`. The field names are part of the public interface:
 //!
 //! | field | value |
 //! |---|---|
@@ -220,6 +220,8 @@ pub(crate) fn refused(rejection: &Rejection, hook: Option<&str>) {
     }
 
     match rejection.kind() {
+        // `failed` has logged it.
+        _ if rejection.is_logged() => refusal!(DEBUG, "request_refused"),
         RejectionKind::Missing => refusal!(INFO, "authn_login_fail"),
         kind if kind.is_unauthorized() => refusal!(WARN, "authn_login_fail"),
         RejectionKind::Forbidden => refusal!(WARN, "authz_fail"),

@@ -97,6 +97,15 @@ impl ExecutorError {
         error
     }
 
+    /// What the executor needs cannot be reached or does not answer, which is no fault of the caller and no load. The
+    /// response is that of [`busy`](Self::busy). The log has it as an error of ours.
+    #[must_use]
+    pub const fn unavailable(retry_after: Duration) -> Self {
+        let mut error = Self::new(FailureKind::Unavailable);
+        error.retry_after = Some(retry_after);
+        error
+    }
+
     const fn new(kind: FailureKind) -> Self {
         Self { kind, public: None, retry_after: None, is_final: false, source: None }
     }
@@ -132,7 +141,7 @@ impl ExecutorError {
         self.public.as_deref()
     }
 
-    /// After which time the executor wants to be asked again ([`busy`](Self::busy)).
+    /// After which time the executor wants to be asked again ([`busy`](Self::busy), [`unavailable`](Self::unavailable)).
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         self.retry_after

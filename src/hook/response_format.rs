@@ -40,6 +40,8 @@ pub enum FailureKind {
     Failed,
     /// The executor cannot take the work now ([`ExecutorError::busy`]).
     Busy,
+    /// What the executor needs does not answer ([`ExecutorError::unavailable`]).
+    Unavailable,
     /// The executor says that the input is wrong ([`ExecutorError::invalid`]).
     Invalid,
     /// The executor says that the input is too large ([`ExecutorError::input_too_large`]).
@@ -55,8 +57,8 @@ pub enum FailureKind {
 impl ResponseFormat {
     /// `{"status":0,"result":<value>}` with 200 or the status of the [`Outcome`], and
     /// `{"status":1,"err":"<text>"}` with 200 for an execution that failed. The text is that of a
-    /// [public](ExecutorError::public) error, or a fixed one. A [busy](ExecutorError::busy) executor is a 503
-    /// here as well.
+    /// [public](ExecutorError::public) error, or a fixed one. A [busy](ExecutorError::busy) or
+    /// [unavailable](ExecutorError::unavailable) executor is a 503 here as well.
     ///
     /// For senders that read the body, such as clients of Kragle. To every other sender the 200 means
     /// "delivered", and a failed execution is lost.
@@ -67,8 +69,8 @@ impl ResponseFormat {
 
     /// Plain HTTP, and the default: 200 and the value itself, or a problem document with 422
     /// ([invalid](ExecutorError::invalid)), 413 ([too large](ExecutorError::input_too_large)), 502 (failed), 503
-    /// ([busy](ExecutorError::busy)), 504 (deadline) or 500 (panic, result too large). The text of a
-    /// [public](ExecutorError::public) error is its `detail`.
+    /// ([busy](ExecutorError::busy), [unavailable](ExecutorError::unavailable)), 504 (deadline) or 500 (panic, result too
+    /// large). The text of a [public](ExecutorError::public) error is its `detail`.
     #[must_use]
     pub const fn http() -> Self {
         Self(Kind::Http)
@@ -110,7 +112,7 @@ impl ResponseFormat {
             (Kind::Http, Ok(Outcome { content: Content::Json(text), status, headers })) => {
                 json(text.clone(), *status, headers)
             }
-            (Kind::StatusJson, Err(failure)) if failure.kind != FailureKind::Busy => {
+            (Kind::StatusJson, Err(failure)) if !failure.kind.asks_to_retry() => {
                 // Texts are always JSON.
                 let text = serde_json::to_string(failure.text()).unwrap_or_default();
                 json(format!(r#"{{"status":1,"err":{text}}}"#), None, &HeaderMap::new())
@@ -159,7 +161,7 @@ impl Failure {
         self.error.as_ref()
     }
 
-    /// After which time a busy executor wants to be asked again ([`FailureKind::Busy`]).
+    /// After which time the executor wants to be asked again ([`ExecutorError::retry_after`]).
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.error.as_ref()?.retry_after()
@@ -174,6 +176,7 @@ impl Failure {
                 public.unwrap_or("execution failed")
             }
             FailureKind::Busy => "busy",
+            FailureKind::Unavailable => "unavailable",
             FailureKind::Timeout => "timeout",
             FailureKind::Panicked | FailureKind::TooLarge => "internal error",
         }
@@ -183,11 +186,13 @@ impl Failure {
         let rejection = Rejection::new(match self.kind {
             FailureKind::Failed => RejectionKind::ExecutorFailed,
             FailureKind::Busy => RejectionKind::AtCapacity,
+            FailureKind::Unavailable => RejectionKind::Unavailable,
             FailureKind::Invalid => RejectionKind::Invalid,
             FailureKind::InputTooLarge => RejectionKind::BodyTooLarge,
             FailureKind::Timeout => RejectionKind::ExecutorTimeout,
             FailureKind::Panicked | FailureKind::TooLarge => RejectionKind::Internal,
         });
+        let rejection = rejection.logged();
         let rejection = match self.retry_after() {
             Some(time) => rejection.with_retry_after(time),
             None => rejection,
@@ -206,6 +211,7 @@ impl FailureKind {
     pub(crate) const ALL: [Self; Self::TooLarge as usize + 1] = [
         Self::Failed,
         Self::Busy,
+        Self::Unavailable,
         Self::Invalid,
         Self::InputTooLarge,
         Self::Timeout,
@@ -213,12 +219,18 @@ impl FailureKind {
         Self::TooLarge,
     ];
 
+    /// Whether the sender is to come back: one that is answered with a 200 does not.
+    const fn asks_to_retry(self) -> bool {
+        matches!(self, Self::Busy | Self::Unavailable)
+    }
+
     /// A short name of the kind for logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Failed => "failed",
             Self::Busy => "busy",
+            Self::Unavailable => "unavailable",
             Self::Invalid => "invalid",
             Self::InputTooLarge => "input_too_large",
             Self::Timeout => "timeout",

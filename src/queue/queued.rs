@@ -269,7 +269,7 @@ impl Executor for Queued {
                 let text = "the job is larger than the queue takes";
                 Err(ExecutorError::input_too_large(text).with_source(error))
             }
-            Err(error) => Err(ExecutorError::busy(RETRY_AFTER).with_source(error)),
+            Err(error) => Err(ExecutorError::unavailable(RETRY_AFTER).with_source(error)),
         }
     }
 }

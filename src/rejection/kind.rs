@@ -64,7 +64,8 @@ pub enum RejectionKind {
     AlreadyRevoked,
     /// The same delivery of a sender is being run.
     InFlight,
-    /// The key store, the authenticator, the resolver or the limiter failed or did not answer in time.
+    /// The key store, the authenticator, the resolver or the limiter failed or did not answer in time, or the executor is
+    /// [unavailable](crate::hook::ExecutorError::unavailable).
     Unavailable,
     /// As many executions are under way as are allowed, or the executor is
     /// [busy](crate::hook::ExecutorError::busy).

@@ -152,6 +152,9 @@ pub struct Rejection {
     by_bearer: bool,
     audience: Audience,
     concealed: bool,
+    /// Whether what failed is in the log already.
+    #[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "for the log"))]
+    logged: bool,
     key_id: Option<KeyId>,
     details: Option<Arc<Details>>,
 }
@@ -181,6 +184,7 @@ impl Rejection {
             by_bearer: false,
             audience: Audience::Keys,
             concealed: false,
+            logged: false,
             key_id: None,
             details: None,
         }
@@ -210,6 +214,17 @@ impl Rejection {
         let is_told = self.kind == RejectionKind::Answered;
         let concealed = !self.kind.status().is_server_error() && !is_told;
         Self { concealed, ..self }
+    }
+
+    /// Says that what failed has an event of its own.
+    pub(crate) const fn logged(mut self) -> Self {
+        self.logged = true;
+        self
+    }
+
+    #[cfg(feature = "tracing")]
+    pub(crate) const fn is_logged(&self) -> bool {
+        self.logged
     }
 
     pub(crate) const fn is_concealed(&self) -> bool {
@@ -347,7 +362,8 @@ impl Rejection {
     }
 
     /// After which time the caller may come back, if the stage that refused knows it: an executor that is
-    /// [busy](crate::hook::ExecutorError::busy), or a [limit](crate::rate_limit).
+    /// [busy](crate::hook::ExecutorError::busy) or [unavailable](crate::hook::ExecutorError::unavailable), or a
+    /// [limit](crate::rate_limit).
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.details.as_ref()?.retry_after

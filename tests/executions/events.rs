@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use serde_json::Value;
 use tokio::time::sleep;
 use tower_webhook::auth::AuthLayer;
-use tower_webhook::hook::{ExecutorError, Hooks, Invocation, Outcome};
+use tower_webhook::hook::{ExecutorError, Hooks, Invocation, Outcome, ResponseFormat};
 use tower_webhook::queue::{Backoff, JobId, JobQueue, NewJob, Queued, Worker, idempotency_key};
 
 use super::unreliable::Unreliable;
@@ -217,6 +217,38 @@ async fn a_full_backlog_and_invalid_input_are_no_errors() {
             serde_json::json!(["INFO", "invalid", used, null]),
         ]
     );
+}
+
+/// The lines of this crate from the level info on: level, event, and the fields with these names.
+fn lines(logs: &Logs, names: &[&str]) -> Vec<Value> {
+    let text = logs.text();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lines = lines.filter(|line| line["target"] == "tower_webhook" && line["level"] != "DEBUG");
+    let of_names = |line: Value| {
+        let fields = names.iter().map(|name| line["fields"][*name].clone());
+        [line["level"].clone(), line["fields"]["event"].clone()].into_iter().chain(fields).collect()
+    };
+    lines.map(of_names).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_cannot_answer_is_one_error_and_no_load() {
+    let logs = Logs::default();
+    let guard = logs.capture_json();
+    let queue = Unreliable::default();
+    queue.set_down(true);
+    let executor = Queued::new(queue, "/executions").unwrap();
+    let hooks = Hooks::new(AuthLayer::public(), executor);
+    for format in [ResponseFormat::http(), ResponseFormat::status_json()] {
+        let hooks = hooks.clone().with_response_format(format);
+        let response = tower::ServiceExt::oneshot(hooks, post("/", "1")).await.unwrap();
+        assert_eq!(response.status(), http::StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()["retry-after"], "5");
+    }
+    drop(guard);
+    let error = "the job queue cannot answer: the cable is out";
+    let line = serde_json::json!(["ERROR", "executor_fail", "unavailable", error]);
+    assert_eq!(lines(&logs, &["executor.reason", "error"]), [line.clone(), line]);
 }
 
 /// Whether the queue has taken the end of an attempt is found out.

@@ -3,10 +3,13 @@
 use metrics::with_local_recorder;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::time::sleep;
-use tower_webhook::hook::{ExecutorError, Invocation, Outcome};
-use tower_webhook::queue::{JobId, JobQueue, MemoryQueue, NewJob, QueueMetrics};
+use tower_webhook::auth::AuthLayer;
+use tower_webhook::hook::{ExecutorError, Hooks, Invocation, Outcome};
+use tower_webhook::metrics::Metrics;
+use tower_webhook::queue::{JobId, JobQueue, MemoryQueue, NewJob, QueueMetrics, Queued};
 
-use super::{Running, payload, seconds, worker};
+use super::unreliable::Unreliable;
+use super::{Running, payload, post, seconds, worker};
 
 #[tokio::test(start_paused = true)]
 async fn jobs_and_attempts_are_measured() {
@@ -54,4 +57,26 @@ async fn jobs_and_attempts_are_measured() {
         assert!(text.contains(line), "{line}\n{text}");
     }
     running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_the_queue_is_no_load() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    let metrics = with_local_recorder(&recorder, Metrics::register);
+    let queue = Unreliable::default();
+    let queued = Queued::new(queue.clone(), "/").unwrap().with_max_backlog(1).unwrap();
+    let hooks = Hooks::new(AuthLayer::public().with_metrics(metrics), queued);
+    for is_down in [false, false, true] {
+        queue.set_down(is_down);
+        sleep(seconds(2)).await;
+        tower::ServiceExt::oneshot(hooks.clone(), post("/", "1")).await.unwrap();
+    }
+    let text = handle.render();
+    for reason in ["busy", "unavailable"] {
+        let line = format!(
+            r#"tower_webhook_executions_total{{outcome="failed",reason="{reason}",hook=""}} 1"#
+        );
+        assert!(text.contains(&line), "{line}\n{text}");
+    }
 }
