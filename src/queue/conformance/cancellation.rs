@@ -110,8 +110,7 @@ async fn is_whole(trial: &Trial, end: End) -> Checked {
         if let Some(found) = under.state(new.id).await?
             && found.state != JobState::Running
         {
-            let expected = end.after(&new, &found);
-            under.ensure(found == expected, format!("{expected:?}"), &format!("{found:?}"))?;
+            under.same(&found, &end.after(&new, &found))?;
         }
         // What was dropped may have been done.
         let _ = end.call(under, &lease).await?;

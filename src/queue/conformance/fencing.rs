@@ -28,7 +28,10 @@ async fn is_lost(under: Scope<'_>, lease: &Lease) -> Checked {
         };
         under.is(state, LeaseState::Lost)?;
         let after = under.state(lease.job()).await?;
-        under.ensure(after == before, format!("unchanged: {before:?}"), &format!("{after:?}"))?;
+        match (&after, &before) {
+            (Some(after), Some(before)) => under.same(after, before)?,
+            _ => under.is(after, before.clone())?,
+        }
     }
     Ok(())
 }

@@ -90,7 +90,7 @@ async fn an_id_is_one_job_in_every_state(trial: &Trial) -> Checked {
             under.matches(&known, &first)?;
             under.is((known.state, known.attempts), (state, attempts))?;
             let shown = under.shows(&first, state, attempts).await?;
-            under.ensure(*known == shown, "the job that `state` shows", &*known)
+            under.same(&known, &shown)
         }
     };
     under.stores(std::slice::from_ref(&first)).await?;

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::describe::{Describe, cut, shown};
+use super::describe::{Describe, cut, difference, shown};
 use super::rule::Rule;
 use crate::queue::{
     ClaimedJob, Enqueued, HookStats, Job, JobChange, JobCursor, JobFilter, JobId, JobQueue,
     JobState, Lease, LeaseState, NewJob, QueueError, Retention,
 };
 use crate::util::ErrorChain;
-use crate::util::conformance::{Call, dropped_after, together, within};
+use crate::util::conformance::{Call, contained, dropped_after, together, within};
 
 /// How long a call of the suite waits for a queue.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,21 +42,23 @@ pub(super) type Checked<T = ()> = Result<T, Mismatch>;
 pub(super) struct History(Arc<Mutex<Vec<String>>>);
 
 impl History {
-    /// A call that is repeated with the same answer is one line.
     pub(super) fn note(&self, text: String) {
-        let mut lines = self.lines();
-        if lines.last() != Some(&text) {
-            lines.push(text);
-        }
+        self.lines().push(text);
     }
 
-    /// The last ones.
+    /// The last ones. A call that is repeated with the same answer is one line.
     pub(super) fn last(&self) -> Vec<String> {
         const SHOWN: usize = 12;
         let lines = self.lines();
-        let start = lines.len().saturating_sub(SHOWN);
-        let before = (start > 0).then(|| format!("({start} calls before)"));
-        before.into_iter().chain(lines.iter().skip(start).cloned()).collect()
+        let groups: Vec<_> = lines.chunk_by(|one, next| one == next).collect();
+        let (before, shown) = groups.split_at(groups.len().saturating_sub(SHOWN));
+        let before: usize = before.iter().map(|group| group.len()).sum();
+        let before = (before > 0).then(|| format!("({before} calls before)"));
+        let shown = shown.iter().filter_map(|group| match group {
+            [line] => Some(line.clone()),
+            group => group.first().map(|line| format!("{line} ({} times)", group.len())),
+        });
+        before.into_iter().chain(shown).collect()
     }
 
     fn lines(&self) -> MutexGuard<'_, Vec<String>> {
@@ -249,15 +251,14 @@ impl<'a> Scope<'a> {
     }
 
     async fn wait<T>(self, text: &str, call: Call<'_, T>) -> Checked<T> {
-        let answer = within(CALL_TIMEOUT, call).await;
-        answer.ok_or_else(|| {
-            self.trial.history.note(format!("{text} -> no answer"));
-            let actual = format!("nothing within {CALL_TIMEOUT:?}");
-            Mismatch {
-                rule: Rule::FaultIsAnError,
-                ..self.mismatch("an answer or an error", actual)
-            }
-        })
+        let (answer, actual) = match contained(within(CALL_TIMEOUT, call)).await {
+            Ok(Some(answer)) => return Ok(answer),
+            Ok(None) => ("no answer", format!("nothing within {CALL_TIMEOUT:?}")),
+            Err(text) => ("panic", format!("a panic: {text}")),
+        };
+        self.trial.history.note(format!("{text} -> {answer}"));
+        let rule = Rule::FaultIsAnError;
+        Err(Mismatch { rule, ..self.mismatch("an answer or an error", actual) })
     }
 }
 
@@ -384,12 +385,17 @@ impl Scope<'_> {
         let ids = page.iter().map(|job| job.id).eq(expected.iter().map(|job| job.id));
         self.ensure(ids, expected.describe(), page)?;
         for (job, expected) in page.iter().zip(expected) {
-            self.ensure(
-                job == expected,
-                format!("as `state` shows it: {expected:?}"),
-                &format!("{job:?}"),
-            )?;
+            self.same(job, expected)?;
         }
         Ok(())
+    }
+
+    /// Two views of a job agree.
+    pub(super) fn same(self, job: &Job, expected: &Job) -> Checked {
+        let Some((wanted, actual)) = difference(expected, job) else { return Ok(()) };
+        Err(self.mismatch(
+            format!("{} with {wanted}", shown(expected.id)),
+            format!("{} with {actual}", shown(job.id)),
+        ))
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use crate::key::{KeyDigest, KeyRecord, WriteOutcome};
+use crate::util::conformance::excerpts;
 
 /// The text in quotes, cut if it is long.
 pub(super) fn cut(text: &str, most: usize) -> String {
@@ -40,7 +41,7 @@ pub(super) fn ids<'a>(records: impl IntoIterator<Item = &'a KeyRecord>) -> Strin
 pub(super) fn difference(one: &KeyRecord, other: &KeyRecord) -> Option<(String, String)> {
     let part = |name: &str, one: &dyn Debug, other: &dyn Debug| {
         let (one, other) = (format!("{one:?}"), format!("{other:?}"));
-        (one != other).then(|| shown(name, &one, &other))
+        (one != other).then(|| excerpts(name, &one, &other))
     };
     let digests = |name: &str, one: Option<&KeyDigest>, other: Option<&KeyDigest>| {
         let bytes = |digest: Option<&KeyDigest>| digest.map(|digest| *digest.expose_bytes());
@@ -74,25 +75,6 @@ pub(super) fn difference(one: &KeyRecord, other: &KeyRecord) -> Option<(String, 
             let same = one.encode() == other.encode();
             (!same).then(|| ("its encoded text".to_owned(), "another encoded text".to_owned()))
         })
-}
-
-/// Long values, from a little before the place where they differ.
-fn shown(name: &str, one: &str, other: &str) -> (String, String) {
-    const AROUND: usize = 20;
-    const MOST: usize = 100;
-    let differ = one.chars().zip(other.chars()).take_while(|(one, other)| one == other).count();
-    let start = if one.chars().count().max(other.chars().count()) > MOST {
-        differ.saturating_sub(AROUND)
-    } else {
-        0
-    };
-    let excerpt = |text: &str| {
-        let rest: String = text.chars().skip(start).take(MOST).collect();
-        let before = if start > 0 { ".." } else { "" };
-        let after = if text.chars().count() > start + MOST { ".." } else { "" };
-        format!("{name} {before}{rest}{after}")
-    };
-    (excerpt(one), excerpt(other))
 }
 
 #[cfg(test)]
@@ -139,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_long_value_is_shown_where_it_differs() {
-        let (one, other) = shown("name", &"a".repeat(500), &format!("{}b", "a".repeat(499)));
+        let (one, other) = excerpts("name", &"a".repeat(500), &format!("{}b", "a".repeat(499)));
 
         assert!(one.len() < 130 && other.ends_with("aaab"), "{one} {other}");
     }

@@ -6,4 +6,4 @@ mod violation;
 pub(crate) use self::drive::{
     Call, contained, dropped_after, interleaved, pause, together, within,
 };
-pub(crate) use self::violation::{NumberedRule, Violation, fail, numbered_rules};
+pub(crate) use self::violation::{NumberedRule, Violation, excerpts, fail, numbered_rules};

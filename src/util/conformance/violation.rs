@@ -76,6 +76,25 @@ impl<R: NumberedRule> fmt::Display for Violation<R> {
     }
 }
 
+/// Two values under a name. Long ones are shown from a little before the place where they differ.
+pub(crate) fn excerpts(name: &str, one: &str, other: &str) -> (String, String) {
+    const AROUND: usize = 20;
+    const MOST: usize = 100;
+    let differ = one.chars().zip(other.chars()).take_while(|(one, other)| one == other).count();
+    let start = if one.chars().count().max(other.chars().count()) > MOST {
+        differ.saturating_sub(AROUND)
+    } else {
+        0
+    };
+    let excerpt = |text: &str| {
+        let rest: String = text.chars().skip(start).take(MOST).collect();
+        let before = if start > 0 { ".." } else { "" };
+        let after = if text.chars().count() > start + MOST { ".." } else { "" };
+        format!("{name} {before}{rest}{after}")
+    };
+    (excerpt(one), excerpt(other))
+}
+
 /// The one panic of a suite.
 #[track_caller]
 #[expect(clippy::panic, reason = "a failed check of a test suite is a panic")]
