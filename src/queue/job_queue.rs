@@ -28,14 +28,15 @@ use crate::key::Owner;
 ///    has taken it: nothing that is done with it changes anything. A lease that has ended and was not replaced is still
 ///    held, but for rule 16.
 /// 8. **An end is final.** A job that succeeded or is dead is not claimed. Its outcome or error comes back as it was
-///    given. The attempt of a job that was buried without running does not count.
+///    given, and a job that succeeded has no error. The attempt of a job that was buried without running does not count.
 /// 9. **A retry waits.** A job is not claimed before its delay is over, and then it is. Its error is shown meanwhile.
 /// 10. **A released attempt does not count.** The job is due when the delay is over, with the error that it had.
 /// 11. **`state` shows the job.** `None` is an id without a job. `backlog` and `stats` count what it shows.
 /// 12. **`list` is newest first.** Each job that fits the filter is listed once, ordered by time and then id,
 ///     descending, after the cursor and up to the limit, without its outcome. Jobs that come or go between two pages
 ///     move no other job.
-/// 13. **A dead job is retried from the start.** Its attempts are 0, and its error is gone. Other jobs are not changed.
+/// 13. **A dead job is retried from the start.** Its attempts are 0, and its error and its times of start and end are
+///     gone. Other jobs are not changed.
 /// 14. **`remove` leaves running jobs.** Every other job is gone, and its id is free.
 /// 15. **`purge` removes ended jobs alone.** Those of the state that are older than the age, and the oldest of those
 ///     beyond the count.

@@ -39,6 +39,8 @@ pub struct MemoryQueue {
     limits: HookLimits,
     clock: Clock,
     shared: Arc<Shared>,
+    #[cfg(test)]
+    is_in_order_of_storage: bool,
 }
 
 #[derive(Default)]
@@ -86,6 +88,13 @@ impl MemoryQueue {
         self
     }
 
+    /// Claims what is due in the order in which it was stored, as some queues do.
+    #[cfg(test)]
+    pub(super) fn in_order_of_storage(mut self) -> Self {
+        self.is_in_order_of_storage = true;
+        self
+    }
+
     /// No code that can panic runs under the lock, so a poisoned one holds what it should.
     fn entries(&self) -> Entries<'_> {
         self.shared.entries.lock().unwrap_or_else(PoisonError::into_inner)
@@ -103,6 +112,10 @@ impl MemoryQueue {
         let open = entries.values_mut().filter(|entry| !entry.job.state.is_ended());
         let mut open: Vec<_> = open.collect();
         open.sort_by_key(|entry| (entry.due, entry.job.created_at, entry.job.id));
+        #[cfg(test)]
+        if self.is_in_order_of_storage {
+            open.sort_by_key(|entry| (entry.due > now, entry.job.created_at, entry.job.id));
+        }
         let next = open.iter().map(|entry| entry.due).find(|due| *due > now);
         let mut claimed = Vec::new();
         for entry in open {

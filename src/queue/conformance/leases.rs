@@ -7,7 +7,7 @@ use super::rule::Rule;
 use super::sample::{job, jobs};
 use super::trial::{Checked, DUE, LONG, SHORT, Trial};
 use super::{Check, checks};
-use crate::queue::{JobState, Lease, LeaseState};
+use crate::queue::{Job, JobState, Lease, LeaseState};
 use crate::util::conformance::{Call, interleaved, together};
 
 pub(super) const CHECKS: &[Check] = checks![
@@ -18,6 +18,7 @@ pub(super) const CHECKS: &[Check] = checks![
     a_heartbeat_extends_a_lease,
     a_heartbeat_sets_the_end_anew,
     a_retry_waits_for_its_delay,
+    a_job_that_succeeds_has_no_error,
     times_without_end_are_taken,
     attempts_count_from_one,
     a_released_job_waits_and_its_attempt_does_not_count,
@@ -160,6 +161,17 @@ async fn a_retry_waits_for_its_delay(trial: &Trial) -> Checked {
         trial.under(Rule::ClaimIsAnAttempt).is(claimed.attempt, attempt)?;
     }
     under.claims_none().await
+}
+
+async fn a_job_that_succeeds_has_no_error(trial: &Trial) -> Checked {
+    let under = trial.under(Rule::EndIsFinal);
+    let new = job("a");
+    let lease = under.runs(&new).await?.lease;
+    under.is(under.retry_after(&lease, Duration::ZERO, "broken").await?, LeaseState::Held)?;
+    let lease = under.claims_one(&new, LONG).await?.lease;
+    under.is(under.complete(&lease, "done").await?, LeaseState::Held)?;
+    let ended = under.shows(&new, JobState::Succeeded, 2).await?;
+    under.same(&ended, &Job { error: None, ..ended.clone() })
 }
 
 async fn times_without_end_are_taken(trial: &Trial) -> Checked {

@@ -106,13 +106,17 @@ async fn a_hook_at_its_limit_blocks_no_other(trial: &Trial) -> Checked {
 
 async fn a_lease_that_has_ended_goes_on_if_there_is_room(trial: &Trial) -> Checked {
     let under = trial.under(Rule::LimitsHold);
-    under.stores(&jobs("job", 8, "one")).await?;
     let claims_one = async |lease| {
         let claimed = under.claim(3, lease, DUE).await?;
         under.ensure(claimed.len() == 1, "one job under a limit of 1", &claimed)?;
         claimed.first().map(|claimed| claimed.lease).ok_or_else(|| under.mismatch("a job", "none"))
     };
-    for can_go_on in [true, false] {
+    for (start, can_go_on) in [("a", true), ("b", false)] {
+        let [older, other] = &jobs(start, 2, "one")[..] else { return Ok(()) };
+        // The older job is due before the lease of the other one ends: it comes next in either order.
+        let lease = under.runs(older).await?.lease;
+        under.stores(std::slice::from_ref(other)).await?;
+        under.is(under.retry_after(&lease, SHORT, "").await?, LeaseState::Held)?;
         let ended = claims_one(SHORT).await?;
         sleep(SHORT * 2).await;
         under.is(under.heartbeat(&ended, SHORT).await?, LeaseState::Held)?;
@@ -121,6 +125,7 @@ async fn a_lease_that_has_ended_goes_on_if_there_is_room(trial: &Trial) -> Check
         under.is(under.heartbeat(&ended, LONG).await?, LeaseState::Lost)?;
         if next.job() == ended.job() {
             under.is(under.complete(&next, "").await?, LeaseState::Held)?;
+            under.is(under.complete(&claims_one(LONG).await?, "").await?, LeaseState::Held)?;
             continue;
         }
         if can_go_on {

@@ -45,6 +45,7 @@ async fn a_fault_is_caught_under_the_number_of_its_rule() {
     let mut wrong = Vec::new();
     for (fault, number) in [
         ("known is new", 2),
+        ("known has another outcome", 2),
         ("leases end early", 3),
         ("every attempt is the first", 4),
         ("leases never end", 5),
@@ -56,6 +57,7 @@ async fn a_fault_is_caught_under_the_number_of_its_rule() {
         ("bury is not fenced", 7),
         ("outcomes are trimmed", 8),
         ("errors are trimmed", 8),
+        ("a success keeps an old error", 8),
         ("retries are early", 9),
         ("retries are late", 9),
         ("a released attempt counts", 10),
@@ -67,11 +69,13 @@ async fn a_fault_is_caught_under_the_number_of_its_rule() {
         ("lists ignore the cursor", 12),
         ("lists ignore the owner", 12),
         ("a retry changes any job", 13),
+        ("a retry keeps the start", 13),
         ("remove says that it removes any job", 14),
         ("purge ignores the count", 15),
         ("purge ignores the age", 15),
         ("no limits", 16),
         ("ended leases need no room", 16),
+        ("ended leases need no room, in order of storage", 16),
         ("claims do not wait", 17),
         ("claims wait first", 17),
         ("claims panic", 18),
@@ -79,17 +83,46 @@ async fn a_fault_is_caught_under_the_number_of_its_rule() {
         ("a claim has two steps", 19),
         ("a complete has two steps", 19),
     ] {
-        let fresh = async |limits: HookLimits| {
-            let limits = if fault == "no limits" { HookLimits::new() } else { limits };
-            Faulty { queue: memory(limits), fault, newest: Mutex::default() }
-        };
-        let outcome = run(&ALL, async || fresh(sample::limits()).await).await;
-        let text = outcome.map_or_else(|violation| violation.to_string(), |()| "kept".to_owned());
+        let text = explanation(fault).await;
         if !text.contains(&format!("breaks rule {number} (")) {
             wrong.push(format!("{fault}: {text}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What the suite says of a queue with this fault.
+async fn explanation(fault: &'static str) -> String {
+    let limits = if fault == "no limits" { HookLimits::new() } else { sample::limits() };
+    let is_in_order = fault.ends_with("in order of storage");
+    let fresh = async || {
+        let queue = memory(limits.clone());
+        let queue = if is_in_order { queue.in_order_of_storage() } else { queue };
+        Faulty { queue, fault, newest: Mutex::default() }
+    };
+    run(&ALL, fresh).await.map_or_else(|violation| violation.to_string(), |()| "kept".to_owned())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_in_order_of_storage_keeps_the_rules() {
+    check(async |limits| memory(limits).in_order_of_storage()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_explanation_names_the_calls_and_the_difference() {
+    for (fault, parts) in [
+        ("known is new", ["enqueue(\"a\") -> New (2 times)\n", "actual:   New\n"]),
+        ("claims panic", [", wait 250ms) -> panic\n", "actual:   a panic: no luck\n"]),
+        (
+            "known has another outcome",
+            ["with outcome Some(\"done\")\n", "with outcome Some(\"other\")\n"],
+        ),
+    ] {
+        let text = explanation(fault).await;
+        for part in parts {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
 }
 
 /// A queue with one fault, or with one that no method knows.
@@ -111,6 +144,21 @@ impl Faulty {
         let is_fenced = self.fault != format!("{method} is not fenced");
         newest.filter(|_| !is_fenced).unwrap_or(*lease)
     }
+
+    /// The job as it is shown.
+    fn shown(&self, mut job: Job) -> Job {
+        let was_claimed = self.newest.lock().unwrap().contains_key(&job.id);
+        match self.fault {
+            "a success keeps an old error" if job.outcome.is_some() && job.attempts > 1 => {
+                job.error = Some("old".to_owned());
+            }
+            "a retry keeps the start" if was_claimed && job.attempts == 0 => {
+                job.started_at = Some(job.created_at);
+            }
+            _ => {}
+        }
+        job
+    }
 }
 
 #[async_trait]
@@ -119,8 +167,17 @@ impl JobQueue for Faulty {
         if self.has("hooks are trimmed") {
             job.hook = job.hook.trim().to_owned();
         }
-        let answer = self.queue.enqueue(job).await?;
-        Ok(if self.has("known is new") { Enqueued::New } else { answer })
+        Ok(match self.queue.enqueue(job).await? {
+            Enqueued::New => Enqueued::New,
+            Enqueued::Known(_) if self.has("known is new") => Enqueued::New,
+            Enqueued::Known(known) => {
+                let mut known = self.shown(*known);
+                if self.has("known has another outcome") {
+                    known.outcome = known.outcome.map(|_| "other".to_owned());
+                }
+                Enqueued::Known(Box::new(known))
+            }
+        })
     }
 
     async fn claim(
@@ -165,7 +222,7 @@ impl JobQueue for Faulty {
         let is_newest = self.newest.lock().unwrap().get(&lease.job()) == Some(lease);
         let state_of_job = self.queue.state(&lease.job()).await?.map(|job| job.state);
         let is_held = is_newest && state_of_job == Some(JobState::Running);
-        let needs_no_room = self.has("ended leases need no room") && is_held;
+        let needs_no_room = self.fault.starts_with("ended leases need no room") && is_held;
         Ok(if needs_no_room { LeaseState::Held } else { state })
     }
 
@@ -212,7 +269,7 @@ impl JobQueue for Faulty {
     }
 
     async fn state(&self, id: &JobId) -> Result<Option<Job>, QueueError> {
-        self.queue.state(id).await
+        Ok(self.queue.state(id).await?.map(|job| self.shown(job)))
     }
 
     async fn list(
