@@ -3,13 +3,14 @@
 //! One event per accepted request (at the level debug), one per refusal, one per failed execution of hooks (the response to
 //! it is a `request_refused` at the level debug), one per [managed](crate::management) key that is changed, and two of a
 //! `FileKeyStore`: its file has other keys (`keys_loaded`), or cannot be read, which is logged once for each reason
-//! (`keys_stale`). A worker of a `queue` logs the end of each attempt, when its queue cannot be reached, and once a minute
+//! (`keys_stale`). A `queue` logs each invocation that is stored as a job, or is a redelivery of one (`job_queued`, at the
+//! level debug), and each job that a caller has repeated or removed (`job_retried`, `job_removed`). Its worker logs the end of each attempt, when its queue cannot be reached, and once a minute
 //! that it cannot read a job, because a later version has written it. What is logged while an attempt runs is in a span
 //! `job`, which has `hook.name`, `job.id` and `job.attempt`. The field names are part of the public interface:
 //!
 //! | field | value |
 //! |---|---|
-//! | `event` | `authn_login_success`, `authn_login_fail`, `authz_fail`, `excess_rate_limit_exceeded`, `input_validation_fail`, `sys_fault`, `request_refused`, `executor_fail`, `key_changed`, `keys_loaded`, `keys_stale`, `job_succeeded`, `job_released`, `job_failed`, `job_lost`, `job_dead`, `job_too_new`, `queue_unavailable` or `queue_available` |
+//! | `event` | `authn_login_success`, `authn_login_fail`, `authz_fail`, `excess_rate_limit_exceeded`, `input_validation_fail`, `sys_fault`, `request_refused`, `executor_fail`, `key_changed`, `keys_loaded`, `keys_stale`, `job_queued`, `job_retried`, `job_removed`, `job_succeeded`, `job_released`, `job_failed`, `job_lost`, `job_dead`, `job_too_new`, `queue_unavailable` or `queue_available` |
 //! | `auth.reason` | [`RejectionKind::as_str`](crate::rejection::RejectionKind::as_str) |
 //! | `auth.key_id` | the id of the key, if the credential was well formed |
 //! | `auth.owner` | the proven caller, if there is one |
@@ -20,6 +21,7 @@
 //! | `key.id` | the id of the key that was changed |
 //! | `key.change` | `generate`, `update`, `extend`, `rotate`, `revoke` or `delete` |
 //! | `key.count` | how many keys a file has that was read again |
+//! | `job.known` | whether a job was stored before |
 //! | `job.id`, `job.attempt` | the job of a queue, and which attempt it was |
 //! | `executor.message` | the text of an `ExecutorError::public`; of a job, the error that is shown |
 //! | `executor.reason` | [`FailureKind::as_str`](crate::hook::FailureKind::as_str) |
@@ -336,6 +338,68 @@ pub(crate) fn in_job<F: Future>(
 #[cfg(all(feature = "queue", feature = "tracing"))]
 fn named(hook: &str) -> Option<&str> {
     (!hook.is_empty()).then_some(hook)
+}
+
+/// One event for an invocation that is a job: a new one, or one that was known.
+#[cfg(all(feature = "queue", feature = "tracing"))]
+pub(crate) fn queued(job: &crate::queue::JobId, hook: &str, owner: Option<&Owner>, known: bool) {
+    tracing::debug!(
+        target: "tower_webhook",
+        event = "job_queued",
+        job.id = %job,
+        job.known = known,
+        hook.name = named(hook),
+        auth.owner = owner.map(Owner::as_str),
+        "job stored",
+    );
+}
+
+#[cfg(all(feature = "queue", not(feature = "tracing")))]
+pub(crate) const fn queued(
+    _job: &crate::queue::JobId,
+    _hook: &str,
+    _owner: Option<&crate::key::Owner>,
+    _known: bool,
+) {
+}
+
+/// What a caller has done to a job.
+#[cfg(feature = "queue")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum JobAction {
+    Retry,
+    Remove,
+}
+
+/// One event for a job that a caller has changed: which, how and by whom.
+#[cfg(all(feature = "queue", feature = "tracing"))]
+pub(crate) fn job_changed(action: JobAction, job: &crate::queue::Job, caller: Option<&Identity>) {
+    macro_rules! changed {
+        ($event:literal, $text:literal) => {
+            tracing::info!(
+                target: "tower_webhook",
+                event = $event,
+                job.id = %job.id,
+                hook.name = named(&job.hook),
+                auth.key_id = caller.and_then(Identity::key_id).map(tracing::field::display),
+                auth.owner = caller.map(|caller| caller.owner().as_str()),
+                $text,
+            )
+        };
+    }
+
+    match action {
+        JobAction::Retry => changed!("job_retried", "job queued again by a caller"),
+        JobAction::Remove => changed!("job_removed", "job removed by a caller"),
+    }
+}
+
+#[cfg(all(feature = "queue", not(feature = "tracing")))]
+pub(crate) const fn job_changed(
+    _action: JobAction,
+    _job: &crate::queue::Job,
+    _caller: Option<&Identity>,
+) {
 }
 
 /// One event for an attempt that has ended: at the level debug if it succeeded or was given back, warn if it is tried

@@ -15,6 +15,7 @@ use crate::hook::{Executor, ExecutorError, Invocation, Outcome, StoredErrorKind}
 use crate::identity::Identity;
 #[cfg(feature = "signature")]
 use crate::signature::SignedDelivery;
+use crate::trace;
 use crate::util::base_path;
 
 /// Executor that stores invocations as jobs, and acknowledges them when they are durable. A [`Worker`](super::Worker)
@@ -120,7 +121,8 @@ impl Queued {
     /// `delivery_key`. Invocations of one caller for one hook under one key are one job: a redelivery runs nothing, and gets
     /// the answer of the first one. `None` is an invocation without a key, which is a job of its own.
     ///
-    /// A key is known for as long as its job is [kept](super::Worker::with_retention). What is compared is the method,
+    /// The job of a key has the id [`JobId::derived`] of the caller, the hook and the key: who knows a delivery finds its
+    /// job. A key is known for as long as its job is [kept](super::Worker::with_retention). What is compared is the method,
     /// the target and the body.
     ///
     /// # Security
@@ -173,14 +175,18 @@ impl Queued {
         let job = self.job(&invocation)?;
         drop(invocation);
         let (id, fingerprint) = (job.id, job.fingerprint);
+        let (hook, owner) = (job.hook.clone(), job.owner.clone());
         let Some(stored) = self.store(job).await? else { return Ok(Answer::Full) };
-        if let Enqueued::Known(known) = stored {
-            if known.fingerprint != fingerprint {
+        let known = match stored {
+            Enqueued::New => None,
+            Enqueued::Known(known) if known.fingerprint != fingerprint => {
                 return Ok(Answer::OtherPayload);
             }
-            if known.state.is_ended() {
-                return Ok(Answer::Ended(known));
-            }
+            Enqueued::Known(known) => Some(known),
+        };
+        trace::queued(&id, &hook, owner.as_ref(), known.is_some());
+        if let Some(known) = known.filter(|known| known.state.is_ended()) {
+            return Ok(Answer::Ended(known));
         }
         Ok(match self.ended(&id).await {
             Some(job) => Answer::Ended(Box::new(job)),

@@ -153,7 +153,6 @@ pub struct Rejection {
     audience: Audience,
     concealed: bool,
     /// Whether what failed is in the log already.
-    #[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "for the log"))]
     logged: bool,
     key_id: Option<KeyId>,
     details: Option<Arc<Details>>,

@@ -4,13 +4,18 @@ use std::sync::atomic::Ordering;
 
 use serde_json::Value;
 use tokio::time::sleep;
-use tower_webhook::auth::AuthLayer;
+use tower::Layer;
+use tower_webhook::auth::{AuthLayer, Policy};
+use tower_webhook::credential::Placement;
 use tower_webhook::hook::{ExecutorError, Hooks, Invocation, Outcome, ResponseFormat};
-use tower_webhook::queue::{Backoff, JobId, JobQueue, NewJob, Queued, Worker, idempotency_key};
+use tower_webhook::key::{NewKey, Scopes};
+use tower_webhook::queue::{
+    Backoff, Executions, JobId, JobQueue, MemoryQueue, NewJob, Queued, Worker, idempotency_key,
+};
 
 use super::unreliable::Unreliable;
 use super::{Running, exact_backoff, payload, post, seconds};
-use crate::support::Logs;
+use crate::support::{Keys, Logs, owner, scope};
 
 /// Level, name, index of the job, attempt.
 type Event = (String, String, Option<usize>, Option<u64>);
@@ -249,6 +254,99 @@ async fn a_queue_that_cannot_answer_is_one_error_and_no_load() {
     let error = "the job queue cannot answer: the cable is out";
     let line = serde_json::json!(["ERROR", "executor_fail", "unavailable", error]);
     assert_eq!(lines(&logs, &["executor.reason", "error"]), [line.clone(), line]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_stored_is_an_event_with_its_caller() {
+    let logs = Logs::default();
+    let guard = logs.capture_json();
+    let keys = Keys::new().await;
+    let policy = Policy::token().with_hook("deploy");
+    let executor = Queued::new(Unreliable::default(), "/executions").unwrap();
+    let auth = AuthLayer::new(policy).unwrap();
+    let auth = auth.with_keys(&keys.manager, Placement::header("x-api-key").unwrap()).unwrap();
+    let hooks = Hooks::new(auth, executor.with_key(idempotency_key));
+    for body in ["1", "1", "2"] {
+        let mut request = post("/", body);
+        request.headers_mut().insert("idempotency-key", "a".parse().unwrap());
+        request.headers_mut().insert("x-api-key", keys.text.parse().unwrap());
+        tower::ServiceExt::oneshot(hooks.clone(), request).await.unwrap();
+    }
+    drop(guard);
+    let text = logs.text();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let queued = lines.filter(|line| line["fields"]["event"] == "job_queued");
+    let queued: Vec<_> = queued
+        .map(|line| {
+            let fields = &line["fields"];
+            serde_json::json!([
+                line["level"],
+                fields["job.id"],
+                fields["job.known"],
+                fields["hook.name"],
+                fields["auth.owner"],
+            ])
+        })
+        .collect();
+    let id = JobId::derived(Some(&owner("alice")), "deploy", "a").to_string();
+    let event = |known| serde_json::json!(["DEBUG", id, known, "deploy", "alice"]);
+    // The third request is no delivery of the job.
+    assert_eq!(queued, [event(false), event(true)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_operator_changes_is_logged_with_the_operator() {
+    let logs = Logs::default();
+    let guard = logs.capture_json();
+    let keys = Keys::new().await;
+    let queue = MemoryQueue::new();
+    let executions = Executions::new(queue.clone(), "/").unwrap();
+    let executions = executions.with_operator_scope(scope("operate"));
+    let new = NewKey::new("a").with_scopes(Scopes::from_iter([scope("operate")]));
+    let key = keys.manager.generate(&owner("op"), new).await.unwrap();
+    let token = AuthLayer::header("x-api-key", &keys.manager).unwrap().layer(executions.clone());
+    let public = AuthLayer::public().layer(executions);
+    let mut expected = Vec::new();
+    for (of, secret, hook) in
+        [(Some("ann"), Some(key.secret().expose_secret()), "deploy"), (None, None, "")]
+    {
+        let id = JobId::random().unwrap();
+        let mut job = NewJob::new(id, "{}").with_hook(hook);
+        job.owner = of.map(owner);
+        let _ = queue.enqueue(job).await.unwrap();
+        let claimed = queue.claim(1, seconds(60), seconds(1)).await.unwrap();
+        let _ = queue.bury(&claimed[0].lease, "no", true).await.unwrap();
+        for (method, path, event) in [
+            ("POST", format!("/{id}/retry"), "job_retried"),
+            ("POST", format!("/{id}/retry"), "request_refused"),
+            ("DELETE", format!("/{id}"), "job_removed"),
+        ] {
+            let mut request = http::Request::builder().method(method).uri(path);
+            if let Some(secret) = secret {
+                request = request.header("x-api-key", secret);
+            }
+            let request = request.body(http_body_util::Full::<bytes::Bytes>::default()).unwrap();
+            let status = match secret {
+                Some(_) => {
+                    tower::ServiceExt::oneshot(token.clone(), request).await.unwrap().status()
+                }
+                None => tower::ServiceExt::oneshot(public.clone(), request).await.unwrap().status(),
+            };
+            let is_refused = event == "request_refused";
+            assert_eq!(!status.is_success(), is_refused);
+            let by = secret.map(|_| key.record().id().to_string());
+            expected.push(if is_refused {
+                serde_json::json!(["INFO", event, null, null, null, null])
+            } else {
+                let hook = (!hook.is_empty()).then_some(hook);
+                let id = id.to_string();
+                serde_json::json!(["INFO", event, id, hook, by, secret.map(|_| "op")])
+            });
+        }
+    }
+    drop(guard);
+    let lines = lines(&logs, &["job.id", "hook.name", "auth.key_id", "auth.owner"]);
+    assert_eq!(lines, expected);
 }
 
 /// Whether the queue has taken the end of an attempt is found out.

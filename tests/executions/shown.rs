@@ -191,6 +191,18 @@ async fn each_caller_sees_its_own_jobs_and_an_operator_all() {
     assert_eq!(list(&operator, "/").await.len(), 3);
     assert_eq!(list(&operator, "/?hook=b").await.len(), 2);
     assert_eq!(list(&operator, "/?state=dead").await.len(), 0);
+    // Operators see whose jobs they are, and others do not.
+    let shown = async |key: &str, target: &str| {
+        let (.., body) = call(&service, key, Method::GET, target).await;
+        serde_json::from_str::<Value>(&body).unwrap()
+    };
+    for (id, of) in jobs.iter().zip([Some("ann"), Some("bob"), None]) {
+        let job = shown(&operator, &format!("/{id}")).await;
+        assert_eq!(job.as_object().unwrap().get("owner"), Some(&of.into()), "{job}");
+    }
+    assert_eq!(shown(&operator, "/").await["executions"][1]["owner"], "bob");
+    assert!(shown(&ann, &format!("/{}", jobs[0])).await.get("owner").is_none());
+    assert!(shown(&ann, "/").await["executions"][0].get("owner").is_none());
     // Without the setting the scope means nothing.
     let service = layer.layer(executions);
     assert_eq!(ids(&call(&service, &operator, Method::GET, "/").await.2).len(), 0);

@@ -13,7 +13,7 @@ use tower_service::Service;
 
 use super::list::{ListInput, MAX_PAGE_LEN};
 use super::route::Route;
-use super::view;
+use super::view::{self, Viewer};
 use crate::ConfigError;
 use crate::hook::ResponseFuture;
 use crate::identity::Identity;
@@ -22,6 +22,7 @@ use crate::queue::{Job, JobChange, JobCursor, JobId, JobQueue};
 use crate::rejection::{
     NoPlacements, Rejection, RejectionKind, Respond, ResponseBody, without_content,
 };
+use crate::trace::{self, JobAction};
 use crate::util::{CatchPanic, Panicked, base_path, below, timeout};
 
 /// Leaf service that shows jobs, repeats dead ones, and removes them.
@@ -41,7 +42,7 @@ use crate::util::{CatchPanic, Panicked, base_path, below, timeout};
 ///
 /// | caller | sees |
 /// |---|---|
-/// | with the [operator's scope](Self::with_operator_scope) | all jobs |
+/// | with the [operator's scope](Self::with_operator_scope) | all jobs, with a member `owner`: a name, or `null` |
 /// | with an identity | the jobs of its owner, and jobs without one, by their ids |
 /// | without one, on a public route | jobs without an owner, by their ids |
 ///
@@ -206,12 +207,13 @@ impl Shared {
                 Route::List => self.list(parts.uri.query(), caller).await,
                 Route::Show(id) => {
                     let job = self.visible(&id, caller).await?;
-                    Ok(json(StatusCode::OK, view::job(&job)))
+                    Ok(json(StatusCode::OK, view::job(&job, self.views_as(caller))))
                 }
                 Route::Retry(id) => self.retry(&id, caller).await,
                 Route::Remove(id) => {
-                    self.visible(&id, caller).await?;
+                    let job = self.visible(&id, caller).await?;
                     changed(self.queue.remove(&id).await.map_err(unavailable)?)?;
+                    trace::job_changed(JobAction::Remove, &job, caller);
                     Ok(json(StatusCode::NO_CONTENT, String::new()))
                 }
             }
@@ -251,7 +253,7 @@ impl Shared {
         let has_more = jobs.len() > limit;
         jobs.truncate(limit);
         let next = jobs.last().map(JobCursor::from).filter(|_| has_more);
-        Ok(json(StatusCode::OK, view::page(&jobs, next.as_ref())))
+        Ok(json(StatusCode::OK, view::page(&jobs, next.as_ref(), self.views_as(caller))))
     }
 
     async fn retry(
@@ -259,10 +261,11 @@ impl Shared {
         id: &JobId,
         caller: Option<&Identity>,
     ) -> Result<Response<Bytes>, Rejection> {
-        self.visible(id, caller).await?;
-        changed(self.queue.retry(id).await.map_err(unavailable)?)?;
         let job = self.visible(id, caller).await?;
-        let mut response = json(StatusCode::ACCEPTED, view::job(&job));
+        changed(self.queue.retry(id).await.map_err(unavailable)?)?;
+        trace::job_changed(JobAction::Retry, &job, caller);
+        let job = self.visible(id, caller).await?;
+        let mut response = json(StatusCode::ACCEPTED, view::job(&job, self.views_as(caller)));
         // The characters of a base path and of an id are those of a header.
         if let Ok(location) = HeaderValue::try_from(format!("{}/{id}", self.base)) {
             response.headers_mut().insert(LOCATION, location);
@@ -282,6 +285,13 @@ impl Shared {
             (None, _) => true,
             (Some(_), None) => false,
             (Some(owner), Some(caller)) => owner == caller.owner() || self.is_operator(caller),
+        }
+    }
+
+    fn views_as(&self, caller: Option<&Identity>) -> Viewer {
+        match caller {
+            Some(caller) if self.is_operator(caller) => Viewer::Operator,
+            _ => Viewer::Caller,
         }
     }
 

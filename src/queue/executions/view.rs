@@ -7,13 +7,25 @@ use time::format_description::well_known::Rfc3339;
 
 use super::list::cursor_text;
 use crate::hook::Outcome;
+use crate::key::Owner;
 use crate::queue::{Job, JobCursor, JobState};
 
-/// A job as a client sees it. The caller is left out: it is the client, or one that an operator finds in the log.
+/// Who looks at a job.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Viewer {
+    /// The caller of the job, or any client where the job has none.
+    Caller,
+    /// An operator, who sees whose job it is.
+    Operator,
+}
+
+/// A job as a client sees it.
 #[derive(Serialize)]
 struct View<'a> {
     id: String,
     hook: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<Option<&'a str>>,
     state: &'static str,
     attempts: u32,
     #[serde(serialize_with = "as_rfc_3339")]
@@ -25,20 +37,21 @@ struct View<'a> {
 }
 
 /// The text of a job. The outcome is put in as it was given, digits and all.
-pub(super) fn job(job: &Job) -> String {
-    text(job, &format!(r#""outcome":{},"#, outcome(job)))
+pub(super) fn job(job: &Job, viewer: Viewer) -> String {
+    text(job, viewer, &format!(r#""outcome":{},"#, outcome(job)))
 }
 
-pub(super) fn page(jobs: &[Job], next: Option<&JobCursor>) -> String {
-    let jobs: Vec<_> = jobs.iter().map(|job| text(job, "")).collect();
+pub(super) fn page(jobs: &[Job], next: Option<&JobCursor>, viewer: Viewer) -> String {
+    let jobs: Vec<_> = jobs.iter().map(|job| text(job, viewer, "")).collect();
     let next = serde_json::to_string(&next.map(cursor_text)).unwrap_or_default();
     format!(r#"{{"executions":[{}],"next":{next}}}"#, jobs.join(","))
 }
 
-fn text(job: &Job, outcome: &str) -> String {
+fn text(job: &Job, viewer: Viewer, outcome: &str) -> String {
     let view = View {
         id: job.id.to_string(),
         hook: Some(&*job.hook).filter(|hook| !hook.is_empty()),
+        owner: (viewer == Viewer::Operator).then(|| job.owner.as_ref().map(Owner::as_str)),
         state: job.state.as_str(),
         attempts: job.attempts,
         created_at: Some(job.created_at),
@@ -80,6 +93,10 @@ pub(super) fn schema() -> Value {
         "properties": {
             "id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
             "hook": {"type": ["string", "null"]},
+            "owner": {
+                "type": ["string", "null"],
+                "description": "The caller of the hook. Only operators see it.",
+            },
             "state": {"enum": states},
             "attempts": {"type": "integer", "minimum": 0},
             "created_at": {"type": "string", "format": "date-time"},
