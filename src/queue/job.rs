@@ -2,7 +2,7 @@ use std::fmt;
 
 use time::OffsetDateTime;
 
-use super::JobId;
+use super::{JobId, QueueError};
 use crate::key::Owner;
 
 /// A job that is to be stored.
@@ -230,6 +230,15 @@ impl Lease {
         Self { job, token }
     }
 
+    /// A hold with a token of 128 random bits, which no other claim has.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the operating system has no random bits.
+    pub fn random(job: JobId) -> Result<Self, QueueError> {
+        Ok(Self::new(job, random_token()?))
+    }
+
     /// The job.
     #[must_use]
     pub const fn job(&self) -> JobId {
@@ -241,4 +250,9 @@ impl Lease {
     pub const fn token(&self) -> u128 {
         self.token
     }
+}
+
+/// A fencing token: 128 random bits.
+pub(crate) fn random_token() -> Result<u128, QueueError> {
+    Ok(u128::from_be_bytes(*JobId::random()?.as_bytes()))
 }

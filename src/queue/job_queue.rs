@@ -10,7 +10,10 @@ use crate::key::Owner;
 /// A place that keeps jobs until they have run.
 ///
 /// A queue keeps texts and hands them out under a lease. What is in them, when an attempt is repeated and how often, is
-/// the worker's. Times are those of one clock, the engine's, so that machines with different clocks agree.
+/// the worker's. Times are those of one clock, the engine's, so that machines with different clocks agree. A lease, a delay
+/// or a wait can be as long as [`Duration::MAX`]: a queue cuts it to what its engine can keep, a hundred years for example.
+///
+/// The queue chooses the token of a lease. [`Lease::random`] makes one.
 ///
 /// # Rules
 ///

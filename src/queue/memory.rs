@@ -126,15 +126,14 @@ impl MemoryQueue {
                 continue;
             }
             *leased.entry(entry.job.hook.clone()).or_default() += 1;
-            let token = random_token()?;
-            entry.token = Some(token);
+            let held = Lease::random(entry.job.id)?;
+            entry.token = Some(held.token());
             entry.due = after(now, lease);
             entry.job.state = JobState::Running;
             entry.job.attempts = entry.job.attempts.saturating_add(1);
             entry.job.started_at = Some(time);
-            let lease = Lease::new(entry.job.id, token);
             let (hook, payload) = (entry.job.hook.clone(), entry.payload.clone());
-            claimed.push(ClaimedJob::new(lease, hook, payload, entry.job.attempts));
+            claimed.push(ClaimedJob::new(held, hook, payload, entry.job.attempts));
         }
         Ok((claimed, next))
     }
@@ -195,11 +194,6 @@ fn leased(entries: &HashMap<JobId, Entry>, now: Instant) -> HashMap<String, u32>
         *leased.entry(entry.job.hook.clone()).or_default() += 1;
     }
     leased
-}
-
-/// A fencing token: 128 random bits.
-pub(crate) fn random_token() -> Result<u128, QueueError> {
-    Ok(u128::from_be_bytes(*JobId::random()?.as_bytes()))
 }
 
 #[async_trait]

@@ -16,7 +16,7 @@ use super::link::Written;
 use super::names::{LATER, Place, id};
 use super::record::{self, Entry, Hold, JobMessage, Stored, Turn, turn};
 use crate::BoxError;
-use crate::queue::memory::random_token;
+use crate::queue::job::random_token;
 use crate::queue::{ClaimedJob, Job, JobId, JobState, Lease, QueueError};
 use crate::util::after;
 

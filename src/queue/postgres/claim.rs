@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Postgres, Row, raw_sql};
 
 use super::row::{micros, read_claimed};
 use super::{PostgresQueue, fault, query_of, under};
-use crate::queue::memory::random_token;
+use crate::queue::job::random_token;
 use crate::queue::{ClaimedJob, Lease, LeaseState, QueueError};
 use crate::store::postgres::retry::{Attempt, Failure, retry};
 use crate::store::postgres::statements::acquire;

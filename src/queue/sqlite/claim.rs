@@ -9,7 +9,7 @@ use sqlx::{Connection, Row, Sqlite, SqliteConnection, query, query_as};
 use super::row::{after, read_claimed, read_id};
 use super::{SqliteQueue, acquire, fault, statements, under};
 use crate::key::StoreError;
-use crate::queue::memory::random_token;
+use crate::queue::job::random_token;
 use crate::queue::{ClaimedJob, End, HookLimits, JobId, Lease, LeaseState, QueueError};
 use crate::store::sql::Checkout;
 use crate::trace;

@@ -62,7 +62,13 @@ mod statements;
 ///
 /// # The file
 ///
-/// A table, `jobs`, for people with the `sqlite3` tool. Its times are microseconds since 1970. `due_at` is when a job can
+/// A table, `jobs`, for people with the `sqlite3` tool. Ids are bytes:
+///
+/// ```sql
+/// SELECT lower(hex(id)), hook, state, attempts, error FROM jobs;
+/// ```
+///
+/// Times are microseconds since 1970. `due_at` is when a job can
 /// be claimed: for one that waits the end of its delay, for one that runs the end of its lease. A file of keys is
 /// refused as a queue, and a queue as a file of keys.
 ///
