@@ -460,6 +460,10 @@ fn fault(error: StoreError) -> QueueError {
     match error.and_then(DatabaseError::code) {
         // program_limit_exceeded and its class
         Some(state) if state.starts_with("54") => QueueError::too_large(cause),
+        // undefined_table
+        Some(state) if state == "42P01" => {
+            QueueError::unavailable("the tables are missing: call PostgresQueue::migrate")
+        }
         _ => QueueError::unavailable(cause),
     }
 }

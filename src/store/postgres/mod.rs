@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, PgPool};
 
 pub use self::invalidations::PostgresInvalidations;
 #[cfg(feature = "signature")]
@@ -209,15 +209,18 @@ impl PostgresKeyStore {
     }
 }
 
-/// A pool of ten connections. One is made at once.
+/// A pool of ten connections. One that is not of the pool is made first: its error says what is wrong, where the pool
+/// would try again until its time is over.
 pub(crate) async fn connect(url: &str) -> Result<PgPool, StoreError> {
-    let options = url.parse().map_err(StoreError::new)?;
+    let options: PgConnectOptions = url.parse().map_err(StoreError::new)?;
     let connect = async move {
+        let first = options.connect().await.map_err(StoreError::new)?;
+        first.close().await.map_err(StoreError::new)?;
         let pool = PgPoolOptions::new()
             .max_connections(10)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .test_before_acquire(false);
-        pool.connect_with(options).await.map_err(StoreError::new)
+        Ok(pool.connect_lazy_with(options))
     };
     StoreTasks::new().spawn(connect).await
 }

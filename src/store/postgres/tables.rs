@@ -102,8 +102,11 @@ COMMIT",
         attempt: Attempt,
     ) -> Result<Checkout<Postgres>, Failure> {
         let mut checkout = acquire(pool, attempt).await?;
-        // Not in a transaction that is read-only because the session is.
-        let begin = format!("BEGIN READ WRITE; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
+        // Not in a transaction that is read-only because the session is, and without a notice of each table that is there.
+        let begin = format!(
+            "BEGIN READ WRITE; SET LOCAL client_min_messages = warning;
+SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"
+        );
         raw_sql(AssertSqlSafe(begin)).fetch_all(checkout.connection()?).await?;
 
         // `CREATE SCHEMA IF NOT EXISTS` asks for the permission before it looks.

@@ -7,6 +7,7 @@ mod outage;
 #[allow(dead_code)]
 #[path = "../../stores/postgres/server.rs"]
 mod server;
+mod start;
 mod table;
 mod texts;
 mod wake_up;
