@@ -11,6 +11,10 @@
 //! | `tower_webhook_executions_total` | counter | `outcome`, `reason`, `hook` |
 //! | `tower_webhook_execution_duration_seconds` | histogram | `outcome`, `hook` |
 //!
+//! With [`Queued`](crate::queue::Queued) an execution is the answer to a sender: that the job is stored, or what it has ended
+//! with. Jobs and their attempts are measured by [`QueueMetrics`](crate::queue::QueueMetrics): `tower_webhook_jobs`,
+//! `tower_webhook_oldest_queued_job_seconds` and `tower_webhook_job_attempts_total`.
+//!
 //! | label | value |
 //! |---|---|
 //! | `outcome` of a decision | `accepted` or `refused` |
