@@ -1,17 +1,20 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
 
-use super::HookStats;
-use super::worker::End;
+use tokio::time::sleep;
+
+use super::worker::{End, contained};
+use super::{HookStats, JobQueue};
 
 const JOBS: &str = "tower_webhook_jobs";
 const OLDEST: &str = "tower_webhook_oldest_queued_job_seconds";
 const ATTEMPTS: &str = "tower_webhook_job_attempts_total";
 
-/// The metrics of a [`Worker`](super::Worker) and its queue, registered with the recorder of the crate `metrics`.
+/// The metrics of a queue and of a [`Worker`](super::Worker), registered with the recorder of the crate `metrics`.
 ///
 /// | name | type | labels |
 /// |---|---|---|
@@ -20,8 +23,9 @@ const ATTEMPTS: &str = "tower_webhook_job_attempts_total";
 /// | `tower_webhook_job_attempts_total` | counter | `end` (`succeeded`, `failed`, `dead`, `too_new`, `stopped` or `lost`), `hook` |
 ///
 /// `hook` is the name of a [declared](Self::with_hooks) hook; all others are counted together, with an empty name. The
-/// gauges are those of the whole queue, written every ten seconds: take the maximum over all workers. The counters are
-/// those of this process.
+/// gauges are those of the whole queue, which a worker writes every ten seconds: take the maximum over all processes. So that
+/// they are there when no worker is, spawn [`watch`](Self::watch) in the processes that store jobs. The counters are those
+/// of this process.
 ///
 /// # Examples
 ///
@@ -74,6 +78,35 @@ impl QueueMetrics {
             inner.by_hook.insert(hook, series);
         }
         self
+    }
+
+    /// Writes the gauges now and every ten seconds. This future does not end. While the queue cannot be reached, the gauges
+    /// keep their values. A [worker](super::Worker::with_metrics) with these metrics does this on its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::queue::{MemoryQueue, QueueMetrics, Queued};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_webhook::ConfigError> {
+    /// let queue = MemoryQueue::new();
+    /// tokio::spawn(QueueMetrics::register().with_hooks(["deploy"]).watch(queue.clone()));
+    /// let executor = Queued::new(queue, "/executions")?;
+    /// # let _ = executor;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn watch(self, queue: impl JobQueue) {
+        const INTERVAL: Duration = Duration::from_secs(10);
+
+        loop {
+            // An outage is in the log of the other calls.
+            if let Ok(stats) = contained(|| queue.stats()).await {
+                self.set(&stats);
+            }
+            sleep(INTERVAL).await;
+        }
     }
 
     pub(super) fn count(&self, hook: &str, end: &End) {

@@ -126,7 +126,8 @@ async fn attempts(hook: &str, body: &'static str) -> (String, Vec<Value>) {
     let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
     let targets = ["app", "tower_webhook"];
     let of_crate = |line: &Value| targets.iter().any(|target| line["target"] == *target);
-    (id.to_string(), lines.filter(of_crate).collect())
+    let lines = lines.filter(of_crate).filter(|line| line["fields"]["event"] != "worker_stopped");
+    (id.to_string(), lines.collect())
 }
 
 #[tokio::test(start_paused = true)]
@@ -347,6 +348,53 @@ async fn what_an_operator_changes_is_logged_with_the_operator() {
     drop(guard);
     let lines = lines(&logs, &["job.id", "hook.name", "auth.key_id", "auth.owner"]);
     assert_eq!(lines, expected);
+}
+
+/// The last worker has ended during the last attempt.
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_attempts_are_used_up_is_dead_with_a_reason_and_one_number() {
+    let logs = Logs::default();
+    let guard = logs.capture_json();
+    let queue = MemoryQueue::new();
+    let id = super::enqueue(&queue, "1").await;
+    for _ in 0..2 {
+        let claimed = queue.claim(1, seconds(1), seconds(10)).await.unwrap();
+        assert_eq!(claimed.len(), 1);
+    }
+    let worker = super::worker(&queue, async |_: Invocation| Ok(Outcome::empty()));
+    let running = Running::start(worker.with_attempts(2).unwrap());
+    let job = super::ended(&queue, id).await;
+    running.stop().await;
+    drop(guard);
+    assert_eq!(job.attempts, 2);
+    let dead = events(&logs, &[id.to_string()]);
+    assert_eq!(dead, [("ERROR".to_owned(), "job_dead".to_owned(), Some(0), Some(2))]);
+    let text = logs.text();
+    let dead = text.lines().find(|line| line.contains("job_dead")).unwrap();
+    let dead: Value = serde_json::from_str(dead).unwrap();
+    assert_eq!(dead["span"]["job.attempt"], 2);
+    assert_eq!(dead["fields"]["executor.message"], job.error.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_says_how_many_jobs_were_given_back() {
+    let logs = Logs::default();
+    let guard = logs.capture_json();
+    let queue = MemoryQueue::new();
+    let run = async |invocation: Invocation| {
+        sleep(seconds(if invocation.body().as_ref() == b"3" { 3 } else { 60 })).await;
+        Ok(Outcome::empty())
+    };
+    let worker = super::worker(&queue, run).with_stop_limit(seconds(5));
+    let running = Running::start(worker);
+    for body in ["3", "60", "60"] {
+        super::enqueue(&queue, body).await;
+    }
+    sleep(seconds(1)).await;
+    running.stop().await;
+    drop(guard);
+    let line = serde_json::json!(["INFO", "worker_stopped", 2]);
+    assert_eq!(lines(&logs, &["job.released"]), [line]);
 }
 
 /// Whether the queue has taken the end of an attempt is found out.

@@ -9,7 +9,7 @@ use tower_webhook::metrics::Metrics;
 use tower_webhook::queue::{JobId, JobQueue, MemoryQueue, NewJob, QueueMetrics, Queued};
 
 use super::unreliable::Unreliable;
-use super::{Running, payload, post, seconds, worker};
+use super::{Running, enqueue, payload, post, seconds, worker};
 
 #[tokio::test(start_paused = true)]
 async fn jobs_and_attempts_are_measured() {
@@ -79,4 +79,20 @@ async fn an_outage_of_the_queue_is_no_load() {
         );
         assert!(text.contains(&line), "{line}\n{text}");
     }
+}
+
+/// No process claims the job.
+#[tokio::test(start_paused = true)]
+async fn a_queue_is_measured_without_a_worker() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    let metrics = with_local_recorder(&recorder, QueueMetrics::register);
+    let queue = MemoryQueue::new();
+    let watching = tokio::spawn(metrics.watch(queue.clone()));
+    sleep(seconds(1)).await;
+    enqueue(&queue, "1").await;
+    sleep(seconds(20)).await;
+    let text = handle.render();
+    assert!(text.contains(r#"tower_webhook_jobs{state="queued",hook=""} 1"#), "{text}");
+    watching.abort();
 }

@@ -49,7 +49,7 @@ SET state = 'dead', token = NULL, ended_at = ?2, error = 'the stored job cannot 
 
 /// The event of a job that is dead, with what can be read of it.
 fn log_unreadable(row: &SqliteRow) {
-    let end = End::Dead { error: "the stored job cannot be read".to_owned() };
+    let end = End::Dead { error: "the stored job cannot be read".to_owned(), ran: true };
     let hook = row.try_get("hook").unwrap_or_default();
     let id = read_id(row).unwrap_or(JobId::from_bytes([0; 16]));
     trace::attempted(hook, &id, row.try_get("attempts").unwrap_or_default(), &end, None);

@@ -28,9 +28,9 @@ pub(crate) enum End {
     },
     Dead {
         error: String,
+        /// False: its attempts were used up before.
+        ran: bool,
     },
-    /// Its attempts were used up before this one.
-    UsedUp,
     /// A later version has written it, and a worker of that version can read it.
     TooNew,
     /// The worker stops.
@@ -54,7 +54,7 @@ impl End {
         match self {
             Self::Succeeded { .. } => "succeeded",
             Self::Failed { .. } => "failed",
-            Self::Dead { .. } | Self::UsedUp => "dead",
+            Self::Dead { .. } => "dead",
             Self::TooNew => "too_new",
             Self::Stopped => "stopped",
             Self::Lost => "lost",
@@ -65,7 +65,7 @@ impl End {
     #[cfg(feature = "tracing")]
     pub(crate) fn error(&self) -> Option<&str> {
         match self {
-            Self::Failed { error, .. } | Self::Dead { error } => Some(error),
+            Self::Failed { error, .. } | Self::Dead { error, .. } => Some(error),
             _ => None,
         }
     }
@@ -74,13 +74,7 @@ impl End {
         match self {
             Self::Succeeded { outcome } => queue.complete(lease, outcome).await,
             Self::Failed { error, delay } => queue.retry_after(lease, *delay, error).await,
-            Self::Dead { error } => queue.bury(lease, error, true).await,
-            Self::UsedUp => {
-                // Without the error it had, if that cannot be read.
-                let job = queue.state(&lease.job()).await.ok().flatten();
-                let error = used_up(job.and_then(|job| job.error).as_deref());
-                queue.bury(lease, &error, false).await
-            }
+            Self::Dead { error, ran } => queue.bury(lease, error, *ran).await,
             Self::TooNew => queue.release(lease, TOO_NEW_DELAY).await,
             Self::Stopped => queue.release(lease, Duration::ZERO).await,
             Self::Lost => Ok(LeaseState::Lost),
@@ -108,10 +102,9 @@ impl End {
             Self::Failed { error, .. } => {
                 job.state == JobState::Queued && job.error.as_ref() == Some(error)
             }
-            Self::Dead { error } => {
+            Self::Dead { error, .. } => {
                 job.state == JobState::Dead && job.error.as_ref() == Some(error)
             }
-            Self::UsedUp => job.state == JobState::Dead,
             Self::TooNew | Self::Stopped => job.state == JobState::Queued,
             Self::Lost => false,
         }
@@ -119,13 +112,15 @@ impl End {
 }
 
 impl Worker {
+    /// Returns how many jobs were given back because the worker stops: this one, or none.
     pub(super) async fn attempt(
         self: Arc<Self>,
         job: ClaimedJob,
         mut cancelled: watch::Receiver<bool>,
-    ) {
+    ) -> usize {
+        let number = self.number(&job);
         let ClaimedJob { lease, hook, payload, attempt } = job;
-        let (mut end, failure) = match self.read(&lease, &payload, attempt) {
+        let (mut end, failure) = match self.read(&lease, &payload, attempt).await {
             Err(end) => (end, None),
             Ok(invocation) => {
                 drop(payload);
@@ -140,26 +135,34 @@ impl Worker {
         if self.report(&lease, &mut end).await == LeaseState::Lost {
             end = End::Lost;
         }
-        // The claim of a job whose attempts are used up is none.
-        let attempt = if end == End::UsedUp { attempt.saturating_sub(1) } else { attempt };
         if end != End::TooNew || self.too_new.is_due() {
-            trace::attempted(&hook, &lease.job(), attempt, &end, failure.as_ref());
+            trace::attempted(&hook, &lease.job(), number, &end, failure.as_ref());
         }
         #[cfg(feature = "metrics")]
         if let Some(metrics) = &self.config.metrics {
             metrics.count(&hook, &end);
         }
+        usize::from(end == End::Stopped)
+    }
+
+    /// Which attempt of a job this is. A claim after the last one is none, and the job keeps that number.
+    pub(super) const fn number(&self, job: &ClaimedJob) -> u32 {
+        if job.attempt > self.config.attempts { job.attempt.saturating_sub(1) } else { job.attempt }
     }
 
     /// What the executor gets, if the job may run.
-    fn read(&self, lease: &Lease, payload: &str, attempt: u32) -> Result<Invocation, End> {
+    async fn read(&self, lease: &Lease, payload: &str, attempt: u32) -> Result<Invocation, End> {
         if attempt > self.config.attempts {
-            return Err(End::UsedUp);
+            // Without the error it had, if that cannot be read.
+            let id = lease.job();
+            let job = contained(|| self.queue.state(&id)).await.ok().flatten();
+            let error = used_up(job.and_then(|job| job.error).as_deref());
+            return Err(End::Dead { error, ran: false });
         }
         match Invocation::decode(payload) {
             Ok(invocation) => Ok(invocation.with_extension(JobAttempt::new(lease.job(), attempt))),
             Err(error) if error.kind() == StoredErrorKind::UnsupportedVersion => Err(End::TooNew),
-            Err(error) => Err(End::Dead { error: error.to_string() }),
+            Err(error) => Err(End::Dead { error: error.to_string(), ran: true }),
         }
     }
 
@@ -171,7 +174,7 @@ impl Worker {
             Err(failure) => {
                 let error = stored_text(failure.text());
                 let end = if failure.error().is_some_and(ExecutorError::is_final) {
-                    End::Dead { error }
+                    End::Dead { error, ran: true }
                 } else {
                     let asked = failure.retry_after().unwrap_or_default();
                     self.after_failure(error, attempt, asked)
@@ -183,7 +186,7 @@ impl Worker {
 
     fn after_failure(&self, error: String, attempt: u32, asked: Duration) -> End {
         if attempt >= self.config.attempts {
-            return End::Dead { error };
+            return End::Dead { error, ran: true };
         }
         // What is asked for may be what a server of others has asked for.
         let asked = asked.min(Backoff::LONGEST);
@@ -235,7 +238,7 @@ impl Worker {
                         return LeaseState::Lost;
                     }
                     let error = "the outcome is larger than the queue takes".to_owned();
-                    *end = End::Dead { error };
+                    *end = End::Dead { error, ran: true };
                     sleep(pauses.next()).await;
                 }
                 Err(error) => {

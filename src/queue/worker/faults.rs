@@ -15,7 +15,7 @@ use crate::util::CatchPanic;
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, QueueError>> + Send + 'a>>;
 
 /// Calls a queue. A panic is an error of the queue.
-pub(super) async fn contained<'a, T>(
+pub(in crate::queue) async fn contained<'a, T>(
     call: impl FnOnce() -> Answer<'a, T>,
 ) -> Result<T, QueueError> {
     let answer = match CatchPanic::new(call) {

@@ -16,8 +16,9 @@ use tokio::time::{sleep, timeout};
 
 pub(crate) use self::attempt::End;
 use self::config::Config;
-use self::faults::{Health, OncePerMinute, Pauses, contained};
-use super::{Backoff, ClaimedJob, JobQueue, JobState, QueueError, Retention};
+pub(super) use self::faults::contained;
+use self::faults::{Health, OncePerMinute, Pauses};
+use super::{Backoff, ClaimedJob, JobQueue, JobState, LeaseState, QueueError, Retention};
 use crate::hook::Executor;
 use crate::{ConfigError, trace};
 
@@ -212,24 +213,27 @@ impl Worker {
         let mut upkeep = JoinSet::new();
         upkeep.spawn(Arc::clone(&worker).purge());
         #[cfg(feature = "metrics")]
-        upkeep.spawn(Arc::clone(&worker).measure());
+        if let Some(metrics) = worker.config.metrics.clone() {
+            upkeep.spawn(metrics.watch(Arc::clone(&worker.queue)));
+        }
         let mut attempts = JoinSet::new();
         worker.work(stop, &mut attempts, &cancelled).await;
 
-        let all = async { while attempts.join_next().await.is_some() {} };
+        let mut released = 0;
+        let all = drain(&mut attempts, &mut released);
         if timeout(worker.config.stop_limit, all).await.is_err() {
             cancel.send_replace(true);
-            let all = async { while attempts.join_next().await.is_some() {} };
             // What is left is aborted with the set.
-            let _ = timeout(RELEASE_TIME, all).await;
+            let _ = timeout(RELEASE_TIME, drain(&mut attempts, &mut released)).await;
         }
+        trace::worker_stopped(released);
     }
 
     /// Claims jobs and starts their attempts, until the stop.
     async fn work(
         self: &Arc<Self>,
         stop: impl Future<Output = ()>,
-        attempts: &mut JoinSet<()>,
+        attempts: &mut JoinSet<usize>,
         cancelled: &watch::Receiver<bool>,
     ) {
         let mut stop = pin!(stop);
@@ -255,8 +259,9 @@ impl Worker {
                     // Under the limits of a stop, as the attempts are.
                     let worker = Arc::clone(self);
                     attempts.spawn(async move {
-                        if let Ok(Ok(jobs)) = claim.await {
-                            worker.give_back(jobs).await;
+                        match claim.await {
+                            Ok(Ok(jobs)) => worker.give_back(jobs).await,
+                            _ => 0,
                         }
                     });
                     return;
@@ -268,12 +273,14 @@ impl Worker {
                     self.health.answered();
                     pauses = Pauses::default();
                     for (job, slot) in jobs.into_iter().zip(free.drain(..)) {
-                        let attempt = trace::in_job(job, |job| {
+                        let number = self.number(&job);
+                        let attempt = trace::in_job(job, number, |job| {
                             Arc::clone(self).attempt(job, cancelled.clone())
                         });
                         attempts.spawn(async move {
-                            attempt.await;
+                            let released = attempt.await;
                             drop(slot);
+                            released
                         });
                     }
                     while attempts.try_join_next().is_some() {}
@@ -295,8 +302,8 @@ impl Worker {
         }
     }
 
-    /// Gives back jobs whose attempts have not begun.
-    async fn give_back(&self, jobs: Vec<ClaimedJob>) {
+    /// Gives back jobs whose attempts have not begun, and returns how many.
+    async fn give_back(&self, jobs: Vec<ClaimedJob>) -> usize {
         let mut releases = JoinSet::new();
         for job in jobs {
             let queue = Arc::clone(&self.queue);
@@ -305,7 +312,18 @@ impl Worker {
             );
         }
         // A lease that is not given back ends.
-        while releases.join_next().await.is_some() {}
+        let mut count = 0_usize;
+        while let Some(released) = releases.join_next().await {
+            count = count.saturating_add(matches!(released, Ok(Ok(LeaseState::Held))).into());
+        }
+        count
+    }
+}
+
+/// Waits for attempts, and counts the jobs that they give back.
+async fn drain(attempts: &mut JoinSet<usize>, released: &mut usize) {
+    while let Some(ended) = attempts.join_next().await {
+        *released = released.saturating_add(ended.unwrap_or_default());
     }
 }
 

@@ -36,19 +36,4 @@ impl Worker {
             }
         }
     }
-
-    /// Publishes the numbers of the queue.
-    #[cfg(feature = "metrics")]
-    pub(super) async fn measure(self: Arc<Self>) {
-        const INTERVAL: Duration = Duration::from_secs(10);
-
-        let Some(metrics) = &self.config.metrics else { return };
-        loop {
-            // An outage is in the log of the claims.
-            if let Ok(stats) = contained(|| self.queue.stats()).await {
-                metrics.set(&stats);
-            }
-            sleep(INTERVAL).await;
-        }
-    }
 }

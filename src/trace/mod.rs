@@ -4,13 +4,14 @@
 //! it is a `request_refused` at the level debug), one per [managed](crate::management) key that is changed, and two of a
 //! `FileKeyStore`: its file has other keys (`keys_loaded`), or cannot be read, which is logged once for each reason
 //! (`keys_stale`). A `queue` logs each invocation that is stored as a job, or is a redelivery of one (`job_queued`, at the
-//! level debug), and each job that a caller has repeated or removed (`job_retried`, `job_removed`). Its worker logs the end of each attempt, when its queue cannot be reached, and once a minute
-//! that it cannot read a job, because a later version has written it. What is logged while an attempt runs is in a span
-//! `job`, which has `hook.name`, `job.id` and `job.attempt`. The field names are part of the public interface:
+//! level debug), and each job that a caller has repeated or removed (`job_retried`, `job_removed`). Its worker logs the
+//! end of each attempt, when its queue cannot be reached, once a minute that it cannot read a job, because a later version
+//! has written it, and its own stop (`worker_stopped`). What is logged while an attempt runs is in a span `job`, which has
+//! `hook.name`, `job.id` and `job.attempt`. The field names are part of the public interface:
 //!
 //! | field | value |
 //! |---|---|
-//! | `event` | `authn_login_success`, `authn_login_fail`, `authz_fail`, `excess_rate_limit_exceeded`, `input_validation_fail`, `sys_fault`, `request_refused`, `executor_fail`, `key_changed`, `keys_loaded`, `keys_stale`, `job_queued`, `job_retried`, `job_removed`, `job_succeeded`, `job_released`, `job_failed`, `job_lost`, `job_dead`, `job_too_new`, `queue_unavailable` or `queue_available` |
+//! | `event` | `authn_login_success`, `authn_login_fail`, `authz_fail`, `excess_rate_limit_exceeded`, `input_validation_fail`, `sys_fault`, `request_refused`, `executor_fail`, `key_changed`, `keys_loaded`, `keys_stale`, `job_queued`, `job_retried`, `job_removed`, `job_succeeded`, `job_released`, `job_failed`, `job_lost`, `job_dead`, `job_too_new`, `queue_unavailable`, `queue_available` or `worker_stopped` |
 //! | `auth.reason` | [`RejectionKind::as_str`](crate::rejection::RejectionKind::as_str) |
 //! | `auth.key_id` | the id of the key, if the credential was well formed |
 //! | `auth.owner` | the proven caller, if there is one |
@@ -23,6 +24,7 @@
 //! | `key.count` | how many keys a file has that was read again |
 //! | `job.known` | whether a job was stored before |
 //! | `job.id`, `job.attempt` | the job of a queue, and which attempt it was |
+//! | `job.released` | how many jobs a worker has given back at its stop |
 //! | `executor.message` | the text of an `ExecutorError::public`; of a job, the error that is shown |
 //! | `executor.reason` | [`FailureKind::as_str`](crate::hook::FailureKind::as_str) |
 //! | `error` | the error behind a fault of ours, with its causes: `the key could not be checked: the key store cannot answer: disk on fire`. Of a refused credential, its likely reason, such as a raw `+` in a query |
@@ -37,6 +39,14 @@
 //! is in them: `auth.owner` and `hook.name` are names that it gives, and `error` is the text of the error of
 //! its store, resolver, authenticator or executor. The errors of this crate have fixed texts.
 
+#[cfg(feature = "queue")]
+mod queue;
+
+#[cfg(feature = "queue")]
+pub(crate) use self::queue::{
+    JobAction, attempted, in_job, job_changed, queue_available, queue_unavailable, queued,
+    worker_stopped,
+};
 use crate::identity::Identity;
 #[cfg(feature = "tracing")]
 use crate::key::Owner;
@@ -307,182 +317,6 @@ fn cause(failure: &crate::hook::Failure) -> Option<impl tracing::Value> {
 
 #[cfg(not(feature = "tracing"))]
 pub(crate) const fn failed(_hook: Option<&str>, _failure: &crate::hook::Failure) {}
-
-/// Runs an attempt in a span that names its job.
-#[cfg(all(feature = "queue", feature = "tracing"))]
-pub(crate) fn in_job<F: Future>(
-    job: crate::queue::ClaimedJob,
-    attempt: impl FnOnce(crate::queue::ClaimedJob) -> F,
-) -> tracing::instrument::Instrumented<F> {
-    use tracing::Instrument;
-
-    let span = tracing::info_span!(
-        target: "tower_webhook",
-        "job",
-        hook.name = named(&job.hook),
-        job.id = %job.lease.job(),
-        job.attempt = job.attempt,
-    );
-    attempt(job).instrument(span)
-}
-
-#[cfg(all(feature = "queue", not(feature = "tracing")))]
-pub(crate) fn in_job<F: Future>(
-    job: crate::queue::ClaimedJob,
-    attempt: impl FnOnce(crate::queue::ClaimedJob) -> F,
-) -> F {
-    attempt(job)
-}
-
-/// The hook of a job, if it has one.
-#[cfg(all(feature = "queue", feature = "tracing"))]
-fn named(hook: &str) -> Option<&str> {
-    (!hook.is_empty()).then_some(hook)
-}
-
-/// One event for an invocation that is a job: a new one, or one that was known.
-#[cfg(all(feature = "queue", feature = "tracing"))]
-pub(crate) fn queued(job: &crate::queue::JobId, hook: &str, owner: Option<&Owner>, known: bool) {
-    tracing::debug!(
-        target: "tower_webhook",
-        event = "job_queued",
-        job.id = %job,
-        job.known = known,
-        hook.name = named(hook),
-        auth.owner = owner.map(Owner::as_str),
-        "job stored",
-    );
-}
-
-#[cfg(all(feature = "queue", not(feature = "tracing")))]
-pub(crate) const fn queued(
-    _job: &crate::queue::JobId,
-    _hook: &str,
-    _owner: Option<&crate::key::Owner>,
-    _known: bool,
-) {
-}
-
-/// What a caller has done to a job.
-#[cfg(feature = "queue")]
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum JobAction {
-    Retry,
-    Remove,
-}
-
-/// One event for a job that a caller has changed: which, how and by whom.
-#[cfg(all(feature = "queue", feature = "tracing"))]
-pub(crate) fn job_changed(action: JobAction, job: &crate::queue::Job, caller: Option<&Identity>) {
-    macro_rules! changed {
-        ($event:literal, $text:literal) => {
-            tracing::info!(
-                target: "tower_webhook",
-                event = $event,
-                job.id = %job.id,
-                hook.name = named(&job.hook),
-                auth.key_id = caller.and_then(Identity::key_id).map(tracing::field::display),
-                auth.owner = caller.map(|caller| caller.owner().as_str()),
-                $text,
-            )
-        };
-    }
-
-    match action {
-        JobAction::Retry => changed!("job_retried", "job queued again by a caller"),
-        JobAction::Remove => changed!("job_removed", "job removed by a caller"),
-    }
-}
-
-#[cfg(all(feature = "queue", not(feature = "tracing")))]
-pub(crate) const fn job_changed(
-    _action: JobAction,
-    _job: &crate::queue::Job,
-    _caller: Option<&Identity>,
-) {
-}
-
-/// One event for an attempt that has ended: at the level debug if it succeeded or was given back, warn if it is tried
-/// again or its input was wrong, and error if the job is dead.
-#[cfg(all(feature = "queue", feature = "tracing"))]
-pub(crate) fn attempted(
-    hook: &str,
-    job: &crate::queue::JobId,
-    attempt: u32,
-    end: &crate::queue::End,
-    failure: Option<&crate::hook::Failure>,
-) {
-    use crate::hook::{Failure, FailureKind};
-    use crate::queue::End;
-
-    macro_rules! ended {
-        ($level:ident, $event:literal, $text:literal) => {
-            tracing::event!(
-                target: "tower_webhook",
-                tracing::Level::$level,
-                event = $event,
-                hook.name = named(hook),
-                job.id = %job,
-                job.attempt = attempt,
-                executor.reason = failure.map(|failure| failure.kind().as_str()),
-                executor.message = end.error(),
-                error = failure.and_then(cause),
-                $text,
-            )
-        };
-    }
-
-    match end {
-        End::Succeeded { .. } => ended!(DEBUG, "job_succeeded", "job succeeded"),
-        End::Stopped => ended!(DEBUG, "job_released", "job given back by a worker that stops"),
-        End::Failed { .. } => ended!(WARN, "job_failed", "job failed, and is tried again"),
-        End::Lost => ended!(WARN, "job_lost", "job taken over by another worker"),
-        End::TooNew => ended!(
-            WARN,
-            "job_too_new",
-            "job of a later version given back; other such jobs are logged once a minute"
-        ),
-        End::Dead { .. } | End::UsedUp => match failure.map(Failure::kind) {
-            Some(FailureKind::Invalid | FailureKind::InputTooLarge) => {
-                ended!(WARN, "job_dead", "job refused");
-            }
-            _ => ended!(ERROR, "job_dead", "job failed for good"),
-        },
-    }
-}
-
-#[cfg(all(feature = "queue", not(feature = "tracing")))]
-pub(crate) const fn attempted(
-    _hook: &str,
-    _job: &crate::queue::JobId,
-    _attempt: u32,
-    _end: &crate::queue::End,
-    _failure: Option<&crate::hook::Failure>,
-) {
-}
-
-/// One event for a queue that cannot answer, at the first call that fails.
-#[cfg(all(feature = "queue", feature = "tracing"))]
-pub(crate) fn queue_unavailable(error: &crate::queue::QueueError) {
-    tracing::error!(
-        target: "tower_webhook",
-        event = "queue_unavailable",
-        error = tracing::field::display(ErrorChain(error)),
-        "the job queue cannot answer",
-    );
-}
-
-#[cfg(all(feature = "queue", not(feature = "tracing")))]
-pub(crate) const fn queue_unavailable(_error: &crate::queue::QueueError) {}
-
-/// One event for a queue that answers again.
-#[cfg(all(feature = "queue", feature = "tracing"))]
-pub(crate) fn queue_available() {
-    tracing::info!(target: "tower_webhook", event = "queue_available", "the job queue answers again");
-}
-
-#[cfg(all(feature = "queue", not(feature = "tracing")))]
-pub(crate) const fn queue_available() {}
 
 /// One event for a delivery of which it is not known whether its claim has ended.
 #[cfg(all(feature = "signature", feature = "tracing"))]
