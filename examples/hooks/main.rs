@@ -42,11 +42,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     let (app, credentials) = app::app().await?;
     let listener = TcpListener::bind(&address).await?;
+    let (stop, begun_to_stop) = (stopped()?, stopped()?);
     println!("{}", instructions::text(&listener.local_addr()?.to_string(), &credentials));
-    let server = axum::serve(listener, app).with_graceful_shutdown(stopped());
+    let server = axum::serve(listener, app).with_graceful_shutdown(stop);
     // Requests in progress may end, but a caller that never finishes does not keep the process.
     let overdue = async {
-        stopped().await;
+        begun_to_stop.await;
         sleep(Duration::from_secs(4)).await;
     };
     tokio::select! {
@@ -56,20 +57,22 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Waits for SIGTERM or SIGINT.
-async fn stopped() {
-    #[cfg(unix)]
-    let terminated = async {
-        use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
+/// Waits for SIGTERM or SIGINT. One that comes after this call counts.
+#[cfg(unix)]
+fn stopped() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
-    };
-    #[cfg(not(unix))]
-    let terminated = std::future::pending::<()>();
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
-    }
+    })
+}
+
+#[cfg(not(unix))]
+fn stopped() -> std::io::Result<impl Future<Output = ()>> {
+    Ok(async { drop(tokio::signal::ctrl_c().await) })
 }

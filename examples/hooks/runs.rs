@@ -1,9 +1,8 @@
 //! What the hooks do. The envelope has no credential in it, wherever the caller put one.
 
-use http::StatusCode;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tower_webhook::envelope::Envelope;
 use tower_webhook::hook::{ExecutorError, Invocation, Outcome};
 
@@ -30,7 +29,9 @@ fn read_push(envelope: &Envelope) -> serde_json::Result<Push> {
     let form: Form = serde_json::from_str(envelope.post().unwrap_or("{}"))?;
     match form.payload {
         Some(push) => Ok(push),
-        None => serde_json::from_str(envelope.json().unwrap_or("{}")),
+        // A struct would be read from a list as well.
+        None => serde_json::from_str::<Map<String, Value>>(envelope.json().unwrap_or("{}"))
+            .and_then(|push| serde_json::from_value(push.into())),
     }
 }
 
@@ -41,9 +42,8 @@ pub(crate) async fn run(invocation: Invocation) -> Result<Outcome, ExecutorError
             Ok(push) => {
                 Outcome::json(&json!({"deployed": push.r#ref, "commits": push.commits.len()}))
             }
-            // The sender's mistake. An error would be ours: a 502, after which senders try again.
-            Err(_) => Outcome::json(&json!({"error": "the payload is no push"}))?
-                .with_status(StatusCode::UNPROCESSABLE_ENTITY),
+            // The sender's mistake: a 422.
+            Err(_) => Err(ExecutorError::invalid("the payload is no push")),
         },
         Some("report") => Outcome::json_text(invocation.envelope().post().unwrap_or_default()),
         // The others answer with their envelope.

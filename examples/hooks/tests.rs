@@ -64,6 +64,8 @@ async fn a_key_has_five_calls_at_once_and_then_one_each_12_seconds() {
     assert_eq!(call("wrong").await.0, 401);
 }
 
+const NO_PUSH: &str = r#""detail":"the payload is no push""#;
+
 #[tokio::test]
 async fn a_push_comes_as_json_or_in_a_form() {
     let (app, Credentials { key, .. }) = app().await.unwrap();
@@ -74,19 +76,16 @@ async fn a_push_comes_as_json_or_in_a_form() {
         (json, "", StatusCode::OK, main),
         (form, "payload={\"ref\":\"v1\"}", StatusCode::OK, r#"{"commits":0,"deployed":"v1"}"#),
         (form, "a=1", StatusCode::OK, main),
-        (json, "[1]", StatusCode::UNPROCESSABLE_ENTITY, r#"{"error":"the payload is no push"}"#),
-        (
-            form,
-            "payload=x",
-            StatusCode::UNPROCESSABLE_ENTITY,
-            r#"{"error":"the payload is no push"}"#,
-        ),
+        (json, "[1]", StatusCode::UNPROCESSABLE_ENTITY, NO_PUSH),
+        (json, r#"["v1",[1,2]]"#, StatusCode::UNPROCESSABLE_ENTITY, NO_PUSH),
+        (form, "payload=x", StatusCode::UNPROCESSABLE_ENTITY, NO_PUSH),
     ];
     for (media, body, expected, result) in cases {
         let request = Request::post("/hook/deploy").header("content-type", media);
         let request = request.header("x-webhook-token", &key).body(Body::from(body)).unwrap();
         let (status, text) = answer(&app, request).await;
-        assert_eq!((status, text.as_str()), (expected, result), "{body}");
+        assert_eq!(status, expected, "{body}");
+        assert!(text == result || result == NO_PUSH && text.contains(NO_PUSH), "{body}: {text}");
     }
 }
 

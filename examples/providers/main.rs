@@ -23,6 +23,7 @@
 use std::env;
 use std::process::ExitCode;
 
+use servers::Terminated;
 use tokio::net::TcpListener;
 
 mod app;
@@ -55,9 +56,10 @@ async fn run() -> Result<(), servers::Error> {
         providers = providers::made_up(&variable)?;
     }
     let app = app::app(&providers, public_url)?;
+    let terminated = Terminated::watch()?;
     println!("listening on http://{address}");
     if is_made_up {
         print!("{}", instructions::text(&address, public_url, &providers)?);
     }
-    servers::serve_on(listener, app).await
+    servers::serve_on(listener, app, terminated).await
 }

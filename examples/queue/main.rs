@@ -28,7 +28,7 @@ use std::error::Error as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use servers::{DataFolder, Error, ExecLog};
+use servers::{DataFolder, Error, ExecLog, Terminated};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tower_webhook::queue::{JobQueue, NatsQueue, PostgresQueue, QueueError, SqliteQueue};
@@ -64,16 +64,17 @@ async fn run() -> Result<(), Error> {
     };
     let log = ExecLog::open(flags.exec_log.as_deref())?;
     let queue = open(&flags).await?;
+    let terminated = Terminated::watch()?;
     let mut workers = JoinSet::new();
     for _ in 0..flags.workers {
         let worker = work::worker(Arc::clone(&queue), log.clone())?;
-        workers.spawn(worker.run_until(servers::terminated()?));
+        workers.spawn(worker.run_until(terminated.clone().wait()));
     }
     match listener {
         Some(listener) => {
             let app = app::app(queue)?;
             println!("{}", instructions::text(&listener.local_addr()?.to_string())?);
-            servers::serve_on(listener, app).await?;
+            servers::serve_on(listener, app, terminated).await?;
         }
         None => println!("working"),
     }

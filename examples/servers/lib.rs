@@ -15,6 +15,7 @@ use axum::middleware::map_response;
 use axum::response::Response;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 mod data;
@@ -140,17 +141,21 @@ pub fn with_guarded_refusals(app: Router) -> Router {
 /// Returns an error if the address cannot be bound.
 pub async fn serve(listen: SocketAddr, app: Router, hints: &str) -> Result<(), Error> {
     let listener = TcpListener::bind(listen).await.map_err(|error| format!("{listen}: {error}"))?;
+    let terminated = Terminated::watch()?;
     announce(listener.local_addr()?, hints);
-    serve_on(listener, app).await
+    serve_on(listener, app, terminated).await
 }
 
 /// As [`serve`], where the start was announced already.
 ///
 /// # Errors
 ///
-/// Returns an error if signals cannot be waited for, or if the server fails.
-pub async fn serve_on(listener: TcpListener, app: Router) -> Result<(), Error> {
-    let terminated = terminated()?;
+/// Returns an error if the server fails.
+pub async fn serve_on(
+    listener: TcpListener,
+    app: Router,
+    terminated: Terminated,
+) -> Result<(), Error> {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = axum::serve(listener, app)
         .with_graceful_shutdown(async {
@@ -160,7 +165,7 @@ pub async fn serve_on(listener: TcpListener, app: Router) -> Result<(), Error> {
     tokio::pin!(server);
     tokio::select! {
         ended = &mut server => return Ok(ended?),
-        () = terminated => {}
+        () = terminated.wait() => {}
     }
     let _ = stop.send(());
     // A caller that never finishes its request does not keep the process.
@@ -170,20 +175,35 @@ pub async fn serve_on(listener: TcpListener, app: Router) -> Result<(), Error> {
     Ok(())
 }
 
-/// Waits for SIGTERM or SIGINT. One that comes after this call counts, also before the future is polled.
-///
-/// # Errors
-///
-/// Returns an error if signals cannot be waited for.
-pub fn terminated() -> Result<impl Future<Output = ()>, Error> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
+/// SIGTERM or SIGINT, of which all parts of a process learn.
+#[derive(Clone, Debug)]
+pub struct Terminated(watch::Receiver<()>);
+
+impl Terminated {
+    /// Watches for the signals. One that comes after this call counts: a server does it before it says that it is ready.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if signals cannot be waited for.
+    pub fn watch() -> Result<Self, Error> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let (sender, receiver) = watch::channel(());
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            drop(sender);
+        });
+        Ok(Self(receiver))
+    }
+
+    /// Waits for the first signal.
+    pub async fn wait(mut self) {
+        // The end of the sender is the signal.
+        let _ = self.0.changed().await;
+    }
 }
 
 /// The status of the process, and on an error its line on standard error.

@@ -109,8 +109,11 @@ impl Credentials {
     }
 
     /// Whether the body has to be there before it is known which credential is to be verified: the head has none,
-    /// or the first one wins and a body placement comes before.
+    /// or the first one wins and a body placement comes before. The body of a `GET` or `HEAD` is not read.
     pub(crate) fn depends_on_body(&self, head: RequestHead<'_>) -> bool {
+        if matches!(*head.method(), http::Method::GET | http::Method::HEAD) {
+            return false;
+        }
         let may_be_in_body = |one: &Placement| one.is_in_body() && one.applies_to(head);
         let Some(body) = self.placements.iter().position(may_be_in_body) else { return false };
         let mut found = None;
