@@ -119,6 +119,13 @@ def stop_answers_requests(site):
     check("the long job waits", (shown["state"], shown["attempts"]) == ("queued", 0), shown)
 
 
+def stop_at_the_ready_line(site):
+    """A signal that comes at once reaches the server and its workers."""
+    for _ in range(15):
+        seconds, status = ended_within(site.start("--workers", "4"), 20)
+        check("SIGTERM at the ready line ends it", status == 0 and seconds < 8, (seconds, status))
+
+
 def stop_gives_jobs_back(site):
     front = site.start("--workers", "0")
     worker = site.start("--worker")
@@ -484,8 +491,8 @@ def backlog(site):
     check("leaves room for one", answers == [202, 503, 503], answers)
 
 
-SCENARIOS = [aborting_job, failing_job, engine_away, orphans, other_versions, stop_gives_jobs_back, stop_waits_for_jobs,
-             stop_answers_requests, idempotency, waiting, one_job, strange_requests, many_processes, listens_and_works,
+SCENARIOS = [aborting_job, failing_job, engine_away, orphans, other_versions, stop_at_the_ready_line,
+             stop_gives_jobs_back, stop_waits_for_jobs, stop_answers_requests, idempotency, waiting, one_job, strange_requests, many_processes, listens_and_works,
              command_line, backlog]
 
 

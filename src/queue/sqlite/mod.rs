@@ -57,6 +57,7 @@ mod statements;
 ///   longer than the [deadline](Self::with_deadline).
 /// * A job that cannot be read, because something but this queue has changed it, is dead as soon as it is claimed, which
 ///   is logged. What shows it is an error, which names its id; [`remove`](JobQueue::remove) removes it.
+/// * A file that is moved or deleted while it is open goes on to be used, and nothing else sees what is in it.
 /// * [`open`](Self::open) does not read the jobs. [`check`](Self::check) does, and finds damage.
 /// * [`stats`](JobQueue::stats) leaves out hooks of which all jobs have succeeded.
 ///
