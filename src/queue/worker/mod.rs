@@ -32,7 +32,7 @@ use crate::{ConfigError, trace};
 /// | succeeds | the job, with its outcome |
 /// | fails, panics, is too slow, or has too large an outcome | in another attempt after a [backoff](Self::with_backoff), until the [attempts](Self::with_attempts) are used up: the job is dead |
 /// | fails [without retry](crate::hook::ExecutorError::without_retry), or finds its input [invalid](crate::hook::ExecutorError::invalid) | the job, which is dead |
-/// | is [busy](crate::hook::ExecutorError::busy) | in another attempt, after the time that it says at the earliest, or 30 days; this attempt counts |
+/// | is [busy](crate::hook::ExecutorError::busy) or [unavailable](crate::hook::ExecutorError::unavailable) | in another attempt, after the time that it says at the earliest, or 30 days; this attempt counts |
 /// | ends its process | in another attempt when its lease has ended; after the last one the job is dead. The same goes for all jobs that ran in that process |
 /// | cannot be read, because it was damaged | the job, which is dead |
 /// | cannot be read, because a later version has written it | without being counted: the job waits for ten seconds, for a worker that can read it |
