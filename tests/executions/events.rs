@@ -352,7 +352,7 @@ async fn what_an_operator_changes_is_logged_with_the_operator() {
 
 /// The last worker has ended during the last attempt.
 #[tokio::test(start_paused = true)]
-async fn a_job_whose_attempts_are_used_up_is_dead_with_a_reason_and_one_number() {
+async fn a_used_up_job_has_a_reason_and_one_number() {
     let logs = Logs::default();
     let guard = logs.capture_json();
     let queue = MemoryQueue::new();

@@ -222,7 +222,7 @@ async fn too_many_jobs_that_wait_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_burst_keeps_to_the_bound_and_a_redelivery_is_not_part_of_it() {
+async fn a_burst_keeps_to_the_bound() {
     let slow = Unreliable::default();
     let queued_slowly = Queued::new(slow.clone(), "/executions").unwrap();
     let hooks = public(queued_slowly.with_max_backlog(3).unwrap());

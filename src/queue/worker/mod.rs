@@ -36,7 +36,7 @@ use crate::{ConfigError, trace};
 /// | ends its process | in another attempt when its lease has ended; after the last one the job is dead. The same goes for all jobs that ran in that process |
 /// | cannot be read, because it was damaged | the job, which is dead |
 /// | cannot be read, because a later version has written it | without being counted: the job waits for ten seconds, for a worker that can read it |
-/// | outlives its lease, because the queue could not be reached or the process stood still | dropped, if another worker has taken the job |
+/// | outlives its lease, because the queue could not be reached or the process was paused | dropped, if another worker has taken the job |
 ///
 /// The error of a job that is shown is the text of an
 /// [`ExecutorError::public`](crate::hook::ExecutorError::public), or a fixed one. The error itself is logged.
@@ -106,7 +106,7 @@ impl Worker {
     ///
     /// Returns an error if there are none, or more than a semaphore counts.
     pub fn with_slots(mut self, slots: usize) -> Result<Self, ConfigError> {
-        if slots == 0 || slots > Semaphore::MAX_PERMITS || u32::try_from(slots).is_err() {
+        if slots == 0 || slots > Semaphore::MAX_PERMITS {
             return Err(ConfigError::new("a worker has no slots, or too many"));
         }
         self.config.slots = slots;

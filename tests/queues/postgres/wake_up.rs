@@ -115,7 +115,7 @@ fn a_queue_is_heard_and_hears_in_its_second_runtime() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_notification_that_gets_no_answer_does_not_stop_the_next_ones() {
+async fn a_silent_notification_does_not_stop_the_next_ones() {
     let server = server::shared();
     let schema = fresh_schema();
     let worker = open_without_polls(&server, &schema).await;

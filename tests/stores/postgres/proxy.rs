@@ -24,7 +24,7 @@ pub(crate) enum Fault {
     Garbage(u8),
     /// The message with this text reaches the server, and its answer does not come back. Only once.
     CutAnswerTo(&'static str),
-    /// As above, but neither side is told: the connection falls silent.
+    /// As above, but the connection stays open and falls silent.
     #[allow(dead_code, reason = "for queues")]
     StallAnswerTo(&'static str),
 }
